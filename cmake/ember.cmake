@@ -1,0 +1,43 @@
+# One target per folder of src/, linked with its row of the house's table and nothing else.
+# tools/tidy checks the same table over the #include lines.
+
+find_package(Threads REQUIRED)
+find_package(GTest REQUIRED)
+include(GoogleTest)
+
+add_library(ember_flags INTERFACE)
+target_include_directories(ember_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_options(ember_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  -Wno-sign-conversion -Wnon-virtual-dtor -fno-omit-frame-pointer)
+if(EMBER_WERROR)
+  target_compile_options(ember_flags INTERFACE -Werror)
+endif()
+if(EMBER_SANITIZE)
+  target_compile_options(ember_flags INTERFACE -fsanitize=${EMBER_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(ember_flags INTERFACE -fsanitize=${EMBER_SANITIZE})
+endif()
+
+# ember_folder(NAME [DEPS folder...] [LIBS library...])
+# Builds src/NAME/*.cc into ember_NAME and src/NAME/*_test.cc into NAME_test.
+# A folder with headers alone becomes an interface library.
+function(ember_folder name)
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS *.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(TRANSFORM ARG_DEPS PREPEND ember_)
+  if(sources)
+    add_library(ember_${name} STATIC ${sources})
+    target_link_libraries(ember_${name} PUBLIC ember_flags ${ARG_DEPS} ${ARG_LIBS})
+  else()
+    add_library(ember_${name} INTERFACE)
+    target_link_libraries(ember_${name} INTERFACE ember_flags ${ARG_DEPS} ${ARG_LIBS})
+  endif()
+  if(tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE ember_${name} GTest::gtest GTest::gmock GTest::gtest_main)
+    gtest_discover_tests(${name}_test TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST
+      PROPERTIES TIMEOUT 120)
+  endif()
+endfunction()

@@ -1,0 +1,164 @@
+// The public face of the control plane: what the gateway (and nothing else) calls. All of it runs
+// on the loop's thread. Functions that must wait take a callback, called once on the loop's thread,
+// possibly before they return.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/money.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "model/ids.h"
+
+namespace ember {
+
+enum class BodyFormat : std::uint8_t { none = 0, json = 1, pickle = 2, bytes = 3 };
+
+struct Body {
+  BodyFormat format = BodyFormat::none;
+  std::string bytes;
+};
+
+// What a finished call tells its caller beside the value.
+struct CallReport {
+  CallId call;
+  ContainerId container;
+  std::int64_t queued_us = 0;     // arrival to dispatch, container start included
+  std::int64_t execute_us = 0;    // dispatch to result
+  std::int64_t total_us = 0;
+  bool cold = false;
+  std::int64_t boot_ms = 0, load_ms = 0;  // of the start it waited for; zero if warm
+  Money cost;                     // its share of the container's execute time
+  Money start_cost;               // boot and load of the start it waited for; zero if warm
+  std::string gpu;                // "L4 (simulated)", "" for none
+  std::uint16_t attempt = 0;
+};
+
+// A failed call. `body` is the runner's error body (JSON, see docs/reference/http.md) where user
+// code or the runner made one, else empty.
+struct CallFailure {
+  Error error;
+  std::string body;
+  std::int64_t retry_after_s = 0;  // for resource_exhausted and unavailable
+};
+
+class CallWaiter {
+ public:
+  virtual ~CallWaiter() = default;
+  // Exactly one of the two, once, never from inside start_call. The waiter may be destroyed in it.
+  virtual void on_result(Body value, const CallReport& report) = 0;
+  virtual void on_failure(CallFailure failure, const CallReport& report) = 0;
+};
+
+struct CallRequest {
+  std::string_view app;
+  std::string_view function;
+  Body arguments;                 // moved away
+};
+
+struct UploadResult {
+  std::string digest;                  // of the manifest
+  std::vector<std::string> missing;    // digests of files not stored yet
+};
+
+class BuildObserver {
+ public:
+  virtual ~BuildObserver() = default;
+  virtual void on_line(std::string_view line) = 0;
+  virtual void on_end(const std::string& image_id, Result<> result) = 0;  // once; last
+};
+
+struct LogLine {
+  Time at;
+  std::string app, function;
+  ContainerId container;
+  CallId call;            // zero where no call wrote it
+  std::string stream;     // "stdout", "stderr" or "system"
+  std::string text;       // one write, without the final line break
+};
+
+struct LogQuery {
+  std::string app;                 // required
+  std::string function;            // empty: all
+  std::optional<ContainerId> container;
+  std::optional<CallId> call;
+  std::size_t last = 100;          // lines before following
+};
+
+class LogFollower {
+ public:
+  virtual ~LogFollower() = default;
+  virtual void on_line(const LogLine& line) = 0;
+};
+
+class Control {
+ public:
+  virtual ~Control() = default;
+
+  // --- keys ---
+  // The key with this text, if it is known, not expired and not revoked. Constant time in the text.
+  virtual Result<KeyId> authenticate(std::string_view key_text) = 0;
+
+  // --- calls ---
+  // Starts a call. On success the waiter is borrowed until it is answered or the call abandoned.
+  virtual Result<CallId> start_call(CallRequest request, CallWaiter* waiter) = 0;
+  // The waiter has gone: cancel the call, answer nobody.
+  virtual void abandon_call(CallId call) = 0;
+  virtual Result<> cancel_call(CallId call) = 0;
+
+  // --- deploying; bodies are JSON documents of docs/reference/http.md ---
+  using Json = std::function<void(Result<std::string>)>;
+  virtual void register_source(std::string manifest_json, std::function<void(Result<UploadResult>)> done) = 0;
+  virtual void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) = 0;
+  virtual void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) = 0;
+  virtual void deploy(std::string app, std::string request_json, Json done) = 0;
+  virtual void rollback(std::string app, std::uint32_t version, Json done) = 0;
+  virtual void stop_app(std::string app, Json done) = 0;
+  virtual Result<> heartbeat(std::string_view app) = 0;   // keeps an ephemeral app alive
+
+  // --- looking; each a JSON document of docs/reference/http.md ---
+  virtual std::string status_json() = 0;
+  virtual std::string apps_json() = 0;
+  virtual Result<std::string> app_json(std::string_view app) = 0;
+  virtual void history_json(std::string app, Json done) = 0;
+  virtual std::string containers_json() = 0;
+  virtual std::string nodes_json() = 0;
+  virtual std::string calls_json(std::string_view app, std::size_t limit) = 0;
+  virtual Result<std::string> call_json(CallId call) = 0;
+  virtual void cost_json(std::string by, std::string app, Time from, Time until, Json done) = 0;
+  virtual std::string prices_json() = 0;
+  // What the call costs here and would cost at each provider of the book that has such a GPU.
+  virtual Result<std::string> call_cost_json(CallId call) = 0;
+
+  // --- logs ---
+  virtual Result<std::vector<LogLine>> logs(const LogQuery& query) = 0;
+  // Lines from now on, until the returned handle is destroyed.
+  virtual Result<std::shared_ptr<void>> follow_logs(const LogQuery& query,
+                                                    std::shared_ptr<LogFollower> follower) = 0;
+
+  // --- for /metrics: counts as of now, plain numbers ---
+  struct FunctionMetrics {
+    std::string app, function;
+    std::uint64_t succeeded = 0, errors = 0, timeouts = 0, cold_starts = 0;
+    std::uint32_t waiting = 0, running = 0;
+    std::uint32_t starting = 0, idle = 0, busy = 0;
+    std::int64_t queue_oldest_us = 0;
+    std::uint64_t gpu_ms_busy = 0, gpu_ms_cold = 0, gpu_ms_idle = 0;
+    std::int64_t cost_nano_usd = 0;
+    std::vector<std::uint64_t> invoke_buckets;  // counts for kInvokeBucketsMs, then over
+    std::vector<std::uint64_t> init_buckets;    // counts for kInitBucketsMs, then over
+    std::int64_t invoke_sum_us = 0, init_sum_us = 0;
+  };
+  virtual std::vector<FunctionMetrics> metrics() = 0;
+};
+
+inline constexpr std::int64_t kInvokeBucketsMs[] = {1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 60000};
+inline constexpr std::int64_t kInitBucketsMs[] = {50, 100, 250, 500, 1000, 2000, 5000, 10000, 20000, 40000, 80000, 160000, 320000};
+
+}  // namespace ember

@@ -1,0 +1,93 @@
+// What the engine wants done. It never learns how; it hears of the outcome by events.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "engine/event.h"
+#include "engine/reason.h"
+#include "model/ids.h"
+#include "model/usage.h"
+
+namespace ember {
+
+struct StartContainer {
+  ContainerId container;
+  PoolId pool;
+  NodeId node;
+  std::vector<DeviceId> devices;
+  Reason reason;
+};
+
+enum class StopMode : std::uint8_t { graceful, kill };
+
+// Graceful: the container has no input; let it run its exit path, then end it. Kill: end it now.
+// May be repeated with kill after graceful.
+struct StopContainer {
+  ContainerId container;
+  NodeId node;
+  StopMode mode = StopMode::graceful;
+  Reason reason;
+};
+
+// Give the input to the container's runner under this attempt.
+struct DispatchInput {
+  InputId input;
+  Attempt attempt = 0;
+  ContainerId container;
+};
+
+// Interrupt the user code that runs this attempt. If nothing comes of it in time, the engine stops
+// the container by kill; its other inputs go back to the queue.
+struct CancelInput {
+  InputId input;
+  Attempt attempt = 0;
+  ContainerId container;
+};
+
+// Where the time of one input went, and its share of the container's execute time: milliseconds
+// while several inputs ran are split equally among them. Over all inputs of a container the shares
+// add up to its execute time exactly.
+struct InputReport {
+  Time arrived;
+  Time dispatched;  // last attempt
+  Time finished;
+  Duration execute_share;
+  ContainerId container;
+  Attempt attempt = 0;
+  bool cold = false;  // the input waited for a container to start
+};
+
+// The runner's result for this attempt counts: hand it to the caller.
+struct AnswerInput {
+  InputId input;
+  InputOutcome outcome = InputOutcome::succeeded;
+  InputReport report;
+};
+
+// The input ends without a result. `container` is the one to take evidence (log lines) from, if any.
+struct FailInput {
+  InputId input;
+  ErrorCode code = ErrorCode::internal;
+  Reason reason;
+  ContainerId container;
+  InputReport report;
+};
+
+struct RecordUsage {
+  UsageRow row;
+};
+
+// Forget the container: all is recorded. The last action about it.
+struct ReleaseContainer {
+  ContainerId container;
+  ExitCause cause = ExitCause::stopped;
+};
+
+using Action = std::variant<StartContainer, StopContainer, DispatchInput, CancelInput, AnswerInput,
+                            FailInput, RecordUsage, ReleaseContainer>;
+using Actions = std::vector<Action>;
+
+}  // namespace ember

@@ -1,0 +1,139 @@
+// What can happen to the engine. Events carry ids and handles only, never bodies, and no path of
+// one machine. The driver stamps times and makes ids; it is also the one to check that what users
+// sent is valid before it becomes an event.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "base/time.h"
+#include "model/function.h"
+#include "model/ids.h"
+#include "model/node.h"
+
+namespace ember {
+
+// --- what is deployed -------------------------------------------------------------------------
+
+struct PoolSpec {
+  PoolId pool;          // new for each deploy
+  FunctionId function;  // the same over all versions of the function
+  FunctionSettings settings;
+};
+
+// A new version of an app is declared, whole and at once. From now on these pools are its current
+// ones; every earlier pool of the app is retired: it takes no new inputs, finishes what it has
+// (waiting inputs too) and gives its containers back as they fall idle.
+struct AppDeployed {
+  AppId app;
+  std::vector<PoolSpec> pools;
+};
+
+// The app is gone: waiting inputs fail as cancelled, running ones are cancelled, containers stop.
+struct AppStopped {
+  AppId app;
+};
+
+// --- work -------------------------------------------------------------------------------------
+
+struct InputArrived {
+  InputId input;
+  CallId call;
+  PoolId pool;  // the current pool of the function at arrival; never retired in the same batch
+};
+
+// The caller withdrew the input or went away. Unknown and finished inputs are ignored.
+struct InputCancelled {
+  InputId input;
+};
+
+enum class InputOutcome : std::uint8_t { succeeded, failed, cancelled };
+
+// A runner reported the end of an attempt. Stale attempts and wrong containers are ignored.
+struct InputFinished {
+  InputId input;
+  Attempt attempt = 0;
+  ContainerId container;
+  InputOutcome outcome = InputOutcome::succeeded;
+};
+
+// --- containers -------------------------------------------------------------------------------
+// Order per container: refused | started, ready?, exited. Nodes may repeat, delay and reorder;
+// what does not fit the container's state is ignored.
+
+// The node confirms: the container holds its resources since `at`. Billing starts here.
+struct ContainerStarted {
+  ContainerId container;
+  Time at;
+};
+
+// The runner has connected and is loading the user's module: boot ends, load begins.
+struct ContainerLoading {
+  ContainerId container;
+};
+
+// The runner has loaded the user's module and takes inputs.
+struct ContainerReady {
+  ContainerId container;
+};
+
+// The node would not start it and holds nothing for it. The placement is undone.
+struct ContainerRefused {
+  ContainerId container;
+};
+
+enum class ExitCause : std::uint8_t {
+  stopped,        // we asked for it
+  crashed,        // the process ended by itself or by a signal we did not send
+  out_of_memory,  // the kernel ended it for its memory limit
+  load_failed,    // the user's module could not be loaded; the runner said so before it ended
+  node_lost,      // made by the engine itself when a node is lost
+};
+
+// The node, which is the witness, says that the container gave its resources back at `at`.
+struct ContainerExited {
+  ContainerId container;
+  Time at;
+  ExitCause cause = ExitCause::stopped;
+};
+
+// After a restart of the driver: a container that survived it. Its usage goes on at billed_until,
+// so that no window is missing and none is doubled. What it runs from before is not ours to answer;
+// it is busy until ContainerReady says it takes inputs again.
+struct ContainerAdopted {
+  ContainerId container;
+  PoolId pool;
+  NodeId node;
+  std::vector<DeviceId> devices;
+  Time started;
+  Time billed_until;
+};
+
+// --- nodes ------------------------------------------------------------------------------------
+
+struct NodeJoined {
+  NodeId node;
+  NodeCapacity capacity;
+};
+
+// The node's lease ran out. Its containers count as ended now, their inputs go back to the queue
+// without using an attempt up.
+struct NodeLost {
+  NodeId node;
+};
+
+// --- the driver itself ------------------------------------------------------------------------
+
+// No new containers but for inputs already accepted; every container stops as it falls idle.
+struct DrainStarted {};
+
+// next_deadline() has come.
+struct TimerDue {};
+
+using Event = std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
+                           ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
+                           ContainerExited, ContainerAdopted, NodeJoined, NodeLost, DrainStarted,
+                           TimerDue>;
+
+}  // namespace ember

@@ -1,0 +1,77 @@
+#include "model/gpu.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+
+namespace ember {
+namespace {
+
+constexpr std::int64_t kGiB = 1ll << 30;
+constexpr std::uint32_t kMaxGpusPerContainer = 8;
+
+constexpr std::array kTypes{
+    GpuType{"A10G", 24 * kGiB},  GpuType{"A100-40GB", 40 * kGiB}, GpuType{"A100-80GB", 80 * kGiB},
+    GpuType{"B200", 180 * kGiB}, GpuType{"H100", 80 * kGiB},      GpuType{"H200", 141 * kGiB},
+    GpuType{"L4", 24 * kGiB},    GpuType{"L40S", 48 * kGiB},      GpuType{"T4", 16 * kGiB},
+};
+
+bool equal_without_case(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
+    return std::tolower(x) == std::tolower(y);
+  });
+}
+
+std::string known_names() {
+  std::string names;
+  for (const GpuType& type : kTypes) {
+    if (!names.empty()) names += ", ";
+    names += type.name;
+  }
+  return names;
+}
+
+}  // namespace
+
+std::span<const GpuType> gpu_types() { return kTypes; }
+
+const GpuType* find_gpu_type(std::string_view name) {
+  for (const GpuType& type : kTypes) {
+    if (equal_without_case(type.name, name)) return &type;
+  }
+  return nullptr;
+}
+
+std::string GpuDemand::text() const {
+  std::string result;
+  for (const GpuChoice& choice : choices) {
+    if (!result.empty()) result += ", ";
+    result += choice.type;
+    if (choice.count != 1) result += ":" + std::to_string(choice.count);
+  }
+  return result;
+}
+
+Result<GpuChoice> parse_gpu_choice(std::string_view text) {
+  const auto colon = text.find(':');
+  const std::string_view name = text.substr(0, colon);
+  const GpuType* type = find_gpu_type(name);
+  if (!type) {
+    return {ErrorCode::invalid_argument, "unknown GPU type \"" + std::string(name) +
+                                             "\"; known types are " + known_names()};
+  }
+  std::uint32_t count = 1;
+  if (colon != std::string_view::npos) {
+    const std::string_view digits = text.substr(colon + 1);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
+    if (error != std::errc{} || end != digits.data() + digits.size() || count < 1 ||
+        count > kMaxGpusPerContainer) {
+      return {ErrorCode::invalid_argument, "GPU count in \"" + std::string(text) +
+                                               "\" must be a whole number from 1 to 8"};
+    }
+  }
+  return GpuChoice{std::string(type->name), count};
+}
+
+}  // namespace ember

@@ -1,0 +1,59 @@
+// The runner protocol's frames: what `serve` and a runner say to each other over a Unix stream
+// socket. docs/reference/runner-protocol.md is the page of record; python/ember/runner/_frames.py
+// is the other end.
+//
+// Header, 16 bytes little-endian: u32 body length, u8 type, u8 format, u16 attempt, u64 stream.
+// The stream is the input id for Input, Cancel, Chunk, Result, Error and Log, the runner's own
+// number for Call, CallResult and CallError, else 0.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+namespace ember {
+
+inline constexpr std::uint32_t kRunnerProtocolVersion = 1;
+inline constexpr std::uint32_t kMaxFrameBody = 256u << 20;
+
+enum class FrameType : std::uint8_t {
+  hello = 1,    // runner -> serve  {"protocol", "container_id", "pid", "python", "state", "busy": [input ids]}
+  ready = 2,    // runner -> serve  {"timeline_us": {"interpreter", "imports"}}
+  failed = 3,   // runner -> serve  the user's module could not be loaded; an error body
+  input = 4,    // serve -> runner  u64 call id, then the arguments
+  batch = 5,    // reserved
+  chunk = 6,    // reserved: one item of a stream
+  result = 7,   // runner -> serve  the value
+  error = 8,    // runner -> serve  an error body
+  cancel = 9,   // serve -> runner  empty
+  log = 10,     // runner -> serve  one write: first byte 1 stdout or 2 stderr, then the text
+  park = 11,    // reserved
+  fork = 12,    // reserved
+  ping = 13,    // either way, empty
+  pong = 14,
+  call = 15,    // runner -> serve  u16 length and JSON {"app", "function", "format"}, then the arguments
+  call_result = 16,  // serve -> runner
+  call_error = 17,   // serve -> runner
+  stop = 18,    // serve -> runner  no more inputs come: run the exit path and end
+};
+
+enum class FrameFormat : std::uint8_t { none = 0, json = 1, pickle = 2, bytes = 3 };
+// Set in the format byte when the body lies in a file whose descriptor came with the frame
+// (SCM_RIGHTS); the frame's own body is then empty but for fixed prefixes, and the file is the rest.
+inline constexpr std::uint8_t kFrameBodyInFile = 0x80;
+
+struct FrameHeader {
+  std::uint32_t length = 0;
+  FrameType type = FrameType::ping;
+  std::uint8_t format = 0;
+  std::uint16_t attempt = 0;
+  std::uint64_t stream = 0;
+};
+
+inline constexpr std::size_t kFrameHeaderSize = 16;
+
+std::array<char, kFrameHeaderSize> encode(const FrameHeader& header);
+// Nothing for an unknown type or a length over kMaxFrameBody: the connection is then closed.
+std::optional<FrameHeader> decode(const std::array<char, kFrameHeaderSize>& bytes);
+
+}  // namespace ember

@@ -1,0 +1,101 @@
+// What control needs of a node: the seam between the two processes. RemoteNode (remote_node.h)
+// speaks it over the node's Unix socket; tests use a fake.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "model/function.h"
+#include "model/ids.h"
+#include "model/node.h"
+#include "node/unique_fd.h"
+
+namespace ember {
+
+// One step of an image over its base, as the user declared it.
+struct ImageStep {
+  std::string kind;                    // "uv_pip_install"
+  std::vector<std::string> arguments;  // its packages, in the user's order
+};
+
+struct ImageSpec {
+  std::string base = "host";
+  std::vector<ImageStep> steps;
+};
+
+struct ContainerSpec {
+  ContainerId container;
+  ImageSpec image;              // must have been built
+  Resources resources;
+  std::vector<DeviceId> devices;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::string function_json;    // what the runner reads at /ember/run/function.json
+  std::string labels_json;      // kept by the node and given back when containers are adopted
+};
+
+// A container as the node finds it when a driver connects.
+struct SurvivingContainer {
+  ContainerId container;
+  std::string labels_json;
+  std::vector<DeviceId> devices;
+  Time started;
+};
+
+struct ContainerExit {
+  ContainerId container;
+  std::string labels_json;
+  Time started, at;
+  std::vector<DeviceId> devices;
+  bool out_of_memory = false;
+  int exit_status = -1;         // of the runner; -1 where nobody could see it
+  int signal = 0;               // that ended it
+  std::string last_output;      // the last lines the runner's process wrote outside frames
+};
+
+struct NodeHello {
+  std::string name;
+  NodeId node;                           // kept by the node over restarts
+  NodeCapacity capacity;
+  std::string isolation;                 // "container" or "process"
+  std::string network;                   // how containers reach out, one line for `ember status`
+  std::vector<std::string> missing;      // limits this machine does not allow, one line each
+  std::vector<SurvivingContainer> containers;
+};
+
+class NodeObserver {
+ public:
+  virtual ~NodeObserver() = default;
+  virtual void on_hello(NodeHello hello) = 0;      // also after each reconnect
+  virtual void on_lost() = 0;                      // the connection broke; it is tried again
+  virtual void on_started(ContainerId container, Time at) = 0;
+  virtual void on_refused(ContainerId container, std::string why) = 0;
+  virtual void on_exited(ContainerExit exit) = 0;  // repeated after reconnects until acknowledged
+  // A runner connected. May come again for the same container when it has lost its old connection.
+  virtual void on_runner(ContainerId container, UniqueFd socket) = 0;
+  virtual void on_build_line(std::string image_id, std::string line) = 0;
+  virtual void on_built(std::string image_id, Result<> result) = 0;
+};
+
+class NodeClient {
+ public:
+  virtual ~NodeClient() = default;
+  virtual void set_observer(NodeObserver* observer) = 0;  // borrowed; called on the loop's thread
+  // `source` is a directory (O_PATH) mounted read-only at /source; may be empty.
+  virtual void start(ContainerSpec spec, UniqueFd source) = 0;
+  // Ends it: SIGTERM, then SIGKILL after the grace; a grace of zero kills at once.
+  virtual void stop(ContainerId container, Duration grace) = 0;
+  // Sends SIGUSR1 to the runner: it looks at its socket for a Cancel.
+  virtual void interrupt(ContainerId container) = 0;
+  virtual void acknowledge_exit(ContainerId container) = 0;
+  // Builds the image, or finds it built. Lines and the end come by the observer.
+  virtual void build(std::string image_id, ImageSpec spec) = 0;
+};
+
+// The content address of an image: "im-" and 32 hex digits of SHA-256 over its canonical JSON.
+std::string image_id(const ImageSpec& spec);
+
+}  // namespace ember

@@ -1,0 +1,127 @@
+// Durable state. SQL never shows outside this folder; PostgreSQL will be a second implementation.
+//
+// Writes go in as atomic batches and are answered when they are on disk; batches that wait together
+// share one commit (group commit). Every write carries what identifies it, so that applying a batch
+// twice changes nothing. Reads at start come whole; later reads are queries that run on the store's
+// own thread and answer by callback on that thread (the caller posts to its loop).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/money.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "model/ids.h"
+#include "model/usage.h"
+
+namespace ember {
+
+struct KeyRecord {
+  KeyId id;
+  std::string name;
+  std::string sha256;       // of the whole key text, hex; the text itself is never stored
+  Time created;
+  Time expires;             // Time::never() for none
+  bool revoked = false;
+};
+
+struct AppRecord {
+  AppId id;
+  std::string name;
+  bool ephemeral = false;
+  bool stopped = false;
+  std::uint32_t version = 0;  // the current one
+  Time updated;
+};
+
+struct FunctionRecord {
+  FunctionId id;
+  PoolId pool;
+  std::string name;
+  std::string spec_json;      // as deployed, validated and complete with defaults
+};
+
+// One version of an app. Never changed after it is written.
+struct VersionRecord {
+  AppId app;
+  std::uint32_t version = 0;
+  Time created;
+  std::string source;         // digest of the source manifest
+  std::string message;        // who or what made it: "deploy", "rollback to 3"
+  std::vector<FunctionRecord> functions;
+};
+
+struct ContainerRecord {
+  ContainerId id;
+  PoolId pool;
+  AppId app;
+  std::string function;
+  Time started;
+  Time ended;                 // zero while it lives
+  std::string exit;           // why it ended, one line
+};
+
+// A priced usage row. The id is derived from what it bills (container, window start, meter, phase),
+// so that a row applied twice is billed once.
+struct LedgerRecord {
+  UsageRow row;
+  AppId app;
+  std::string app_name;
+  std::string function;
+  std::string tag;            // reserved: cost allocation by the user
+  PricePerHour price;         // that applied, per unit of the meter
+  std::string price_source;
+  Money amount;
+  bool simulated = false;     // the GPU is a simulated one
+};
+
+using Write = std::variant<KeyRecord, AppRecord, VersionRecord, ContainerRecord, LedgerRecord>;
+using Batch = std::vector<Write>;
+
+struct Snapshot {
+  std::uint32_t epoch = 0;    // of this writer: one more than the last one's, already on disk
+  std::vector<KeyRecord> keys;
+  std::vector<AppRecord> apps;
+  std::vector<VersionRecord> versions;        // all of apps that are not stopped, newest last
+  std::vector<ContainerRecord> containers;    // those without an end
+  std::vector<std::pair<ContainerId, Time>> billed_until;  // for those
+};
+
+enum class CostGroup : std::uint8_t { app, function, day, phase, meter };
+
+struct CostQuery {
+  std::vector<CostGroup> by;  // in this order
+  std::string app;            // only this one; empty: all
+  Time from, until;           // window_start within [from, until)
+};
+
+struct CostRow {
+  std::vector<std::string> keys;  // one for each group asked for
+  Money amount;
+  std::int64_t gpu_ms = 0, cpu_millicore_ms = 0, memory_mib_ms = 0;
+  bool simulated = false;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;  // finishes what was applied
+  // `done` runs on the store's thread once the batch is durable, or with why it never will be.
+  virtual void apply(Batch batch, std::function<void(Result<>)> done) = 0;
+  virtual void query_cost(CostQuery query,
+                          std::function<void(Result<std::vector<CostRow>>)> done) = 0;
+  virtual void query_versions(AppId app,
+                              std::function<void(Result<std::vector<VersionRecord>>)> done) = 0;
+  virtual void query_version(AppId app, std::uint32_t version,
+                             std::function<void(Result<VersionRecord>)> done) = 0;
+};
+
+// Opens or makes `directory`/state.db, migrates it, takes the writer's lock (conflict if another
+// server holds it, with its process id) and reads the snapshot.
+Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& directory, Snapshot& snapshot);
+
+}  // namespace ember
