@@ -19,12 +19,13 @@ endif()
 
 # ember_folder(NAME [DEPS folder...] [LIBS library...])
 # Builds src/NAME/*.cc into ember_NAME and src/NAME/*_test.cc into NAME_test.
+# Files that end in main.cc are programs (ember_program), not part of the library.
 # A folder with headers alone becomes an interface library.
 function(ember_folder name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cc)
   set(tests ${sources})
-  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|main)\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(TRANSFORM ARG_DEPS PREPEND ember_)
   if(sources)
@@ -40,4 +41,13 @@ function(ember_folder name)
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST
       PROPERTIES TIMEOUT 120)
   endif()
+endfunction()
+
+# ember_program(NAME MAIN folder...): build/bin/NAME from one main file of src/app and the folders it wires.
+function(ember_program name main)
+  add_executable(${name} ${main})
+  set(folders ${ARGN})
+  list(TRANSFORM folders PREPEND ember_)
+  target_link_libraries(${name} PRIVATE ember_flags ${folders} CLI11::CLI11)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endfunction()
