@@ -1,0 +1,129 @@
+#include "store/migrations.h"
+
+#include <array>
+#include <string>
+
+namespace ember {
+namespace {
+
+// Ids are 64-bit values stored as SQLite's signed integers; times are microseconds since the epoch.
+constexpr const char* kTables = R"sql(
+CREATE TABLE writer (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  epoch INTEGER NOT NULL
+);
+INSERT INTO writer VALUES (1, 0);
+
+CREATE TABLE keys (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  sha256 TEXT NOT NULL UNIQUE,
+  created_us INTEGER NOT NULL,
+  expires_us INTEGER NOT NULL,
+  revoked INTEGER NOT NULL
+);
+
+CREATE TABLE apps (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  ephemeral INTEGER NOT NULL,
+  stopped INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  updated_us INTEGER NOT NULL
+);
+
+CREATE TABLE versions (
+  app INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  source TEXT NOT NULL,
+  message TEXT NOT NULL,
+  PRIMARY KEY (app, version)
+) WITHOUT ROWID;
+
+CREATE TABLE functions (
+  app INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  id INTEGER NOT NULL,
+  pool INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  spec_json TEXT NOT NULL,
+  PRIMARY KEY (app, version, position)
+) WITHOUT ROWID;
+
+CREATE TABLE containers (
+  id INTEGER PRIMARY KEY,
+  pool INTEGER NOT NULL,
+  app INTEGER NOT NULL,
+  function TEXT NOT NULL,
+  started_us INTEGER NOT NULL,
+  ended_us INTEGER NOT NULL,
+  exit TEXT NOT NULL
+);
+
+CREATE TABLE ledger (
+  container INTEGER NOT NULL,
+  window_start_us INTEGER NOT NULL,
+  meter TEXT NOT NULL,
+  phase TEXT NOT NULL,
+  window_end_us INTEGER NOT NULL,
+  pool INTEGER NOT NULL,
+  quantity_ms INTEGER NOT NULL,
+  units INTEGER NOT NULL,
+  gpu_type TEXT NOT NULL,
+  app INTEGER NOT NULL,
+  app_name TEXT NOT NULL,
+  function TEXT NOT NULL,
+  tag TEXT NOT NULL,
+  price_nano_usd_per_hour INTEGER NOT NULL,
+  price_source TEXT NOT NULL,
+  amount_nano_usd INTEGER NOT NULL,
+  simulated INTEGER NOT NULL,
+  PRIMARY KEY (container, window_start_us, meter, phase)
+) WITHOUT ROWID;
+)sql";
+
+// Bills are asked for by time; the start of the server asks for containers without an end.
+constexpr const char* kIndexes = R"sql(
+CREATE INDEX ledger_by_time ON ledger (window_start_us);
+CREATE INDEX containers_alive ON containers (id) WHERE ended_us = 0;
+)sql";
+
+constexpr std::array kSteps{kTables, kIndexes};
+
+Result<std::int64_t> schema_of(Database& database) {
+  auto query = database.prepare("PRAGMA user_version");
+  if (!query) return std::move(query).error();
+  std::int64_t version = 0;
+  auto read = query->each([&](Statement& row) { version = row.integer(0); });
+  if (!read) return std::move(read).error();
+  return version;
+}
+
+}  // namespace
+
+std::int64_t newest_schema() { return kSteps.size(); }
+
+Result<> migrate(Database& database, std::int64_t target) {
+  const auto found = schema_of(database);
+  if (!found) return found.error();
+  if (*found > target) {
+    return {ErrorCode::conflict, "the state was written by a newer Ember (schema " +
+                                     std::to_string(*found) + ", this one knows " +
+                                     std::to_string(target) + "); use that version or newer"};
+  }
+  for (std::int64_t step = *found; step < target; ++step) {
+    const std::string number = std::to_string(step + 1);
+    auto done =
+        database.execute("BEGIN IMMEDIATE;" + std::string(kSteps[static_cast<size_t>(step)]) +
+                         "PRAGMA user_version = " + number + "; COMMIT;");
+    if (!done) {
+      database.roll_back();
+      return std::move(done).error().within("migration " + number);
+    }
+  }
+  return Ok{};
+}
+
+}  // namespace ember

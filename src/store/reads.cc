@@ -1,0 +1,178 @@
+#include "store/reads.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace ember {
+namespace {
+
+// Ids are unsigned and stored signed; the cast gives back the same bits.
+template <class IdType>
+IdType id_at(const Statement& row, int column) {
+  return IdType{static_cast<std::uint64_t>(row.integer(column))};
+}
+
+Time time_at(const Statement& row, int column) { return Time{row.integer(column)}; }
+
+std::uint32_t version_at(const Statement& row, int column) {
+  return static_cast<std::uint32_t>(row.integer(column));
+}
+
+template <class OnRow, class... Values>
+Result<> for_each(Database& database, std::string_view sql, OnRow&& on_row,
+                  const Values&... values) {
+  auto query = database.prepare(sql);
+  if (!query) return std::move(query).error();
+  return query->each(std::forward<OnRow>(on_row), values...);
+}
+
+KeyRecord key_of(const Statement& row) {
+  return {id_at<KeyId>(row, 0), row.text(1),     row.text(2),
+          time_at(row, 3),      time_at(row, 4), row.integer(5) != 0};
+}
+
+AppRecord app_of(const Statement& row) {
+  return {id_at<AppId>(row, 0), row.text(1),        row.integer(2) != 0,
+          row.integer(3) != 0,  version_at(row, 4), time_at(row, 5)};
+}
+
+ContainerRecord container_of(const Statement& row) {
+  return {id_at<ContainerId>(row, 0),
+          id_at<PoolId>(row, 1),
+          id_at<AppId>(row, 2),
+          row.text(3),
+          time_at(row, 4),
+          time_at(row, 5),
+          row.text(6)};
+}
+
+// Versions and their functions side by side, ordered by app, version and position.
+Result<std::vector<VersionRecord>> collect_versions(Statement& query, std::int64_t app,
+                                                    std::int64_t version) {
+  std::vector<VersionRecord> versions;
+  auto read = query.each(
+      [&](Statement& row) {
+        const auto id = id_at<AppId>(row, 0);
+        const std::uint32_t number = version_at(row, 1);
+        if (versions.empty() || versions.back().app != id || versions.back().version != number) {
+          versions.push_back({id, number, time_at(row, 2), row.text(3), row.text(4), {}});
+        }
+        if (row.text(7).empty()) return;  // a version without functions
+        versions.back().functions.push_back(
+            {id_at<FunctionId>(row, 5), id_at<PoolId>(row, 6), row.text(7), row.text(8)});
+      },
+      app, version);
+  if (!read) return std::move(read).error();
+  return versions;
+}
+
+// With app 0: those of all apps that are not stopped; with version 0: all of them.
+Result<std::vector<VersionRecord>> versions_where(Database& database, AppId app,
+                                                  std::uint32_t version) {
+  auto query = database.prepare(
+      "SELECT v.app, v.version, v.created_us, v.source, v.message, f.id, f.pool, f.name, "
+      "f.spec_json FROM versions v JOIN apps a ON a.id = v.app "
+      "LEFT JOIN functions f ON f.app = v.app AND f.version = v.version "
+      "WHERE (v.app = ?1 OR (?1 = 0 AND a.stopped = 0)) AND (?2 = 0 OR v.version = ?2) "
+      "ORDER BY v.app, v.version, f.position");
+  if (!query) return std::move(query).error();
+  return collect_versions(*query, static_cast<std::int64_t>(app.value), version);
+}
+
+struct GroupColumn {
+  CostGroup group;
+  const char* expression;
+};
+
+// Days are UTC.
+constexpr GroupColumn kGroupColumns[] = {
+    {CostGroup::app, "app_name"},
+    {CostGroup::function, "function"},
+    {CostGroup::day, "date(window_start_us / 1000000, 'unixepoch')"},
+    {CostGroup::phase, "phase"},
+    {CostGroup::meter, "meter"},
+};
+
+std::string group_list(const std::vector<CostGroup>& groups) {
+  std::string list;
+  for (const CostGroup group : groups) {
+    const auto* column = std::ranges::find(kGroupColumns, group, &GroupColumn::group);
+    if (!list.empty()) list += ", ";
+    list += column->expression;
+  }
+  return list;
+}
+
+// Only fixed text is put together here; what a user gave is bound.
+std::string cost_sql(const std::vector<CostGroup>& groups) {
+  const std::string list = group_list(groups);
+  return "SELECT " + (list.empty() ? "" : list + ", ") +
+         "SUM(amount_nano_usd), "
+         "SUM(CASE meter WHEN 'gpu' THEN quantity_ms * units ELSE 0 END), "
+         "SUM(CASE meter WHEN 'cpu' THEN quantity_ms * units ELSE 0 END), "
+         "SUM(CASE meter WHEN 'memory' THEN quantity_ms * units / 1048576 ELSE 0 END), "
+         "MAX(simulated) FROM ledger "
+         "WHERE window_start_us >= ? AND window_start_us < ? AND (?3 = '' OR app_name = ?3)" +
+         (list.empty() ? "" : " GROUP BY " + list + " ORDER BY " + list);
+}
+
+}  // namespace
+
+Result<> read_snapshot(Database& database, Snapshot& snapshot) {
+  auto keys = for_each(database, "SELECT * FROM keys ORDER BY id",
+                       [&](Statement& row) { snapshot.keys.push_back(key_of(row)); });
+  if (!keys) return keys;
+  auto apps = for_each(database, "SELECT * FROM apps ORDER BY id",
+                       [&](Statement& row) { snapshot.apps.push_back(app_of(row)); });
+  if (!apps) return apps;
+  auto versions = versions_where(database, AppId{}, 0);
+  if (!versions) return std::move(versions).error();
+  snapshot.versions = std::move(versions).value();
+  auto containers =
+      for_each(database, "SELECT * FROM containers WHERE ended_us = 0 ORDER BY id",
+               [&](Statement& row) { snapshot.containers.push_back(container_of(row)); });
+  if (!containers) return containers;
+  return for_each(database,
+                  "SELECT c.id, MAX(l.window_end_us) FROM containers c "
+                  "JOIN ledger l ON l.container = c.id WHERE c.ended_us = 0 "
+                  "GROUP BY c.id ORDER BY c.id",
+                  [&](Statement& row) {
+                    snapshot.billed_until.emplace_back(id_at<ContainerId>(row, 0), time_at(row, 1));
+                  });
+}
+
+Result<std::vector<CostRow>> read_cost(Database& database, const CostQuery& query) {
+  std::vector<CostRow> rows;
+  const int groups = static_cast<int>(query.by.size());
+  auto read = for_each(
+      database, cost_sql(query.by),
+      [&](Statement& row) {
+        CostRow& cost = rows.emplace_back();
+        for (int i = 0; i < groups; ++i) cost.keys.push_back(row.text(i));
+        cost.amount = Money{row.integer(groups)};
+        cost.gpu_ms = row.integer(groups + 1);
+        cost.cpu_millicore_ms = row.integer(groups + 2);
+        cost.memory_mib_ms = row.integer(groups + 3);
+        cost.simulated = row.integer(groups + 4) != 0;
+      },
+      query.from.us, query.until.us, query.app);
+  if (!read) return std::move(read).error();
+  return rows;
+}
+
+Result<std::vector<VersionRecord>> read_versions(Database& database, AppId app) {
+  return versions_where(database, app, 0);
+}
+
+Result<VersionRecord> read_version(Database& database, AppId app, std::uint32_t version) {
+  auto found = versions_where(database, app, version);
+  if (!found) return std::move(found).error();
+  if (version == 0 || found->empty()) {
+    return {ErrorCode::not_found, "there is no version " + std::to_string(version) +
+                                      "; `ember app history` lists those there are"};
+  }
+  return std::move(found->front());
+}
+
+}  // namespace ember

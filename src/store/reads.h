@@ -1,0 +1,20 @@
+// Rows to records: the whole at start, and the queries.
+#pragma once
+
+#include <vector>
+
+#include "base/result.h"
+#include "store/sqlite.h"
+#include "store/store.h"
+
+namespace ember {
+
+// All of the snapshot but its epoch.
+Result<> read_snapshot(Database& database, Snapshot& snapshot);
+
+Result<std::vector<CostRow>> read_cost(Database& database, const CostQuery& query);
+// Newest last.
+Result<std::vector<VersionRecord>> read_versions(Database& database, AppId app);
+Result<VersionRecord> read_version(Database& database, AppId app, std::uint32_t version);
+
+}  // namespace ember

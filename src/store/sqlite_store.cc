@@ -1,0 +1,200 @@
+// The SQLite store: one thread owns the database and takes work from a queue in order. All batches
+// that wait when it comes to them go into one transaction, so that one fsync makes many durable.
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "store/lock_file.h"
+#include "store/migrations.h"
+#include "store/reads.h"
+#include "store/sqlite.h"
+#include "store/store.h"
+#include "store/writes.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kMaxBatchesPerCommit = 1024;
+
+struct PendingBatch {
+  Batch batch;
+  std::function<void(Result<>)> done;
+};
+using Query = std::function<void(Database&)>;
+using Work = std::variant<PendingBatch, Query>;
+
+class SqliteStore final : public Store {
+ public:
+  SqliteStore(LockFile lock, Database database, Writer writer, Statement epoch_query,
+              std::int64_t epoch)
+      : lock_(std::move(lock)),
+        database_(std::move(database)),
+        writer_(std::move(writer)),
+        epoch_query_(std::move(epoch_query)),
+        epoch_(epoch),
+        thread_([this] { run(); }) {}
+
+  ~SqliteStore() override {
+    {
+      const std::lock_guard guard(mutex_);
+      closing_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+  }
+
+  void apply(Batch batch, std::function<void(Result<>)> done) override {
+    enqueue(PendingBatch{std::move(batch), std::move(done)});
+  }
+  void query_cost(CostQuery query,
+                  std::function<void(Result<std::vector<CostRow>>)> done) override {
+    enqueue(Query([query = std::move(query), done = std::move(done)](Database& database) {
+      done(read_cost(database, query));
+    }));
+  }
+  void query_versions(AppId app,
+                      std::function<void(Result<std::vector<VersionRecord>>)> done) override {
+    enqueue(Query(
+        [app, done = std::move(done)](Database& database) { done(read_versions(database, app)); }));
+  }
+  void query_version(AppId app, std::uint32_t version,
+                     std::function<void(Result<VersionRecord>)> done) override {
+    enqueue(Query([app, version, done = std::move(done)](Database& database) {
+      done(read_version(database, app, version));
+    }));
+  }
+
+ private:
+  void enqueue(Work work) {
+    {
+      const std::lock_guard guard(mutex_);
+      queue_.push_back(std::move(work));
+    }
+    wake_.notify_one();
+  }
+
+  void run() {
+    for (auto waiting = take(); !waiting.empty(); waiting = take()) {
+      while (!waiting.empty()) work_off(waiting);
+    }
+  }
+
+  // All that waits, in order; empty only when the store closes.
+  std::deque<Work> take() {
+    std::unique_lock guard(mutex_);
+    wake_.wait(guard, [this] { return closing_ || !queue_.empty(); });
+    return std::exchange(queue_, {});
+  }
+
+  void work_off(std::deque<Work>& waiting) {
+    if (auto* query = std::get_if<Query>(&waiting.front())) {
+      (*query)(database_);
+      waiting.pop_front();
+      return;
+    }
+    std::vector<PendingBatch> group;
+    while (!waiting.empty() && group.size() < kMaxBatchesPerCommit) {
+      auto* pending = std::get_if<PendingBatch>(&waiting.front());
+      if (!pending) break;
+      group.push_back(std::move(*pending));
+      waiting.pop_front();
+    }
+    commit(group);
+  }
+
+  // A batch that clashes with the state fails alone; a disk that fails fails all of the group.
+  void commit(std::vector<PendingBatch>& group) {
+    std::vector<Result<>> results;
+    auto committed = write_group(group, results);
+    if (!committed) database_.roll_back();
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      group[i].done(committed ? std::move(results[i]) : committed);
+    }
+  }
+
+  Result<> write_group(const std::vector<PendingBatch>& group, std::vector<Result<>>& results) {
+    if (auto begun = database_.execute("BEGIN IMMEDIATE"); !begun) return begun;
+    if (auto ours = check_epoch(); !ours) return ours;
+    for (const PendingBatch& pending : group) {
+      auto written = write_batch(pending.batch);
+      if (!written && written.error().code != ErrorCode::conflict) return written;
+      results.push_back(std::move(written));
+    }
+    return database_.execute("COMMIT");
+  }
+
+  Result<> write_batch(const Batch& batch) {
+    if (auto set = database_.execute("SAVEPOINT batch"); !set) return set;
+    auto written = writer_.write(batch);
+    if (!written) {
+      auto undone = database_.execute("ROLLBACK TO batch");
+      if (!undone) return undone;
+    }
+    auto released = database_.execute("RELEASE batch");
+    return released ? std::move(written) : std::move(released);
+  }
+
+  // The lock keeps other servers out; this keeps us out where somebody removed the lock's file.
+  Result<> check_epoch() {
+    std::int64_t epoch = 0;
+    auto read = epoch_query_.each([&](Statement& row) { epoch = row.integer(0); });
+    if (!read || epoch == epoch_) return read;
+    return {ErrorCode::unavailable, "another server has taken over this data directory"};
+  }
+
+  LockFile lock_;
+  Database database_;
+  Writer writer_;
+  Statement epoch_query_;
+  const std::int64_t epoch_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Work> queue_;  // guarded by mutex_
+  bool closing_ = false;    // guarded by mutex_
+  std::thread thread_;      // last: it starts when all else stands
+};
+
+Result<std::int64_t> advance_epoch(Database& database) {
+  auto query = database.prepare("UPDATE writer SET epoch = epoch + 1 RETURNING epoch");
+  if (!query) return std::move(query).error();
+  std::int64_t epoch = 0;
+  auto advanced = query->each([&](Statement& row) { epoch = row.integer(0); });
+  if (!advanced) return std::move(advanced).error();
+  return epoch;
+}
+
+Result<> make_directory(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) return {ErrorCode::unavailable, directory + ": " + error.message()};
+  return Ok{};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& directory, Snapshot& snapshot) {
+  if (auto made = make_directory(directory); !made) return std::move(made).error();
+  auto lock = LockFile::take(directory);
+  if (!lock) return std::move(lock).error();
+  auto database = Database::open(directory + "/state.db");
+  if (!database) return std::move(database).error();
+  if (auto done = migrate(*database, newest_schema()); !done) return std::move(done).error();
+  const auto epoch = advance_epoch(*database);
+  if (!epoch) return epoch.error();
+  snapshot = {};
+  snapshot.epoch = static_cast<std::uint32_t>(*epoch);
+  if (auto read = read_snapshot(*database, snapshot); !read) return std::move(read).error();
+  auto writer = Writer::prepare(*database);
+  if (!writer) return std::move(writer).error();
+  auto epoch_query = database->prepare("SELECT epoch FROM writer");
+  if (!epoch_query) return std::move(epoch_query).error();
+  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(
+      std::move(lock).value(), std::move(database).value(), std::move(writer).value(),
+      std::move(epoch_query).value(), *epoch));
+}
+
+}  // namespace ember

@@ -1,0 +1,409 @@
+// The SQLite store on a real disk: durability, idempotence, one writer, forward migrations.
+#include "store/store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <future>
+
+#include "store/migrations.h"
+#include "store/sqlite.h"
+
+namespace ember {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr Time kNoon{1'764'072'000'000'000};  // 2025-11-25 12:00 UTC
+
+class TempDirectory {
+ public:
+  TempDirectory() {
+    std::string pattern = testing::TempDir() + "ember-store-XXXXXX";
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~TempDirectory() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::unique_ptr<Store> open_store(const std::string& directory, Snapshot& snapshot) {
+  auto store = open_sqlite_store(directory, snapshot);
+  EXPECT_TRUE(store.ok()) << (store.ok() ? "" : store.error().message);
+  return store.ok() ? std::move(store).value() : nullptr;
+}
+
+Snapshot reopened(const std::string& directory) {
+  Snapshot snapshot;
+  open_store(directory, snapshot);
+  return snapshot;
+}
+
+Result<> apply(Store& store, Batch batch) {
+  std::promise<Result<>> promise;
+  store.apply(std::move(batch), [&](Result<> result) { promise.set_value(std::move(result)); });
+  return promise.get_future().get();
+}
+
+std::vector<CostRow> cost(Store& store, CostQuery query) {
+  std::promise<std::vector<CostRow>> promise;
+  query.until = Time::never();
+  store.query_cost(std::move(query), [&](Result<std::vector<CostRow>> rows) {
+    promise.set_value(std::move(rows).value());
+  });
+  return promise.get_future().get();
+}
+
+AppRecord app(std::uint64_t id, std::string name, std::uint32_t version = 1) {
+  return {AppId{id}, std::move(name), false, false, version, kNoon};
+}
+
+VersionRecord version(std::uint64_t app_id, std::uint32_t number) {
+  FunctionRecord read{FunctionId{7}, PoolId{100 * app_id + number}, "read", R"({"gpu":[]})"};
+  FunctionRecord sum{FunctionId{8}, PoolId{200 * app_id + number}, "sum", "{}"};
+  return {AppId{app_id}, number, kNoon, "src-1", "deploy", {read, sum}};
+}
+
+ContainerRecord container(std::uint64_t id, Time ended = {}) {
+  return {ContainerId{id}, PoolId{101}, AppId{1}, "read", kNoon, ended, ended.us ? "idle" : ""};
+}
+
+LedgerRecord ledger(std::uint64_t container_id, Time start, Meter meter, std::int64_t nano_usd) {
+  LedgerRecord record;
+  record.row = {ContainerId{container_id},
+                PoolId{101},
+                meter,
+                Phase::execute,
+                start,
+                start + Duration::seconds(1),
+                1000,
+                meter == Meter::memory ? 2 << 20 : 3,
+                meter == Meter::gpu ? "L4" : ""};
+  record.app = AppId{1};
+  record.app_name = "documents";
+  record.function = "read";
+  record.price = {3'600'000'000};
+  record.price_source = "a test";
+  record.amount = {nano_usd};
+  record.simulated = meter == Meter::gpu;
+  return record;
+}
+
+TEST(Store, GivesBackAfterReopeningWhatWasApplied) {
+  const TempDirectory directory;
+  Snapshot empty;
+  {
+    auto store = open_store(directory.path(), empty);
+    const KeyRecord key{KeyId{~0ull}, "default", "abcd", kNoon, Time::never(), false};
+    ASSERT_TRUE(apply(*store, {key, app(1, "documents", 2), version(1, 1), version(1, 2),
+                               container(5), ledger(5, kNoon, Meter::cpu, 10)})
+                    .ok());
+  }
+  EXPECT_EQ(empty.epoch, 1u);
+  EXPECT_TRUE(empty.apps.empty());
+
+  const Snapshot snapshot = reopened(directory.path());
+  EXPECT_EQ(snapshot.epoch, 2u);
+  ASSERT_EQ(snapshot.keys.size(), 1u);
+  EXPECT_EQ(snapshot.keys[0].id, KeyId{~0ull});
+  EXPECT_EQ(snapshot.keys[0].expires, Time::never());
+  ASSERT_EQ(snapshot.apps.size(), 1u);
+  EXPECT_EQ(snapshot.apps[0].version, 2u);
+  ASSERT_EQ(snapshot.versions.size(), 2u);
+  EXPECT_EQ(snapshot.versions[1].version, 2u);
+  ASSERT_EQ(snapshot.versions[1].functions.size(), 2u);
+  EXPECT_EQ(snapshot.versions[1].functions[0].name, "read");
+  EXPECT_EQ(snapshot.versions[1].functions[0].pool, PoolId{102});
+  EXPECT_EQ(snapshot.versions[1].functions[0].spec_json, R"({"gpu":[]})");
+  ASSERT_EQ(snapshot.containers.size(), 1u);
+  EXPECT_EQ(snapshot.containers[0].function, "read");
+  EXPECT_THAT(snapshot.billed_until,
+              ElementsAre(std::pair(ContainerId{5}, kNoon + Duration::seconds(1))));
+}
+
+TEST(Store, LeavesStoppedAppsVersionsAndEndedContainersOutOfTheSnapshot) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    AppRecord stopped = app(1, "documents");
+    stopped.stopped = true;
+    ASSERT_TRUE(apply(*store, {app(1, "documents"), version(1, 1), container(5)}).ok());
+    ASSERT_TRUE(apply(*store, {stopped, container(5, kNoon + Duration::seconds(9))}).ok());
+  }
+  snapshot = reopened(directory.path());
+  EXPECT_EQ(snapshot.apps.size(), 1u);
+  EXPECT_TRUE(snapshot.versions.empty());
+  EXPECT_TRUE(snapshot.containers.empty());
+}
+
+TEST(Store, BillsABatchThatIsAppliedTwiceOnce) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  auto store = open_store(directory.path(), snapshot);
+  const Batch batch{app(1, "documents"), version(1, 1), container(5),
+                    ledger(5, kNoon, Meter::gpu, 1000), ledger(5, kNoon, Meter::cpu, 10)};
+  ASSERT_TRUE(apply(*store, batch).ok());
+  ASSERT_TRUE(apply(*store, batch).ok());
+
+  const auto rows = cost(*store, {{CostGroup::meter}, "", {}, {}});
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].keys[0], "cpu");
+  EXPECT_EQ(rows[0].amount, Money{10});
+  EXPECT_EQ(rows[0].cpu_millicore_ms, 3000);
+  EXPECT_FALSE(rows[0].simulated);
+  EXPECT_EQ(rows[1].amount, Money{1000});
+  EXPECT_EQ(rows[1].gpu_ms, 3000);
+  EXPECT_TRUE(rows[1].simulated);
+}
+
+TEST(Store, NeverUndoesAContainersEnd) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    ASSERT_TRUE(apply(*store, {container(5, kNoon + Duration::seconds(1)), container(5)}).ok());
+  }
+  EXPECT_TRUE(reopened(directory.path()).containers.empty());
+}
+
+TEST(Store, CutsTheSameTotalWhicheverWayItIsAsked) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  auto store = open_store(directory.path(), snapshot);
+  Batch batch;
+  for (int day = 0; day < 3; ++day) {
+    const Time at = kNoon + Duration::seconds(86'400) * day;
+    batch.push_back(ledger(5, at, Meter::gpu, 7 + day));
+    batch.push_back(ledger(5, at, Meter::memory, 1));
+  }
+  ASSERT_TRUE(apply(*store, std::move(batch)).ok());
+
+  for (const std::vector<CostGroup>& by :
+       {std::vector<CostGroup>{}, {CostGroup::day}, {CostGroup::phase, CostGroup::meter}}) {
+    Money total;
+    for (const CostRow& row : cost(*store, {by, "documents", {}, {}})) total += row.amount;
+    EXPECT_EQ(total, Money{27});
+  }
+  const auto days = cost(*store, {{CostGroup::day}, "", kNoon + Duration::seconds(1), {}});
+  ASSERT_EQ(days.size(), 2u);
+  EXPECT_EQ(days[0].keys[0], "2025-11-26");
+  EXPECT_EQ(days[0].memory_mib_ms, 2000);
+  EXPECT_TRUE(cost(*store, {{CostGroup::app}, "another", {}, {}}).empty());
+}
+
+TEST(Store, ReadsOneVersionAndSaysWhenThereIsNone) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  auto store = open_store(directory.path(), snapshot);
+  ASSERT_TRUE(
+      apply(*store, {app(1, "documents"), version(1, 1), version(1, 2), version(1, 3)}).ok());
+  const auto query = [&](std::uint32_t number) {
+    std::promise<Result<VersionRecord>> promise;
+    store->query_version(AppId{1}, number,
+                         [&](auto found) { promise.set_value(std::move(found)); });
+    return promise.get_future().get();
+  };
+  const auto found = query(2);
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->functions[1].pool, PoolId{202});
+  const auto missing = query(9);
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().code, ErrorCode::not_found);
+  std::promise<std::size_t> count;
+  store->query_versions(AppId{1}, [&](auto all) { count.set_value(all->size()); });
+  EXPECT_EQ(count.get_future().get(), 3u);
+}
+
+TEST(Store, FailsAClashingBatchAloneAndWhole) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    ASSERT_TRUE(apply(*store, {app(1, "documents")}).ok());
+    // Queued together, so that they share a commit.
+    std::promise<Result<>> clash, good;
+    store->apply({app(3, "before"), app(2, "documents")},
+                 [&](Result<> result) { clash.set_value(std::move(result)); });
+    store->apply({app(4, "after")}, [&](Result<> result) { good.set_value(std::move(result)); });
+    const auto clashed = clash.get_future().get();
+    ASSERT_FALSE(clashed.ok());
+    EXPECT_EQ(clashed.error().code, ErrorCode::conflict);
+    EXPECT_TRUE(good.get_future().get().ok());
+  }
+  std::vector<std::string> names;
+  for (const AppRecord& record : reopened(directory.path()).apps) names.push_back(record.name);
+  EXPECT_THAT(names, ElementsAre("documents", "after"));
+}
+
+TEST(Store, FinishesWhatWasAppliedBeforeItCloses) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  int answered = 0;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    for (std::uint64_t i = 1; i <= 500; ++i) {
+      store->apply({app(i, "app-" + std::to_string(i))}, [&](Result<> r) { answered += r.ok(); });
+    }
+  }
+  EXPECT_EQ(answered, 500);
+  EXPECT_EQ(reopened(directory.path()).apps.size(), 500u);
+}
+
+TEST(Store, RefusesASecondServerAndNamesTheFirst) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  auto store = open_store(directory.path(), snapshot);
+  auto second = open_sqlite_store(directory.path(), snapshot);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, ErrorCode::conflict);
+  EXPECT_THAT(second.error().message, HasSubstr(std::to_string(::getpid())));
+  EXPECT_THAT(second.error().message, HasSubstr(directory.path()));
+
+  store.reset();
+  EXPECT_TRUE(open_sqlite_store(directory.path(), snapshot).ok());
+}
+
+TEST(Store, StopsWritingWhenAnotherServerHasTakenTheDirectoryOver) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  auto first = open_store(directory.path(), snapshot);
+  std::filesystem::remove(directory.path() + "/lock");  // somebody "cleans up"
+  auto second = open_store(directory.path(), snapshot);
+  const auto late = apply(*first, {app(1, "late")});
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().code, ErrorCode::unavailable);
+  EXPECT_TRUE(apply(*second, {app(2, "in-time")}).ok());
+}
+
+// Writes apps until it is killed, telling through the pipe which are durable.
+[[noreturn]] void write_until_killed(const std::string& directory, int pipe) {
+  Snapshot snapshot;
+  auto store = open_sqlite_store(directory, snapshot);
+  if (!store.ok()) ::_exit(1);
+  for (std::uint64_t i = 1;; ++i) {
+    (*store)->apply({app(i, "app-" + std::to_string(i)), version(i, 1)},
+                    [pipe, i](Result<> result) {
+                      if (result.ok()) (void)!::write(pipe, &i, sizeof i);
+                    });
+    if (i % 64 == 0) ::usleep(1000);  // keeps the queue short: what is queued may be lost
+  }
+}
+
+TEST(Store, KeepsEveryAcknowledgedBatchThroughAKill) {
+  const TempDirectory directory;
+  int pipe[2];
+  ASSERT_EQ(::pipe(pipe), 0);
+  const pid_t child = ::fork();
+  if (child == 0) write_until_killed(directory.path(), pipe[1]);
+  ::close(pipe[1]);
+
+  std::uint64_t acknowledged = 0, read = 0;
+  while (acknowledged < 300 && ::read(pipe[0], &read, sizeof read) == sizeof read)
+    acknowledged = read;
+  ::kill(child, SIGKILL);
+  while (::read(pipe[0], &read, sizeof read) == sizeof read) acknowledged = read;
+  ::close(pipe[0]);
+  ::waitpid(child, nullptr, 0);
+  ASSERT_GE(acknowledged, 300u);
+
+  const Snapshot snapshot = reopened(directory.path());
+  EXPECT_EQ(snapshot.epoch, 2u);
+  EXPECT_GE(snapshot.apps.size(), acknowledged);
+  EXPECT_EQ(snapshot.versions.size(), snapshot.apps.size()) << "a batch was applied in part";
+}
+
+// Makes files of this process unable to grow, as a full disk does.
+class FullDisk {
+ public:
+  FullDisk() {
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit none = before_;
+    none.rlim_cur = 4096;
+    ::setrlimit(RLIMIT_FSIZE, &none);
+  }
+  ~FullDisk() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, SIG_DFL);
+  }
+
+ private:
+  rlimit before_{};
+};
+
+TEST(Store, SaysUnavailableWhenTheDiskIsFullAndGoesOnWhenThereIsSpace) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    ASSERT_TRUE(apply(*store, {app(1, "before")}).ok());
+    {
+      const FullDisk full;
+      const auto refused = apply(*store, {app(2, "refused")});
+      ASSERT_FALSE(refused.ok());
+      EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+    }
+    EXPECT_TRUE(apply(*store, {app(3, "after")}).ok());
+  }
+  std::vector<std::string> names;
+  for (const AppRecord& record : reopened(directory.path()).apps) names.push_back(record.name);
+  EXPECT_THAT(names, ElementsAre("before", "after"));
+}
+
+TEST(Store, BringsADatabaseOfTheFirstSchemaForward) {
+  const TempDirectory directory;
+  {
+    auto database = Database::open(directory.path() + "/state.db");
+    ASSERT_TRUE(database.ok());
+    ASSERT_TRUE(migrate(*database, 1).ok());
+    ASSERT_TRUE(database->execute("INSERT INTO apps VALUES (9, 'old', 0, 0, 4, 1)").ok());
+  }
+  ASSERT_GT(newest_schema(), 1);
+  const Snapshot snapshot = reopened(directory.path());
+  ASSERT_EQ(snapshot.apps.size(), 1u);
+  EXPECT_EQ(snapshot.apps[0].name, "old");
+
+  auto database = Database::open(directory.path() + "/state.db");
+  std::int64_t indexes = 0;
+  auto query =
+      database->prepare("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'ledger_by_time'");
+  ASSERT_TRUE(query->each([&](Statement& row) { indexes = row.integer(0); }).ok());
+  EXPECT_EQ(indexes, 1);
+}
+
+TEST(Store, RefusesAStateThatANewerEmberWrote) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  open_store(directory.path(), snapshot);
+  {
+    auto database = Database::open(directory.path() + "/state.db");
+    ASSERT_TRUE(database->execute("PRAGMA user_version = 999").ok());
+  }
+  const auto opened = open_sqlite_store(directory.path(), snapshot);
+  ASSERT_FALSE(opened.ok());
+  EXPECT_THAT(opened.error().message, HasSubstr("newer Ember"));
+}
+
+TEST(Store, SaysWhichFileIsNotADatabase) {
+  const TempDirectory directory;
+  std::FILE* file = std::fopen((directory.path() + "/state.db").c_str(), "w");
+  for (int i = 0; i < 1000; ++i) std::fputs("not a database\n", file);
+  std::fclose(file);
+  Snapshot snapshot;
+  const auto opened = open_sqlite_store(directory.path(), snapshot);
+  ASSERT_FALSE(opened.ok());
+  EXPECT_THAT(opened.error().message, HasSubstr("state.db"));
+}
+
+}  // namespace
+}  // namespace ember

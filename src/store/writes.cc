@@ -1,0 +1,97 @@
+#include "store/writes.h"
+
+#include <array>
+#include <optional>
+#include <utility>
+
+namespace ember {
+namespace {
+
+constexpr std::string_view kKey =
+    "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "name = excluded.name, expires_us = excluded.expires_us, "
+    "revoked = MAX(revoked, excluded.revoked)";
+constexpr std::string_view kApp =
+    "INSERT INTO apps VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "ephemeral = excluded.ephemeral, stopped = excluded.stopped, version = excluded.version, "
+    "updated_us = excluded.updated_us";
+constexpr std::string_view kVersion =
+    "INSERT INTO versions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+constexpr std::string_view kFunction =
+    "INSERT INTO functions VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+constexpr std::string_view kContainer =
+    "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "exit = CASE WHEN ended_us = 0 THEN excluded.exit ELSE exit END, "
+    "ended_us = CASE WHEN ended_us = 0 THEN excluded.ended_us ELSE ended_us END";
+constexpr std::string_view kLedger =
+    "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO NOTHING";
+
+}  // namespace
+
+Writer::Writer(Statement key, Statement app, Statement version, Statement function,
+               Statement container, Statement ledger)
+    : key_(std::move(key)),
+      app_(std::move(app)),
+      version_(std::move(version)),
+      function_(std::move(function)),
+      container_(std::move(container)),
+      ledger_(std::move(ledger)) {}
+
+Result<Writer> Writer::prepare(Database& database) {
+  constexpr std::array kTexts{kKey, kApp, kVersion, kFunction, kContainer, kLedger};
+  std::array<std::optional<Statement>, kTexts.size()> ready;
+  for (std::size_t i = 0; i < kTexts.size(); ++i) {
+    auto statement = database.prepare(kTexts[i]);
+    if (!statement) return std::move(statement).error();
+    ready[i] = std::move(statement).value();
+  }
+  return Writer(*std::move(ready[0]), *std::move(ready[1]), *std::move(ready[2]),
+                *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]));
+}
+
+Result<> Writer::write(const Batch& batch) {
+  for (const Write& record : batch) {
+    auto result = std::visit([this](const auto& kind) { return write_one(kind); }, record);
+    if (!result) return result;
+  }
+  return Ok{};
+}
+
+Result<> Writer::write_one(const KeyRecord& record) {
+  return key_.run(record.id.value, record.name, record.sha256, record.created.us, record.expires.us,
+                  record.revoked);
+}
+
+Result<> Writer::write_one(const AppRecord& record) {
+  return app_.run(record.id.value, record.name, record.ephemeral, record.stopped, record.version,
+                  record.updated.us);
+}
+
+Result<> Writer::write_one(const VersionRecord& record) {
+  auto result = version_.run(record.app.value, record.version, record.created.us, record.source,
+                             record.message);
+  int position = 0;
+  for (const FunctionRecord& function : record.functions) {
+    if (!result) return result;
+    result = function_.run(record.app.value, record.version, position++, function.id.value,
+                           function.pool.value, function.name, function.spec_json);
+  }
+  return result;
+}
+
+Result<> Writer::write_one(const ContainerRecord& record) {
+  return container_.run(record.id.value, record.pool.value, record.app.value, record.function,
+                        record.started.us, record.ended.us, record.exit);
+}
+
+Result<> Writer::write_one(const LedgerRecord& record) {
+  const UsageRow& row = record.row;
+  return ledger_.run(row.container.value, row.window_start.us, meter_name(row.meter),
+                     phase_name(row.phase), row.window_end.us, row.pool.value, row.quantity_ms,
+                     row.units, row.gpu_type, record.app.value, record.app_name, record.function,
+                     record.tag, record.price.nano_usd, record.price_source, record.amount.nano_usd,
+                     record.simulated);
+}
+
+}  // namespace ember

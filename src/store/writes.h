@@ -1,0 +1,31 @@
+// Records to rows. Every write names its row by what it is about, so a batch applied twice leaves
+// the same state: versions and ledger entries never change once written, keys, apps and containers
+// take the newest values, and a container's end is never undone.
+#pragma once
+
+#include "base/result.h"
+#include "store/sqlite.h"
+#include "store/store.h"
+
+namespace ember {
+
+class Writer {
+ public:
+  static Result<Writer> prepare(Database& database);
+
+  Result<> write(const Batch& batch);
+
+ private:
+  Result<> write_one(const KeyRecord& record);
+  Result<> write_one(const AppRecord& record);
+  Result<> write_one(const VersionRecord& record);
+  Result<> write_one(const ContainerRecord& record);
+  Result<> write_one(const LedgerRecord& record);
+
+  Writer(Statement key, Statement app, Statement version, Statement function, Statement container,
+         Statement ledger);
+
+  Statement key_, app_, version_, function_, container_, ledger_;
+};
+
+}  // namespace ember
