@@ -1,0 +1,52 @@
+"""Ember: serverless functions on the GPUs you hold.
+
+Everything public is here. Names are loaded on first use, so that `import ember` costs next to
+nothing in a container and on the command line.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember import exception as exception
+    from ember._app import App as App
+    from ember._app import LocalEntrypoint as LocalEntrypoint
+    from ember._context import current_call_id as current_call_id
+    from ember._context import current_input_id as current_input_id
+    from ember._context import is_local as is_local
+    from ember._function import Function as Function
+    from ember._function import concurrent as concurrent
+    from ember._image import Image as Image
+    from ember.exception import EmberError as EmberError
+    from ember.exception import InputCancelled as InputCancelled
+
+_HOMES = {
+    "App": "ember._app",
+    "LocalEntrypoint": "ember._app",
+    "Function": "ember._function",
+    "concurrent": "ember._function",
+    "Image": "ember._image",
+    "current_call_id": "ember._context",
+    "current_input_id": "ember._context",
+    "is_local": "ember._context",
+    "EmberError": "ember.exception",
+    "InputCancelled": "ember.exception",
+}
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "exception":
+        return import_module("ember.exception")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ember' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES, "exception"])

@@ -1,0 +1,247 @@
+"""The HTTP client: every request the SDK and the command line make goes through here.
+
+The blocking side is on plain sockets with kept-alive connections; httpx is imported by the first
+asynchronous call. Failures come out as `ember.exception` types.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ember import _config, _http
+from ember.exception import InternalError, UnavailableError, from_error_body
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+    from weakref import WeakKeyDictionary
+
+    import httpx
+
+JSON = "application/json"
+PICKLE = "application/x-ember-pickle"
+_TIMEOUT_S = 60.0  # of everything that isn't a call or a stream
+
+
+class Reply:
+    """An answer of 2xx: headers with names in lower case, and the body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class Client:
+    """Speaks to one server. Safe to share between threads."""
+
+    def __init__(self, config: _config.Config | None = None) -> None:
+        self.config = config or _config.load()
+        scheme, _, rest = self.config.url.partition("://")
+        authority, _, prefix = rest.partition("/")
+        host, _, port = authority.rpartition(":")
+        if scheme not in ("http", "https") or not authority:
+            raise UnavailableError(
+                f"{self.config.url!r} is not a server's URL; set EMBER_URL to http://HOST:PORT"
+            )
+        if not host or port.endswith("]"):
+            host, port = authority, "443" if scheme == "https" else "80"
+        self._address = (host.strip("[]"), int(port), scheme == "https")
+        self._prefix = f"/{prefix}" if prefix else ""
+        self._head = f"Host: {authority}\r\nAuthorization: Bearer {self.config.key}\r\n"
+        self._idle: list[_http.Connection] = []
+        self._async: WeakKeyDictionary[AbstractEventLoop, httpx.AsyncClient] | None = None
+
+    def get_json(self, path: str, **query: object) -> Any:
+        """GET, with the query's values that aren't None; the decoded answer."""
+        return json.loads(self._request("GET", path + encode_query(query)).body)
+
+    def post_json(self, path: str, body: object = None) -> Any:
+        """POST of a JSON document (by default `{}`); the decoded answer."""
+        data = json.dumps({} if body is None else body).encode()
+        return json.loads(self._request("POST", path, (data,), JSON).body)
+
+    def upload(self, path: str, data: bytes) -> None:
+        """PUT of bytes as they are."""
+        self._request("PUT", path, (data,), "application/octet-stream")
+
+    def call(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
+        """Calls a function with an encoded body and waits for as long as it takes."""
+        return self._request("POST", call_path(app, function), (body,), content_type, None)
+
+    async def call_async(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
+        """The same on the running event loop. Cancelling the awaiting task cancels the call."""
+        import httpx
+
+        try:
+            answer = await self._async_client().post(
+                self.config.url + call_path(app, function),
+                content=body,
+                headers={"Content-Type": content_type},
+            )
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        return _checked(Reply(answer.status_code, dict(answer.headers), answer.content))
+
+    def _async_client(self) -> httpx.AsyncClient:
+        """The client of the running loop: its connections can't be used on another."""
+        import asyncio
+        import weakref
+
+        import httpx
+
+        if self._async is None:
+            self._async = weakref.WeakKeyDictionary()
+        loop = asyncio.get_running_loop()
+        client = self._async.get(loop)
+        if client is None:
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+            key = {"Authorization": f"Bearer {self.config.key}"}
+            client = httpx.AsyncClient(headers=key, timeout=None, limits=limits)
+            self._async[loop] = client
+        return client
+
+    def stream_ndjson(
+        self, path: str, *, method: str = "GET", body: object = None, **query: object
+    ) -> Iterator[Any]:
+        """The documents of an answer of one JSON document a line, as they come."""
+        data = () if body is None else (json.dumps(body).encode(),)
+        connection, status, headers = self._start(
+            method, path + encode_query(query), data, JSON, timeout_s=None
+        )
+        try:
+            if status >= 300:
+                _checked(Reply(status, headers, b"".join(connection.read_body())))
+            rest = b""
+            for piece in connection.read_body():
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (json.loads(line) for line in lines if line.strip())
+            if rest.strip():
+                yield json.loads(rest)
+        except (OSError, _http.ProtocolError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Sequence[bytes] = (),
+        content_type: str = JSON,
+        timeout_s: float | None = _TIMEOUT_S,
+    ) -> Reply:
+        connection, status, headers = self._start(method, path, body, content_type, timeout_s)
+        try:
+            data = b"".join(connection.read_body())
+        except (OSError, _http.ProtocolError) as error:
+            connection.close()
+            raise self._unreachable(error) from error
+        except BaseException:
+            connection.close()  # Ctrl-C: hanging up is what cancels the call
+            raise
+        if connection.reusable:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return _checked(Reply(status, headers, data))
+
+    def _start(
+        self,
+        method: str,
+        path: str,
+        body: Sequence[bytes],
+        content_type: str,
+        timeout_s: float | None,
+    ) -> tuple[_http.Connection, int, dict[str, str]]:
+        """Sends a request and reads the head of its answer."""
+        head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._head}"
+        if body or method != "GET":
+            head += f"Content-Type: {content_type}\r\nContent-Length: {sum(map(len, body))}\r\n"
+        connection = None
+        try:
+            connection = self._connection()
+            connection.send(head + "\r\n", body, timeout_s)
+            return (connection, *connection.read_head())
+        except (OSError, ValueError, IndexError, _http.ProtocolError) as error:
+            if connection is not None:
+                connection.close()
+            raise self._unreachable(error) from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+
+    def _connection(self) -> _http.Connection:
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread took the last one
+                break
+            if not connection.is_stale():
+                return connection
+            connection.close()
+        host, port, tls = self._address
+        return _http.Connection(host, port, tls=tls)
+
+    def _unreachable(self, error: Exception) -> UnavailableError:
+        why = str(error) or type(error).__name__
+        if isinstance(error, ConnectionRefusedError):
+            why = "nothing listens there; start it with `ember up`"
+        elif isinstance(error, TimeoutError):
+            why = "no answer in time; see `ember status`"
+        return UnavailableError(f"no answer from Ember at {self.config.url}: {why}")
+
+
+_shared: Client | None = None
+
+
+def shared() -> Client:
+    """The process's client, made at the first use from the configuration of that moment."""
+    global _shared
+    if _shared is None:
+        _shared = Client()
+    return _shared
+
+
+def call_path(app: str, function: str) -> str:
+    """The path that calls a function."""
+    return f"/fn/{quote(app)}/{quote(function)}"
+
+
+def quote(text: str) -> str:
+    """Text as one segment of a path or one value of a query."""
+    return "".join(
+        chr(byte) if (chr(byte).isalnum() and byte < 128) or byte in b"-._~" else f"%{byte:02X}"
+        for byte in text.encode()
+    )
+
+
+def encode_query(query: dict[str, object]) -> str:
+    """`?a=1&b=true`, or nothing; None is left out."""
+    pairs = [
+        f"{name}={quote(str(value).lower() if isinstance(value, bool) else str(value))}"
+        for name, value in query.items()
+        if value is not None
+    ]
+    return "?" + "&".join(pairs) if pairs else ""
+
+
+def _checked(reply: Reply) -> Reply:
+    """The reply, or the exception that its error body stands for."""
+    if 200 <= reply.status < 300:
+        return reply
+    try:
+        body = dict(json.loads(reply.body)["error"])
+    except (ValueError, KeyError, TypeError):
+        raise InternalError(
+            f"status {reply.status} without an error of Ember's: {reply.body[:200]!r}; "
+            "is EMBER_URL the URL of an Ember server?"
+        ) from None
+    after = reply.headers.get("retry-after", "")
+    body.setdefault("call_id", reply.headers.get("ember-call-id"))
+    raise from_error_body(body, retry_after_s=float(after) if after.isdigit() else None)

@@ -1,0 +1,123 @@
+"""HTTP/1.1 over one socket: as much of it as our own server speaks, and quick to import.
+
+`http.client` brings the email package with it, which costs more than a whole command may take.
+A Connection is used by one thread at a time; `_client` keeps the idle ones.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_CHUNK_BYTES = 256 << 10
+_MAX_HEAD_BYTES = 64 << 10
+_CONNECT_TIMEOUT_S = 10.0
+
+
+class ProtocolError(Exception):
+    """The other side doesn't speak HTTP as we know it, or hung up in the middle of an answer."""
+
+
+class Connection:
+    """One connection that is kept alive between requests."""
+
+    def __init__(self, host: str, port: int, *, tls: bool) -> None:
+        self._socket = socket.create_connection((host, port), _CONNECT_TIMEOUT_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            import ssl
+
+            self._socket = ssl.create_default_context().wrap_socket(
+                self._socket, server_hostname=host
+            )
+        self._buffer = b""
+        self._remaining: int | None = 0  # of the body now read; None: in chunks
+        self.reusable = False
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def is_stale(self) -> bool:
+        """Whether the server has closed it (or sent what nobody asked for) while it was idle."""
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def send(self, head: str, body: Sequence[bytes], timeout_s: float | None) -> None:
+        self._socket.settimeout(timeout_s)
+        small = sum(map(len, body)) <= _CHUNK_BYTES
+        parts = [b"".join((head.encode("latin-1"), *body))] if small else [head.encode(), *body]
+        for part in parts:
+            self._socket.sendall(part)
+
+    def read_head(self) -> tuple[int, dict[str, str]]:
+        """The status and the headers (names in lower case) of the answer."""
+        while True:
+            lines = self._read_head_lines()
+            status = int(lines[0].split(" ", 2)[1])
+            if status >= 200:
+                break
+        headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        self.reusable = headers.get("connection", "").lower() != "close"
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            self._remaining = None
+        elif "content-length" in headers:
+            self._remaining = int(headers["content-length"])
+        else:
+            self._remaining = 0 if status in (204, 304) else -1
+            self.reusable = self.reusable and self._remaining == 0
+        return status, headers
+
+    def read_body(self) -> Iterator[bytes]:
+        """The pieces of the body as they come."""
+        if self._remaining is None:
+            while (size := int(self._read_line().split(b";")[0], 16)) > 0:
+                yield from self._read_exactly(size)
+                self._read_line()
+            while self._read_line():
+                pass
+        elif self._remaining < 0:
+            while piece := self._take() or self._socket.recv(_CHUNK_BYTES):
+                yield piece
+        else:
+            yield from self._read_exactly(self._remaining)
+
+    def _read_head_lines(self) -> list[str]:
+        while b"\r\n\r\n" not in self._buffer:
+            if len(self._buffer) > _MAX_HEAD_BYTES:
+                raise ProtocolError("the head of the answer is too long")
+            self._fill()
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        if not lines[0].startswith("HTTP/1."):
+            raise ProtocolError(f"not an HTTP answer: {lines[0][:80]!r}")
+        return lines
+
+    def _read_line(self) -> bytes:
+        while b"\r\n" not in self._buffer:
+            self._fill()
+        line, _, self._buffer = self._buffer.partition(b"\r\n")
+        return line
+
+    def _read_exactly(self, size: int) -> Iterator[bytes]:
+        while size > 0:
+            if not self._buffer:
+                self._fill()
+            piece, self._buffer = self._buffer[:size], self._buffer[size:]
+            size -= len(piece)
+            yield piece
+
+    def _take(self) -> bytes:
+        piece, self._buffer = self._buffer, b""
+        return piece
+
+    def _fill(self) -> None:
+        data = self._socket.recv(_CHUNK_BYTES)
+        if not data:
+            raise ProtocolError("the server hung up before the answer ended")
+        self._buffer = self._buffer + data if self._buffer else data

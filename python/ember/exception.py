@@ -1,0 +1,208 @@
+"""What Ember raises. The error codes of the HTTP API are mapped to exceptions here and only here.
+
+A user's own exception keeps its type: it is raised again at the caller with the remote traceback
+as its cause. Everything else derives from EmberError.
+"""
+
+from __future__ import annotations
+
+
+class EmberError(Exception):
+    """The base of all errors of Ember. `call_id` names the call that failed, if one did."""
+
+    code = "internal"
+
+    def __init__(self, message: str = "", *, call_id: str | None = None) -> None:
+        super().__init__(message)
+        self.call_id = call_id
+
+
+class InvalidArgumentError(EmberError):
+    """What was asked is wrong in itself; the message names what."""
+
+    code = "invalid_argument"
+
+
+class PayloadTooLargeError(InvalidArgumentError):
+    """Arguments or a result over the limit."""
+
+    code = "payload_too_large"
+
+
+class AuthError(EmberError):
+    """No key, or one that isn't known or has expired."""
+
+    code = "unauthenticated"
+
+
+class PermissionDeniedError(AuthError):
+    """The key may not do this."""
+
+    code = "permission_denied"
+
+
+class NotFoundError(EmberError):
+    """The named thing isn't there."""
+
+    code = "not_found"
+
+
+class ConflictError(EmberError):
+    """The state of the named thing forbids it."""
+
+    code = "conflict"
+
+
+class _RetryLaterError(EmberError):
+    def __init__(
+        self, message: str = "", *, call_id: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, call_id=call_id)
+        self.retry_after_s = retry_after_s
+
+
+class ResourceExhaustedError(_RetryLaterError):
+    """A queue or quota is at its limit: try again after `retry_after_s`."""
+
+    code = "resource_exhausted"
+
+
+class UnavailableError(_RetryLaterError):
+    """Ember can't be reached or can't do it now: try again after `retry_after_s`, where given."""
+
+    code = "unavailable"
+
+
+class FunctionTimeoutError(EmberError):
+    """The execution took longer than the function's timeout."""
+
+    code = "timed_out"
+
+
+class CallCancelledError(EmberError):
+    """The call was withdrawn by its caller or by an operator."""
+
+    code = "cancelled"
+
+
+class ContainerCrashedError(EmberError):
+    """The container ended under the call: a signal, an exit, a lost node."""
+
+    code = "container_crashed"
+
+
+class OutOfMemoryError(ContainerCrashedError):
+    """The container went over its memory limit."""
+
+    code = "out_of_memory"
+
+
+class StartFailedError(EmberError):
+    """The container couldn't be started, or the function's module couldn't be imported."""
+
+    code = "start_failed"
+
+
+class RemoteError(EmberError):
+    """User code raised something that can't be rebuilt here: its type, message and traceback."""
+
+    code = "user_exception"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        call_id: str | None = None,
+        type_name: str = "",
+        traceback: str = "",
+    ) -> None:
+        super().__init__(message, call_id=call_id)
+        self.type_name = type_name
+        self.traceback = traceback
+
+
+class ResultNotSerializableError(RemoteError):
+    """The function returned something that can't travel to the caller."""
+
+
+class InternalError(EmberError):
+    """A fault of Ember's."""
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that was raised in a container: its traceback there, as text."""
+
+    def __str__(self) -> str:
+        return "\n" + "".join(str(part) for part in self.args).rstrip("\n")
+
+
+class InputCancelled(BaseException):
+    """Raised in user code whose call was cancelled. Clean up, then let it pass."""
+
+
+_BY_CODE: dict[str, type[EmberError]] = {
+    error.code: error
+    for error in (
+        InvalidArgumentError, PayloadTooLargeError, AuthError, PermissionDeniedError, NotFoundError,
+        ConflictError, ResourceExhaustedError, UnavailableError, FunctionTimeoutError,
+        CallCancelledError, ContainerCrashedError, OutOfMemoryError, StartFailedError, RemoteError,
+        InternalError,
+    )
+}  # fmt: skip
+
+
+def from_error_body(body: object, *, retry_after_s: float | None = None) -> BaseException:
+    """The exception for the `error` object of an HTTP answer or of a CallError frame."""
+    if not isinstance(body, dict):
+        return InternalError(f"the server's error can't be read: {body!r}")
+    call_id = body.get("call_id")
+    message = str(body.get("message", ""))
+    report = body.get("exception")
+    if isinstance(report, dict):
+        return _from_report(report, message, call_id)
+    kind = _BY_CODE.get(str(body.get("code")), InternalError)
+    if issubclass(kind, _RetryLaterError):
+        return kind(message, call_id=call_id, retry_after_s=retry_after_s)
+    return kind(message, call_id=call_id)
+
+
+def _from_report(report: dict[str, object], message: str, call_id: str | None) -> BaseException:
+    """The exception for a runner's error body."""
+    kind = report.get("kind")
+    message = str(report.get("message", message))
+    if kind == "bad_arguments":
+        return InvalidArgumentError(message, call_id=call_id)
+    if kind == "cancelled":
+        return CallCancelledError(message, call_id=call_id)
+    traceback = str(report.get("traceback") or "")
+    type_name = str(report.get("type") or "")
+    error: BaseException | None = None
+    if kind == "load_failed":
+        error = StartFailedError(f"{type_name}: {message}", call_id=call_id)
+    elif kind == "result_not_serializable":
+        error = ResultNotSerializableError(
+            message, call_id=call_id, type_name=type_name, traceback=traceback
+        )
+    else:
+        error = _unpickled(report.get("pickle")) or RemoteError(
+            f"{type_name}: {message}", call_id=call_id, type_name=type_name, traceback=traceback
+        )
+    if traceback:
+        error.__cause__ = RemoteTraceback(traceback)
+    return error
+
+
+def _unpickled(text: object) -> BaseException | None:
+    """The exception itself, or None where its type isn't to be had here."""
+    if not isinstance(text, str):
+        return None
+    import base64
+    import pickle
+
+    try:
+        error = pickle.loads(base64.b64decode(text))
+    except Exception:
+        # Unpickling runs foreign code (a module that is missing here, a constructor that refuses):
+        # whatever it raises, the traceback as text is what is left.
+        return None
+    return error if isinstance(error, BaseException) else None
