@@ -1,0 +1,367 @@
+#include "node/runner_link.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <vector>
+
+#include "base/assert.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kReadBuffer = 64 << 10;
+// Bytes of a large body taken by one read: the string grows by as much, so that what the header
+// promises costs nothing before it arrives and the copy lands in memory that is still warm.
+constexpr std::size_t kBodyStep = 256 << 10;
+constexpr int kReadsPerTurn = 8;  // then the other connections have theirs
+// A body up to this size is copied behind its header, which is cheaper than a vector element.
+constexpr std::size_t kCopiedBody = 1 << 10;
+constexpr std::size_t kFlatPiece = 64 << 10;
+constexpr std::size_t kMaxPieces = 64;  // of one gathered write
+constexpr std::size_t kMaxPrefix = 64;
+constexpr std::size_t kMaxFiles = 8;  // descriptors that wait for their frame
+
+struct Piece {
+  std::string bytes;
+  UniqueFd file;      // sent with the first byte
+  bool open = false;  // more small frames may be appended
+};
+
+// What handlers that still sit in the loop keep alive after the link itself has gone.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(boost::asio::io_context& loop, UniqueFd socket)
+      : loop_(loop), socket_(loop, socket.release()), buffer_(kReadBuffer) {
+    socket_.non_blocking(true);
+  }
+
+  void start(RunnerLinkObserver* observer) {
+    observer_ = observer;
+    wait_readable();
+  }
+
+  void send(FrameHeader header, std::string_view prefix, std::string body, UniqueFd file);
+  std::size_t bytes_queued() const { return bytes_queued_; }
+
+  void close() {
+    observer_ = nullptr;
+    boost::system::error_code ignored;
+    socket_.close(ignored);
+  }
+
+ private:
+  using Wait = boost::asio::posix::stream_descriptor::wait_type;
+  enum class Read { again, later, closed };
+
+  void wait_readable();
+  void read_turn();
+  Read read_once();
+  ssize_t receive(char* into, std::size_t size);
+  Read take_control(msghdr& message);
+  bool parse();
+  bool begin_large_body(const FrameHeader& header);
+  bool deliver(FrameHeader header, std::string& body);
+  bool append_file(FrameHeader& header, std::string& body);
+  void fail(std::string_view why);
+
+  void schedule_flush();
+  void flush();
+  ssize_t write_some();
+  void drop_written(std::size_t written);
+  void stop_writing();
+
+  boost::asio::io_context& loop_;
+  boost::asio::posix::stream_descriptor socket_;
+  RunnerLinkObserver* observer_ = nullptr;
+
+  std::vector<char> buffer_;
+  std::size_t begin_ = 0, end_ = 0;  // of what was read and not yet parsed
+  std::string body_;                 // of the small frame being delivered; keeps its capacity
+  FrameHeader large_header_;
+  std::string large_body_;  // grows while large_missing_ bytes are yet to come
+  std::size_t large_missing_ = 0;
+  std::deque<UniqueFd> files_;
+
+  std::deque<Piece> pieces_;
+  std::size_t front_offset_ = 0;
+  std::size_t bytes_queued_ = 0;
+  bool flush_due_ = false;      // posted, or waiting until the socket is writable
+  bool writing_ended_ = false;  // the peer takes no more; what it sent before is still read
+};
+
+// --- out ---
+
+void Connection::send(FrameHeader header, std::string_view prefix, std::string body,
+                      UniqueFd file) {
+  EMBER_ASSERT(prefix.size() <= kMaxPrefix);
+  EMBER_ASSERT(prefix.size() + body.size() <= kMaxFrameBody);
+  if (writing_ended_ || !socket_.is_open()) return;
+  header.length = static_cast<std::uint32_t>(prefix.size() + body.size());
+  const auto head = encode(header);
+  bytes_queued_ += head.size() + header.length;
+  const bool fits = !file && !pieces_.empty() && pieces_.back().open &&
+                    pieces_.back().bytes.size() + header.length < kFlatPiece;
+  if (!fits) pieces_.emplace_back();
+  Piece& piece = pieces_.back();
+  piece.bytes.append(head.data(), head.size()).append(prefix);
+  piece.open = body.size() <= kCopiedBody;
+  if (file) piece.file = std::move(file);
+  if (piece.open) {
+    piece.bytes.append(body);
+  } else {
+    pieces_.push_back({.bytes = std::move(body), .file = {}, .open = false});
+  }
+  schedule_flush();
+}
+
+void Connection::schedule_flush() {
+  if (flush_due_) return;
+  flush_due_ = true;
+  boost::asio::post(loop_, [self = shared_from_this()] { self->flush(); });
+}
+
+void Connection::flush() {
+  flush_due_ = false;
+  while (!pieces_.empty() && socket_.is_open()) {
+    const ssize_t written = write_some();
+    if (written >= 0) {
+      drop_written(static_cast<std::size_t>(written));
+    } else if (errno == EAGAIN) {
+      flush_due_ = true;
+      socket_.async_wait(Wait::wait_write, [self = shared_from_this()](auto error) {
+        if (!error) self->flush();
+      });
+      return;
+    } else if (errno != EINTR) {
+      stop_writing();
+    }
+  }
+}
+
+// One gathered write from the front. A piece with a file begins a write of its own, since the
+// descriptor belongs to the write's first byte.
+ssize_t Connection::write_some() {
+  iovec vectors[kMaxPieces];
+  std::size_t count = 0;
+  for (Piece& piece : pieces_) {
+    if (count == kMaxPieces || (count > 0 && piece.file)) break;
+    const std::size_t skip = count == 0 ? front_offset_ : 0;
+    vectors[count++] = {piece.bytes.data() + skip, piece.bytes.size() - skip};
+  }
+  msghdr message{};
+  message.msg_iov = vectors;
+  message.msg_iovlen = count;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  if (const int file = pieces_.front().file.get(); file >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(header), &file, sizeof(file));
+  }
+  return ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void Connection::drop_written(std::size_t written) {
+  bytes_queued_ -= written;
+  pieces_.front().file.reset();
+  while (written > 0) {
+    const std::size_t left = pieces_.front().bytes.size() - front_offset_;
+    if (written < left) {
+      front_offset_ += written;
+      pieces_.front().open = false;
+      return;
+    }
+    written -= left;
+    front_offset_ = 0;
+    pieces_.pop_front();
+  }
+}
+
+// The end of the connection is told by the reading side, after the peer's last frames.
+void Connection::stop_writing() {
+  writing_ended_ = true;
+  pieces_.clear();
+  bytes_queued_ = 0;
+}
+
+// --- in ---
+
+void Connection::wait_readable() {
+  socket_.async_wait(Wait::wait_read, [self = shared_from_this()](auto error) {
+    if (!error) self->read_turn();
+  });
+}
+
+void Connection::read_turn() {
+  for (int reads = 0; reads < kReadsPerTurn; ++reads) {
+    const Read outcome = read_once();
+    if (outcome == Read::closed) return;
+    if (outcome == Read::later) break;
+  }
+  wait_readable();
+}
+
+Connection::Read Connection::read_once() {
+  std::size_t wanted, got;
+  if (large_missing_ > 0) {
+    const std::size_t old_size = large_body_.size();
+    wanted = std::min(large_missing_, kBodyStep);
+    large_body_.resize(old_size + wanted);
+    const ssize_t received = receive(large_body_.data() + old_size, wanted);
+    got = received > 0 ? static_cast<std::size_t>(received) : 0;
+    large_body_.resize(old_size + got);
+    if (received <= 0) return received == 0 ? Read::closed : Read::later;
+    large_missing_ -= got;
+    if (large_missing_ == 0 && !deliver(large_header_, large_body_)) return Read::closed;
+    if (large_missing_ == 0) large_body_ = {};
+  } else {
+    wanted = buffer_.size() - end_;
+    const ssize_t received = receive(buffer_.data() + end_, wanted);
+    if (received <= 0) return received == 0 ? Read::closed : Read::later;
+    got = static_cast<std::size_t>(received);
+    end_ += got;
+    if (!parse()) return Read::closed;
+  }
+  return got == wanted ? Read::again : Read::later;
+}
+
+// The bytes read; 0 when the connection has ended and the observer knows; -1 when there are none.
+ssize_t Connection::receive(char* into, std::size_t size) {
+  iovec vector{into, size};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxFiles)];
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const ssize_t received =
+      ::recvmsg(socket_.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  if (received < 0 && (errno == EAGAIN || errno == EINTR)) return -1;
+  if (received <= 0) {
+    fail(received == 0 ? "the runner closed its socket" : std::strerror(errno));
+    return 0;
+  }
+  if (message.msg_controllen > 0 && take_control(message) == Read::closed) return 0;
+  return received;
+}
+
+Connection::Read Connection::take_control(msghdr& message) {
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int file;
+      std::memcpy(&file, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+      files_.emplace_back(file);
+    }
+  }
+  if (files_.size() <= kMaxFiles && (message.msg_flags & MSG_CTRUNC) == 0) return Read::again;
+  fail("too many files without a frame");
+  return Read::closed;
+}
+
+// Delivers every whole frame of the buffer. False when the connection has ended.
+bool Connection::parse() {
+  while (end_ - begin_ >= kFrameHeaderSize) {
+    std::array<char, kFrameHeaderSize> head;
+    std::memcpy(head.data(), buffer_.data() + begin_, head.size());
+    const auto header = decode(head);
+    if (!header) {
+      fail("the runner sent a frame that is not of the protocol");
+      return false;
+    }
+    const std::size_t available = end_ - begin_ - kFrameHeaderSize;
+    if (available < header->length) {
+      if (header->length + kFrameHeaderSize > buffer_.size() / 4) return begin_large_body(*header);
+      break;
+    }
+    body_.assign(buffer_.data() + begin_ + kFrameHeaderSize, header->length);
+    begin_ += kFrameHeaderSize + header->length;
+    if (!deliver(*header, body_)) return false;
+  }
+  if (begin_ > 0) std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+  end_ -= std::exchange(begin_, 0);
+  return true;
+}
+
+bool Connection::begin_large_body(const FrameHeader& header) {
+  large_header_ = header;
+  large_body_.reserve(header.length);
+  large_body_.assign(buffer_.data() + begin_ + kFrameHeaderSize, end_ - begin_ - kFrameHeaderSize);
+  large_missing_ = header.length - large_body_.size();
+  begin_ = end_ = 0;
+  return true;
+}
+
+bool Connection::deliver(FrameHeader header, std::string& body) {
+  if ((header.format & kFrameBodyInFile) != 0 && !append_file(header, body)) {
+    fail("the runner sent a frame without the file it speaks of");
+    return false;
+  }
+  observer_->on_frame(header, body);
+  return observer_ != nullptr;
+}
+
+// The observer sees the body whole, wherever it travelled.
+bool Connection::append_file(FrameHeader& header, std::string& body) {
+  if (files_.empty()) return false;
+  const UniqueFd file = std::move(files_.front());
+  files_.pop_front();
+  struct stat status;
+  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size > kMaxFrameBody - body.size()) return false;
+  const std::size_t prefix = body.size();
+  body.resize(prefix + size);
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t got =
+        ::pread(file.get(), body.data() + prefix + done, size - done, static_cast<off_t>(done));
+    if (got <= 0) return false;
+    done += static_cast<std::size_t>(got);
+  }
+  header.format = static_cast<std::uint8_t>(header.format & ~kFrameBodyInFile);
+  header.length = static_cast<std::uint32_t>(body.size());
+  return true;
+}
+
+void Connection::fail(std::string_view why) {
+  RunnerLinkObserver* observer = observer_;
+  close();
+  if (observer != nullptr) observer->on_closed(why);
+}
+
+class SocketRunnerLink final : public RunnerLink {
+ public:
+  SocketRunnerLink(boost::asio::io_context& loop, UniqueFd socket)
+      : connection_(std::make_shared<Connection>(loop, std::move(socket))) {}
+  ~SocketRunnerLink() override { connection_->close(); }
+
+  void start(RunnerLinkObserver* observer) override { connection_->start(observer); }
+  void send(FrameHeader header, std::string_view prefix, std::string body, UniqueFd file) override {
+    connection_->send(header, prefix, std::move(body), std::move(file));
+  }
+  std::size_t bytes_queued() const override { return connection_->bytes_queued(); }
+
+ private:
+  std::shared_ptr<Connection> connection_;
+};
+
+}  // namespace
+
+std::unique_ptr<RunnerLink> make_runner_link(boost::asio::io_context& loop, UniqueFd socket) {
+  return std::make_unique<SocketRunnerLink>(loop, std::move(socket));
+}
+
+}  // namespace ember
