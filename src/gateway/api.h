@@ -1,0 +1,66 @@
+// The handlers of the native API. Each gets a whole request and answers now or later.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.h"
+#include "control/control.h"
+#include "gateway/exchange.h"
+#include "gateway/http.h"
+
+namespace ember {
+
+// The server's own figures, beside those of the functions.
+struct EdgeStats {
+  std::size_t connections = 0;
+  std::uint64_t requests = 0;
+  bool draining = false;
+};
+
+struct ApiRequest {
+  Control& control;
+  const EdgeStats& stats;
+  const std::vector<std::string>& parameters;  // of the route, decoded
+  std::string_view query;
+  std::string& body;  // may be moved away
+  Time now;           // wall clock
+};
+
+using Handler = void (*)(ApiRequest& request, Reply reply);
+
+// api_deploy.cc
+void handle_register_source(ApiRequest& request, Reply reply);
+void handle_put_blob(ApiRequest& request, Reply reply);
+void handle_build_image(ApiRequest& request, Reply reply);
+void handle_deploy(ApiRequest& request, Reply reply);
+void handle_rollback(ApiRequest& request, Reply reply);
+void handle_stop_app(ApiRequest& request, Reply reply);
+void handle_heartbeat(ApiRequest& request, Reply reply);
+// api_look.cc
+void handle_history(ApiRequest& request, Reply reply);
+void handle_status(ApiRequest& request, Reply reply);
+void handle_apps(ApiRequest& request, Reply reply);
+void handle_app(ApiRequest& request, Reply reply);
+void handle_containers(ApiRequest& request, Reply reply);
+void handle_nodes(ApiRequest& request, Reply reply);
+void handle_calls(ApiRequest& request, Reply reply);
+void handle_call(ApiRequest& request, Reply reply);
+void handle_cancel_call(ApiRequest& request, Reply reply);
+void handle_call_cost(ApiRequest& request, Reply reply);
+void handle_cost(ApiRequest& request, Reply reply);
+void handle_prices(ApiRequest& request, Reply reply);
+void handle_health(ApiRequest& request, Reply reply);
+void handle_metrics(ApiRequest& request, Reply reply);
+void handle_openapi(ApiRequest& request, Reply reply);
+// api_logs.cc
+void handle_logs(ApiRequest& request, Reply reply);
+
+// The document of /api/openapi.json, built in from openapi.json.
+extern const std::string_view kOpenapiDocument;
+
+// A document from control, or the error in its place.
+Response json_response(Result<std::string> document);
+
+}  // namespace ember

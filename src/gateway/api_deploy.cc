@@ -1,0 +1,106 @@
+#include <nlohmann/json.hpp>
+
+#include "gateway/api.h"
+#include "gateway/error_response.h"
+
+namespace ember {
+namespace {
+
+Control::Json json_answer(Reply reply) {
+  return [reply = std::move(reply)](Result<std::string> document) {
+    reply.send(json_response(std::move(document)));
+  };
+}
+
+std::string upload_json(const UploadResult& upload) {
+  std::string body = R"({"digest": )" + json_string(upload.digest) + R"(, "missing": [)";
+  for (std::size_t i = 0; i < upload.missing.size(); ++i) {
+    if (i > 0) body.append(", ");
+    body.append(json_string(upload.missing[i]));
+  }
+  return body.append("]}");
+}
+
+// Turns a build's lines and end into NDJSON. A build that is refused before it has a name is an
+// error like any other.
+class BuildLines final : public BuildObserver {
+ public:
+  explicit BuildLines(Reply reply) : reply_(reply), lines_(std::move(reply)) {}
+
+  void on_line(std::string_view line) override {
+    lines_.write(R"({"line": )" + json_string(line) + "}");
+  }
+
+  void on_end(const std::string& image_id, Result<> result) override {
+    if (!result && image_id.empty() && !lines_.begun()) {
+      return reply_.send(error_response(result.error()));
+    }
+    std::string last = R"({"image_id": )" + json_string(image_id) + R"(, "ready": )";
+    if (result) return lines_.write_last(last + "true}");
+    lines_.write_last(last + R"(false, "error": {"code": ")" +
+                      std::string(error_name(result.error().code)) + R"(", "message": )" +
+                      json_string(result.error().message) + "}}");
+  }
+
+ private:
+  Reply reply_;
+  LineStream lines_;
+};
+
+// The version of a rollback; 0, the one before, where the body is empty.
+Result<std::uint32_t> rollback_version(const std::string& body) {
+  if (body.empty()) return 0u;
+  const auto document = nlohmann::json::parse(body, nullptr, false);
+  if (!document.is_object()) {
+    return {ErrorCode::invalid_argument, "the body is not a JSON object; send {\"version\": n}"};
+  }
+  const auto version = document.find("version");
+  if (version == document.end()) return 0u;
+  if (!version->is_number_unsigned() || version->get<std::uint64_t>() > UINT32_MAX) {
+    return {ErrorCode::invalid_argument,
+            "version is not a whole number; `ember app history` lists the versions"};
+  }
+  return version->get<std::uint32_t>();
+}
+
+}  // namespace
+
+void handle_register_source(ApiRequest& request, Reply reply) {
+  request.control.register_source(std::move(request.body), [reply](Result<UploadResult> result) {
+    if (!result) return reply.send(error_response(result.error()));
+    reply.send(json_response(upload_json(*result)));
+  });
+}
+
+void handle_put_blob(ApiRequest& request, Reply reply) {
+  request.control.put_blob(request.parameters[0], std::move(request.body),
+                           [reply](Result<> result) {
+                             if (!result) return reply.send(error_response(result.error()));
+                             reply.send(json_response(std::string("{}")));
+                           });
+}
+
+void handle_build_image(ApiRequest& request, Reply reply) {
+  request.control.build_image(std::move(request.body), std::make_shared<BuildLines>(reply));
+}
+
+void handle_deploy(ApiRequest& request, Reply reply) {
+  request.control.deploy(request.parameters[0], std::move(request.body), json_answer(reply));
+}
+
+void handle_rollback(ApiRequest& request, Reply reply) {
+  const auto version = rollback_version(request.body);
+  if (!version) return reply.send(error_response(version.error()));
+  request.control.rollback(request.parameters[0], *version, json_answer(reply));
+}
+
+void handle_stop_app(ApiRequest& request, Reply reply) {
+  request.control.stop_app(request.parameters[0], json_answer(reply));
+}
+
+void handle_heartbeat(ApiRequest& request, Reply reply) {
+  const auto result = request.control.heartbeat(request.parameters[0]);
+  reply.send(result ? json_response(std::string("{}")) : error_response(result.error()));
+}
+
+}  // namespace ember

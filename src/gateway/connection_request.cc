@@ -1,0 +1,258 @@
+#include <algorithm>
+
+#include "base/assert.h"
+#include "gateway/connection.h"
+#include "gateway/error_response.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kReadAndRefuseBytes = 64u << 10;  // an unwanted body this small is read
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+// The time taken tells nothing of where the two differ.
+bool equal_in_constant_time(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
+  }
+  return difference == 0;
+}
+
+// The key of "Bearer KEY"; "" for anything else.
+std::string_view bearer_key(std::string_view authorization) {
+  constexpr std::size_t kScheme = 7;
+  if (authorization.size() <= kScheme) return {};
+  const std::string_view scheme = authorization.substr(0, kScheme);
+  constexpr std::string_view kWanted = "bearer ";
+  for (std::size_t i = 0; i < kScheme; ++i) {
+    if ((scheme[i] | 0x20) != kWanted[i]) return {};
+  }
+  return authorization.substr(kScheme);
+}
+
+bool is_json(MediaType media) {
+  // curl -d says "form" of itself, and hand-written clients nothing or "text".
+  return media == MediaType::json || media == MediaType::form || media == MediaType::text ||
+         media == MediaType::none;
+}
+
+// Not parsed here; but what is no object by its first character need not start a container.
+bool begins_an_object(std::string_view json) {
+  const std::size_t first = json.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && json[first] == '{';
+}
+
+}  // namespace
+
+std::size_t Connection::take_head(std::string_view bytes) {
+  if (!head_begun_) {
+    head_begun_ = true;
+    since_tick_ = edge_->tick;
+  }
+  const ParseStep step = parser_.feed_head(bytes);
+  if (step.status == ParseStatus::failed) {
+    ++edge_->stats.requests;
+    const ParseFailure& failure = parser_.failure();
+    refuse_and_close(error_response(failure.status,
+                                    {ErrorCode::invalid_argument, std::string(failure.message)}));
+  } else if (step.status == ParseStatus::head_done) {
+    on_head();
+  }
+  return step.consumed;
+}
+
+void Connection::on_head() {
+  ++edge_->stats.requests;
+  const RequestHead& head = parser_.head();
+  keep_alive_ = head.keep_alive;
+  head_begun_ = false;
+  if (auto refusal = check_head()) return refuse(std::move(*refusal));
+  if (!head.has_body()) return dispatch();
+  begin_body();
+}
+
+std::optional<Response> Connection::check_head() {
+  const RequestHead& head = parser_.head();
+  if (!edge_->hosts.allows(head.host)) {
+    return error_response({ErrorCode::permission_denied,
+                           "this server does not answer to that Host name; use localhost, or "
+                           "start it with the name allowed"});
+  }
+  Match match = find_route(edge_->routes, head.method, head.path(), parameters_);
+  route_ = match.route;
+  if (route_ == nullptr || route_->needs_key) {
+    if (auto refusal = check_key()) return refusal;
+  }
+  if (route_ != nullptr) return check_route();
+  if (match.allowed.empty()) {
+    return error_response({ErrorCode::not_found,
+                           "there is nothing at this path; /api/openapi.json lists the routes"});
+  }
+  Response response = error_response(
+      405, {ErrorCode::invalid_argument, "this path takes " + match.allowed + " only"});
+  response.headers.append("Allow: ").append(match.allowed).append("\r\n");
+  return response;
+}
+
+std::optional<Response> Connection::check_key() {
+  const std::string_view key = bearer_key(parser_.head().authorization);
+  if (key.empty()) {
+    return error_response({ErrorCode::unauthenticated,
+                           "no key came with the request; send 'Authorization: Bearer KEY'"});
+  }
+  // Once a second at least the key is looked up again: a revoked one works no longer than that.
+  if (key_tick_ == edge_->tick && equal_in_constant_time(key, key_)) return std::nullopt;
+  const auto id = edge_->control.authenticate(key);
+  if (!id) return error_response(id.error());
+  key_.assign(key);
+  key_tick_ = edge_->tick;
+  return std::nullopt;
+}
+
+std::optional<Response> Connection::check_route() {
+  const RequestHead& head = parser_.head();
+  body_limit_bytes_ = route_->body_limit_bytes;
+  if (head.content_length > body_limit_bytes_) {
+    return error_response({ErrorCode::payload_too_large, "the body is over the limit of " +
+                                                             std::to_string(body_limit_bytes_) +
+                                                             " bytes for this path"});
+  }
+  const bool is_call = route_->handler == nullptr;
+  if (is_call && !is_json(head.media) && head.media != MediaType::pickle) {
+    return error_response(415, {ErrorCode::invalid_argument,
+                                "a call takes application/json or application/x-ember-pickle"});
+  }
+  return std::nullopt;
+}
+
+// An answer that needs no body: a small body is read first, so that the connection stays in step;
+// a large one is not worth it.
+void Connection::refuse(Response response) {
+  const RequestHead& head = parser_.head();
+  const bool small = !head.chunked && head.content_length <= kReadAndRefuseBytes;
+  if (head.has_body() && (!small || head.expects_continue)) {
+    return refuse_and_close(std::move(response));
+  }
+  refusal_ = std::move(response);
+  if (!head.has_body()) return dispatch();
+  state_ = State::body;
+  since_tick_ = edge_->tick;
+}
+
+void Connection::refuse_and_close(Response response) {
+  keep_alive_ = false;
+  state_ = State::waiting;
+  uncharge_body();
+  body_ = {};
+  respond(std::move(response));
+}
+
+void Connection::begin_body() {
+  const RequestHead& head = parser_.head();
+  if (!charge_body(head.content_length)) return;
+  body_.reserve(head.content_length);
+  state_ = State::body;
+  since_tick_ = edge_->tick;
+  if (head.expects_continue && head.http11) {
+    output_.text().append(kContinue);
+    flush();
+  }
+}
+
+// Counts bytes of memory against what all requests together may take; refuses if that is too much.
+bool Connection::charge_body(std::size_t bytes) {
+  if (edge_->body_bytes + bytes > edge_->options.limits.all_bodies_bytes) {
+    refuse_and_close(error_response(
+        {ErrorCode::unavailable, "too many large requests are arriving; try again"}));
+    return false;
+  }
+  edge_->body_bytes += bytes;
+  charged_bytes_ += bytes;
+  return true;
+}
+
+void Connection::uncharge_body() {
+  EMBER_ASSERT(edge_->body_bytes >= charged_bytes_);
+  edge_->body_bytes -= charged_bytes_;
+  charged_bytes_ = 0;
+}
+
+std::size_t Connection::take_body(std::string_view bytes) {
+  if (parser_.head().chunked) return take_chunks(bytes);
+  const std::size_t wanted = parser_.head().content_length - body_.size();
+  const std::size_t taken = std::min(wanted, bytes.size());
+  body_.append(bytes.substr(0, taken));
+  if (taken == wanted) dispatch();
+  return taken;
+}
+
+std::size_t Connection::take_chunks(std::string_view bytes) {
+  const std::size_t before = body_.size();
+  const ParseStep step = parser_.feed_chunks(bytes, body_, body_limit_bytes_);
+  if (step.status == ParseStatus::failed) {
+    const ParseFailure& failure = parser_.failure();
+    const ErrorCode code =
+        failure.status == 413 ? ErrorCode::payload_too_large : ErrorCode::invalid_argument;
+    refuse_and_close(error_response(failure.status, {code, std::string(failure.message)}));
+    return 0;
+  }
+  if (!charge_body(body_.size() - before)) return 0;
+  if (step.status == ParseStatus::message_done) dispatch();
+  return step.consumed;
+}
+
+void Connection::dispatch() {
+  state_ = State::waiting;
+  uncharge_body();
+  if (refusal_) {
+    body_ = {};
+    Response response = std::move(*refusal_);
+    refusal_.reset();
+    return respond(std::move(response));
+  }
+  if (route_->handler == nullptr) return make_call();
+  ApiRequest request{edge_->control,         edge_->stats, parameters_,
+                     parser_.head().query(), body_,        edge_->options.wall_clock()};
+  route_->handler(request, Reply(weak_from_this()));
+  body_ = {};
+}
+
+void Connection::make_call() {
+  const MediaType media = parser_.head().media;
+  Body arguments{media == MediaType::pickle ? BodyFormat::pickle : BodyFormat::json,
+                 std::move(body_)};
+  body_ = {};
+  if (arguments.format == BodyFormat::json) {
+    if (arguments.bytes.empty()) arguments.bytes = "{}";
+    if (!begins_an_object(arguments.bytes)) {
+      return respond(error_response({ErrorCode::invalid_argument,
+                                     "the body is not a JSON object of arguments; send {} or "
+                                     "{\"name\": value}"}));
+    }
+  }
+  const auto call =
+      edge_->control.start_call({parameters_[0], parameters_[1], std::move(arguments)}, this);
+  if (!call) return respond(error_response(call.error()));
+  call_ = *call;
+}
+
+void Connection::on_result(Body value, const CallReport& report) {
+  EMBER_ASSERT(state_ == State::waiting);
+  call_ = {};
+  std::string& out = output_.text();
+  append_status(out, 200, framing(), edge_->date_line);
+  append_call_fields(out, report);
+  if (value.format == BodyFormat::none) value.bytes = "null";
+  append_body_fields(out, content_type_of(value.format), value.bytes.size());
+  finish(std::move(value.bytes));
+}
+
+void Connection::on_failure(CallFailure failure, const CallReport& report) {
+  EMBER_ASSERT(state_ == State::waiting);
+  call_ = {};
+  respond(failure_response(failure, report));
+}
+
+}  // namespace ember

@@ -1,0 +1,177 @@
+// A Control for the gateway's tests: remembers what it was asked, and answers what it was told to.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control/control.h"
+
+namespace ember {
+
+class FakeControl final : public Control {
+ public:
+  struct StartedCall {
+    CallId id;
+    std::string app, function;
+    Body arguments;
+    CallWaiter* waiter = nullptr;
+  };
+  struct Follower {
+    LogQuery query;
+    std::weak_ptr<void> subscription;
+    std::shared_ptr<LogFollower> follower;
+  };
+
+  // --- what tests set ---
+  std::string good_key = "ek-good";
+  std::optional<Error> refuse_calls;
+  std::optional<Error> refuse_documents;  // what every fallible request below answers
+  std::vector<LogLine> past_lines;
+
+  // --- what tests look at ---
+  int authentications = 0;
+  std::vector<StartedCall> calls;
+  std::vector<CallId> abandoned, cancelled;
+  std::vector<Follower> followers;
+  std::map<std::string, std::string> blobs, deployed;
+  std::vector<std::string> asked;  // "rollback shop 3"
+  std::vector<Json> pending;       // documents that a test answers later
+  std::shared_ptr<BuildObserver> build;
+  bool answer_later = false;
+
+  CallReport report(const StartedCall& call) const {
+    CallReport result;
+    result.call = call.id;
+    result.container = ContainerId{7};
+    result.queued_us = 1'250;
+    result.execute_us = 2'000'003;
+    result.total_us = 2'001'253;
+    result.cold = true;
+    result.boot_ms = 12;
+    result.load_ms = 34;
+    result.cost = Money{123};
+    result.start_cost = Money{1'500'000'000};
+    result.gpu = "L4 (simulated)";
+    result.attempt = 2;
+    return result;
+  }
+
+  Result<KeyId> authenticate(std::string_view key_text) override {
+    ++authentications;
+    if (key_text == good_key) return KeyId{1};
+    return {ErrorCode::unauthenticated, "this key is not known; `ember key create` makes one"};
+  }
+
+  Result<CallId> start_call(CallRequest request, CallWaiter* waiter) override {
+    if (refuse_calls) return *refuse_calls;
+    const CallId id{++last_call_};
+    calls.push_back({id, std::string(request.app), std::string(request.function),
+                     std::move(request.arguments), waiter});
+    return id;
+  }
+  void abandon_call(CallId call) override { abandoned.push_back(call); }
+  Result<> cancel_call(CallId call) override {
+    if (refuse_documents) return *refuse_documents;
+    cancelled.push_back(call);
+    return Ok{};
+  }
+
+  void register_source(std::string manifest_json,
+                       std::function<void(Result<UploadResult>)> done) override {
+    asked.push_back("source " + manifest_json);
+    if (refuse_documents) return done(*refuse_documents);
+    done(UploadResult{"src-1", {"aa", "bb"}});
+  }
+  void put_blob(std::string sha256, std::string bytes,
+                std::function<void(Result<>)> done) override {
+    blobs[sha256] = std::move(bytes);
+    if (refuse_documents) return done(*refuse_documents);
+    done(Ok{});
+  }
+  void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) override {
+    asked.push_back("build " + spec_json);
+    build = std::move(observer);
+  }
+  void deploy(std::string app, std::string request_json, Json done) override {
+    deployed[app] = std::move(request_json);
+    answer("deploy " + app, std::move(done));
+  }
+  void rollback(std::string app, std::uint32_t version, Json done) override {
+    answer("rollback " + app + " " + std::to_string(version), std::move(done));
+  }
+  void stop_app(std::string app, Json done) override { answer("stop " + app, std::move(done)); }
+  Result<> heartbeat(std::string_view app) override {
+    asked.push_back("heartbeat " + std::string(app));
+    if (refuse_documents) return *refuse_documents;
+    return Ok{};
+  }
+
+  std::string status_json() override { return R"({"asked": "status"})"; }
+  std::string apps_json() override { return R"({"asked": "apps"})"; }
+  Result<std::string> app_json(std::string_view app) override { return document("app", app); }
+  void history_json(std::string app, Json done) override {
+    answer("history " + app, std::move(done));
+  }
+  std::string containers_json() override { return R"({"asked": "containers"})"; }
+  std::string nodes_json() override { return R"({"asked": "nodes"})"; }
+  std::string calls_json(std::string_view app, std::size_t limit) override {
+    return R"({"asked": "calls )" + std::string(app) + " " + std::to_string(limit) + "\"}";
+  }
+  Result<std::string> call_json(CallId call) override { return document("call", call.text()); }
+  void cost_json(std::string by, std::string app, Time from, Time until, Json done) override {
+    answer("cost " + by + " " + app + " " + std::to_string(from.whole_ms()) + " " +
+               std::to_string(until.whole_ms()),
+           std::move(done));
+  }
+  std::string prices_json() override { return R"({"asked": "prices"})"; }
+  Result<std::string> call_cost_json(CallId call) override {
+    return document("call cost", call.text());
+  }
+
+  Result<std::vector<LogLine>> logs(const LogQuery& query) override {
+    asked.push_back("logs " + query.app + " " + std::to_string(query.last));
+    if (refuse_documents) return *refuse_documents;
+    return past_lines;
+  }
+  Result<std::shared_ptr<void>> follow_logs(const LogQuery& query,
+                                            std::shared_ptr<LogFollower> follower) override {
+    auto subscription = std::make_shared<int>(0);
+    followers.push_back({query, subscription, std::move(follower)});
+    return std::shared_ptr<void>(std::move(subscription));
+  }
+
+  std::vector<FunctionMetrics> metrics() override {
+    FunctionMetrics function;
+    function.app = "shop";
+    function.function = "price";
+    function.succeeded = 3;
+    function.invoke_buckets = {1, 0, 2};
+    function.invoke_sum_us = 6'500;
+    function.gpu_ms_busy = 1'500;
+    function.cost_nano_usd = 2'500'000'000;
+    return {function};
+  }
+
+ private:
+  Result<std::string> document(std::string_view kind, std::string_view name) {
+    if (refuse_documents) return *refuse_documents;
+    return R"({"asked": ")" + std::string(kind) + " " + std::string(name) + "\"}";
+  }
+  void answer(const std::string& what, Json done) {
+    asked.push_back(what);
+    if (answer_later) {
+      pending.push_back(std::move(done));
+    } else if (refuse_documents) {
+      done(*refuse_documents);
+    } else {
+      done(R"({"asked": ")" + what + "\"}");
+    }
+  }
+
+  std::uint64_t last_call_ = 0;
+};
+
+}  // namespace ember

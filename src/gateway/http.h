@@ -1,0 +1,44 @@
+// HTTP requests and responses as plain values: what handlers see. No Beast, no sockets.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace ember {
+
+enum class Method : std::uint8_t { get, head, post, put, other };
+
+// The Content-Type of a request, as far as anything here depends on it.
+enum class MediaType : std::uint8_t { none, json, form, text, pickle, other };
+
+// A request's line and the fields that matter; strings keep their memory from request to request.
+struct RequestHead {
+  Method method = Method::other;
+  std::string target;         // path and query, as received
+  std::size_t path_size = 0;  // of the part of target before '?'
+  std::string authorization;
+  std::string host;
+  MediaType media = MediaType::none;
+  std::uint64_t content_length = 0;
+  bool http11 = true;
+  bool keep_alive = false;
+  bool chunked = false;
+  bool expects_continue = false;
+
+  std::string_view path() const { return std::string_view(target).substr(0, path_size); }
+  std::string_view query() const {
+    return path_size < target.size() ? std::string_view(target).substr(path_size + 1) : "";
+  }
+  bool has_body() const { return chunked || content_length > 0; }
+};
+
+struct Response {
+  int status = 200;
+  std::string_view content_type = "application/json";  // a literal
+  std::string headers;                                 // further lines, each with its CRLF
+  std::string body;
+};
+
+}  // namespace ember

@@ -1,0 +1,255 @@
+#include "gateway/request_parser.h"
+
+#include <algorithm>
+#include <boost/beast/http/basic_parser.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/field.hpp>
+#include <boost/beast/http/rfc7230.hpp>
+#include <boost/beast/http/verb.hpp>
+#include <optional>
+
+#include "base/assert.h"
+
+namespace ember {
+namespace {
+
+namespace http = boost::beast::http;
+using boost::beast::error_code;
+using BeastView = boost::beast::string_view;
+
+std::string_view view(BeastView text) { return {text.data(), text.size()}; }
+
+bool equals_ignoring_case(std::string_view text, std::string_view lower_case) {
+  return std::equal(text.begin(), text.end(), lower_case.begin(), lower_case.end(),
+                    [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; });
+}
+
+Method method_of(http::verb verb) {
+  switch (verb) {
+    case http::verb::get:
+      return Method::get;
+    case http::verb::head:
+      return Method::head;
+    case http::verb::post:
+      return Method::post;
+    case http::verb::put:
+      return Method::put;
+    default:
+      return Method::other;
+  }
+}
+
+MediaType media_of(std::string_view value) {
+  std::string_view type = value.substr(0, value.find(';'));
+  while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
+  if (equals_ignoring_case(type, "application/json")) return MediaType::json;
+  if (equals_ignoring_case(type, "application/x-ember-pickle")) return MediaType::pickle;
+  if (equals_ignoring_case(type, "application/x-www-form-urlencoded")) return MediaType::form;
+  if (equals_ignoring_case(type, "text/plain")) return MediaType::text;
+  return MediaType::other;
+}
+
+ParseFailure failure_of(const error_code& error) {
+  if (error == http::error::header_limit) return {431, "the header fields are too large"};
+  if (error == http::error::body_limit) return {413, "the body is too large"};
+  if (error == http::error::bad_version) return {505, "only HTTP/1.1 and HTTP/1.0 are spoken here"};
+  if (error == http::error::bad_content_length || error == http::error::multiple_content_length) {
+    return {400, "Content-Length is not one plain number, or comes with Transfer-Encoding"};
+  }
+  if (error == http::error::bad_transfer_encoding) {
+    return {400, "Transfer-Encoding is repeated or comes with Content-Length"};
+  }
+  if (error == http::error::bad_chunk || error == http::error::bad_chunk_extension) {
+    return {400, "a chunk of the body is malformed"};
+  }
+  return {400, "the bytes received are not an HTTP request"};
+}
+
+// Copies what matters out of Beast's callbacks, so that no view outlives the bytes fed.
+class Reader final : public http::basic_parser<true> {
+ public:
+  Reader(RequestHead& head, ParseFailure& failure) : head_(head), failure_(failure) {}
+
+  std::string* body = nullptr;  // where chunks go
+  std::string_view fed;         // the bytes of the current put()
+
+ private:
+  void refuse(error_code& error, std::string_view message, int status = 400) {
+    failure_ = {status, message};
+    error = http::error::bad_field;
+  }
+
+  void on_request_impl(http::verb verb, BeastView, BeastView target, int version,
+                       error_code& error) override {
+    head_.method = method_of(verb);
+    head_.target.assign(target.data(), target.size());
+    head_.path_size = std::min(head_.target.find('?'), head_.target.size());
+    head_.http11 = version == 11;
+    if (!head_.target.starts_with('/')) refuse(error, "the request target must be a path");
+    if (head_.target.find('#') != std::string::npos) refuse(error, "a '#' in the request target");
+  }
+
+  void on_field_impl(http::field field, BeastView, BeastView value, error_code& error) override {
+    if (in_trailers_) return;
+    // Beast unfolds a folded value into a buffer of its own.
+    if (!value.empty() && (value.data() < fed.data() || value.data() >= fed.data() + fed.size())) {
+      return refuse(error, "a header field is folded over several lines");
+    }
+    switch (field) {
+      case http::field::host:
+        return on_host(view(value), error);
+      case http::field::content_length:
+        return on_content_length(view(value), error);
+      case http::field::transfer_encoding:
+        return on_transfer_encoding(view(value), error);
+      case http::field::authorization:
+        if (!head_.authorization.empty()) return refuse(error, "Authorization is repeated");
+        head_.authorization.assign(value.data(), value.size());
+        return;
+      case http::field::content_type:
+        if (head_.media != MediaType::none) return refuse(error, "Content-Type is repeated");
+        head_.media = media_of(view(value));
+        return;
+      case http::field::expect:
+        if (!equals_ignoring_case(view(value), "100-continue")) {
+          return refuse(error, "the only Expect understood is 100-continue", 417);
+        }
+        head_.expects_continue = true;
+        return;
+      default:
+        return;
+    }
+  }
+
+  void on_host(std::string_view value, error_code& error) {
+    if (has_host_) return refuse(error, "Host is repeated");
+    has_host_ = true;
+    head_.host.assign(value);
+  }
+
+  void on_content_length(std::string_view value, error_code& error) {
+    if (has_content_length_) return refuse(error, "Content-Length is repeated");
+    has_content_length_ = true;
+    if (value.find_first_not_of("0123456789") != std::string_view::npos) {
+      refuse(error, "Content-Length is not one plain number");
+    }
+  }
+
+  void on_transfer_encoding(std::string_view value, error_code& error) {
+    if (!head_.http11) return refuse(error, "Transfer-Encoding in an HTTP/1.0 request");
+    if (!equals_ignoring_case(value, "chunked")) {
+      return refuse(error, "the only Transfer-Encoding understood is chunked");
+    }
+  }
+
+  void on_header_impl(error_code& error) override {
+    if (head_.http11 && !has_host_) return refuse(error, "Host is missing");
+    head_.keep_alive = keep_alive();
+    head_.chunked = chunked();
+    head_.content_length = content_length().value_or(0);
+    in_trailers_ = true;
+  }
+
+  std::size_t on_chunk_body_impl(std::uint64_t, BeastView text, error_code&) override {
+    body->append(text.data(), text.size());
+    return text.size();
+  }
+
+  void on_response_impl(int, BeastView, int, error_code&) override {}
+  void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
+  std::size_t on_body_impl(BeastView text, error_code&) override { return text.size(); }
+  void on_chunk_header_impl(std::uint64_t, BeastView, error_code&) override {}
+  void on_finish_impl(error_code&) override {}
+
+  RequestHead& head_;
+  ParseFailure& failure_;
+  bool has_host_ = false;
+  bool has_content_length_ = false;
+  bool in_trailers_ = false;
+};
+
+}  // namespace
+
+class RequestParser::Impl {
+ public:
+  explicit Impl(std::size_t head_limit_bytes) : head_limit_bytes_(head_limit_bytes) { reset(); }
+
+  void reset() {
+    head.authorization.clear();
+    head.host.clear();
+    head.media = MediaType::none;
+    head.expects_continue = false;
+    failure = {};
+    head_bytes_ = 0;
+    reader_.emplace(head, failure);
+    reader_->header_limit(static_cast<std::uint32_t>(head_limit_bytes_));
+    // Lengths are this server's to check, against the limit of the route.
+    reader_->body_limit(boost::none);
+  }
+
+  ParseStep feed_head(std::string_view bytes) {
+    ParseStep step = put(bytes);
+    // Beast's own limit holds for one put(); this one for all of them.
+    head_bytes_ += step.consumed;
+    const bool done = step.status != ParseStatus::need_more;
+    if (head_bytes_ + (done ? 0 : bytes.size() - step.consumed) > head_limit_bytes_) {
+      failure = failure_of(http::error::header_limit);
+      return {ParseStatus::failed, 0};
+    }
+    if (step.status == ParseStatus::message_done) step.status = ParseStatus::head_done;
+    return step;
+  }
+
+  ParseStep feed_chunks(std::string_view bytes, std::string& body, std::size_t limit_bytes) {
+    reader_->eager(true);
+    reader_->body = &body;
+    ParseStep step = put(bytes);
+    reader_->body = nullptr;
+    if (step.status == ParseStatus::head_done) step.status = ParseStatus::need_more;
+    if (body.size() > limit_bytes) {
+      failure = failure_of(http::error::body_limit);
+      return {ParseStatus::failed, 0};
+    }
+    // What stays unconsumed is a chunk's head or the trailers: as bounded as the head.
+    if (step.status == ParseStatus::need_more && bytes.size() - step.consumed > head_limit_bytes_) {
+      failure = {400, "a chunk header or the trailers are too large"};
+      return {ParseStatus::failed, 0};
+    }
+    return step;
+  }
+
+  RequestHead head;
+  ParseFailure failure;
+
+ private:
+  ParseStep put(std::string_view bytes) {
+    reader_->fed = bytes;
+    error_code error;
+    const std::size_t consumed =
+        reader_->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
+    if (error && error != http::error::need_more) {
+      if (failure.message.empty()) failure = failure_of(error);
+      return {ParseStatus::failed, 0};
+    }
+    if (reader_->is_done()) return {ParseStatus::message_done, consumed};
+    return {reader_->is_header_done() ? ParseStatus::head_done : ParseStatus::need_more, consumed};
+  }
+
+  std::size_t head_limit_bytes_;
+  std::size_t head_bytes_ = 0;
+  std::optional<Reader> reader_;
+};
+
+RequestParser::RequestParser(std::size_t head_limit_bytes)
+    : impl_(std::make_unique<Impl>(head_limit_bytes)) {}
+RequestParser::~RequestParser() = default;
+void RequestParser::reset() { impl_->reset(); }
+ParseStep RequestParser::feed_head(std::string_view bytes) { return impl_->feed_head(bytes); }
+ParseStep RequestParser::feed_chunks(std::string_view bytes, std::string& body,
+                                     std::size_t limit_bytes) {
+  return impl_->feed_chunks(bytes, body, limit_bytes);
+}
+const RequestHead& RequestParser::head() const { return impl_->head; }
+const ParseFailure& RequestParser::failure() const { return impl_->failure; }
+
+}  // namespace ember

@@ -1,0 +1,100 @@
+#include "gateway/router.h"
+
+#include <algorithm>
+
+#include "gateway/query.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kSmallBodyBytes = 64u << 10;
+constexpr std::size_t kDocumentBytes = 16u << 20;
+
+std::string_view next_segment(std::string_view& rest) {
+  rest.remove_prefix(1);  // the slash
+  const std::string_view segment = rest.substr(0, rest.find('/'));
+  rest.remove_prefix(segment.size());
+  return segment;
+}
+
+bool matches(std::string_view pattern, std::string_view path,
+             std::vector<std::string>& parameters) {
+  parameters.clear();
+  while (!pattern.empty() && !path.empty()) {
+    const std::string_view wanted = next_segment(pattern);
+    const std::string_view segment = next_segment(path);
+    if (!wanted.starts_with('{')) {
+      if (segment != wanted) return false;
+      continue;
+    }
+    auto value = percent_decode(segment);
+    if (!value || value->empty()) return false;
+    parameters.push_back(std::move(*value));
+  }
+  return pattern.empty() && path.empty();
+}
+
+std::string_view method_name(Method method) {
+  switch (method) {
+    case Method::get:
+      return "GET, HEAD";
+    case Method::post:
+      return "POST";
+    case Method::put:
+      return "PUT";
+    case Method::head:
+    case Method::other:
+      return "";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::vector<Route> make_routes(std::size_t body_bytes) {
+  const std::size_t document = std::min(body_bytes, kDocumentBytes);
+  const std::size_t small = std::min(body_bytes, kSmallBodyBytes);
+  const bool keyed = true, open = false;
+  using enum Method;
+  return {
+      {post, "/fn/{app}/{function}", body_bytes, keyed, nullptr},
+      {post, "/api/v1/sources", document, keyed, handle_register_source},
+      {put, "/api/v1/blobs/{sha256}", body_bytes, keyed, handle_put_blob},
+      {post, "/api/v1/images", document, keyed, handle_build_image},
+      {post, "/api/v1/apps/{app}/deploy", document, keyed, handle_deploy},
+      {get, "/api/v1/apps/{app}/history", small, keyed, handle_history},
+      {post, "/api/v1/apps/{app}/rollback", small, keyed, handle_rollback},
+      {post, "/api/v1/apps/{app}/stop", small, keyed, handle_stop_app},
+      {post, "/api/v1/apps/{app}/heartbeat", small, keyed, handle_heartbeat},
+      {get, "/api/v1/status", small, keyed, handle_status},
+      {get, "/api/v1/apps", small, keyed, handle_apps},
+      {get, "/api/v1/apps/{app}", small, keyed, handle_app},
+      {get, "/api/v1/containers", small, keyed, handle_containers},
+      {get, "/api/v1/nodes", small, keyed, handle_nodes},
+      {get, "/api/v1/calls", small, keyed, handle_calls},
+      {get, "/api/v1/calls/{id}", small, keyed, handle_call},
+      {post, "/api/v1/calls/{id}/cancel", small, keyed, handle_cancel_call},
+      {get, "/api/v1/calls/{id}/cost", small, keyed, handle_call_cost},
+      {get, "/api/v1/cost", small, keyed, handle_cost},
+      {get, "/api/v1/prices", small, keyed, handle_prices},
+      {get, "/api/v1/logs", small, keyed, handle_logs},
+      {get, "/metrics", small, keyed, handle_metrics},
+      {get, "/api/openapi.json", small, open, handle_openapi},
+      {get, "/healthz", small, open, handle_health},
+  };
+}
+
+Match find_route(std::span<const Route> routes, Method method, std::string_view path,
+                 std::vector<std::string>& parameters) {
+  Match match;
+  const Method wanted = method == Method::head ? Method::get : method;
+  for (const Route& route : routes) {
+    if (!matches(route.pattern, path, parameters)) continue;
+    if (route.method == wanted) return {&route, {}};
+    if (!match.allowed.empty()) match.allowed.append(", ");
+    match.allowed.append(method_name(route.method));
+  }
+  return match;
+}
+
+}  // namespace ember
