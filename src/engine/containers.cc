@@ -1,0 +1,163 @@
+// What nodes and runners say of containers. Messages come late, doubled and in any order: what does
+// not fit the container's state is ignored.
+#include <algorithm>
+
+#include "engine/steps.h"
+
+namespace ember {
+namespace {
+
+using Stage = State::Stage;
+
+Slot find(const State& state, ContainerId id) { return state.container_index.find(id); }
+
+void begin_loading(State& state, Slot slot) {
+  State::Container& container = state.containers[slot];
+  advance_meter(state, slot);
+  container.stage = Stage::loading;
+  container.meter.set_phase(Phase::load);
+}
+
+void become_ready(State& state, Slot slot) {
+  State::Container& container = state.containers[slot];
+  const Slot pool = container.pool;
+  advance_meter(state, slot);
+  container.stage = Stage::ready;
+  container.meter.set_phase(Phase::idle);
+  container.ready = container.idle_since = state.now;
+  container.start_deadline = Time::never();
+  state.pools[pool].backoff.succeed();
+  move_to_group(state, slot, State::kIdle);
+  update_free_slots(state, slot);
+  arm_container(state, slot);
+  dispatch_waiting(state, pool);
+  rescale(state, pool);
+}
+
+// The devices as far as nobody else holds them: one device is never leased twice.
+bool devices_are_free(const State& state, const ContainerAdopted& event) {
+  const FleetNode* node = state.fleet.find(event.node);
+  return std::none_of(event.devices.begin(), event.devices.end(),
+                      [&](DeviceId device) { return node->leased(device); });
+}
+
+// It may run an input of the earlier driver to its end, and then load nothing but its answer.
+Time adoption_deadline(const State& state, const FunctionSettings& settings) {
+  return state.now + settings.timeout + settings.startup_timeout;
+}
+
+Slot adopt(State& state, const ContainerAdopted& event, Slot pool) {
+  const Slot slot = add_container(state, event.container, pool, event.node);
+  reserve(state, slot, event.devices);
+  State::Container& container = state.containers[slot];
+  container.stage = Stage::unknown;
+  container.started = std::min(event.started, state.now);
+  container.start_deadline = adoption_deadline(state, state.pools[pool].settings);
+  container.meter.start(std::max(event.billed_until, container.started), Phase::idle,
+                        state.options.usage_window);
+  move_to_group(state, slot, State::kBusy);
+  return slot;
+}
+
+}  // namespace
+
+void handle_event(State& state, const ContainerStarted& event) {
+  const Slot slot = find(state, event.container);
+  if (slot == kNoSlot) return;
+  State::Container& container = state.containers[slot];
+  if (container.meter.started()) return;
+  container.started = std::min(std::max(event.at, container.placed), state.now);
+  container.meter.start(container.started, Phase::boot, state.options.usage_window);
+  state.pools[container.pool].refusals.accepted(container.node);
+  if (container.stage == Stage::placed) {
+    container.stage = Stage::booting;
+    if (container.seen_loading) begin_loading(state, slot);
+    if (container.seen_ready) return become_ready(state, slot);
+  }
+  advance_meter(state, slot);
+  arm_container(state, slot);
+}
+
+void handle_event(State& state, const ContainerLoading& event) {
+  const Slot slot = find(state, event.container);
+  if (slot == kNoSlot) return;
+  State::Container& container = state.containers[slot];
+  if (container.stage == Stage::placed) container.seen_loading = true;
+  if (container.stage == Stage::booting) begin_loading(state, slot);
+  if (container.stage == Stage::unknown) {
+    // It had not finished loading when its driver went away; it goes on from there.
+    begin_loading(state, slot);
+    container.start_deadline = state.now + state.pools[container.pool].settings.startup_timeout;
+    move_to_group(state, slot, State::kStarting);
+    arm_container(state, slot);
+  }
+}
+
+void handle_event(State& state, const ContainerReady& event) {
+  const Slot slot = find(state, event.container);
+  if (slot == kNoSlot) return;
+  State::Container& container = state.containers[slot];
+  switch (container.stage) {
+    case Stage::placed:
+      container.seen_ready = true;
+      return;
+    case Stage::booting:
+    case Stage::loading:
+    case Stage::unknown:
+      return become_ready(state, slot);
+    case Stage::ready:
+    case Stage::stopping:
+      return;
+  }
+}
+
+void handle_event(State& state, const ContainerRefused& event) {
+  const Slot slot = find(state, event.container);
+  if (slot == kNoSlot) return;
+  const State::Container& container = state.containers[slot];
+  if (container.meter.started()) return;
+  State::Pool& pool = state.pools[container.pool];
+  if (container.stage == Stage::placed) {
+    pool.refusals.refused(container.node, state.now, state.options.start_backoff, kLongestBackoff);
+  }
+  const Slot function = pool.function;
+  end_container(state, slot, state.now, ExitCause::stopped, Start::refused);
+  rescale_function(state, function);
+  use_room(state);
+}
+
+void handle_event(State& state, const ContainerExited& event) {
+  const Slot slot = find(state, event.container);
+  if (slot == kNoSlot) return;
+  const Slot pool = state.containers[slot].pool;
+  const Slot function = state.pools[pool].function;
+  end_container(state, slot, event.at, event.cause, Start::held_resources);
+  dispatch_waiting(state, pool);
+  rescale_function(state, function);
+  use_room(state);
+}
+
+void handle_event(State& state, const ContainerAdopted& event) {
+  if (!event.container || find(state, event.container) != kNoSlot) return;
+  if (!state.fleet.find(event.node)) return;
+  const Slot pool = state.pool_index.find(event.pool);
+  if (pool == kNoSlot) {
+    // Nothing is known of what it holds: the driver has to see it off.
+    state.actions.emplace_back(
+        StopContainer{event.container, event.node, StopMode::kill, {ReasonCode::retired}});
+    state.actions.emplace_back(ReleaseContainer{event.container, ExitCause::stopped});
+    return;
+  }
+  const bool free = devices_are_free(state, event);
+  const Slot slot = adopt(state, event, pool);
+  advance_meter(state, slot);
+  arm_container(state, slot);
+  const bool stopped = state.pools[pool].ended == ReasonCode::app_stopped;
+  if (!free || stopped) {
+    const ReasonCode reason = stopped ? ReasonCode::app_stopped : ReasonCode::over_desired;
+    stop_container(state, slot, StopMode::kill, {reason});
+  }
+  rescale(state, pool);
+}
+
+}  // namespace ember

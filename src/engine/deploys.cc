@@ -1,0 +1,119 @@
+// Apps come in versions: the newest one's pools take new inputs, earlier ones finish what they
+// have.
+#include <algorithm>
+
+#include "engine/steps.h"
+
+namespace ember {
+namespace {
+
+template <class Record, class IdType>
+Slot find_or_add(Slab<Record>& slab, IdIndex<IdType>& index, IdType id) {
+  Slot slot = index.find(id);
+  if (slot != kNoSlot) return slot;
+  slot = slab.add();
+  slab[slot].id = id;
+  index.insert(id, slot);
+  return slot;
+}
+
+Slot add_pool(State& state, Slot app, const PoolSpec& spec) {
+  const Slot function = find_or_add(state.functions, state.function_index, spec.function);
+  const Slot slot = state.pools.add();
+  State::Pool& pool = state.pools[slot];
+  pool.id = spec.pool;
+  pool.function = function;
+  pool.app = app;
+  pool.settings = spec.settings;
+  state.functions[function].max_containers = spec.settings.scaling.max_containers;
+  state.functions[function].pools.push_back(slot);
+  state.apps[app].pools.push_back(slot);
+  state.pool_index.insert(spec.pool, slot);
+  return slot;
+}
+
+bool names(const AppDeployed& event, PoolId pool) {
+  return std::any_of(event.pools.begin(), event.pools.end(),
+                     [&](const PoolSpec& spec) { return spec.pool == pool; });
+}
+
+// Nobody waits for these containers any more: busy ones stop as their inputs let go of them.
+void stop_idle(State& state, Slot pool_slot) {
+  State::Pool& pool = state.pools[pool_slot];
+  for (const State::Group group : {State::kIdle, State::kStarting}) {
+    while (!pool.groups[group].empty()) {
+      stop_container(state, pool.groups[group].front(), StopMode::graceful,
+                     {ReasonCode::app_stopped});
+    }
+  }
+  for (Slot slot = pool.groups[State::kBusy].front(); slot != kNoSlot;) {
+    const Slot next = pool.groups[State::kBusy].next(state.containers, slot);
+    if (state.containers[slot].stage == State::Stage::unknown) {
+      stop_container(state, slot, StopMode::kill, {ReasonCode::app_stopped});
+    }
+    slot = next;
+  }
+}
+
+void stop_pool(State& state, Slot slot) {
+  State::Pool& pool = state.pools[slot];
+  const InputFailure failure{ErrorCode::cancelled, {ReasonCode::app_stopped}, {}};
+  pool.ended = ReasonCode::app_stopped;
+  fail_waiting(state, slot, failure);
+  while (!pool.running.empty()) end_early(state, pool.running.front(), failure);
+  stop_idle(state, slot);
+}
+
+template <class Record, class IdType>
+void forget_if_empty(Slab<Record>& slab, IdIndex<IdType>& index, Slot slot, Slot pool) {
+  std::erase(slab[slot].pools, pool);
+  if (!slab[slot].pools.empty()) return;
+  index.erase(slab[slot].id);
+  slab.remove(slot);
+}
+
+}  // namespace
+
+void handle_event(State& state, const AppDeployed& event) {
+  if (!event.app || event.pools.empty()) return;
+  const Slot app = find_or_add(state.apps, state.app_index, event.app);
+  std::vector<Slot> touched = state.apps[app].pools;
+  for (const Slot slot : touched) {
+    State::Pool& pool = state.pools[slot];
+    if (pool.ended == ReasonCode::none && !names(event, pool.id)) pool.ended = ReasonCode::retired;
+  }
+  for (const PoolSpec& spec : event.pools) {
+    if (!spec.pool || !spec.function || state.pool_index.find(spec.pool) != kNoSlot) continue;
+    touched.push_back(add_pool(state, app, spec));
+  }
+  for (const Slot slot : touched) rescale(state, slot);
+}
+
+void handle_event(State& state, const AppStopped& event) {
+  const Slot app = state.app_index.find(event.app);
+  if (app == kNoSlot) return;
+  const std::vector<Slot> pools = state.apps[app].pools;  // rescale may forget some
+  for (const Slot slot : pools) stop_pool(state, slot);
+  for (const Slot slot : pools) rescale(state, slot);
+}
+
+void handle_event(State& state, const DrainStarted&) {
+  if (state.draining) return;
+  state.draining = true;
+  for (const Slot slot : slots_by_id(state.pools)) rescale(state, slot);
+}
+
+void forget_if_done(State& state, Slot slot) {
+  const State::Pool& pool = state.pools[slot];
+  if (pool.ended == ReasonCode::none || pool.held() > 0 || pool.has_work()) return;
+  if (pool.backlog_order != 0) {
+    state.backlog.remove(pool.settings.resources, pool.backlog_order, slot);
+  }
+  state.pool_deadlines.remove(state.pools, slot);
+  state.pool_index.erase(pool.id);
+  forget_if_empty(state.functions, state.function_index, pool.function, slot);
+  forget_if_empty(state.apps, state.app_index, pool.app, slot);
+  state.pools.remove(slot);
+}
+
+}  // namespace ember

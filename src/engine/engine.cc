@@ -1,0 +1,41 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/steps.h"
+#include "scheduler/filter.h"
+
+namespace ember {
+
+Engine::Engine(EngineOptions options) : state_(std::make_unique<State>(options)) {}
+Engine::~Engine() = default;
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+
+void Engine::handle(const Event& event, Time now) {
+  state_->now = std::max(state_->now, now);
+  std::visit([&](const auto& one) { handle_event(*state_, one); }, event);
+}
+
+Actions Engine::take_actions() { return std::exchange(state_->actions, {}); }
+
+void Engine::take_actions(Actions& actions) {
+  actions.clear();
+  actions.swap(state_->actions);
+}
+
+Time Engine::next_deadline() const {
+  const auto& pools = state_->pool_deadlines;
+  const auto& containers = state_->container_deadlines;
+  return std::min(pools.empty() ? Time::never() : pools.top().key.at,
+                  containers.empty() ? Time::never() : containers.top().key.at);
+}
+
+bool Engine::could_ever_place(const Resources& resources) const {
+  return ember::could_ever_place(state_->fleet, resources);
+}
+
+const State& Engine::state() const { return *state_; }
+
+}  // namespace ember

@@ -1,0 +1,237 @@
+// Inputs: from arrival over dispatch to the answer. The path of a warm call is here; in a steady
+// load it allocates nothing and touches no list longer than a step.
+#include <algorithm>
+
+#include "engine/steps.h"
+
+namespace ember {
+namespace {
+
+void refuse(State& state, const InputArrived& event, ErrorCode code, const Reason& reason) {
+  InputReport report;
+  report.arrived = report.finished = state.now;
+  state.actions.emplace_back(FailInput{event.input, code, reason, {}, report});
+}
+
+Slot add_input(State& state, const InputArrived& event, Slot pool) {
+  const Slot slot = state.inputs.add();
+  InputEntry& input = state.inputs[slot];
+  input.id = event.input;
+  input.pool = pool;
+  input.order = state.next_order++;
+  input.arrived = state.now;
+  state.input_index.insert(event.input, slot);
+  return slot;
+}
+
+void forget_input(State& state, Slot slot) {
+  state.input_index.erase(state.inputs[slot].id);
+  state.inputs.remove(slot);
+}
+
+InputReport report_of(const State& state, const InputEntry& input, Duration share) {
+  InputReport report;
+  report.arrived = input.arrived;
+  report.dispatched = input.dispatched;
+  report.finished = state.now;
+  report.execute_share = share;
+  if (input.container != kNoSlot) report.container = state.containers[input.container].id;
+  report.attempt = input.attempt;
+  report.cold = input.cold;
+  return report;
+}
+
+void fail(State& state, Slot slot, const InputFailure& failure, Duration share) {
+  const InputEntry& input = state.inputs[slot];
+  state.actions.emplace_back(FailInput{input.id, failure.code, failure.reason, failure.evidence,
+                                       report_of(state, input, share)});
+}
+
+// The input goes on to a container that has a free slot. `waited` if it has stood in the queue.
+void dispatch(State& state, Slot slot, Slot container_slot) {
+  InputEntry& input = state.inputs[slot];
+  State::Container& container = state.containers[container_slot];
+  State::Pool& pool = state.pools[input.pool];
+  if (container.inputs.empty()) move_to_group(state, container_slot, State::kBusy);
+  advance_meter(state, container_slot);
+  input.state = InputState::running;
+  input.container = container_slot;
+  input.dispatched = state.now;
+  input.share_start = container.meter.join();
+  ++input.attempt;
+  ++pool.in_flight;
+  pool.running.push_back(state.inputs, slot);
+  container.inputs.push_back(state.inputs, slot);
+  update_free_slots(state, container_slot);
+  state.actions.emplace_back(DispatchInput{input.id, input.attempt, container.id});
+}
+
+// The container's slot is free again; the input is no longer on it.
+void leave_container(State& state, Slot slot) {
+  InputEntry& input = state.inputs[slot];
+  const Slot container_slot = input.container;
+  State::Container& container = state.containers[container_slot];
+  --state.pools[input.pool].in_flight;
+  container.inputs.remove(state.inputs, slot);
+  input.container = kNoSlot;
+  if (!container.inputs.empty() || container.stage != State::Stage::ready) return;
+  container.idle_since = state.now;
+  move_to_group(state, container_slot, State::kIdle);
+}
+
+// Ends the input's part of the execute time, as far as it has been metered, and of the deadlines;
+// it still holds its slot.
+Duration stop_running(State& state, Slot slot) {
+  InputEntry& input = state.inputs[slot];
+  state.pools[input.pool].running.remove(state.inputs, slot);
+  return state.containers[input.container].meter.leave(input.share_start);
+}
+
+void wait_again(State& state, Slot slot) {
+  state.pools[state.inputs[slot].pool].waiting.give_back(state.inputs, slot);
+}
+
+}  // namespace
+
+void handle_event(State& state, const InputArrived& event) {
+  if (!event.input || state.input_index.find(event.input) != kNoSlot) return;
+  const Slot pool_slot = state.pool_index.find(event.pool);
+  if (pool_slot == kNoSlot || state.pools[pool_slot].ended == ReasonCode::app_stopped) {
+    return refuse(state, event, ErrorCode::cancelled, {ReasonCode::app_stopped});
+  }
+  if (state.draining) return refuse(state, event, ErrorCode::unavailable, {ReasonCode::draining});
+
+  State::Pool& pool = state.pools[pool_slot];
+  if (!pool.free_slots.empty()) {
+    dispatch(state, add_input(state, event, pool_slot), pool.free_slots.top().slot);
+  } else if (pool.waiting.size() < pool.settings.scaling.queue_limit) {
+    pool.waiting.push(state.inputs, add_input(state, event, pool_slot));
+  } else {
+    return refuse(state, event, ErrorCode::resource_exhausted,
+                  {ReasonCode::queue_full, pool.settings.scaling.queue_limit});
+  }
+  rescale(state, pool_slot);
+}
+
+void handle_event(State& state, const InputCancelled& event) {
+  const Slot slot = state.input_index.find(event.input);
+  if (slot == kNoSlot) return;
+  const InputEntry& input = state.inputs[slot];
+  const Slot pool = input.pool;
+  const InputFailure failure{ErrorCode::cancelled, {ReasonCode::caller_cancelled}, {}};
+  if (input.state == InputState::waiting) {
+    state.pools[pool].waiting.remove(state.inputs, slot);
+    fail(state, slot, failure, {});
+    forget_input(state, slot);
+  } else if (input.state == InputState::running) {
+    end_early(state, slot, failure);
+  }
+  rescale(state, pool);
+}
+
+void handle_event(State& state, const InputFinished& event) {
+  const Slot slot = state.input_index.find(event.input);
+  if (slot == kNoSlot) return;
+  const InputEntry& input = state.inputs[slot];
+  if (input.container == kNoSlot || input.attempt != event.attempt) return;
+  if (state.containers[input.container].id != event.container) return;
+
+  if (input.state == InputState::running) {
+    advance_meter(state, input.container);
+    const Duration share = stop_running(state, slot);
+    state.actions.emplace_back(
+        AnswerInput{input.id, event.outcome, report_of(state, input, share)});
+  }
+  const Slot pool = input.pool;
+  const Slot container = input.container;
+  leave_container(state, slot);
+  forget_input(state, slot);
+  update_free_slots(state, container);
+  dispatch_waiting(state, pool);
+  rescale(state, pool);
+}
+
+void dispatch_waiting(State& state, Slot pool_slot) {
+  State::Pool& pool = state.pools[pool_slot];
+  while (!pool.waiting.empty() && !pool.free_slots.empty()) {
+    const Slot slot = pool.waiting.front();
+    const Slot container = pool.free_slots.top().slot;
+    pool.waiting.remove(state.inputs, slot);
+    InputEntry& input = state.inputs[slot];
+    input.cold = state.containers[container].ready >= input.arrived;
+    dispatch(state, slot, container);
+  }
+}
+
+void fail_waiting(State& state, Slot pool_slot, const InputFailure& failure) {
+  State::Pool& pool = state.pools[pool_slot];
+  while (!pool.waiting.empty()) {
+    const Slot slot = pool.waiting.front();
+    pool.waiting.remove(state.inputs, slot);
+    fail(state, slot, failure, {});
+    forget_input(state, slot);
+  }
+}
+
+void end_early(State& state, Slot slot, const InputFailure& failure) {
+  InputEntry& input = state.inputs[slot];
+  State::Container& container = state.containers[input.container];
+  advance_meter(state, input.container);
+  const Duration share = stop_running(state, slot);
+  fail(state, slot, failure, share);
+  input.state = InputState::ending;
+  input.overran = failure.code == ErrorCode::timed_out;
+  input.kill_at = state.now + state.options.cancel_grace;
+  container.kill_due = std::min(container.kill_due, input.kill_at);
+  arm_container(state, input.container);
+  state.actions.emplace_back(CancelInput{input.id, input.attempt, container.id});
+}
+
+void take_inputs_back(State& state, Slot container) {
+  auto& inputs = state.containers[container].inputs;
+  while (!inputs.empty()) {
+    const Slot slot = inputs.front();
+    const bool running = state.inputs[slot].state == InputState::running;
+    if (running) stop_running(state, slot);
+    leave_container(state, slot);
+    running ? wait_again(state, slot) : forget_input(state, slot);
+  }
+}
+
+void settle_inputs(State& state, Slot container_slot, ExitCause cause, Duration overrun) {
+  State::Container& container = state.containers[container_slot];
+  const bool charged = cause != ExitCause::stopped && cause != ExitCause::node_lost;
+  const bool alone = container.inputs.size() == 1;
+  const bool out_of_memory = cause == ExitCause::out_of_memory;
+  while (!container.inputs.empty()) {
+    const Slot slot = container.inputs.front();
+    InputEntry& input = state.inputs[slot];
+    const bool running = input.state == InputState::running;
+    Duration share;
+    if (running) {
+      share = stop_running(state, slot);
+      const Duration back = std::min(share, overrun);
+      share = share - back;
+      overrun = overrun - back;
+      if (charged) ++input.lost;
+    }
+    const bool worn_out = charged && input.lost >= state.options.lost_attempts;
+    if (running && charged && alone) {
+      const auto code = out_of_memory ? ErrorCode::out_of_memory : ErrorCode::container_crashed;
+      const auto reason =
+          out_of_memory ? ReasonCode::container_out_of_memory : ReasonCode::container_crashed;
+      fail(state, slot, {code, {reason}, container.id}, share);
+    } else if (running && worn_out) {
+      fail(state, slot,
+           {ErrorCode::container_crashed,
+            {ReasonCode::container_lost_repeatedly, input.lost},
+            container.id},
+           share);
+    }
+    const bool goes_on = running && !(charged && (alone || worn_out));
+    leave_container(state, slot);
+    goes_on ? wait_again(state, slot) : forget_input(state, slot);
+  }
+}
+
+}  // namespace ember

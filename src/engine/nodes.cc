@@ -1,0 +1,46 @@
+// Nodes come and go.
+#include <algorithm>
+
+#include "engine/steps.h"
+
+namespace ember {
+namespace {
+
+std::vector<Slot> containers_on(const State& state, const FleetNode& node) {
+  std::vector<Slot> slots;
+  for (const auto& [id, reservation] : node.reservations) {
+    slots.push_back(state.container_index.find(id));
+  }
+  return slots;
+}
+
+void add_once(std::vector<Slot>& slots, Slot slot) {
+  if (std::find(slots.begin(), slots.end(), slot) == slots.end()) slots.push_back(slot);
+}
+
+}  // namespace
+
+void handle_event(State& state, const NodeJoined& event) {
+  if (!event.node) return;
+  state.fleet.join(event.node, event.capacity);
+  use_room(state);
+}
+
+void handle_event(State& state, const NodeLost& event) {
+  const FleetNode* node = state.fleet.find(event.node);
+  if (!node) return;
+  const std::vector<Slot> containers = containers_on(state, *node);
+  state.fleet.lose(event.node);
+  std::vector<Slot> pools;
+  std::vector<Slot> functions;
+  for (const Slot slot : containers) {
+    const Slot pool = state.containers[slot].pool;
+    add_once(pools, pool);
+    add_once(functions, state.pools[pool].function);
+    end_container(state, slot, state.now, ExitCause::node_lost, Start::held_resources);
+  }
+  for (const Slot pool : pools) dispatch_waiting(state, pool);
+  for (const Slot function : functions) rescale_function(state, function);
+}
+
+}  // namespace ember

@@ -1,0 +1,77 @@
+#include "engine/reason.h"
+
+namespace ember {
+namespace {
+
+std::string number(std::int64_t n) { return std::to_string(n); }
+
+// "1 container", "2 containers"
+std::string count(std::int64_t n, const char* noun) {
+  return number(n) + " " + noun + (n == 1 ? "" : "s");
+}
+
+std::string ahead(std::int64_t inputs) {
+  return inputs == 0 ? "it is the first in line" : count(inputs, "input") + " ahead of it";
+}
+
+}  // namespace
+
+std::string Reason::text() const {
+  switch (code) {
+    case ReasonCode::none:
+      return "no reason";
+    case ReasonCode::waiting_for_slot:
+      return "waits for a free slot on " + count(a, "ready container") + "; " + ahead(b);
+    case ReasonCode::waiting_for_start:
+      return "waits for " + count(a, "container") + " to start; " + ahead(b);
+    case ReasonCode::waiting_for_resources:
+      return "waits for resources: nothing on the fleet is free for " + count(a, "more container");
+    case ReasonCode::waiting_for_max_containers:
+      return "the function is at its maximum of " + count(a, "container");
+    case ReasonCode::waiting_for_backoff:
+      return "waits " + number(b) + " ms for the next try after " + count(a, "failed start");
+    case ReasonCode::running:
+      return "runs on a container";
+    case ReasonCode::demand:
+      return count(a, "input") + " running and waiting, " + number(b) + " per container aimed at";
+    case ReasonCode::min_containers:
+      return "min_containers is " + number(a);
+    case ReasonCode::buffer_containers:
+      return "buffer_containers is " + number(a) + " while the function is active";
+    case ReasonCode::idle_window_over:
+      return "idle for " + number(a) + " ms";
+    case ReasonCode::over_desired:
+      return count(a, "container") + " where " + number(b) + " are wanted";
+    case ReasonCode::retired:
+      return "a newer version took over";
+    case ReasonCode::app_stopped:
+      return "the app was stopped";
+    case ReasonCode::draining:
+      return "the server is draining";
+    case ReasonCode::timed_out:
+      return "user code did not end after its timeout";
+    case ReasonCode::cancelled:
+      return "user code did not end after it was cancelled";
+    case ReasonCode::startup_timed_out:
+      return "not ready within " + number(a) + " ms";
+    case ReasonCode::queue_full:
+      return "the queue is full: " + count(a, "input") + " wait already; try again later";
+    case ReasonCode::execution_timed_out:
+      return "execution went over the function's timeout of " + number(a) + " ms";
+    case ReasonCode::caller_cancelled:
+      return "cancelled by the caller";
+    case ReasonCode::container_crashed:
+      return "the container ended while it ran this input";
+    case ReasonCode::container_out_of_memory:
+      return "the container went over its memory limit while it ran this input";
+    case ReasonCode::container_lost_repeatedly:
+      return "the container ended under this input " + count(a, "time");
+    case ReasonCode::start_failed_repeatedly:
+      return "the container failed to start " + count(a, "time") + " in a row";
+    case ReasonCode::never_placeable:
+      return "no node of the fleet could ever hold one container";
+  }
+  return "no reason";
+}
+
+}  // namespace ember

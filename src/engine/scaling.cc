@@ -1,0 +1,179 @@
+// How many containers a pool has: joins the autoscaler's wish with what the function, the fleet and
+// earlier failures allow.
+#include <algorithm>
+
+#include "base/assert.h"
+#include "engine/steps.h"
+#include "scheduler/filter.h"
+#include "scheduler/place.h"
+
+namespace ember {
+namespace {
+
+enum class Growth : std::uint8_t {
+  done,     // all started that were asked for
+  held,     // the pool or its function may not have more now
+  no_room,  // the fleet has no room; the pool stands in the backlog
+};
+
+Reason start_reason(const State::Pool& pool, const Desired& desired) {
+  const Scaling& scaling = pool.settings.scaling;
+  if (pool.live() < desired.demand) {
+    return {ReasonCode::demand, pool.in_flight + pool.waiting.size(), scaling.target_inputs};
+  }
+  if (pool.live() < scaling.min_containers) {
+    return {ReasonCode::min_containers, scaling.min_containers};
+  }
+  return {ReasonCode::buffer_containers, scaling.buffer_containers};
+}
+
+// At its maximum the function gives up an idle container of another pool for a pool that has work
+// and no container: a retired version's first, then the oldest.
+void make_room(State& state, Slot for_pool) {
+  const State::Function& function = state.functions[state.pools[for_pool].function];
+  const State::Pool* donor = nullptr;
+  for (const Slot slot : function.pools) {
+    const State::Pool& pool = state.pools[slot];
+    if (!pool.groups[State::kStopping].empty()) return;  // room is on its way
+    if (slot == for_pool || pool.groups[State::kIdle].empty()) continue;
+    if (!donor || (pool.ended != ReasonCode::none && donor->ended == ReasonCode::none)) {
+      donor = &pool;
+    }
+  }
+  if (!donor) return;
+  const bool retired = donor->ended != ReasonCode::none;
+  const Reason reason =
+      retired ? Reason{donor->ended}
+              : Reason{ReasonCode::over_desired, function.held, function.max_containers};
+  stop_container(state, donor->groups[State::kIdle].front(), StopMode::graceful, reason);
+}
+
+bool may_start(State& state, Slot pool_slot) {
+  const State::Pool& pool = state.pools[pool_slot];
+  if (pool.backoff.holds(state.now)) return false;
+  // After a failure one container tries for all.
+  if (pool.backoff.failures() > 0 && !pool.groups[State::kStarting].empty()) return false;
+  const State::Function& function = state.functions[pool.function];
+  if (function.held < function.max_containers) return true;
+  if (pool.live() == 0 && !pool.waiting.empty()) make_room(state, pool_slot);
+  return false;
+}
+
+void start(State& state, Slot pool_slot, const Placement& placement, const Reason& reason) {
+  EMBER_ASSERT(state.next_container <= 0xFFFF'FFFFu);
+  const ContainerId id{(std::uint64_t{state.options.epoch} << 32) | state.next_container++};
+  const Slot slot = add_container(state, id, pool_slot, placement.node);
+  state.containers[slot].start_reason = reason;
+  reserve(state, slot, placement.devices);
+  arm_container(state, slot);
+  state.actions.emplace_back(
+      StartContainer{id, state.pools[pool_slot].id, placement.node, placement.devices, reason});
+}
+
+Growth grow(State& state, Slot pool_slot, std::uint32_t count) {
+  State::Pool& pool = state.pools[pool_slot];
+  const Resources& resources = pool.settings.resources;
+  for (; count > 0; --count) {
+    if (!may_start(state, pool_slot)) return Growth::held;
+    const auto placement = place(state.fleet, resources, pool.refusals.avoid(state.now));
+    if (!placement) {
+      pool.backlog_order = state.backlog.add(resources, pool_slot);
+      pool.refusal_retry = pool.refusals.next_retry(state.now);
+      return Growth::no_room;
+    }
+    start(state, pool_slot, *placement, start_reason(pool, state.desired(pool)));
+  }
+  return Growth::done;
+}
+
+void leave_backlog(State& state, Slot pool_slot) {
+  State::Pool& pool = state.pools[pool_slot];
+  state.backlog.remove(pool.settings.resources, pool.backlog_order, pool_slot);
+  pool.backlog_order = 0;
+  pool.refusal_retry = Time::never();
+}
+
+// What an ending pool does not need goes at once: idle containers, then those still starting,
+// newest first.
+void shrink_ending(State& state, State::Pool& pool, std::uint32_t surplus) {
+  const Reason reason{state.end_reason(pool)};
+  for (; surplus > 0; --surplus) {
+    const bool idle = !pool.groups[State::kIdle].empty();
+    if (!idle && pool.groups[State::kStarting].empty()) return;
+    stop_container(state,
+                   idle ? pool.groups[State::kIdle].front() : pool.groups[State::kStarting].back(),
+                   StopMode::graceful, reason);
+  }
+}
+
+// The longest idle one is the first in its list.
+void shrink_serving(State& state, State::Pool& pool, std::uint32_t surplus) {
+  const Duration window = pool.settings.scaling.scaledown_window;
+  for (; surplus > 0 && !pool.groups[State::kIdle].empty(); --surplus) {
+    const Slot slot = pool.groups[State::kIdle].front();
+    const Duration idle = state.now - state.containers[slot].idle_since;
+    if (idle < window) return;
+    stop_container(state, slot, StopMode::graceful,
+                   {ReasonCode::idle_window_over, idle.whole_ms()});
+  }
+}
+
+// One container for a pool of the backlog. A pool that wants more goes to the end of the line.
+Growth grow_by_one(State& state, Slot pool_slot) {
+  leave_backlog(state, pool_slot);
+  State::Pool& pool = state.pools[pool_slot];
+  if (state.desired(pool).containers <= pool.live()) return Growth::held;
+  const Growth growth = grow(state, pool_slot, 1);
+  if (growth == Growth::done && state.desired(pool).containers > pool.live()) {
+    pool.backlog_order = state.backlog.add(pool.settings.resources, pool_slot);
+  }
+  return growth;
+}
+
+}  // namespace
+
+void rescale(State& state, Slot pool_slot) {
+  State::Pool& pool = state.pools[pool_slot];
+  const std::uint32_t desired = state.desired(pool).containers;
+  const std::uint32_t live = pool.live();
+  if (pool.backlog_order != 0 && pool.refusal_retry <= state.now) leave_backlog(state, pool_slot);
+  if (live < desired && pool.backlog_order == 0) {
+    grow(state, pool_slot, desired - live);
+  } else if (live > desired) {
+    state.mode(pool) == PoolMode::ending ? shrink_ending(state, pool, live - desired)
+                                         : shrink_serving(state, pool, live - desired);
+  }
+  arm_pool(state, pool_slot);
+  if (pool.ended != ReasonCode::none) forget_if_done(state, pool_slot);
+}
+
+void rescale_function(State& state, Slot function) {
+  const std::vector<Slot> pools = state.functions[function].pools;  // rescale may forget some
+  for (const Slot pool : pools) rescale(state, pool);
+}
+
+void use_room(State& state) {
+  std::vector<Backlog::Shape> full;
+  std::vector<Slot> turned_away;  // by nodes they may not ask again yet; the shape may still fit
+  for (;;) {
+    const Backlog::Want want = state.backlog.oldest(full);
+    if (want.pool == kNoSlot) break;
+    const Backlog::Shape shape = *want.shape;
+    State::Pool& pool = state.pools[want.pool];
+    if (grow_by_one(state, want.pool) == Growth::no_room) {
+      if (pool.refusal_retry == Time::never()) {
+        full.push_back(shape);
+      } else {
+        state.backlog.remove(pool.settings.resources, pool.backlog_order, want.pool);
+        turned_away.push_back(want.pool);
+      }
+    }
+    arm_pool(state, want.pool);
+  }
+  for (const Slot slot : turned_away) {
+    State::Pool& pool = state.pools[slot];
+    pool.backlog_order = state.backlog.add(pool.settings.resources, slot);
+  }
+}
+
+}  // namespace ember

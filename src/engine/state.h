@@ -1,0 +1,159 @@
+// All that the engine knows. Plain data with no behaviour but look-ups: the event families change
+// it (deploys, inputs, containers, nodes, timers), views and the hash read it.
+//
+// Invariants, kept between events:
+// - a pool has waiting inputs only while none of its ready containers has a free slot;
+// - a container is in exactly one group of its pool, and in `free_slots` just if it is ready, takes
+//   inputs and runs fewer than max_inputs;
+// - every container that is not gone has one reservation on its node, if the node is known;
+// - no record is armed for a time later than it needs to be looked at again; earlier is allowed.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "autoscaler/backoff.h"
+#include "autoscaler/desired.h"
+#include "base/id_index.h"
+#include "base/slab.h"
+#include "billing/usage_meter.h"
+#include "engine/engine.h"
+#include "queue/deadline.h"
+#include "queue/input_entry.h"
+#include "queue/slot_rank.h"
+#include "queue/waiting_queue.h"
+#include "scheduler/backlog.h"
+#include "scheduler/fleet.h"
+#include "scheduler/refusals.h"
+
+namespace ember {
+
+// How long a stopping container may take before it is killed, and killed again.
+inline constexpr Duration kStopPatience = Duration::seconds(30);
+
+class State {
+ public:
+  enum class Stage : std::uint8_t {
+    placed,  // the node has not confirmed yet
+    booting,
+    loading,
+    unknown,  // adopted: it may be running something of an earlier driver
+    ready,
+    stopping,
+  };
+
+  // The lists of a pool. `busy` holds unknown ones too: they may be.
+  enum Group : std::uint8_t { kStarting, kIdle, kBusy, kStopping, kGroupCount };
+
+  struct Container {
+    ContainerId id;
+    NodeId node;
+    Slot pool = kNoSlot;
+    Stage stage = Stage::placed;
+    Group group = kStarting;
+    bool seen_loading = false;  // told before the node's confirmation
+    bool seen_ready = false;
+    bool yielding = false;  // takes no more inputs: another pool needs its room
+    Time placed, started, ready, idle_since;
+    Time start_deadline = Time::never();  // until it is ready
+    Time kill_due = Time::never();        // of the first ending input
+    Time stop_due = Time::never();        // while stopping: when to ask again, by kill
+    Reason start_reason, stop_reason;
+    Holding holding;
+    UsageMeter meter;
+    SlotList<InputEntry, &InputEntry::together> inputs;
+    Links group_links;
+    std::uint32_t free_slot_position = kNoSlot;
+    std::uint32_t deadline_position = kNoSlot;
+  };
+
+  struct Pool {
+    PoolId id;
+    Slot function = kNoSlot;
+    Slot app = kNoSlot;
+    FunctionSettings settings;
+    ReasonCode ended = ReasonCode::none;  // retired or app_stopped
+    std::uint32_t in_flight = 0;          // slots taken, by running and ending inputs
+    WaitingQueue waiting;
+    SlotList<InputEntry, &InputEntry::line> running;  // by dispatch, so by deadline too
+    std::array<SlotList<Container, &Container::group_links>, kGroupCount> groups;
+    SlotHeap<SlotRank, Container, &Container::free_slot_position> free_slots;
+    Backoff backoff;                  // after failed starts
+    Refusals refusals;                // by nodes
+    std::uint64_t backlog_order = 0;  // not zero while it waits for room on the fleet
+    Time refusal_retry = Time::never();
+    std::uint32_t deadline_position = kNoSlot;
+
+    std::uint32_t live() const {
+      return groups[kStarting].size() + groups[kIdle].size() + groups[kBusy].size();
+    }
+    std::uint32_t held() const { return live() + groups[kStopping].size(); }
+    bool has_work() const { return in_flight > 0 || !waiting.empty(); }
+  };
+
+  struct Function {
+    FunctionId id;
+    std::uint32_t max_containers = 0;  // of the newest version
+    std::uint32_t held = 0;            // containers of all versions that are not gone
+    std::vector<Slot> pools;           // oldest first
+  };
+
+  struct App {
+    AppId id;
+    std::vector<Slot> pools;
+  };
+
+  explicit State(const EngineOptions& engine_options) : options(engine_options) {}
+
+  EngineOptions options;
+  Time now;
+  bool draining = false;
+  std::uint64_t next_container = 1;  // the low half of its id
+  std::uint64_t next_order = 1;      // of arrival
+
+  Slab<App> apps;
+  Slab<Function> functions;
+  Slab<Pool> pools;
+  Slab<Container> containers;
+  InputSlab inputs;
+  IdIndex<AppId> app_index;
+  IdIndex<FunctionId> function_index;
+  IdIndex<PoolId> pool_index;
+  IdIndex<ContainerId> container_index;
+  IdIndex<InputId> input_index;
+
+  Fleet fleet;
+  Backlog backlog;
+  SlotHeap<Deadline, Pool, &Pool::deadline_position> pool_deadlines;
+  SlotHeap<Deadline, Container, &Container::deadline_position> container_deadlines;
+
+  Actions actions;
+  std::vector<UsageRow> rows;  // scratch
+
+  PoolMode mode(const Pool& pool) const {
+    return draining || pool.ended != ReasonCode::none ? PoolMode::ending : PoolMode::serving;
+  }
+  // Why a pool's containers stop where its mode is ending.
+  ReasonCode end_reason(const Pool& pool) const {
+    return pool.ended != ReasonCode::none ? pool.ended : ReasonCode::draining;
+  }
+  Desired desired(const Pool& pool) const {
+    return desired_containers(pool.settings.scaling, mode(pool),
+                              {pool.in_flight, pool.waiting.size(), pool.groups[kBusy].size()});
+  }
+};
+
+// The slots of all records, by id: for listings and the few events that concern everything.
+template <class Record>
+std::vector<Slot> slots_by_id(const Slab<Record>& slab) {
+  std::vector<Slot> slots;
+  for (Slot slot = 0; slot < slab.extent(); ++slot) {
+    if (slab[slot].id) slots.push_back(slot);
+  }
+  std::sort(slots.begin(), slots.end(), [&](Slot a, Slot b) { return slab[a].id < slab[b].id; });
+  return slots;
+}
+
+}  // namespace ember

@@ -1,0 +1,88 @@
+// The steps that event handlers are made of, and the handlers themselves. Slots passed in are in
+// use; a step that may remove the record it was given says so.
+#pragma once
+
+#include "engine/state.h"
+
+namespace ember {
+
+// --- inputs.cc: the life of an input ----------------------------------------------------------
+
+void handle_event(State& state, const InputArrived& event);
+void handle_event(State& state, const InputCancelled& event);
+void handle_event(State& state, const InputFinished& event);
+
+struct InputFailure {
+  ErrorCode code = ErrorCode::internal;
+  Reason reason;
+  ContainerId evidence;
+};
+
+// Gives waiting inputs to free slots while there are both.
+void dispatch_waiting(State& state, Slot pool);
+// Fails the waiting inputs of a pool, all of them.
+void fail_waiting(State& state, Slot pool, const InputFailure& failure);
+// Answers the caller of a running input now and asks the runner to give the slot back.
+void end_early(State& state, Slot input, const InputFailure& failure);
+// Takes all inputs off a container that is killed: running ones wait again, without charge.
+void take_inputs_back(State& state, Slot container);
+// Settles all inputs of a container that ended by itself or with its node; `overrun` is execute
+// time to take back from their shares.
+void settle_inputs(State& state, Slot container, ExitCause cause, Duration overrun);
+
+// --- containers.cc: what nodes and runners say ------------------------------------------------
+
+void handle_event(State& state, const ContainerStarted& event);
+void handle_event(State& state, const ContainerLoading& event);
+void handle_event(State& state, const ContainerReady& event);
+void handle_event(State& state, const ContainerRefused& event);
+void handle_event(State& state, const ContainerExited& event);
+void handle_event(State& state, const ContainerAdopted& event);
+
+// --- lifecycle.cc: how containers begin, move and end -----------------------------------------
+
+// A record in its pool's starting group, without a reservation yet.
+Slot add_container(State& state, ContainerId id, Slot pool, NodeId node);
+void reserve(State& state, Slot container, const std::vector<DeviceId>& devices);
+void move_to_group(State& state, Slot container, State::Group group);
+// Puts the container in or out of its pool's free slots, as it stands now.
+void update_free_slots(State& state, Slot container);
+// Lets the container's meter run up to now, and records windows that are over.
+void advance_meter(State& state, Slot container);
+
+// Graceful: it has no inputs. By kill: its inputs have been taken off or are taken back.
+void stop_container(State& state, Slot container, StopMode mode, const Reason& reason);
+// A container did not become ready: back off, and after some in a row fail those who wait.
+void count_failed_start(State& state, Slot pool, ContainerId container);
+// Records the rest of its usage, settles its inputs and forgets the container. A refused start is
+// not a failed one: the node's no says nothing about the container.
+enum class Start : std::uint8_t { held_resources, refused };
+void end_container(State& state, Slot container, Time at, ExitCause cause, Start start);
+
+// --- scaling.cc: how many containers ----------------------------------------------------------
+
+// Starts or stops containers of the pool as it now needs, arms its timer, and forgets the pool if
+// it is retired and has nothing left.
+void rescale(State& state, Slot pool);
+void rescale_function(State& state, Slot function);
+// Resources came free: those who wait for them try again.
+void use_room(State& state);
+
+// --- timers.cc --------------------------------------------------------------------------------
+
+void handle_event(State& state, const TimerDue& event);
+// Makes sure that the pool is looked at when it next needs it; costs nothing if it already is.
+void arm_pool(State& state, Slot pool);
+void arm_container(State& state, Slot container);
+
+// --- deploys.cc, nodes.cc ---------------------------------------------------------------------
+
+void handle_event(State& state, const AppDeployed& event);
+void handle_event(State& state, const AppStopped& event);
+void handle_event(State& state, const DrainStarted& event);
+void handle_event(State& state, const NodeJoined& event);
+void handle_event(State& state, const NodeLost& event);
+// Forgets a retired pool that has neither containers nor inputs; nothing happens to another.
+void forget_if_done(State& state, Slot pool);
+
+}  // namespace ember

@@ -1,0 +1,37 @@
+#include "scheduler/filter.h"
+
+#include <algorithm>
+
+namespace ember {
+namespace {
+
+bool has_devices(const NodeCapacity& capacity, const GpuChoice& choice) {
+  const auto count = std::count_if(capacity.devices.begin(), capacity.devices.end(),
+                                   [&](const Device& d) { return d.type == choice.type; });
+  return count >= static_cast<std::ptrdiff_t>(choice.count);
+}
+
+}  // namespace
+
+bool has_room(const FleetNode& node, const Resources& resources) {
+  return node.cpu_millicores_free >= resources.cpu_millicores &&
+         node.memory_bytes_free >= resources.memory_bytes;
+}
+
+bool could_hold(const FleetNode& node, const Resources& resources) {
+  const NodeCapacity& capacity = node.capacity;
+  if (capacity.cpu_millicores < resources.cpu_millicores) return false;
+  if (capacity.memory_bytes < resources.memory_bytes) return false;
+  if (resources.gpu.empty()) return true;
+  const auto& choices = resources.gpu.choices;
+  return std::any_of(choices.begin(), choices.end(),
+                     [&](const GpuChoice& choice) { return has_devices(capacity, choice); });
+}
+
+bool could_ever_place(const Fleet& fleet, const Resources& resources) {
+  const auto nodes = fleet.nodes();
+  return std::any_of(nodes.begin(), nodes.end(),
+                     [&](const FleetNode& node) { return could_hold(node, resources); });
+}
+
+}  // namespace ember

@@ -1,0 +1,97 @@
+#include "scheduler/fleet.h"
+
+#include <algorithm>
+
+namespace ember {
+namespace {
+
+bool id_before(const FleetNode& node, NodeId id) { return node.id < id; }
+
+bool lease_before(const std::pair<DeviceId, ContainerId>& lease, DeviceId device) {
+  return lease.first < device;
+}
+
+// What is free is always what there is less what is reserved, so no update can drift.
+void recount(FleetNode& node) {
+  node.cpu_millicores_free = node.capacity.cpu_millicores;
+  node.memory_bytes_free = node.capacity.memory_bytes;
+  for (const auto& [container, reservation] : node.reservations) {
+    node.cpu_millicores_free -= reservation.cpu_millicores;
+    node.memory_bytes_free -= reservation.memory_bytes;
+  }
+}
+
+}  // namespace
+
+bool FleetNode::leased(DeviceId device) const {
+  const auto at = std::lower_bound(leases.begin(), leases.end(), device, lease_before);
+  return at != leases.end() && at->first == device;
+}
+
+std::uint32_t FleetNode::free_devices(std::string_view type) const {
+  std::uint32_t count = 0;
+  for (const Device& device : capacity.devices) {
+    if (device.type == type && !leased(device.id)) ++count;
+  }
+  return count;
+}
+
+std::uint32_t FleetNode::free_devices() const {
+  std::uint32_t count = 0;
+  for (const Device& device : capacity.devices) {
+    if (!leased(device.id)) ++count;
+  }
+  return count;
+}
+
+FleetNode* Fleet::find_mutable(NodeId node) {
+  const auto at = std::lower_bound(nodes_.begin(), nodes_.end(), node, id_before);
+  return at != nodes_.end() && at->id == node ? &*at : nullptr;
+}
+
+const FleetNode* Fleet::find(NodeId node) const {
+  return const_cast<Fleet*>(this)->find_mutable(node);
+}
+
+void Fleet::join(NodeId id, NodeCapacity capacity) {
+  std::sort(capacity.devices.begin(), capacity.devices.end(),
+            [](const Device& a, const Device& b) { return a.id < b.id; });
+  auto at = std::lower_bound(nodes_.begin(), nodes_.end(), id, id_before);
+  if (at == nodes_.end() || at->id != id) {
+    at = nodes_.emplace(at);
+    at->id = id;
+  }
+  at->capacity = std::move(capacity);
+  recount(*at);
+}
+
+void Fleet::lose(NodeId id) {
+  if (FleetNode* node = find_mutable(id)) nodes_.erase(nodes_.begin() + (node - nodes_.data()));
+}
+
+void Fleet::reserve(NodeId id, ContainerId container, Reservation reservation) {
+  FleetNode* node = find_mutable(id);
+  EMBER_ASSERT(node && !node->reservations.contains(container));
+  for (const DeviceId device : reservation.devices) {
+    const auto at =
+        std::lower_bound(node->leases.begin(), node->leases.end(), device, lease_before);
+    if (at != node->leases.end() && at->first == device) continue;
+    node->leases.insert(at, {device, container});
+  }
+  node->cpu_millicores_free -= reservation.cpu_millicores;
+  node->memory_bytes_free -= reservation.memory_bytes;
+  node->reservations.emplace(container, std::move(reservation));
+}
+
+void Fleet::release(NodeId id, ContainerId container) {
+  FleetNode* node = find_mutable(id);
+  if (!node) return;
+  const auto at = node->reservations.find(container);
+  if (at == node->reservations.end()) return;
+  node->cpu_millicores_free += at->second.cpu_millicores;
+  node->memory_bytes_free += at->second.memory_bytes;
+  std::erase_if(node->leases, [&](const auto& lease) { return lease.second == container; });
+  node->reservations.erase(at);
+}
+
+}  // namespace ember

@@ -1,0 +1,23 @@
+// Where a new container goes: a plan on a snapshot of the fleet, which changes nothing.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "model/function.h"
+#include "scheduler/fleet.h"
+
+namespace ember {
+
+struct Placement {
+  NodeId node;
+  std::vector<DeviceId> devices;
+};
+
+// The first choice of the demand that some node can meet now, on the best node for it. Nodes in
+// `avoid` are left out. Nothing if there is no room.
+std::optional<Placement> place(const Fleet& fleet, const Resources& resources,
+                               std::span<const NodeId> avoid);
+
+}  // namespace ember
