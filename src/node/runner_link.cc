@@ -1,7 +1,5 @@
 #include "node/runner_link.h"
 
-#include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "node/socket_io.h"
 
 namespace ember {
 namespace {
@@ -27,7 +26,6 @@ constexpr std::size_t kCopiedBody = 1 << 10;
 constexpr std::size_t kFlatPiece = 64 << 10;
 constexpr std::size_t kMaxPieces = 64;  // of one gathered write
 constexpr std::size_t kMaxPrefix = 64;
-constexpr std::size_t kMaxFiles = 8;  // descriptors that wait for their frame
 
 struct Piece {
   std::string bytes;
@@ -65,7 +63,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read_turn();
   Read read_once();
   ssize_t receive(char* into, std::size_t size);
-  Read take_control(msghdr& message);
   bool parse();
   bool begin_large_body(const FrameHeader& header);
   bool deliver(FrameHeader header, std::string& body);
@@ -156,20 +153,7 @@ ssize_t Connection::write_some() {
     const std::size_t skip = count == 0 ? front_offset_ : 0;
     vectors[count++] = {piece.bytes.data() + skip, piece.bytes.size() - skip};
   }
-  msghdr message{};
-  message.msg_iov = vectors;
-  message.msg_iovlen = count;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  if (const int file = pieces_.front().file.get(); file >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(header), &file, sizeof(file));
-  }
-  return ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  return send_vectors(socket_.native_handle(), {vectors, count}, pieces_.front().file.get());
 }
 
 void Connection::drop_written(std::size_t written) {
@@ -238,38 +222,11 @@ Connection::Read Connection::read_once() {
 
 // The bytes read; 0 when the connection has ended and the observer knows; -1 when there are none.
 ssize_t Connection::receive(char* into, std::size_t size) {
-  iovec vector{into, size};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxFiles)];
-  msghdr message{};
-  message.msg_iov = &vector;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  const ssize_t received =
-      ::recvmsg(socket_.native_handle(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  const ssize_t received = receive_bytes(socket_.native_handle(), {into, size}, files_);
+  if (received > 0) return received;
   if (received < 0 && (errno == EAGAIN || errno == EINTR)) return -1;
-  if (received <= 0) {
-    fail(received == 0 ? "the runner closed its socket" : std::strerror(errno));
-    return 0;
-  }
-  if (message.msg_controllen > 0 && take_control(message) == Read::closed) return 0;
-  return received;
-}
-
-Connection::Read Connection::take_control(msghdr& message) {
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int file;
-      std::memcpy(&file, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
-      files_.emplace_back(file);
-    }
-  }
-  if (files_.size() <= kMaxFiles && (message.msg_flags & MSG_CTRUNC) == 0) return Read::again;
-  fail("too many files without a frame");
-  return Read::closed;
+  fail(received == 0 ? "the runner closed its socket" : std::strerror(errno));
+  return 0;
 }
 
 // Delivers every whole frame of the buffer. False when the connection has ended.

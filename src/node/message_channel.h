@@ -1,0 +1,36 @@
+// Messages between a driver and a node over a Unix stream socket: a header of two u32 (length of
+// the JSON, number of files: 0 or 1), then the JSON. Lives on the loop's thread.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "node/unique_fd.h"
+
+namespace ember {
+
+inline constexpr std::size_t kMaxMessage = 4 << 20;
+// A peer that leaves this much unread is taken for stuck, and the channel is closed.
+inline constexpr std::size_t kMaxMessagesQueued = 32 << 20;
+
+class MessageObserver {
+ public:
+  virtual ~MessageObserver() = default;
+  virtual void on_message(std::string_view json, UniqueFd file) = 0;
+  // The last call; the channel may be destroyed in it.
+  virtual void on_channel_closed(std::string why) = 0;
+};
+
+class MessageChannel {
+ public:
+  virtual ~MessageChannel() = default;  // closes; no observer calls after
+  virtual void start(MessageObserver* observer) = 0;
+  virtual void send(std::string json, UniqueFd file = {}) = 0;
+};
+
+std::unique_ptr<MessageChannel> make_message_channel(boost::asio::io_context& loop,
+                                                     UniqueFd socket);
+
+}  // namespace ember

@@ -1,0 +1,326 @@
+#include "node/node_messages.h"
+
+#include "node/json_fields.h"
+
+namespace ember {
+namespace {
+
+using Json = nlohmann::json;
+
+template <class... Visitors>
+struct Overloaded : Visitors... {
+  using Visitors::operator()...;
+};
+
+// Bytes that are not UTF-8 (a runner's last output may hold any) are replaced, never refused.
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+template <class Id>
+Json texts(const std::vector<Id>& ids) {
+  Json all = Json::array();
+  for (const auto& id : ids) all.push_back(id.text());
+  return all;
+}
+
+// --- images -----------------------------------------------------------------------------------
+
+Json to_json(const ImageSpec& spec) {
+  Json steps = Json::array();
+  for (const ImageStep& step : spec.steps) {
+    steps.push_back({{"kind", step.kind}, {"arguments", step.arguments}});
+  }
+  return {{"base", spec.base}, {"steps", std::move(steps)}};
+}
+
+ImageSpec read_image(JsonFields& fields) {
+  ImageSpec spec{.base = fields.text("base"), .steps = {}};
+  fields.objects("steps", [&](JsonFields& step) {
+    spec.steps.push_back({.kind = step.text("kind"), .arguments = step.texts("arguments")});
+  });
+  return spec;
+}
+
+// --- containers -------------------------------------------------------------------------------
+
+Json to_json(const Resources& resources) {
+  Json gpu = Json::array();
+  for (const GpuChoice& choice : resources.gpu.choices) {
+    gpu.push_back({{"type", choice.type}, {"count", choice.count}});
+  }
+  return {{"cpu_millicores", resources.cpu_millicores},
+          {"memory_bytes", resources.memory_bytes},
+          {"gpu", std::move(gpu)}};
+}
+
+Resources read_resources(JsonFields& fields) {
+  Resources resources{.cpu_millicores = fields.integer("cpu_millicores"),
+                      .memory_bytes = fields.integer("memory_bytes"),
+                      .gpu = {}};
+  fields.objects("gpu", [&](JsonFields& choice) {
+    resources.gpu.choices.push_back({.type = choice.text("type"),
+                                     .count = static_cast<std::uint32_t>(choice.integer("count"))});
+  });
+  return resources;
+}
+
+Json to_json(const ContainerSpec& spec) {
+  Json env = Json::array();
+  for (const auto& [name, value] : spec.env) env.push_back({{"name", name}, {"value", value}});
+  return {{"container", spec.container.text()},
+          {"image", to_json(spec.image)},
+          {"resources", to_json(spec.resources)},
+          {"devices", texts(spec.devices)},
+          {"env", std::move(env)},
+          {"function", spec.function_json},
+          {"labels", spec.labels_json}};
+}
+
+ContainerSpec read_spec(JsonFields& fields) {
+  ContainerSpec spec;
+  spec.container = fields.id<ContainerId>("container");
+  fields.object("image", [&](JsonFields& image) { spec.image = read_image(image); });
+  fields.object("resources", [&](JsonFields& some) { spec.resources = read_resources(some); });
+  spec.devices = fields.ids<DeviceId>("devices");
+  fields.objects("env", [&](JsonFields& entry) {
+    spec.env.emplace_back(entry.text("name"), entry.text("value"));
+  });
+  spec.function_json = fields.text("function");
+  spec.labels_json = fields.text("labels");
+  return spec;
+}
+
+Json to_json(const SurvivingContainer& container) {
+  return {{"container", container.container.text()},
+          {"labels", container.labels_json},
+          {"devices", texts(container.devices)},
+          {"started_us", container.started.us}};
+}
+
+Json to_json(const ContainerExit& exit) {
+  return {{"type", "exited"},
+          {"container", exit.container.text()},
+          {"labels", exit.labels_json},
+          {"started_us", exit.started.us},
+          {"at_us", exit.at.us},
+          {"devices", texts(exit.devices)},
+          {"out_of_memory", exit.out_of_memory},
+          {"exit_status", exit.exit_status},
+          {"signal", exit.signal},
+          {"last_output", exit.last_output}};
+}
+
+ContainerExit read_exit(JsonFields& fields) {
+  return {.container = fields.id<ContainerId>("container"),
+          .labels_json = fields.text("labels"),
+          .started = fields.time("started_us"),
+          .at = fields.time("at_us"),
+          .devices = fields.ids<DeviceId>("devices"),
+          .out_of_memory = fields.flag("out_of_memory"),
+          .exit_status = static_cast<int>(fields.integer("exit_status")),
+          .signal = static_cast<int>(fields.integer("signal")),
+          .last_output = fields.text("last_output")};
+}
+
+// --- nodes ------------------------------------------------------------------------------------
+
+Json to_json(const NodeCapacity& capacity) {
+  Json devices = Json::array();
+  for (const Device& device : capacity.devices) {
+    devices.push_back({{"id", device.id.text()},
+                       {"type", device.type},
+                       {"vram_bytes", device.vram_bytes},
+                       {"simulated", device.simulated}});
+  }
+  return {{"cpu_millicores", capacity.cpu_millicores},
+          {"memory_bytes", capacity.memory_bytes},
+          {"devices", std::move(devices)}};
+}
+
+NodeCapacity read_capacity(JsonFields& fields) {
+  NodeCapacity capacity{.cpu_millicores = fields.integer("cpu_millicores"),
+                        .memory_bytes = fields.integer("memory_bytes"),
+                        .devices = {}};
+  fields.objects("devices", [&](JsonFields& device) {
+    capacity.devices.push_back({.id = device.id<DeviceId>("id"),
+                                .type = device.text("type"),
+                                .vram_bytes = device.integer("vram_bytes"),
+                                .simulated = device.flag("simulated")});
+  });
+  return capacity;
+}
+
+Json to_json(const NodeHello& hello) {
+  Json containers = Json::array();
+  for (const auto& container : hello.containers) containers.push_back(to_json(container));
+  return {{"type", "hello"},
+          {"protocol", kNodeProtocolVersion},
+          {"name", hello.name},
+          {"node", hello.node.text()},
+          {"capacity", to_json(hello.capacity)},
+          {"isolation", hello.isolation},
+          {"network", hello.network},
+          {"missing", hello.missing},
+          {"containers", std::move(containers)}};
+}
+
+NodeHello read_hello(JsonFields& fields) {
+  NodeHello hello;
+  if (fields.integer("protocol") != kNodeProtocolVersion) fields.wrong("protocol");
+  hello.name = fields.text("name");
+  hello.node = fields.id<NodeId>("node");
+  fields.object("capacity", [&](JsonFields& some) { hello.capacity = read_capacity(some); });
+  hello.isolation = fields.text("isolation");
+  hello.network = fields.text("network");
+  hello.missing = fields.texts("missing");
+  fields.objects("containers", [&](JsonFields& container) {
+    hello.containers.push_back({.container = container.id<ContainerId>("container"),
+                                .labels_json = container.text("labels"),
+                                .devices = container.ids<DeviceId>("devices"),
+                                .started = container.time("started_us")});
+  });
+  return hello;
+}
+
+Json to_json(const ImageBuilt& built) {
+  Json json{{"type", "built"}, {"image_id", built.image_id}};
+  if (!built.result.ok()) {
+    json["error"] = {{"code", error_name(built.result.error().code)},
+                     {"message", built.result.error().message}};
+  }
+  return json;
+}
+
+ErrorCode error_code(std::string_view name) {
+  for (int code = 0; code < static_cast<int>(ErrorCode::internal); ++code) {
+    if (error_name(static_cast<ErrorCode>(code)) == name) return static_cast<ErrorCode>(code);
+  }
+  return ErrorCode::internal;
+}
+
+ImageBuilt read_built(JsonFields& fields, const Json& json) {
+  ImageBuilt built{.image_id = fields.text("image_id"), .result = Ok{}};
+  if (!json.contains("error")) return built;
+  fields.object("error", [&](JsonFields& error) {
+    const std::string code = error.text("code");
+    built.result = Error{error_code(code), error.text("message")};
+  });
+  return built;
+}
+
+// --- choosing by type -------------------------------------------------------------------------
+
+Json with_type(const char* type, Json json) {
+  json["type"] = type;
+  return json;
+}
+
+Json of_container(const char* type, ContainerId container) {
+  return {{"type", type}, {"container", container.text()}};
+}
+
+template <class Message, class Choose>
+Result<Message> decode(std::string_view text, Choose choose) {
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return {ErrorCode::invalid_argument, "the message is not JSON"};
+  JsonFields fields(json);
+  Message message = choose(fields.text("type"), fields, json);
+  if (auto fine = fields.check(); !fine.ok()) return std::move(fine).error();
+  return message;
+}
+
+}  // namespace
+
+std::string encode(const DriverMessage& message) {
+  return dump(std::visit(
+      Overloaded{
+          [](const DriverHello& m) -> Json {
+            return {{"type", "hello"}, {"protocol", m.protocol}};
+          },
+          [](const StartContainer& m) { return with_type("start", to_json(m.spec)); },
+          [](const StopContainer& m) {
+            Json json = of_container("stop", m.container);
+            json["grace_us"] = m.grace.us;
+            return json;
+          },
+          [](const InterruptContainer& m) { return of_container("interrupt", m.container); },
+          [](const AcknowledgeExit& m) { return of_container("acknowledge", m.container); },
+          [](const BuildImage& m) -> Json {
+            return {{"type", "build"}, {"image_id", m.image_id}, {"spec", to_json(m.spec)}};
+          },
+      },
+      message));
+}
+
+std::string encode(const NodeMessage& message) {
+  return dump(
+      std::visit(Overloaded{
+                     [](const NodeHello& m) { return to_json(m); },
+                     [](const ContainerStarted& m) {
+                       Json json = of_container("started", m.container);
+                       json["at_us"] = m.at.us;
+                       return json;
+                     },
+                     [](const ContainerRefused& m) {
+                       Json json = of_container("refused", m.container);
+                       json["why"] = m.why;
+                       return json;
+                     },
+                     [](const ContainerExit& m) { return to_json(m); },
+                     [](const RunnerConnected& m) { return of_container("runner", m.container); },
+                     [](const BuildLine& m) -> Json {
+                       return {{"type", "build_line"}, {"image_id", m.image_id}, {"line", m.line}};
+                     },
+                     [](const ImageBuilt& m) { return to_json(m); },
+                 },
+                 message));
+}
+
+Result<DriverMessage> decode_driver_message(std::string_view json) {
+  return decode<DriverMessage>(
+      json, [](const std::string& type, JsonFields& fields, const Json&) -> DriverMessage {
+        if (type == "hello") {
+          return DriverHello{.protocol = static_cast<int>(fields.integer("protocol"))};
+        }
+        if (type == "start") return StartContainer{.spec = read_spec(fields)};
+        if (type == "build") {
+          BuildImage build{.image_id = fields.text("image_id"), .spec = {}};
+          fields.object("spec", [&](JsonFields& spec) { build.spec = read_image(spec); });
+          return build;
+        }
+        const auto container = fields.id<ContainerId>("container");
+        if (type == "stop") return StopContainer{container, {fields.integer("grace_us")}};
+        if (type == "interrupt") return InterruptContainer{container};
+        if (type == "acknowledge") return AcknowledgeExit{container};
+        fields.wrong("type");
+        return DriverHello{};
+      });
+}
+
+Result<NodeMessage> decode_node_message(std::string_view json) {
+  return decode<NodeMessage>(
+      json, [](const std::string& type, JsonFields& fields, const Json& whole) -> NodeMessage {
+        if (type == "hello") return read_hello(fields);
+        if (type == "built") return read_built(fields, whole);
+        if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
+        if (type == "exited") return read_exit(fields);
+        const auto container = fields.id<ContainerId>("container");
+        if (type == "started") return ContainerStarted{container, fields.time("at_us")};
+        if (type == "refused") return ContainerRefused{container, fields.text("why")};
+        if (type == "runner") return RunnerConnected{container};
+        fields.wrong("type");
+        return NodeHello{};
+      });
+}
+
+Result<ContainerExit> decode_exit(std::string_view json) {
+  auto message = decode_node_message(json);
+  if (!message.ok()) return std::move(message).error();
+  if (auto* exit = std::get_if<ContainerExit>(&*message)) return std::move(*exit);
+  return {ErrorCode::invalid_argument, "the message is not an exit"};
+}
+
+std::string canonical_json(const ImageSpec& spec) { return dump(to_json(spec)); }
+
+}  // namespace ember

@@ -1,0 +1,74 @@
+// What a driver (`serve`) and a node say to each other, as values and as JSON. One message is one
+// JSON object with a "type"; descriptors travel beside it (message_channel.h). Decoding checks
+// shapes and limits; whether the things named exist is the receiver's business.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/result.h"
+#include "node/node_client.h"
+
+namespace ember {
+
+inline constexpr int kNodeProtocolVersion = 1;
+
+struct DriverHello {
+  int protocol = kNodeProtocolVersion;
+};
+struct StartContainer {  // its file, if one comes with it: the source directory
+  ContainerSpec spec;
+};
+struct StopContainer {
+  ContainerId container;
+  Duration grace;
+};
+struct InterruptContainer {
+  ContainerId container;
+};
+struct AcknowledgeExit {
+  ContainerId container;
+};
+struct BuildImage {
+  std::string image_id;
+  ImageSpec spec;
+};
+using DriverMessage = std::variant<DriverHello, StartContainer, StopContainer, InterruptContainer,
+                                   AcknowledgeExit, BuildImage>;
+
+struct ContainerStarted {
+  ContainerId container;
+  Time at;
+};
+struct ContainerRefused {
+  ContainerId container;
+  std::string why;
+};
+struct RunnerConnected {  // its file: the socket
+  ContainerId container;
+};
+struct BuildLine {
+  std::string image_id;
+  std::string line;
+};
+struct ImageBuilt {
+  std::string image_id;
+  Result<> result = Ok{};
+};
+using NodeMessage = std::variant<NodeHello, ContainerStarted, ContainerRefused, ContainerExit,
+                                 RunnerConnected, BuildLine, ImageBuilt>;
+
+std::string encode(const DriverMessage& message);
+std::string encode(const NodeMessage& message);
+// invalid_argument names the field that is missing or wrong.
+Result<DriverMessage> decode_driver_message(std::string_view json);
+Result<NodeMessage> decode_node_message(std::string_view json);
+
+// The canonical JSON of an image: what image_id hashes, and what the build records.
+std::string canonical_json(const ImageSpec& spec);
+
+// An exit as the node keeps it on disk until it is acknowledged: the JSON of its message.
+Result<ContainerExit> decode_exit(std::string_view json);
+
+}  // namespace ember

@@ -1,0 +1,154 @@
+#include "node/remote_node.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <spdlog/spdlog.h>
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstring>
+#include <set>
+
+#include "node/message_channel.h"
+#include "node/node_messages.h"
+#include "node/unix_socket.h"
+
+namespace ember {
+namespace {
+
+using std::chrono::milliseconds;
+constexpr milliseconds kFirstRetry{50};
+constexpr milliseconds kLastRetry{1000};
+
+class RemoteNode final : public NodeClient, private MessageObserver {
+ public:
+  RemoteNode(boost::asio::io_context& loop, std::string socket_path)
+      : loop_(loop), socket_path_(std::move(socket_path)), timer_(loop) {}
+
+  void set_observer(NodeObserver* observer) override {
+    observer_ = observer;
+    if (!channel_) retry_in(milliseconds(0));
+  }
+
+  void start(ContainerSpec spec, UniqueFd source) override {
+    if (!said_hello_) {
+      later([this, container = spec.container] {
+        observer_->on_refused(container, "the node is not connected");
+      });
+      return;
+    }
+    send(StartContainer{std::move(spec)}, std::move(source));
+  }
+  void stop(ContainerId container, Duration grace) override {
+    send(StopContainer{container, grace});
+  }
+  void interrupt(ContainerId container) override { send(InterruptContainer{container}); }
+  void acknowledge_exit(ContainerId container) override { send(AcknowledgeExit{container}); }
+
+  void build(std::string image_id, ImageSpec spec) override {
+    if (!said_hello_) {
+      later([this, image_id = std::move(image_id)] { fail_build(image_id); });
+      return;
+    }
+    builds_.insert(image_id);
+    send(BuildImage{std::move(image_id), std::move(spec)});
+  }
+
+ private:
+  void send(const DriverMessage& message, UniqueFd file = {}) {
+    if (channel_) channel_->send(encode(message), std::move(file));
+  }
+
+  // Runs it from the loop, unless the node has been destroyed by then.
+  template <class Function>
+  void later(Function function) {
+    boost::asio::post(loop_, [alive = std::weak_ptr<int>(alive_), function = std::move(function)] {
+      if (!alive.expired()) function();
+    });
+  }
+
+  void retry_in(milliseconds delay) {
+    timer_.expires_after(delay);
+    timer_.async_wait([this](auto error) {
+      if (!error) connect();
+    });
+  }
+
+  void connect() {
+    auto socket = connect_unix(socket_path_);
+    if (!socket.ok()) {
+      retry_in(delay_);
+      delay_ = std::min(delay_ * 2, kLastRetry);
+      return;
+    }
+    channel_ = make_message_channel(loop_, std::move(*socket));
+    channel_->start(this);
+    send(DriverHello{});
+  }
+
+  void on_channel_closed(std::string why) override {
+    channel_.reset();
+    const bool had_hello = std::exchange(said_hello_, false);
+    retry_in(delay_);
+    delay_ = std::min(delay_ * 2, kLastRetry);
+    if (!had_hello) return;
+    spdlog::warn("the node's connection broke: {}", why);
+    for (const std::string& image_id : std::exchange(builds_, {})) fail_build(image_id);
+    observer_->on_lost();
+  }
+
+  void fail_build(const std::string& image_id) {
+    observer_->on_built(image_id,
+                        Error{ErrorCode::unavailable, "the node's connection broke; deploy again"});
+  }
+
+  void on_message(std::string_view json, UniqueFd file) override {
+    auto message = decode_node_message(json);
+    if (!message.ok()) {
+      channel_.reset();
+      return on_channel_closed("the node sent a message of another kind: " +
+                               message.error().message);
+    }
+    std::visit([&](auto& m) { take(m, std::move(file)); }, *message);
+  }
+
+  void take(NodeHello& hello, UniqueFd) {
+    said_hello_ = true;
+    delay_ = kFirstRetry;
+    observer_->on_hello(std::move(hello));
+  }
+  void take(ContainerStarted& m, UniqueFd) { observer_->on_started(m.container, m.at); }
+  void take(ContainerRefused& m, UniqueFd) { observer_->on_refused(m.container, std::move(m.why)); }
+  void take(ContainerExit& m, UniqueFd) { observer_->on_exited(std::move(m)); }
+  void take(RunnerConnected& m, UniqueFd file) {
+    if (file) observer_->on_runner(m.container, std::move(file));
+  }
+  void take(BuildLine& m, UniqueFd) {
+    observer_->on_build_line(std::move(m.image_id), std::move(m.line));
+  }
+  void take(ImageBuilt& m, UniqueFd) {
+    builds_.erase(m.image_id);
+    observer_->on_built(std::move(m.image_id), std::move(m.result));
+  }
+
+  boost::asio::io_context& loop_;
+  const std::string socket_path_;
+  NodeObserver* observer_ = nullptr;
+  std::unique_ptr<MessageChannel> channel_;
+  boost::asio::steady_timer timer_;
+  milliseconds delay_ = kFirstRetry;
+  bool said_hello_ = false;
+  std::set<std::string> builds_;  // asked for and not ended
+  // Posted handlers ask it whether the node still lives.
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+};
+
+}  // namespace
+
+std::unique_ptr<NodeClient> make_remote_node(boost::asio::io_context& loop,
+                                             std::string socket_path) {
+  return std::make_unique<RemoteNode>(loop, std::move(socket_path));
+}
+
+}  // namespace ember
