@@ -1,0 +1,116 @@
+"""What every benchmark shares: a venv for the peers, alternated rounds, and one JSON file of figures.
+
+A benchmark writes build/bench/NAME.json: {"figures", "raw", "machine", "versions"}. Sides alternate round by
+round, so that a machine that slows for a while slows all of them; figures are medians, every round is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "build" / "bench"
+
+
+def say(text: str) -> None:
+    """One line of progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def need_programs(*names: str) -> None:
+    """Ends with what to install if a program that the benchmark uses is not there."""
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        sys.exit(f"this benchmark needs {', '.join(missing)}: apt-get install {' '.join(missing)}")
+
+
+def peers_venv(requirements: list[str]) -> Path:
+    """A Python of build/bench/venv in which the peers are installed; made once for a set of requirements."""
+    venv = OUTPUT / "venv"
+    stamp = venv / "requirements.txt"
+    wanted = "\n".join(sorted(requirements))
+    if not stamp.exists() or stamp.read_text() != wanted:
+        say("installing the peers into build/bench/venv")
+        subprocess.run(["/usr/bin/python3", "-m", "venv", venv], check=True)
+        subprocess.run([venv / "bin" / "pip", "install", "-q", *requirements], check=True)
+        stamp.write_text(wanted)
+    return venv / "bin" / "python"
+
+
+def pinned(core: int | None, command: list[str]) -> list[str]:
+    """The command on one core, or as it is."""
+    return command if core is None else ["taskset", "-c", str(core), *command]
+
+
+def alternate(
+    sides: dict[str, Callable[[], dict[str, float]]], rounds: int
+) -> dict[str, list[dict[str, float]]]:
+    """Runs each side once a round, in turn; gives every round of every side."""
+    samples: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name, measure in sides.items():
+            sample = measure()
+            samples[name].append(sample)
+            shown = ", ".join(f"{key} {value:,.0f}" for key, value in sample.items())
+            say(f"  round {number + 1}/{rounds}  {name:24} {shown}")
+    return samples
+
+
+def median(samples: list[dict[str, float]], key: str) -> float:
+    """The median of one reading over the rounds."""
+    return statistics.median(sample[key] for sample in samples)
+
+
+def ratio(
+    above: list[dict[str, float]], below: list[dict[str, float]], key: str
+) -> float:
+    """The median of the ratios round by round: sides of one round saw the same machine."""
+    return statistics.median(a[key] / b[key] for a, b in zip(above, below))
+
+
+def machine() -> dict[str, object]:
+    """What it ran on."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "system": platform.platform(),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def output_of(*command: str | Path) -> str:
+    """The first line a program prints about itself, on either stream."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    return ((done.stdout or done.stderr).strip().splitlines() or [""])[0]
+
+
+def write(name: str, figures: dict[str, float], raw: object, versions: dict[str, str]) -> None:
+    """Writes build/bench/NAME.json and prints the figures."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    document = {
+        "figures": {key: round(value, 4) for key, value in figures.items()},
+        "raw": raw,
+        "machine": machine(),
+        "versions": versions,
+    }
+    path = OUTPUT / f"{name}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    for key, value in document["figures"].items():
+        print(f"{key:28} {value}")
+    say(f"all rounds in {path.relative_to(ROOT)}")
