@@ -12,9 +12,15 @@ constexpr std::int64_t kGiB = 1ll << 30;
 constexpr std::uint32_t kMaxGpusPerContainer = 8;
 
 constexpr std::array kTypes{
-    GpuType{"A10G", 24 * kGiB},  GpuType{"A100-40GB", 40 * kGiB}, GpuType{"A100-80GB", 80 * kGiB},
-    GpuType{"B200", 180 * kGiB}, GpuType{"H100", 80 * kGiB},      GpuType{"H200", 141 * kGiB},
-    GpuType{"L4", 24 * kGiB},    GpuType{"L40S", 48 * kGiB},      GpuType{"T4", 16 * kGiB},
+    GpuType{"A10G", 24 * kGiB},      GpuType{"A100-40GB", 40 * kGiB},
+    GpuType{"A100-80GB", 80 * kGiB}, GpuType{"A40", 48 * kGiB},
+    GpuType{"B200", 180 * kGiB},     GpuType{"H100", 80 * kGiB},
+    GpuType{"H100-PCIe", 80 * kGiB}, GpuType{"H200", 141 * kGiB},
+    GpuType{"L4", 24 * kGiB},        GpuType{"L40S", 48 * kGiB},
+    GpuType{"MI300X", 192 * kGiB},   GpuType{"RTX-3090", 24 * kGiB},
+    GpuType{"RTX-4090", 24 * kGiB},  GpuType{"RTX-5090", 32 * kGiB},
+    GpuType{"RTX-A6000", 48 * kGiB}, GpuType{"RTX-PRO-6000", 96 * kGiB},
+    GpuType{"T4", 16 * kGiB},        GpuType{"V100", 16 * kGiB},
 };
 
 bool equal_without_case(std::string_view a, std::string_view b) {
@@ -58,8 +64,8 @@ Result<GpuChoice> parse_gpu_choice(std::string_view text) {
   const std::string_view name = text.substr(0, colon);
   const GpuType* type = find_gpu_type(name);
   if (!type) {
-    return {ErrorCode::invalid_argument, "unknown GPU type \"" + std::string(name) +
-                                             "\"; known types are " + known_names()};
+    return {ErrorCode::invalid_argument,
+            "unknown GPU type \"" + std::string(name) + "\"; known types are " + known_names()};
   }
   std::uint32_t count = 1;
   if (colon != std::string_view::npos) {
@@ -67,8 +73,8 @@ Result<GpuChoice> parse_gpu_choice(std::string_view text) {
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
     if (error != std::errc{} || end != digits.data() + digits.size() || count < 1 ||
         count > kMaxGpusPerContainer) {
-      return {ErrorCode::invalid_argument, "GPU count in \"" + std::string(text) +
-                                               "\" must be a whole number from 1 to 8"};
+      return {ErrorCode::invalid_argument,
+              "GPU count in \"" + std::string(text) + "\" must be a whole number from 1 to 8"};
     }
   }
   return GpuChoice{std::string(type->name), count};
