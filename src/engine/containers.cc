@@ -69,6 +69,7 @@ void handle_event(State& state, const ContainerStarted& event) {
   container.started = std::min(std::max(event.at, container.placed), state.now);
   container.meter.start(container.started, Phase::boot, state.options.usage_window);
   state.pools[container.pool].refusals.accepted(container.node);
+  state.pools[container.pool].refused_starts = 0;
   if (container.stage == Stage::placed) {
     container.stage = Stage::booting;
     if (container.seen_loading) begin_loading(state, slot);
@@ -116,11 +117,8 @@ void handle_event(State& state, const ContainerRefused& event) {
   if (slot == kNoSlot) return;
   const State::Container& container = state.containers[slot];
   if (container.meter.started()) return;
-  State::Pool& pool = state.pools[container.pool];
-  if (container.stage == Stage::placed) {
-    pool.refusals.refused(container.node, state.now, state.options.start_backoff, kLongestBackoff);
-  }
-  const Slot function = pool.function;
+  const Slot function = state.pools[container.pool].function;
+  if (container.stage == Stage::placed) count_refused_start(state, slot);
   end_container(state, slot, state.now, ExitCause::stopped, Start::refused);
   rescale_function(state, function);
   use_room(state);

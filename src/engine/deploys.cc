@@ -17,7 +17,8 @@ Slot find_or_add(Slab<Record>& slab, IdIndex<IdType>& index, IdType id) {
   return slot;
 }
 
-Slot add_pool(State& state, Slot app, const PoolSpec& spec) {
+Slot add_pool(State& state, AppId app_id, const PoolSpec& spec) {
+  const Slot app = find_or_add(state.apps, state.app_index, app_id);
   const Slot function = find_or_add(state.functions, state.function_index, spec.function);
   const Slot slot = state.pools.add();
   State::Pool& pool = state.pools[slot];
@@ -75,16 +76,16 @@ void forget_if_empty(Slab<Record>& slab, IdIndex<IdType>& index, Slot slot, Slot
 }  // namespace
 
 void handle_event(State& state, const AppDeployed& event) {
-  if (!event.app || event.pools.empty()) return;
-  const Slot app = find_or_add(state.apps, state.app_index, event.app);
-  std::vector<Slot> touched = state.apps[app].pools;
+  if (!event.app) return;
+  const Slot app = state.app_index.find(event.app);
+  std::vector<Slot> touched = app == kNoSlot ? std::vector<Slot>{} : state.apps[app].pools;
   for (const Slot slot : touched) {
     State::Pool& pool = state.pools[slot];
     if (pool.ended == ReasonCode::none && !names(event, pool.id)) pool.ended = ReasonCode::retired;
   }
   for (const PoolSpec& spec : event.pools) {
     if (!spec.pool || !spec.function || state.pool_index.find(spec.pool) != kNoSlot) continue;
-    touched.push_back(add_pool(state, app, spec));
+    touched.push_back(add_pool(state, event.app, spec));
   }
   for (const Slot slot : touched) rescale(state, slot);
 }

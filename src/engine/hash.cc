@@ -73,6 +73,7 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
     hash.add(entry.in_a_row);
     hash.add(entry.until);
   }
+  hash.add(pool.refused_starts);
   hash.add(pool.backlog_order);
   hash.add(pool.refusal_retry);
   add_armed(hash, state.pool_deadlines.key(pool));
@@ -84,7 +85,8 @@ void add_container(Hasher& hash, const State& state, const State::Container& con
   hash.add(container.node.value);
   hash.add(static_cast<std::uint64_t>(container.stage));
   hash.add(static_cast<std::uint64_t>(container.group));
-  hash.add(std::uint64_t{container.seen_loading} | std::uint64_t{container.seen_ready} << 1);
+  hash.add(std::uint64_t{container.seen_loading} | std::uint64_t{container.seen_ready} << 1 |
+           std::uint64_t{container.yielding} << 2);
   for (const Time time :
        {container.placed, container.started, container.ready, container.idle_since,
         container.start_deadline, container.kill_due, container.stop_due}) {

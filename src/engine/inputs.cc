@@ -1,6 +1,7 @@
 // Inputs: from arrival over dispatch to the answer. The path of a warm call is here; in a steady
 // load it allocates nothing and touches no list longer than a step.
 #include <algorithm>
+#include <optional>
 
 #include "engine/steps.h"
 
@@ -87,8 +88,37 @@ Duration stop_running(State& state, Slot slot) {
   return state.containers[input.container].meter.leave(input.share_start);
 }
 
+void stop_if_empty(State& state, Slot slot) {
+  const State::Container& container = state.containers[slot];
+  if (!container.inputs.empty() || container.stage != State::Stage::ready) return;
+  const State::Function& function = state.functions[state.pools[container.pool].function];
+  stop_container(state, slot, StopMode::graceful,
+                 {ReasonCode::over_desired, function.held, function.max_containers});
+}
+
 void wait_again(State& state, Slot slot) {
   state.pools[state.inputs[slot].pool].waiting.give_back(state.inputs, slot);
+}
+
+enum class Company : std::uint8_t { alone, others };
+
+// The input's container ended under it. If that is the container's own doing, the input pays: at
+// once if it was alone, else when it has been among the suspects often enough. Nothing: it runs
+// again.
+std::optional<InputFailure> charge(State& state, Slot slot, ExitCause cause, Company company) {
+  if (cause == ExitCause::stopped || cause == ExitCause::node_lost) return std::nullopt;
+  InputEntry& input = state.inputs[slot];
+  const ContainerId container = state.containers[input.container].id;
+  ++input.lost;
+  if (company == Company::alone && cause == ExitCause::out_of_memory) {
+    return InputFailure{ErrorCode::out_of_memory, {ReasonCode::container_out_of_memory}, container};
+  }
+  if (company == Company::alone) {
+    return InputFailure{ErrorCode::container_crashed, {ReasonCode::container_crashed}, container};
+  }
+  if (input.lost < state.options.lost_attempts) return std::nullopt;
+  return InputFailure{
+      ErrorCode::container_crashed, {ReasonCode::container_lost_repeatedly, input.lost}, container};
 }
 
 }  // namespace
@@ -147,6 +177,7 @@ void handle_event(State& state, const InputFinished& event) {
   leave_container(state, slot);
   forget_input(state, slot);
   update_free_slots(state, container);
+  if (state.containers[container].yielding) stop_if_empty(state, container);
   dispatch_waiting(state, pool);
   rescale(state, pool);
 }
@@ -199,38 +230,23 @@ void take_inputs_back(State& state, Slot container) {
 }
 
 void settle_inputs(State& state, Slot container_slot, ExitCause cause, Duration overrun) {
-  State::Container& container = state.containers[container_slot];
-  const bool charged = cause != ExitCause::stopped && cause != ExitCause::node_lost;
-  const bool alone = container.inputs.size() == 1;
-  const bool out_of_memory = cause == ExitCause::out_of_memory;
-  while (!container.inputs.empty()) {
-    const Slot slot = container.inputs.front();
-    InputEntry& input = state.inputs[slot];
-    const bool running = input.state == InputState::running;
-    Duration share;
+  const auto& inputs = state.containers[container_slot].inputs;
+  const Company company = inputs.size() == 1 ? Company::alone : Company::others;
+  while (!inputs.empty()) {
+    const Slot slot = inputs.front();
+    const bool running = state.inputs[slot].state == InputState::running;
+    bool failed = false;
     if (running) {
-      share = stop_running(state, slot);
+      Duration share = stop_running(state, slot);
       const Duration back = std::min(share, overrun);
       share = share - back;
       overrun = overrun - back;
-      if (charged) ++input.lost;
+      const auto failure = charge(state, slot, cause, company);
+      failed = failure.has_value();
+      if (failed) fail(state, slot, *failure, share);
     }
-    const bool worn_out = charged && input.lost >= state.options.lost_attempts;
-    if (running && charged && alone) {
-      const auto code = out_of_memory ? ErrorCode::out_of_memory : ErrorCode::container_crashed;
-      const auto reason =
-          out_of_memory ? ReasonCode::container_out_of_memory : ReasonCode::container_crashed;
-      fail(state, slot, {code, {reason}, container.id}, share);
-    } else if (running && worn_out) {
-      fail(state, slot,
-           {ErrorCode::container_crashed,
-            {ReasonCode::container_lost_repeatedly, input.lost},
-            container.id},
-           share);
-    }
-    const bool goes_on = running && !(charged && (alone || worn_out));
     leave_container(state, slot);
-    goes_on ? wait_again(state, slot) : forget_input(state, slot);
+    running && !failed ? wait_again(state, slot) : forget_input(state, slot);
   }
 }
 

@@ -36,6 +36,14 @@ Duration close_meter(State& state, Slot slot, Time at) {
   return container.meter.take_back_after(at);
 }
 
+// Those who wait are failed, unless a container that did start will serve them.
+void give_up_starting(State& state, Slot pool_slot, std::uint32_t failures, ContainerId last) {
+  const State::Pool& pool = state.pools[pool_slot];
+  if (!pool.groups[State::kIdle].empty() || !pool.groups[State::kBusy].empty()) return;
+  const Reason reason{ReasonCode::start_failed_repeatedly, failures};
+  fail_waiting(state, pool_slot, {ErrorCode::start_failed, reason, last});
+}
+
 }  // namespace
 
 Slot add_container(State& state, ContainerId id, Slot pool_slot, NodeId node) {
@@ -118,12 +126,16 @@ void stop_container(State& state, Slot slot, StopMode mode, const Reason& reason
 void count_failed_start(State& state, Slot pool_slot, ContainerId container) {
   State::Pool& pool = state.pools[pool_slot];
   pool.backoff.fail(state.now, state.options.start_backoff);
-  const bool any_ready = !pool.groups[State::kIdle].empty() || !pool.groups[State::kBusy].empty();
-  if (any_ready || pool.backoff.failures() < state.options.start_attempts) return;
-  fail_waiting(state, pool_slot,
-               {ErrorCode::start_failed,
-                {ReasonCode::start_failed_repeatedly, pool.backoff.failures()},
-                container});
+  if (pool.backoff.failures() < state.options.start_attempts) return;
+  give_up_starting(state, pool_slot, pool.backoff.failures(), container);
+}
+
+void count_refused_start(State& state, Slot slot) {
+  const State::Container& container = state.containers[slot];
+  State::Pool& pool = state.pools[container.pool];
+  pool.refusals.refused(container.node, state.now, state.options.start_backoff, kLongestBackoff);
+  if (++pool.refused_starts < kRefusedStarts) return;
+  give_up_starting(state, container.pool, pool.refused_starts, container.id);
 }
 
 void end_container(State& state, Slot slot, Time at, ExitCause cause, Start start) {
@@ -147,6 +159,7 @@ void end_container(State& state, Slot slot, Time at, ExitCause cause, Start star
   pool.groups[container.group].remove(state.containers, slot);
   state.container_deadlines.remove(state.containers, slot);
   --state.functions[pool.function].held;
+  if (container.yielding) --state.functions[pool.function].yielding;
   state.container_index.erase(container.id);
   state.actions.emplace_back(ReleaseContainer{container.id, cause});
   state.containers.remove(slot);

@@ -27,26 +27,8 @@ Reason start_reason(const State::Pool& pool, const Desired& desired) {
   return {ReasonCode::buffer_containers, scaling.buffer_containers};
 }
 
-// At its maximum the function gives up an idle container of another pool for a pool that has work
-// and no container: a retired version's first, then the oldest.
-void make_room(State& state, Slot for_pool) {
-  const State::Function& function = state.functions[state.pools[for_pool].function];
-  const State::Pool* donor = nullptr;
-  for (const Slot slot : function.pools) {
-    const State::Pool& pool = state.pools[slot];
-    if (!pool.groups[State::kStopping].empty()) return;  // room is on its way
-    if (slot == for_pool || pool.groups[State::kIdle].empty()) continue;
-    if (!donor || (pool.ended != ReasonCode::none && donor->ended == ReasonCode::none)) {
-      donor = &pool;
-    }
-  }
-  if (!donor) return;
-  const bool retired = donor->ended != ReasonCode::none;
-  const Reason reason =
-      retired ? Reason{donor->ended}
-              : Reason{ReasonCode::over_desired, function.held, function.max_containers};
-  stop_container(state, donor->groups[State::kIdle].front(), StopMode::graceful, reason);
-}
+// It has work and nothing that could ever do it.
+bool is_starved(const State::Pool& pool) { return pool.live() == 0 && !pool.waiting.empty(); }
 
 bool may_start(State& state, Slot pool_slot) {
   const State::Pool& pool = state.pools[pool_slot];
@@ -55,7 +37,7 @@ bool may_start(State& state, Slot pool_slot) {
   if (pool.backoff.failures() > 0 && !pool.groups[State::kStarting].empty()) return false;
   const State::Function& function = state.functions[pool.function];
   if (function.held < function.max_containers) return true;
-  if (pool.live() == 0 && !pool.waiting.empty()) make_room(state, pool_slot);
+  if (is_starved(pool)) make_room(state, pool_slot);
   return false;
 }
 
@@ -149,7 +131,13 @@ void rescale(State& state, Slot pool_slot) {
 
 void rescale_function(State& state, Slot function) {
   const std::vector<Slot> pools = state.functions[function].pools;  // rescale may forget some
-  for (const Slot pool : pools) rescale(state, pool);
+  // Room that was made for a pool without containers is not to go back to the one that gave it.
+  for (const Slot pool : pools) {
+    if (is_starved(state.pools[pool])) rescale(state, pool);
+  }
+  for (const Slot pool : pools) {
+    if (!is_starved(state.pools[pool])) rescale(state, pool);
+  }
 }
 
 void use_room(State& state) {

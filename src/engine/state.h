@@ -32,6 +32,9 @@ namespace ember {
 
 // How long a stopping container may take before it is killed, and killed again.
 inline constexpr Duration kStopPatience = Duration::seconds(30);
+// Refused starts in a row, on whatever nodes, before waiting callers are failed. With one node and
+// the usual backoff that is some two minutes.
+inline constexpr std::uint32_t kRefusedStarts = 10;
 
 class State {
  public:
@@ -55,7 +58,7 @@ class State {
     Group group = kStarting;
     bool seen_loading = false;  // told before the node's confirmation
     bool seen_ready = false;
-    bool yielding = false;  // takes no more inputs: another pool needs its room
+    bool yielding = false;  // takes no more inputs: an older version's need its room
     Time placed, started, ready, idle_since;
     Time start_deadline = Time::never();  // until it is ready
     Time kill_due = Time::never();        // of the first ending input
@@ -80,9 +83,10 @@ class State {
     SlotList<InputEntry, &InputEntry::line> running;  // by dispatch, so by deadline too
     std::array<SlotList<Container, &Container::group_links>, kGroupCount> groups;
     SlotHeap<SlotRank, Container, &Container::free_slot_position> free_slots;
-    Backoff backoff;                  // after failed starts
-    Refusals refusals;                // by nodes
-    std::uint64_t backlog_order = 0;  // not zero while it waits for room on the fleet
+    Backoff backoff;                   // after failed starts
+    Refusals refusals;                 // by nodes
+    std::uint32_t refused_starts = 0;  // in a row
+    std::uint64_t backlog_order = 0;   // not zero while it waits for room on the fleet
     Time refusal_retry = Time::never();
     std::uint32_t deadline_position = kNoSlot;
 
@@ -97,6 +101,7 @@ class State {
     FunctionId id;
     std::uint32_t max_containers = 0;  // of the newest version
     std::uint32_t held = 0;            // containers of all versions that are not gone
+    std::uint32_t yielding = 0;        // of those
     std::vector<Slot> pools;           // oldest first
   };
 

@@ -54,6 +54,9 @@ void advance_meter(State& state, Slot container);
 void stop_container(State& state, Slot container, StopMode mode, const Reason& reason);
 // A container did not become ready: back off, and after some in a row fail those who wait.
 void count_failed_start(State& state, Slot pool, ContainerId container);
+// Its node would not start a container: leave that node alone for a while; after many in a row on
+// whatever nodes fail those who wait.
+void count_refused_start(State& state, Slot container);
 // Records the rest of its usage, settles its inputs and forgets the container. A refused start is
 // not a failed one: the node's no says nothing about the container.
 enum class Start : std::uint8_t { held_resources, refused };
@@ -65,6 +68,9 @@ void end_container(State& state, Slot container, Time at, ExitCause cause, Start
 // it is retired and has nothing left.
 void rescale(State& state, Slot pool);
 void rescale_function(State& state, Slot function);
+// Its function is at its maximum and the pool has work but no container: makes another pool of the
+// function give one up (room.cc).
+void make_room(State& state, Slot pool);
 // Resources came free: those who wait for them try again.
 void use_room(State& state);
 
