@@ -70,9 +70,7 @@ def median(samples: list[dict[str, float]], key: str) -> float:
     return statistics.median(sample[key] for sample in samples)
 
 
-def ratio(
-    above: list[dict[str, float]], below: list[dict[str, float]], key: str
-) -> float:
+def ratio(above: list[dict[str, float]], below: list[dict[str, float]], key: str) -> float:
     """The median of the ratios round by round: sides of one round saw the same machine."""
     return statistics.median(a[key] / b[key] for a, b in zip(above, below))
 

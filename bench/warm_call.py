@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import common
@@ -103,7 +104,10 @@ def ember(core: int | None, folder: Path) -> Iterator[tuple[str, str]]:
     cli("up", "--listen", f"127.0.0.1:{port}")
     try:
         cli("deploy", str(SIDES / "ember_app.py"))
-        yield f"http://127.0.0.1:{port}/fn/bench-warm-call/echo", (folder / "key").read_text().strip()
+        yield (
+            f"http://127.0.0.1:{port}/fn/bench-warm-call/echo",
+            (folder / "key").read_text().strip(),
+        )
     finally:
         cli("down", "--now")
 
@@ -112,8 +116,25 @@ def ember(core: int | None, folder: Path) -> Iterator[tuple[str, str]]:
 def fastapi(core: int | None, python: Path, body: bytes) -> Iterator[str]:
     """FastAPI under uvicorn; its base URL."""
     port = free_port()
-    command = [str(python), "-m", "uvicorn", "fastapi_app:app", "--port", str(port), "--loop", "uvloop"]
-    command += ["--http", "httptools", "--no-access-log", "--log-level", "critical", "--workers", "1"]
+    command = [
+        str(python),
+        "-m",
+        "uvicorn",
+        "fastapi_app:app",
+        "--port",
+        str(port),
+        "--loop",
+        "uvloop",
+    ]
+    command += [
+        "--http",
+        "httptools",
+        "--no-access-log",
+        "--log-level",
+        "critical",
+        "--workers",
+        "1",
+    ]
     with running(common.pinned(core, command), cwd=SIDES) as process:
         wait_until_answers(f"http://127.0.0.1:{port}/plain", body, process)
         yield f"http://127.0.0.1:{port}"
@@ -125,7 +146,9 @@ def nginx(core: int | None, folder: Path, body: bytes) -> Iterator[str]:
     front, back = free_port(), free_port()
     answer = json.dumps(json.loads(body)["items"], separators=(",", ":"))
     text = (SIDES / "nginx.conf").read_text()
-    text = text.replace("@FRONT@", str(front)).replace("@BACK@", str(back)).replace("@BODY@", answer)
+    text = (
+        text.replace("@FRONT@", str(front)).replace("@BACK@", str(back)).replace("@BODY@", answer)
+    )
     folder.mkdir()
     (folder / "nginx.conf").write_text(text)
     if os.geteuid() == 0:
@@ -160,7 +183,9 @@ class Load:
         }
 
 
-def runner_floor(core: int | None, load_core: int | None, body: Path, seconds: float) -> dict[str, float]:
+def runner_floor(
+    core: int | None, load_core: int | None, body: Path, seconds: float
+) -> dict[str, float]:
     """The runner's bare round trip: its frames over a Unix socket, no HTTP, no engine, nobody between."""
     program = str(common.ROOT / "build" / "bin" / "ember-runner-floor")
     # The runner is started on the servers' core, the program that drives it on the load's, as wrk is.
@@ -168,7 +193,11 @@ def runner_floor(core: int | None, load_core: int | None, body: Path, seconds: f
     command.append("-" if core is None else str(core))
     environment = {**os.environ, "PYTHONPATH": runner_path()}
     done = subprocess.run(
-        common.pinned(load_core, command), capture_output=True, text=True, env=environment, check=True
+        common.pinned(load_core, command),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
     )
     return json.loads(done.stdout)
 
@@ -190,7 +219,12 @@ def check_same(urls: dict[str, tuple[str, str | None]], body: Path) -> None:
 
 
 def measure(
-    python: Path, folder: Path, core: int | None, load: Load, rounds: int, cases: list[tuple[str, int]]
+    python: Path,
+    folder: Path,
+    core: int | None,
+    load: Load,
+    rounds: int,
+    cases: list[tuple[str, int]],
 ) -> dict[str, dict[str, list[dict[str, float]]]]:
     """All sides for all cases (body, connections) on one placement of server and load."""
     files = bodies(folder)
@@ -206,16 +240,22 @@ def measure(
             "fastapi_json_response": (f"{base}/json_response", None),
         }
         for size, connections in cases:
-            check_same(urls, files[size])
-            sides = {
-                name: lambda url=url, k=k: load(url, files[size], connections, k)
-                for name, (url, k) in urls.items()
-            }
             if size == "64":
-                sides["nginx"] = lambda: load(proxy, files[size], connections, None)
+                urls["nginx"] = (proxy, None)
+            else:
+                urls.pop("nginx", None)
+            sides: dict[str, Callable[[], dict[str, float]]] = {
+                name: functools.partial(load, url, files[size], connections, secret)
+                for name, (url, secret) in urls.items()
+            }
             if size == "64" and connections == 1:
-                sides["runner_floor"] = lambda: runner_floor(core, load.core, files[size], load.seconds)
-            common.say(f"{size} bytes, {connections} connections, {'pinned' if core is not None else 'unpinned'}")
+                sides["runner_floor"] = functools.partial(
+                    runner_floor, core, load.core, files[size], load.seconds
+                )
+            check_same(urls, files[size])
+            common.say(
+                f"{size} bytes, {connections} connections, {'pinned' if core is not None else 'unpinned'}"
+            )
             for side in sides.values():
                 side()  # a round that does not count
             results[f"{size}_c{connections}"] = common.alternate(sides, rounds)
@@ -228,15 +268,20 @@ def figures(pinned: dict, unpinned: dict) -> dict[str, float]:
     free = unpinned["64_c32"]
     result = {
         "rps_vs_fastapi": common.ratio(many["ember"], many["fastapi"], "rps"),
-        "rps_vs_fastapi_json_response": common.ratio(many["ember"], many["fastapi_json_response"], "rps"),
+        "rps_vs_fastapi_json_response": common.ratio(
+            many["ember"], many["fastapi_json_response"], "rps"
+        ),
         "rps_vs_nginx_proxy": common.ratio(many["ember"], many["nginx"], "rps"),
         "p50_vs_fastapi": common.ratio(one["ember"], one["fastapi"], "p50_us"),
-        "added_p50_us": common.median(one["ember"], "p50_us") - common.median(one["runner_floor"], "p50_us"),
+        "added_p50_us": common.median(one["ember"], "p50_us")
+        - common.median(one["runner_floor"], "p50_us"),
         "rps_vs_fastapi_unpinned": common.ratio(free["ember"], free["fastapi"], "rps"),
     }
     for case, name in {"10k_c32": "10k", "1m_c1": "1m", "1m_c32": "1m_c32"}.items():
         if case in pinned:
-            result[f"rps_vs_fastapi_{name}"] = common.ratio(pinned[case]["ember"], pinned[case]["fastapi"], "rps")
+            result[f"rps_vs_fastapi_{name}"] = common.ratio(
+                pinned[case]["ember"], pinned[case]["fastapi"], "rps"
+            )
     for side, samples in many.items():
         result[f"{side}_rps"] = common.median(samples, "rps")
     for side, samples in one.items():
@@ -269,7 +314,9 @@ def main() -> None:
         "nginx": common.output_of("nginx", "-v"),
         "wrk": common.output_of("wrk", "-v"),
     }
-    common.write("warm_call", figures(pinned, unpinned), {"pinned": pinned, "unpinned": unpinned}, versions)
+    common.write(
+        "warm_call", figures(pinned, unpinned), {"pinned": pinned, "unpinned": unpinned}, versions
+    )
 
 
 if __name__ == "__main__":

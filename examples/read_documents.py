@@ -1,8 +1,8 @@
 """Reads the text of document images: OCR by a real model that ships inside its Python package.
 
-    ember run examples/read_documents.py examples/data/invoice.png examples/data/page.jpg
-    ember deploy examples/read_documents.py
-    ember call read-documents.read examples/data/invoice.png
+ember run examples/read_documents.py examples/data/invoice.png examples/data/page.jpg
+ember deploy examples/read_documents.py
+ember call read-documents.read examples/data/invoice.png
 """
 
 import ember
@@ -29,7 +29,9 @@ def read(image: bytes) -> dict:
     found = load_reader()(image)
     lines = [
         {"text": text, "score": round(float(score), 3), "corners": box.round().astype(int).tolist()}
-        for text, score, box in zip(found.txts or (), found.scores or (), found.boxes if found.txts else ())
+        for text, score, box in zip(
+            found.txts or (), found.scores or (), found.boxes if found.txts else ()
+        )
     ]
     return {"text": "\n".join(line["text"] for line in lines), "lines": lines}
 

@@ -70,7 +70,9 @@ def photographed(page: Image.Image, seed: int) -> Image.Image:
     table = Image.new("L", page.size, 92)
     mask = Image.new("L", page.size, 255)
     coefficients = perspective(seen, corners)
-    moved = page.transform(page.size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
+    moved = page.transform(
+        page.size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC
+    )
     mask = mask.transform(page.size, Image.Transform.PERSPECTIVE, coefficients)
     table.paste(moved, mask=mask)
     pixels = np.asarray(table.filter(ImageFilter.GaussianBlur(0.8)), dtype=np.float64)

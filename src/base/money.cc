@@ -14,8 +14,8 @@ constexpr std::int64_t kMsPerHour = 3'600'000;
 
 std::string Money::decimal() const {
   const bool negative = nano_usd < 0;
-  const auto magnitude = negative ? 0 - static_cast<std::uint64_t>(nano_usd)
-                                  : static_cast<std::uint64_t>(nano_usd);
+  const auto magnitude =
+      negative ? 0 - static_cast<std::uint64_t>(nano_usd) : static_cast<std::uint64_t>(nano_usd);
   std::string fraction = std::to_string(magnitude % kNanoPerUnit);
   fraction.insert(0, 9 - fraction.size(), '0');
   return (negative ? "-" : "") + std::to_string(magnitude / kNanoPerUnit) + "." + fraction;

@@ -17,7 +17,10 @@ struct Money {
   friend constexpr auto operator<=>(Money, Money) = default;
   friend constexpr Money operator+(Money a, Money b) { return {a.nano_usd + b.nano_usd}; }
   friend constexpr Money operator-(Money a, Money b) { return {a.nano_usd - b.nano_usd}; }
-  constexpr Money& operator+=(Money b) { nano_usd += b.nano_usd; return *this; }
+  constexpr Money& operator+=(Money b) {
+    nano_usd += b.nano_usd;
+    return *this;
+  }
 
   // "12.345678901", always nine decimals: exact.
   std::string decimal() const;

@@ -48,24 +48,39 @@ struct [[nodiscard]] Ok {};
 template <class T = Ok>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}          // NOLINT: values convert
-  Result(Error error) : state_(std::move(error)) {}      // NOLINT: errors convert
+  Result(T value) : state_(std::move(value)) {}      // NOLINT: values convert
+  Result(Error error) : state_(std::move(error)) {}  // NOLINT: errors convert
   Result(ErrorCode code, std::string message) : state_(Error{code, std::move(message)}) {}
 
   bool ok() const { return std::holds_alternative<T>(state_); }
   explicit operator bool() const { return ok(); }
 
-  const T& value() const& { EMBER_ASSERT(ok()); return std::get<T>(state_); }
-  T& value() & { EMBER_ASSERT(ok()); return std::get<T>(state_); }
-  T&& value() && { EMBER_ASSERT(ok()); return std::get<T>(std::move(state_)); }
+  const T& value() const& {
+    EMBER_ASSERT(ok());
+    return std::get<T>(state_);
+  }
+  T& value() & {
+    EMBER_ASSERT(ok());
+    return std::get<T>(state_);
+  }
+  T&& value() && {
+    EMBER_ASSERT(ok());
+    return std::get<T>(std::move(state_));
+  }
   const T& operator*() const& { return value(); }
   T& operator*() & { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
   const T* operator->() const { return &value(); }
   T* operator->() { return &value(); }
 
-  const Error& error() const& { EMBER_ASSERT(!ok()); return std::get<Error>(state_); }
-  Error&& error() && { EMBER_ASSERT(!ok()); return std::get<Error>(std::move(state_)); }
+  const Error& error() const& {
+    EMBER_ASSERT(!ok());
+    return std::get<Error>(state_);
+  }
+  Error&& error() && {
+    EMBER_ASSERT(!ok());
+    return std::get<Error>(std::move(state_));
+  }
 
  private:
   std::variant<T, Error> state_;

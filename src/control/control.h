@@ -29,14 +29,14 @@ struct Body {
 struct CallReport {
   CallId call;
   ContainerId container;
-  std::int64_t queued_us = 0;     // arrival to dispatch, container start included
-  std::int64_t execute_us = 0;    // dispatch to result
+  std::int64_t queued_us = 0;   // arrival to dispatch, container start included
+  std::int64_t execute_us = 0;  // dispatch to result
   std::int64_t total_us = 0;
   bool cold = false;
   std::int64_t boot_ms = 0, load_ms = 0;  // of the start it waited for; zero if warm
-  Money cost;                     // its share of the container's execute time
-  Money start_cost;               // boot and load of the start it waited for; zero if warm
-  std::string gpu;                // "L4 (simulated)", "" for none
+  Money cost;                             // its share of the container's execute time
+  Money start_cost;                       // boot and load of the start it waited for; zero if warm
+  std::string gpu;                        // "L4 (simulated)", "" for none
   std::uint16_t attempt = 0;
 };
 
@@ -59,12 +59,12 @@ class CallWaiter {
 struct CallRequest {
   std::string_view app;
   std::string_view function;
-  Body arguments;                 // moved away
+  Body arguments;  // moved away
 };
 
 struct UploadResult {
-  std::string digest;                  // of the manifest
-  std::vector<std::string> missing;    // digests of files not stored yet
+  std::string digest;                // of the manifest
+  std::vector<std::string> missing;  // digests of files not stored yet
 };
 
 class BuildObserver {
@@ -78,17 +78,17 @@ struct LogLine {
   Time at;
   std::string app, function;
   ContainerId container;
-  CallId call;            // zero where no call wrote it
-  std::string stream;     // "stdout", "stderr" or "system"
-  std::string text;       // one write, without the final line break
+  CallId call;         // zero where no call wrote it
+  std::string stream;  // "stdout", "stderr" or "system"
+  std::string text;    // one write, without the final line break
 };
 
 struct LogQuery {
-  std::string app;                 // required
-  std::string function;            // empty: all
+  std::string app;       // required
+  std::string function;  // empty: all
   std::optional<ContainerId> container;
   std::optional<CallId> call;
-  std::size_t last = 100;          // lines before following
+  std::size_t last = 100;  // lines before following
 };
 
 class LogFollower {
@@ -114,13 +114,15 @@ class Control {
 
   // --- deploying; bodies are JSON documents of docs/reference/http.md ---
   using Json = std::function<void(Result<std::string>)>;
-  virtual void register_source(std::string manifest_json, std::function<void(Result<UploadResult>)> done) = 0;
-  virtual void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) = 0;
+  virtual void register_source(std::string manifest_json,
+                               std::function<void(Result<UploadResult>)> done) = 0;
+  virtual void put_blob(std::string sha256, std::string bytes,
+                        std::function<void(Result<>)> done) = 0;
   virtual void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) = 0;
   virtual void deploy(std::string app, std::string request_json, Json done) = 0;
   virtual void rollback(std::string app, std::uint32_t version, Json done) = 0;
   virtual void stop_app(std::string app, Json done) = 0;
-  virtual Result<> heartbeat(std::string_view app) = 0;   // keeps an ephemeral app alive
+  virtual Result<> heartbeat(std::string_view app) = 0;  // keeps an ephemeral app alive
 
   // --- looking; each a JSON document of docs/reference/http.md ---
   virtual std::string status_json() = 0;
@@ -158,7 +160,9 @@ class Control {
   virtual std::vector<FunctionMetrics> metrics() = 0;
 };
 
-inline constexpr std::int64_t kInvokeBucketsMs[] = {1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 60000};
-inline constexpr std::int64_t kInitBucketsMs[] = {50, 100, 250, 500, 1000, 2000, 5000, 10000, 20000, 40000, 80000, 160000, 320000};
+inline constexpr std::int64_t kInvokeBucketsMs[] = {1,   2,   5,    10,   25,   50,    100,
+                                                    250, 500, 1000, 2500, 5000, 10000, 60000};
+inline constexpr std::int64_t kInitBucketsMs[] = {50,    100,   250,   500,   1000,   2000,  5000,
+                                                  10000, 20000, 40000, 80000, 160000, 320000};
 
 }  // namespace ember

@@ -67,7 +67,8 @@ struct AnswerInput {
   InputReport report;
 };
 
-// The input ends without a result. `container` is the one to take evidence (log lines) from, if any.
+// The input ends without a result. `container` is the one to take evidence (log lines) from, if
+// any.
 struct FailInput {
   InputId input;
   ErrorCode code = ErrorCode::internal;

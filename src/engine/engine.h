@@ -20,8 +20,8 @@ namespace ember {
 
 struct EngineOptions {
   std::uint32_t epoch = 1;  // of the writer: ids of new containers start with it, so none returns
-  Duration usage_window = Duration::seconds(60);    // longest time before usage is recorded
-  Duration cancel_grace = Duration::seconds(2);     // from CancelInput to the kill
+  Duration usage_window = Duration::seconds(60);         // longest time before usage is recorded
+  Duration cancel_grace = Duration::seconds(2);          // from CancelInput to the kill
   Duration start_backoff = Duration::milliseconds(500);  // after a failed start; doubles, to 30 s
   std::uint32_t start_attempts = 3;  // failed starts in a row before waiting callers are failed
   std::uint32_t lost_attempts = 3;   // attempts lost with a crashed neighbour before an input fails
@@ -45,11 +45,11 @@ struct PoolView {
   FunctionId function;
   AppId app;
   bool retired = false;
-  std::uint32_t waiting = 0, running = 0;             // inputs
+  std::uint32_t waiting = 0, running = 0;                        // inputs
   std::uint32_t starting = 0, idle = 0, busy = 0, stopping = 0;  // containers
   std::uint32_t desired = 0;
-  Reason scale_reason;      // why desired is what it is
-  Reason wait_reason;       // why the first waiting input waits; none if nothing waits
+  Reason scale_reason;              // why desired is what it is
+  Reason wait_reason;               // why the first waiting input waits; none if nothing waits
   std::uint32_t failed_starts = 0;  // in a row
 };
 

@@ -131,9 +131,9 @@ struct DrainStarted {};
 // next_deadline() has come.
 struct TimerDue {};
 
-using Event = std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
-                           ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
-                           ContainerExited, ContainerAdopted, NodeJoined, NodeLost, DrainStarted,
-                           TimerDue>;
+using Event =
+    std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
+                 ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
+                 ContainerExited, ContainerAdopted, NodeJoined, NodeLost, DrainStarted, TimerDue>;
 
 }  // namespace ember

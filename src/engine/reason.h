@@ -9,34 +9,34 @@ namespace ember {
 enum class ReasonCode : std::uint8_t {
   none,
   // why an input waits
-  waiting_for_slot,          // a: containers ready, b: inputs ahead
-  waiting_for_start,         // a: containers starting, b: inputs ahead
-  waiting_for_resources,     // nothing on the fleet is free for it. a: containers wanted
+  waiting_for_slot,            // a: containers ready, b: inputs ahead
+  waiting_for_start,           // a: containers starting, b: inputs ahead
+  waiting_for_resources,       // nothing on the fleet is free for it. a: containers wanted
   waiting_for_max_containers,  // a: max_containers
-  waiting_for_backoff,       // a: failed starts in a row, b: milliseconds until the next
-  running,                   // on a container
+  waiting_for_backoff,         // a: failed starts in a row, b: milliseconds until the next
+  running,                     // on a container
   // why a container starts
-  demand,                    // a: inputs in flight and waiting, b: target per container
-  min_containers,            // a: the floor
-  buffer_containers,         // a: the buffer
+  demand,             // a: inputs in flight and waiting, b: target per container
+  min_containers,     // a: the floor
+  buffer_containers,  // a: the buffer
   // why a container stops
-  idle_window_over,          // a: milliseconds idle
-  over_desired,              // a: containers, b: desired
-  retired,                   // a newer version took over
+  idle_window_over,  // a: milliseconds idle
+  over_desired,      // a: containers, b: desired
+  retired,           // a newer version took over
   app_stopped,
   draining,
-  timed_out,                 // user code did not end after its timeout and a cancellation
-  cancelled,                 // user code did not end after a cancellation
-  startup_timed_out,         // a: milliseconds given
+  timed_out,          // user code did not end after its timeout and a cancellation
+  cancelled,          // user code did not end after a cancellation
+  startup_timed_out,  // a: milliseconds given
   // why an input failed
-  queue_full,                // a: the limit
-  execution_timed_out,       // a: the timeout in milliseconds
+  queue_full,           // a: the limit
+  execution_timed_out,  // a: the timeout in milliseconds
   caller_cancelled,
-  container_crashed,         // under the input
+  container_crashed,  // under the input
   container_out_of_memory,
-  container_lost_repeatedly, // a: attempts
-  start_failed_repeatedly,   // a: failed starts in a row
-  never_placeable,           // no node of the fleet could ever hold one
+  container_lost_repeatedly,  // a: attempts
+  start_failed_repeatedly,    // a: failed starts in a row
+  never_placeable,            // no node of the fleet could ever hold one
 };
 
 struct Reason {

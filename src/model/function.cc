@@ -47,10 +47,13 @@ Result<> check_scaling(const Scaling& scaling) {
 Result<> check(const FunctionSettings& settings) {
   const Resources& resources = settings.resources;
   constexpr std::int64_t kDayMs = 24ll * 3600 * 1000;
-  if (auto r = check_range("cpu (milli-cores)", resources.cpu_millicores, 10, 1'024'000); !r) return r;
-  if (auto r = check_range("memory (bytes)", resources.memory_bytes, 16 * kMiB, 1ll << 44); !r) return r;
+  if (auto r = check_range("cpu (milli-cores)", resources.cpu_millicores, 10, 1'024'000); !r)
+    return r;
+  if (auto r = check_range("memory (bytes)", resources.memory_bytes, 16 * kMiB, 1ll << 44); !r)
+    return r;
   if (auto r = check_range("timeout (ms)", settings.timeout.whole_ms(), 1, kDayMs); !r) return r;
-  if (auto r = check_range("startup_timeout (ms)", settings.startup_timeout.whole_ms(), 1, kDayMs); !r) {
+  if (auto r = check_range("startup_timeout (ms)", settings.startup_timeout.whole_ms(), 1, kDayMs);
+      !r) {
     return r;
   }
   return check_scaling(settings.scaling);
@@ -62,10 +65,11 @@ Result<> check_name(std::string_view kind, std::string_view name) {
     return is_alphanumeric(c) || c == '.' || c == '_' || c == '-';
   });
   if (fits && clean) return Ok{};
-  return {ErrorCode::invalid_argument,
-          "\"" + std::string(name.substr(0, kMaxNameLength)) + "\" is not a valid " +
-              std::string(kind) +
-              " name: use 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit"};
+  return {
+      ErrorCode::invalid_argument,
+      "\"" + std::string(name.substr(0, kMaxNameLength)) + "\" is not a valid " +
+          std::string(kind) +
+          " name: use 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit"};
 }
 
 }  // namespace ember

@@ -21,12 +21,12 @@ struct Resources {
 
 struct Scaling {
   std::uint32_t min_containers = 0;
-  std::uint32_t max_containers = 100;    // over all versions of the function together
-  std::uint32_t buffer_containers = 0;   // extra idle ones, only while the function is active
+  std::uint32_t max_containers = 100;   // over all versions of the function together
+  std::uint32_t buffer_containers = 0;  // extra idle ones, only while the function is active
   Duration scaledown_window = Duration::seconds(60);  // most time a container stays idle
-  std::uint32_t max_inputs = 1;          // inputs one container may run at once
-  std::uint32_t target_inputs = 1;       // inputs per container the autoscaler aims at
-  std::uint32_t queue_limit = 10'000;    // inputs waiting; one more is refused
+  std::uint32_t max_inputs = 1;                       // inputs one container may run at once
+  std::uint32_t target_inputs = 1;                    // inputs per container the autoscaler aims at
+  std::uint32_t queue_limit = 10'000;                 // inputs waiting; one more is refused
 };
 
 struct FunctionSettings {

@@ -23,7 +23,7 @@ const GpuType* find_gpu_type(std::string_view name);
 
 // One accepted way to meet a demand: so many devices of one type.
 struct GpuChoice {
-  std::string type;        // canonical name
+  std::string type;  // canonical name
   std::uint32_t count = 1;
   friend bool operator==(const GpuChoice&, const GpuChoice&) = default;
 };

@@ -5,15 +5,15 @@
 
 namespace ember {
 
-#define EMBER_ID(Name, prefix)                              \
-  struct Name##Tag {                                        \
-    static constexpr std::string_view kPrefix = prefix;     \
-  };                                                        \
+#define EMBER_ID(Name, prefix)                          \
+  struct Name##Tag {                                    \
+    static constexpr std::string_view kPrefix = prefix; \
+  };                                                    \
   using Name = Id<Name##Tag>
 
 EMBER_ID(AppId, "ap");
-EMBER_ID(FunctionId, "fu");   // one named function of an app, over all its versions
-EMBER_ID(PoolId, "po");       // the containers of one function version with one set of options
+EMBER_ID(FunctionId, "fu");  // one named function of an app, over all its versions
+EMBER_ID(PoolId, "po");      // the containers of one function version with one set of options
 EMBER_ID(CallId, "fc");
 EMBER_ID(InputId, "in");
 EMBER_ID(ContainerId, "ct");

@@ -17,29 +17,32 @@ inline constexpr std::uint32_t kRunnerProtocolVersion = 1;
 inline constexpr std::uint32_t kMaxFrameBody = 256u << 20;
 
 enum class FrameType : std::uint8_t {
-  hello = 1,    // runner -> serve  {"protocol", "container_id", "pid", "python", "state", "busy": [input ids]}
-  ready = 2,    // runner -> serve  {"timeline_us": {"interpreter", "imports"}}
-  failed = 3,   // runner -> serve  the user's module could not be loaded; an error body
-  input = 4,    // serve -> runner  u64 call id, then the arguments
-  batch = 5,    // reserved
-  chunk = 6,    // reserved: one item of a stream
-  result = 7,   // runner -> serve  the value
-  error = 8,    // runner -> serve  an error body
-  cancel = 9,   // serve -> runner  empty
-  log = 10,     // runner -> serve  one write: first byte 1 stdout or 2 stderr, then the text
-  park = 11,    // reserved
-  fork = 12,    // reserved
-  ping = 13,    // either way, empty
+  hello = 1,   // runner -> serve  {"protocol", "container_id", "pid", "python", "state", "busy":
+               // [input ids]}
+  ready = 2,   // runner -> serve  {"timeline_us": {"interpreter", "imports"}}
+  failed = 3,  // runner -> serve  the user's module could not be loaded; an error body
+  input = 4,   // serve -> runner  u64 call id, then the arguments
+  batch = 5,   // reserved
+  chunk = 6,   // reserved: one item of a stream
+  result = 7,  // runner -> serve  the value
+  error = 8,   // runner -> serve  an error body
+  cancel = 9,  // serve -> runner  empty
+  log = 10,    // runner -> serve  one write: first byte 1 stdout or 2 stderr, then the text
+  park = 11,   // reserved
+  fork = 12,   // reserved
+  ping = 13,   // either way, empty
   pong = 14,
-  call = 15,    // runner -> serve  u16 length and JSON {"app", "function", "format"}, then the arguments
+  call =
+      15,  // runner -> serve  u16 length and JSON {"app", "function", "format"}, then the arguments
   call_result = 16,  // serve -> runner
   call_error = 17,   // serve -> runner
-  stop = 18,    // serve -> runner  no more inputs come: run the exit path and end
+  stop = 18,         // serve -> runner  no more inputs come: run the exit path and end
 };
 
 enum class FrameFormat : std::uint8_t { none = 0, json = 1, pickle = 2, bytes = 3 };
 // Set in the format byte when the body lies in a file whose descriptor came with the frame
-// (SCM_RIGHTS); the frame's own body is then empty but for fixed prefixes, and the file is the rest.
+// (SCM_RIGHTS); the frame's own body is then empty but for fixed prefixes, and the file is the
+// rest.
 inline constexpr std::uint8_t kFrameBodyInFile = 0x80;
 
 struct FrameHeader {

@@ -29,12 +29,12 @@ struct ImageSpec {
 
 struct ContainerSpec {
   ContainerId container;
-  ImageSpec image;              // must have been built
+  ImageSpec image;  // must have been built
   Resources resources;
   std::vector<DeviceId> devices;
   std::vector<std::pair<std::string, std::string>> env;
-  std::string function_json;    // what the runner reads at /ember/run/function.json
-  std::string labels_json;      // kept by the node and given back when containers are adopted
+  std::string function_json;  // what the runner reads at /ember/run/function.json
+  std::string labels_json;    // kept by the node and given back when containers are adopted
 };
 
 // A container as the node finds it when a driver connects.
@@ -51,26 +51,26 @@ struct ContainerExit {
   Time started, at;
   std::vector<DeviceId> devices;
   bool out_of_memory = false;
-  int exit_status = -1;         // of the runner; -1 where nobody could see it
-  int signal = 0;               // that ended it
-  std::string last_output;      // the last lines the runner's process wrote outside frames
+  int exit_status = -1;     // of the runner; -1 where nobody could see it
+  int signal = 0;           // that ended it
+  std::string last_output;  // the last lines the runner's process wrote outside frames
 };
 
 struct NodeHello {
   std::string name;
-  NodeId node;                           // kept by the node over restarts
+  NodeId node;  // kept by the node over restarts
   NodeCapacity capacity;
-  std::string isolation;                 // "container" or "process"
-  std::string network;                   // how containers reach out, one line for `ember status`
-  std::vector<std::string> missing;      // limits this machine does not allow, one line each
+  std::string isolation;             // "container" or "process"
+  std::string network;               // how containers reach out, one line for `ember status`
+  std::vector<std::string> missing;  // limits this machine does not allow, one line each
   std::vector<SurvivingContainer> containers;
 };
 
 class NodeObserver {
  public:
   virtual ~NodeObserver() = default;
-  virtual void on_hello(NodeHello hello) = 0;      // also after each reconnect
-  virtual void on_lost() = 0;                      // the connection broke; it is tried again
+  virtual void on_hello(NodeHello hello) = 0;  // also after each reconnect
+  virtual void on_lost() = 0;                  // the connection broke; it is tried again
   virtual void on_started(ContainerId container, Time at) = 0;
   virtual void on_refused(ContainerId container, std::string why) = 0;
   virtual void on_exited(ContainerExit exit) = 0;  // repeated after reconnects until acknowledged

@@ -24,9 +24,9 @@ namespace ember {
 struct KeyRecord {
   KeyId id;
   std::string name;
-  std::string sha256;       // of the whole key text, hex; the text itself is never stored
+  std::string sha256;  // of the whole key text, hex; the text itself is never stored
   Time created;
-  Time expires;             // Time::never() for none
+  Time expires;  // Time::never() for none
   bool revoked = false;
 };
 
@@ -43,7 +43,7 @@ struct FunctionRecord {
   FunctionId id;
   PoolId pool;
   std::string name;
-  std::string spec_json;      // as deployed, validated and complete with defaults
+  std::string spec_json;  // as deployed, validated and complete with defaults
 };
 
 // One version of an app. Never changed after it is written.
@@ -51,8 +51,8 @@ struct VersionRecord {
   AppId app;
   std::uint32_t version = 0;
   Time created;
-  std::string source;         // digest of the source manifest
-  std::string message;        // who or what made it: "deploy", "rollback to 3"
+  std::string source;   // digest of the source manifest
+  std::string message;  // who or what made it: "deploy", "rollback to 3"
   std::vector<FunctionRecord> functions;
 };
 
@@ -62,8 +62,8 @@ struct ContainerRecord {
   AppId app;
   std::string function;
   Time started;
-  Time ended;                 // zero while it lives
-  std::string exit;           // why it ended, one line
+  Time ended;        // zero while it lives
+  std::string exit;  // why it ended, one line
 };
 
 // A priced usage row. The id is derived from what it bills (container, window start, meter, phase),
@@ -73,22 +73,22 @@ struct LedgerRecord {
   AppId app;
   std::string app_name;
   std::string function;
-  std::string tag;            // reserved: cost allocation by the user
-  PricePerHour price;         // that applied, per unit of the meter
+  std::string tag;     // reserved: cost allocation by the user
+  PricePerHour price;  // that applied, per unit of the meter
   std::string price_source;
   Money amount;
-  bool simulated = false;     // the GPU is a simulated one
+  bool simulated = false;  // the GPU is a simulated one
 };
 
 using Write = std::variant<KeyRecord, AppRecord, VersionRecord, ContainerRecord, LedgerRecord>;
 using Batch = std::vector<Write>;
 
 struct Snapshot {
-  std::uint32_t epoch = 0;    // of this writer: one more than the last one's, already on disk
+  std::uint32_t epoch = 0;  // of this writer: one more than the last one's, already on disk
   std::vector<KeyRecord> keys;
   std::vector<AppRecord> apps;
-  std::vector<VersionRecord> versions;        // all of apps that are not stopped, newest last
-  std::vector<ContainerRecord> containers;    // those without an end
+  std::vector<VersionRecord> versions;      // all of apps that are not stopped, newest last
+  std::vector<ContainerRecord> containers;  // those without an end
   std::vector<std::pair<ContainerId, Time>> billed_until;  // for those
 };
 
