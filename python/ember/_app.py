@@ -1,0 +1,126 @@
+"""Apps: named sets of functions that are deployed together."""
+
+from __future__ import annotations
+
+from ember._function import Function, make_function
+from ember._settings import Settings, check_name
+from ember.exception import InvalidArgumentError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any, ParamSpec, TypeVar
+
+    from ember._deploy import Deployment, Progress
+    from ember._image import Image
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+
+class LocalEntrypoint:
+    """A function that `ember run` runs on this machine. Calling it is a plain call."""
+
+    def __init__(self, name: str, raw: Callable[..., Any]) -> None:
+        self.name = name
+        self.raw = raw
+        self.__doc__ = raw.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.raw(*args, **kwargs)
+
+
+class App:
+    """A namespace for functions and the unit of an atomic deploy.
+
+    Making one and decorating functions talks to no server.
+    """
+
+    def __init__(self, name: str, *, image: Image | None = None) -> None:
+        self.name = check_name("app", name)
+        Settings(image=image)  # checks it
+        self.image = image  # of the functions that name none
+        self.functions: dict[str, Function[..., Any]] = {}
+        self.local_entrypoints: dict[str, LocalEntrypoint] = {}
+
+    def function(
+        self,
+        *,
+        gpu: str | Sequence[str] | None = None,
+        cpu: float | None = None,
+        memory: int | str | None = None,
+        image: Image | None = None,
+        timeout: float | None = None,
+        startup_timeout: float | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        env: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> Callable[[Callable[P, R]], Function[P, R]]:
+        """Makes a function of this app. Durations are seconds.
+
+        gpu: "L4", "H100:2", or a list of these in order of preference.
+        cpu: cores. memory: MiB, or text such as "2GB".
+        timeout: of one execution; startup_timeout: of a container's start with its imports.
+        min_containers: kept when idle; max_containers: never exceeded; buffer_containers: extra
+        idle ones while the function is in use; scaledown_window: the longest a container idles.
+        """
+        settings = Settings(
+            gpu=gpu,
+            cpu=cpu,
+            memory=memory,
+            image=image,
+            timeout=timeout,
+            startup_timeout=startup_timeout,
+            min_containers=min_containers,
+            max_containers=max_containers,
+            buffer_containers=buffer_containers,
+            scaledown_window=scaledown_window,
+            env=env,
+        )
+
+        def decorate(raw: Callable[P, R]) -> Function[P, R]:
+            function = make_function(self.name, raw, name, settings)
+            if function.name in self.functions:
+                raise InvalidArgumentError(
+                    f'app {self.name} has two functions named "{function.name}"; '
+                    "give one another with name="
+                )
+            self.functions[function.name] = function
+            return function
+
+        return decorate
+
+    def local_entrypoint(
+        self, *, name: str | None = None
+    ) -> Callable[[Callable[..., Any]], LocalEntrypoint]:
+        """What `ember run` starts here; its parameters become command-line options."""
+
+        def decorate(raw: Callable[..., Any]) -> LocalEntrypoint:
+            entrypoint = LocalEntrypoint(name or raw.__name__, raw)
+            if entrypoint.name in self.local_entrypoints:
+                raise InvalidArgumentError(
+                    f'app {self.name} has two entrypoints named "{entrypoint.name}"'
+                )
+            self.local_entrypoints[entrypoint.name] = entrypoint
+            return entrypoint
+
+        return decorate
+
+    def deploy(self, *, progress: Progress | None = None) -> Deployment:
+        """Makes this the app's version that serves: builds images, uploads source, switches."""
+        from ember import _deploy
+
+        return _deploy.deploy(self, progress=progress)
+
+    def run(self, *, progress: Progress | None = None) -> AbstractContextManager[Deployment]:
+        """An ephemeral deployment for the length of a `with` block."""
+        from ember import _deploy
+
+        return _deploy.run(self, progress=progress)
+
+    def __repr__(self) -> str:
+        return f"<ember.App {self.name}>"

@@ -1,0 +1,48 @@
+"""Where this code runs: the input that the runner is executing, and the runner itself.
+
+Both sides import this and it imports next to nothing. `current` holds (input id, attempt, call id)
+in the context of the code that executes an input, and tasks that it starts inherit it.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember.runner._runner import Runner
+
+InputKey = tuple[int, int, int]  # input id, attempt, call id
+
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+
+current: ContextVar[InputKey] = ContextVar("ember_input")
+in_container = False
+runner: Runner | None = None  # once the function's module has been imported
+
+
+def is_local() -> bool:
+    """Whether this code runs outside Ember's containers."""
+    return not in_container
+
+
+def current_call_id() -> str | None:
+    """The id of the call that this code serves, for example `fc-0v3q…`; None outside of one."""
+    key = _current_key()
+    return id_text("fc", key[2]) if key else None
+
+
+def current_input_id() -> str | None:
+    """The id of the input that this code executes; None outside of one."""
+    key = _current_key()
+    return id_text("in", key[0]) if key else None
+
+
+def _current_key() -> InputKey | None:
+    key = current.get(None)
+    return runner.sole_input() if key is None and runner is not None else key
+
+
+def id_text(prefix: str, value: int) -> str:
+    """An id as people see it: 13 digits of Crockford's base 32."""
+    return f"{prefix}-" + "".join(_DIGITS[value >> shift & 31] for shift in range(60, -1, -5))

@@ -1,0 +1,122 @@
+"""Deploying an app: images first, then source, then the switch to the new version."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+
+from ember import _client, _source
+from ember._image import Image
+from ember.exception import EmberError, InvalidArgumentError, from_error_body
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from ember._app import App
+    from ember._client import Client
+    from ember._source import Source
+
+    # Told the stage ("image", "image_line", "source", "upload", "deploy") and a line about it.
+    Progress = Callable[[str, str], None]
+
+_HEARTBEAT_S = 10.0
+
+
+class Deployment:
+    """What a deploy made: the app's version, its URLs, and the source that went along."""
+
+    def __init__(self, answer: dict[str, Any], source: Source) -> None:
+        self.app: str = answer["app"]
+        self.app_id: str = answer["app_id"]
+        self.version: int = answer["version"]
+        self.url: str = answer["url"]
+        self.functions: list[dict[str, str]] = answer["functions"]  # name, function_id, url
+        self.source = source
+
+
+def deploy(
+    app: App,
+    *,
+    client: Client | None = None,
+    ephemeral: bool = False,
+    message: str = "",
+    progress: Progress | None = None,
+) -> Deployment:
+    """Makes the app as declared here its version that serves."""
+    if not app.functions:
+        raise InvalidArgumentError(f"app {app.name} has no functions: add one with @app.function()")
+    client = client or _client.shared()
+    tell = progress or _tell_nobody
+    functions = [_function_spec(app, name) for name in app.functions]
+    source = _source.collect(sorted({spec["module"] for spec in functions}))
+    for image in _distinct([spec["image"] for spec in functions]):
+        build(image, client, tell)
+    tell("source", source.summary())
+    digest = _source.upload(source, client, lambda n: tell("upload", f"{n} new files"))
+    tell("deploy", app.name)
+    body: dict[str, Any] = {"ephemeral": ephemeral, "source": digest, "functions": functions}
+    if message:
+        body["message"] = message
+    path = f"/api/v1/apps/{_client.quote(app.name)}/deploy"
+    return Deployment(client.post_json(path, body), source)
+
+
+def build(spec: dict[str, Any], client: Client, tell: Progress) -> str:
+    """Builds an image, or finds it built; its id."""
+    steps = [" ".join(step["arguments"]) for step in spec["steps"]]
+    tell("image", ", ".join([spec["base"], *steps]))
+    end: dict[str, Any] = {}
+    for document in client.stream_ndjson("/api/v1/images", method="POST", body=spec):
+        if "line" in document:
+            tell("image_line", document["line"])
+        else:
+            end = document
+    if "error" in end:
+        raise from_error_body(end["error"])
+    if not end.get("ready"):
+        raise EmberError("the build of the image ended without a result; try again")
+    return end["image_id"]
+
+
+@contextmanager
+def run(
+    app: App, *, client: Client | None = None, progress: Progress | None = None
+) -> Iterator[Deployment]:
+    """An ephemeral deployment that lives as long as the block, and no longer than its process."""
+    client = client or _client.shared()
+    deployment = deploy(app, client=client, ephemeral=True, progress=progress)
+    ended = threading.Event()
+    path = f"/api/v1/apps/{_client.quote(app.name)}"
+    heart = threading.Thread(
+        target=_beat, args=(client, path, ended), name="ember-heartbeat", daemon=True
+    )
+    heart.start()
+    try:
+        yield deployment
+    finally:
+        ended.set()
+        client.post_json(f"{path}/stop")
+
+
+def _beat(client: Client, path: str, ended: threading.Event) -> None:
+    while not ended.wait(_HEARTBEAT_S):
+        try:
+            client.post_json(f"{path}/heartbeat")
+        except EmberError:
+            continue  # a server that restarts; if it stays away, the calls will tell
+
+
+def _function_spec(app: App, name: str) -> dict[str, Any]:
+    function = app.functions[name]
+    image = function.settings.image or app.image or Image.host()
+    return {**function.spec(), "image": image.spec()}
+
+
+def _distinct(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [spec for i, spec in enumerate(specs) if spec not in specs[:i]]
+
+
+def _tell_nobody(_stage: str, _line: str) -> None:
+    pass

@@ -1,0 +1,163 @@
+"""The settings of a function, checked where they are written: at the decorator."""
+
+from __future__ import annotations
+
+from ember._image import Image
+from ember.exception import InvalidArgumentError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+_MAX_NAME = 63
+_MAX_TIMEOUT_S = 24 * 60 * 60
+_MAX_CONTAINERS = 10_000
+_MAX_INPUTS = 1_000
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def check_name(what: str, name: object) -> str:
+    """A name that Ember accepts: 1 to 63 of letters, digits and `._-`, not beginning with these."""
+    if not isinstance(name, str):
+        raise InvalidArgumentError(f"{what} name: expected str, got {type(name).__name__}")
+    if not 0 < len(name) <= _MAX_NAME or not set(name) <= _NAME_CHARACTERS or name[0] in "._-":
+        raise InvalidArgumentError(
+            f"{what} name {name!r}: use 1 to {_MAX_NAME} of letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit"
+        )
+    return name
+
+
+class Settings:
+    """What a deploy says of a function beside its code. What is None takes the server's default."""
+
+    def __init__(
+        self,
+        *,
+        gpu: str | Sequence[str] | None = None,
+        cpu: float | None = None,
+        memory: int | str | None = None,
+        image: Image | None = None,
+        timeout: float | None = None,
+        startup_timeout: float | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        if image is not None and not isinstance(image, Image):
+            raise InvalidArgumentError(
+                f"image: expected an ember.Image, got {type(image).__name__}"
+            )
+        self.image = image
+        self._values: dict[str, object] = {
+            "gpu": _gpu(gpu),
+            "cpu_millicores": _milli("cpu", cpu, least=0.001, most=1024),
+            "memory_bytes": _memory(memory),
+            "timeout_ms": _milli("timeout", timeout, least=1, most=_MAX_TIMEOUT_S),
+            "startup_timeout_ms": _milli(
+                "startup_timeout", startup_timeout, least=1, most=_MAX_TIMEOUT_S
+            ),
+            "min_containers": _count("min_containers", min_containers, 0, _MAX_CONTAINERS),
+            "max_containers": _count("max_containers", max_containers, 1, _MAX_CONTAINERS),
+            "buffer_containers": _count("buffer_containers", buffer_containers, 0, _MAX_CONTAINERS),
+            "scaledown_window_ms": _milli(
+                "scaledown_window", scaledown_window, least=0.001, most=_MAX_TIMEOUT_S
+            ),
+            "env": _env(env),
+        }
+        if max_containers is not None and (min_containers or 0) > max_containers:
+            raise InvalidArgumentError(
+                f"min_containers ({min_containers}) is over max_containers ({max_containers})"
+            )
+
+    def spec(self) -> dict[str, Any]:
+        """The fields of a deploy that were given."""
+        return {name: value for name, value in self._values.items() if value is not None}
+
+
+class Concurrency:
+    """How many inputs one container runs at once, and how many the autoscaler aims at."""
+
+    def __init__(self, max_inputs: int, target_inputs: int | None) -> None:
+        self.max_inputs = _count("max_inputs", max_inputs, 1, _MAX_INPUTS) or 1
+        target = _count("target_inputs", target_inputs, 1, _MAX_INPUTS)
+        if target is not None and target > self.max_inputs:
+            raise InvalidArgumentError(f"target_inputs ({target}) is over max_inputs")
+        self.target_inputs = target or self.max_inputs
+
+
+def _gpu(gpu: object) -> list[str] | None:
+    """The accepted GPU types in order, each `TYPE` or `TYPE:COUNT`; the server knows the types."""
+    if gpu is None:
+        return None
+    demands = [gpu] if isinstance(gpu, str) else gpu
+    if not isinstance(demands, (list, tuple)) or not demands:
+        raise InvalidArgumentError(
+            f'gpu: expected "L4", "H100:2" or a list of these in order of preference, got {gpu!r}'
+        )
+    for demand in demands:
+        if not isinstance(demand, str):
+            raise InvalidArgumentError(f"gpu: expected str, got {type(demand).__name__}")
+        kind, colon, number = demand.partition(":")
+        if not kind or (colon and (not number.isdigit() or int(number) < 1)):
+            raise InvalidArgumentError(f'gpu: {demand!r} is not of the form "H100" or "H100:2"')
+    return list(demands)
+
+
+def _milli(name: str, value: object, *, least: float, most: float) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidArgumentError(f"{name}: expected a number, got {type(value).__name__}")
+    if not least <= value <= most:
+        raise InvalidArgumentError(f"{name}: {value} is not between {least:g} and {most:g}")
+    return round(value * 1000)
+
+
+def _count(name: str, value: object, least: int, most: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidArgumentError(f"{name}: expected int, got {type(value).__name__}")
+    if not least <= value <= most:
+        raise InvalidArgumentError(f"{name}: {value} is not between {least} and {most}")
+    return value
+
+
+def _memory(memory: object) -> int | None:
+    """Bytes, from MiB as int or from text with a unit."""
+    if memory is None:
+        return None
+    size = 0
+    if isinstance(memory, int) and not isinstance(memory, bool):
+        size = memory << 20
+    elif isinstance(memory, str):
+        text = memory.strip().upper()
+        number = text.rstrip("KMGIB")
+        unit = text[len(number) :]
+        if unit in _UNITS and number.strip().replace(".", "", 1).isdigit():
+            size = int(float(number) * _UNITS[unit])
+    if size <= 0:
+        raise InvalidArgumentError(f'memory: expected MiB as int, "512MB" or "2GB", got {memory!r}')
+    return size
+
+
+def _env(env: object) -> dict[str, str] | None:
+    if env is None:
+        return None
+    if not hasattr(env, "items"):
+        raise InvalidArgumentError(f"env: expected a dict of str, got {type(env).__name__}")
+    checked: dict[str, str] = {}
+    for name, value in env.items():  # pyright: ignore[reportAttributeAccessIssue]
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidArgumentError(f"env: {name!r}: names and values must be str")
+        if not name or "=" in name or "\0" in name + value:
+            raise InvalidArgumentError(f"env: {name!r} is not a name for a variable")
+        if name.startswith("EMBER_"):
+            raise InvalidArgumentError(f"env: {name}: names with EMBER_ are Ember's own")
+        checked[name] = value
+    return checked

@@ -1,0 +1,128 @@
+"""The life of the process: connect, import the user's module, serve, end."""
+
+from __future__ import annotations
+
+import time
+
+_began = time.process_time_ns()
+
+import json  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+
+from ember import _context  # noqa: E402
+from ember.runner import _frames  # noqa: E402
+from ember.runner._codec import user_error  # noqa: E402
+from ember.runner._logs import Logs  # noqa: E402
+from ember.runner._runner import Function, Runner, Stopped  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_PROTOCOL = 1
+_LOAD_FAILED, _PROTOCOL_ERROR = 70, 71
+
+
+def main() -> NoReturn:
+    """Runs the function that function.json names until the server says stop."""
+    directory = os.environ.get("EMBER_RUN_DIR", "/ember/run")
+    with open(f"{directory}/function.json", encoding="utf-8") as file:
+        settings = json.load(file)
+    _context.in_container = True
+    link = _frames.Link(f"{directory}/runner.sock")
+    _report_crashes()
+    link.connect(_hello(settings, "loading", []))
+    logs = Logs(lambda data: _send_while_loading(link, data))
+    function, imports_us = _load_or_fail(settings, link, logs)
+    timeline = {"timeline_us": {"interpreter": _began // 1000, "imports": imports_us}}
+    runner = _runner(function, settings, link, logs)
+    _context.runner = runner
+    logs.send = runner.send
+    logs.capture_descriptors()
+    status = 0
+    try:
+        runner.run(_frames.frame(_frames.READY, _frames.JSON, 0, 0, json.dumps(timeline).encode()))
+    except Stopped:
+        pass
+    except _frames.ProtocolError as error:
+        logs.give_up(f"protocol error: {error}\n")
+        status = _PROTOCOL_ERROR
+    sys.exit(status)
+
+
+def _runner(function: Function, settings: dict[str, Any], link: _frames.Link, logs: Logs) -> Runner:
+    if function.is_async:
+        from ember.runner._tasks import TaskRunner as Mode
+    elif function.max_inputs > 1:
+        from ember.runner._threads import ThreadRunner as Mode
+    else:
+        from ember.runner._sync import SyncRunner as Mode
+    return Mode(function, link, logs, lambda state, busy: _hello(settings, state, busy))
+
+
+def _hello(settings: dict[str, Any], state: str, busy: list[int]) -> bytes:
+    body = {
+        "protocol": _PROTOCOL,
+        "container_id": settings["container_id"],
+        "pid": os.getpid(),
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "state": state,
+        "busy": busy,
+    }
+    return _frames.frame(_frames.HELLO, _frames.JSON, 0, 0, json.dumps(body).encode())
+
+
+def _load_or_fail(settings: dict[str, Any], link: _frames.Link, logs: Logs) -> tuple[Function, int]:
+    began_ns = time.monotonic_ns()
+    try:
+        function = _load(settings)
+    except BaseException as error:
+        logs.finish_input((0, 0, 0))
+        body = json.dumps(user_error("load_failed", error)).encode()
+        try:
+            link.send(_frames.frame(_frames.FAILED, _frames.JSON, 0, 0, body))
+        except _frames.ConnectionLost:
+            pass  # the status says enough
+        sys.exit(_LOAD_FAILED)
+    logs.finish_input((0, 0, 0))
+    return function, (time.monotonic_ns() - began_ns) // 1000
+
+
+def _load(settings: dict[str, Any]) -> Function:
+    """Imports the user's module under its own name and finds the function in it."""
+    from ember._signature import Plan
+
+    source = os.environ.get("EMBER_SOURCE") or settings.get("source") or "/source"
+    sys.path[0:1] = [source, *settings.get("python_path", [])]
+    __import__(settings["module"])
+    found: Any = sys.modules[settings["module"]]
+    for name in settings["qualname"].split("."):
+        found = getattr(found, name)
+    handler = getattr(found, "raw", None)
+    if not callable(handler):
+        raise TypeError(f"{settings['module']}.{settings['qualname']} is not an ember function")
+    return Function(
+        handler,
+        Plan(handler),
+        is_async=bool(settings["is_async"]),
+        max_inputs=int(settings["max_inputs"]),
+    )
+
+
+def _send_while_loading(link: _frames.Link, data: bytes) -> None:
+    try:
+        link.send(data)
+    except _frames.ConnectionLost:
+        pass  # the server is met again once loading has ended
+
+
+def _report_crashes() -> None:
+    """A fatal signal writes a traceback to the descriptor that the node watches."""
+    import faulthandler
+
+    faulthandler.enable(file=os.dup(2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Calls of other functions from user code: they go over the runner's own socket."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from ember import _context
+from ember.exception import UnavailableError, from_error_body
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ember.runner._runner import Runner
+
+
+class Waiter:
+    """One call whose answer is awaited. `wake` is called, from any thread, when it is there."""
+
+    __slots__ = ("_body", "_ok", "done", "wake")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.wake = wake
+        self.done = False
+        self._ok = False
+        self._body: bytes | None = None
+
+    def answer(self, ok: bool, body: bytes) -> None:
+        """The answer has come."""
+        self._ok, self._body, self.done = ok, body, True
+        self.wake()
+
+    def lost(self) -> None:
+        """The answer can't come any more."""
+        self.done = True
+        self.wake()
+
+    def result(self) -> bytes:
+        """The pickled result, or the exception that the call ended with."""
+        if self._body is None:
+            raise UnavailableError("the connection to the server was lost during the call")
+        if self._ok:
+            return self._body
+        body = json.loads(self._body)
+        raise from_error_body(body.get("error", body))
+
+
+def call(app: str, function: str, body: bytes) -> bytes:
+    """Calls another function with a pickle of (args, kwargs), and blocks for the pickled result."""
+    from queue import SimpleQueue
+
+    answered: SimpleQueue[None] = SimpleQueue()
+    waiter = Waiter(lambda: answered.put(None))
+    runner = _runner()
+    runner.start_call(app, function, body, waiter)
+    runner.wait(waiter, answered.get)
+    return waiter.result()
+
+
+async def call_async(app: str, function: str, body: bytes) -> bytes:
+    """The same without blocking the event loop that runs this."""
+    asyncio = sys.modules["asyncio"]
+    loop = asyncio.get_running_loop()
+    runner = _runner()
+    if not runner.owns(loop):  # a loop of the user's own, in a sync function
+        return await loop.run_in_executor(None, call, app, function, body)
+    answered = loop.create_future()
+    waiter = Waiter(lambda: answered.done() or answered.set_result(None))
+    runner.start_call(app, function, body, waiter)
+    await answered
+    return waiter.result()
+
+
+def _runner() -> Runner:
+    if _context.runner is None:
+        raise UnavailableError(
+            "functions can't be called while the module is being imported; call them later"
+        )
+    return _context.runner

@@ -1,0 +1,207 @@
+"""Arguments in, results and errors out, in JSON and in pickle."""
+
+from __future__ import annotations
+
+import gc
+import json
+from json.decoder import JSONDecoder
+from json.encoder import (
+    JSONEncoder,
+    c_make_encoder,  # pyright: ignore[reportAttributeAccessIssue]
+    encode_basestring,
+)
+
+from ember._signature import BadArguments, Plan
+from ember.exception import InputCancelled
+from ember.runner._frames import JSON, MAX_BODY_BYTES, PICKLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+_LARGE_BYTES = 256 << 10
+_MAX_TEXT = 64 << 10  # of a message or a traceback
+_MAX_PICKLE_BYTES = 1 << 20  # of an exception
+_STATUS = {"bad_arguments": 400, "cancelled": 499}
+_OURS = __file__.rpartition("/")[0] + "/"
+
+Arguments = tuple["list[Any] | tuple[Any, ...]", "dict[str, Any]"]
+
+
+class NotSerializable(Exception):
+    """The function's result can't travel."""
+
+
+def decode_arguments(format: int, body: Any, plan: Plan) -> Arguments:
+    """The positional and keyword arguments of a call, fitted to the function."""
+    if format & 0x7F == JSON:
+        return plan.fit(_decode_object(body))
+    if format & 0x7F == PICKLE:
+        args, kwargs = decode_pickle(body)
+        plan.check_call(args, kwargs)
+        return args, kwargs
+    raise BadArguments("the arguments are neither JSON nor pickle")
+
+
+def decode_pickle(body: Any) -> Any:
+    """A pickle; whatever it takes offence at is the arguments' fault."""
+    import pickle
+
+    try:
+        return pickle.loads(body)
+    except Exception as error:
+        raise BadArguments(f"the pickle can't be read: {type(error).__name__}: {error}") from None
+
+
+def _decode_object(body: Any) -> dict[str, Any]:
+    large = len(body) > _LARGE_BYTES and gc.isenabled()
+    if large:
+        gc.disable()  # the many objects of a large document are no garbage
+    try:
+        value = _parse(str(body, "utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadArguments(f"the body is not JSON: {error}") from None
+    finally:
+        if large:
+            gc.enable()
+    if type(value) is not dict:
+        raise BadArguments("the body must be a JSON object of the arguments by name")
+    return value
+
+
+def _parse(text: str) -> Any:
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        return json.loads(text)  # white space before it, or a mistake to be told
+    return value if end == len(text) else json.loads(text)
+
+
+def encode_result(format: int, value: Any) -> bytes:
+    """The result in the format of the input."""
+    data = _encode_json(value) if format & 0x7F == JSON else _encode_pickle(value)
+    if len(data) > MAX_BODY_BYTES:
+        raise NotSerializable(
+            f"the result takes {len(data)} bytes, the limit is {MAX_BODY_BYTES}; "
+            "return a reference to it instead"
+        )
+    return data
+
+
+def _encode_json(value: Any) -> bytes:
+    try:
+        return "".join(_json_chunks(value, 0)).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotSerializable(f"the result can't be written as JSON: {error}") from None
+
+
+def _encode_pickle(value: Any) -> bytes:
+    import pickle
+
+    try:
+        return pickle.dumps(value, 5)
+    except Exception:
+        import cloudpickle  # lambdas, closures and types made at run time travel by value
+
+    try:
+        return cloudpickle.dumps(value, 5)
+    except Exception as error:
+        raise NotSerializable(
+            f"the result can't be pickled: {type(error).__name__}: {error}"
+        ) from None
+
+
+def _json_default(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        from binascii import b2a_base64
+
+        return b2a_base64(value, newline=False).decode("ascii")
+    raise TypeError(
+        f"{type(value).__name__} has no JSON form; return plain data, or call it from Python"
+    )
+
+
+def _json_encoder() -> Callable[[Any, int], Any]:
+    """The C encoder, built once: JSONEncoder.encode builds one for each call."""
+    if c_make_encoder is None:
+        slow = JSONEncoder(
+            ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_json_default
+        )
+        return lambda value, _level: slow.encode(value)
+    # No table of containers on the way: a circle ends as a RecursionError.
+    return c_make_encoder(
+        None, _json_default, encode_basestring, None, ":", ",", False, False, False
+    )
+
+
+_scan = JSONDecoder().scan_once  # pyright: ignore[reportAttributeAccessIssue]
+_json_chunks = _json_encoder()
+
+
+def error_body(error: BaseException, *, cancelled: bool = False) -> bytes:
+    """What went wrong, for the caller: docs/reference/http.md has the form."""
+    if isinstance(error, BadArguments):
+        report = _report("bad_arguments", error)
+    elif isinstance(error, NotSerializable):
+        report = _report("result_not_serializable", error)
+    elif cancelled or isinstance(error, InputCancelled):
+        report = _report("cancelled", error, message="the call was cancelled")
+    else:
+        report = user_error("user_exception", error)
+    return json.dumps(report).encode()
+
+
+def user_error(kind: str, error: BaseException) -> dict[str, Any]:
+    """The report of an exception that user code raised."""
+    return {**_report(kind, error), "traceback": _traceback(error), "pickle": _pickled(error)}
+
+
+def _report(kind: str, error: BaseException, message: str = "") -> dict[str, Any]:
+    try:
+        message = message or str(error)
+    except Exception as broken:
+        message = f"(its text can't be had: {type(broken).__name__})"
+    return {
+        "kind": kind,
+        "type": type(error).__qualname__,
+        "message": message[:_MAX_TEXT],
+        "traceback": "",
+        "pickle": None,
+        "status": _STATUS.get(kind, 500),
+    }
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback as text, from the first frame of the user's on."""
+    import traceback
+
+    trace = error.__traceback__
+    while trace is not None and _is_ours(trace):
+        trace = trace.tb_next
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    if len(text) > _MAX_TEXT:
+        half = _MAX_TEXT // 2
+        text = f"{text[:half]}\n  ... cut ...\n{text[-half:]}"
+    return text
+
+
+def _is_ours(trace: TracebackType) -> bool:
+    file = trace.tb_frame.f_code.co_filename
+    return file.startswith((_OURS, "<frozen importlib"))
+
+
+def _pickled(error: BaseException) -> str | None:
+    """The exception itself, where it can travel. Never one that would end the caller's process."""
+    if not isinstance(error, Exception):
+        return None
+    try:
+        data = _encode_pickle(error)
+    except NotSerializable:
+        return None
+    if len(data) > _MAX_PICKLE_BYTES:
+        return None
+    from binascii import b2a_base64
+
+    return b2a_base64(data, newline=False).decode("ascii")

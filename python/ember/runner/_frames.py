@@ -1,0 +1,183 @@
+"""Frames over the runner's socket. src/node/frame.h is the other end.
+
+Reading goes straight into one reusable buffer, with as many frames a system call as have come. A
+frame's body is lent from the buffer: it is good until the next receive().
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from _thread import allocate_lock
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HELLO, READY, FAILED, INPUT, RESULT, ERROR, CANCEL, LOG = 1, 2, 3, 4, 7, 8, 9, 10
+PING, PONG, CALL, CALL_RESULT, CALL_ERROR, STOP = 13, 14, 15, 16, 17, 18
+NONE, JSON, PICKLE, BYTES = 0, 1, 2, 3
+IN_FILE = 0x80
+
+HEADER = struct.Struct("<IBBHQ")
+HEADER_BYTES = HEADER.size
+MAX_BODY_BYTES = 256 << 20
+CALL_ID = struct.Struct("<Q")
+
+_BUFFER_BYTES = 256 << 10
+_KEPT_BUFFER_BYTES = 16 << 20  # a larger one is given back once it is empty
+_MAX_FILES = 16  # descriptors that come with one read
+_FILES_SPACE = socket.CMSG_SPACE(_MAX_FILES * 4)
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 0.5
+_LARGE_BYTES = 128 << 10
+
+
+class ConnectionLost(Exception):
+    """The server went away."""
+
+
+class ProtocolError(Exception):
+    """The server sent what isn't the protocol."""
+
+
+Frame = tuple[int, int, int, int, int, int]  # type, format, attempt, stream, body's begin and end
+
+
+def frame(kind: int, format: int, attempt: int, stream: int, body: bytes) -> bytes:
+    """A whole frame."""
+    return HEADER.pack(len(body), kind, format, attempt, stream) + body
+
+
+class Link:
+    """The connection to the server: made again, for as long as it takes, when it is lost."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._files: deque[int] = deque()
+        self._send_lock = allocate_lock()
+        self._reset()
+
+    def connect(self, hello: bytes) -> None:
+        """Waits for the server, however long it takes, and greets it."""
+        pause_s = _FIRST_RETRY_S
+        while not self.try_connect(hello):
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LAST_RETRY_S)
+
+    def try_connect(self, hello: bytes) -> bool:
+        """A fresh connection, greeted, if the server is there."""
+        self.socket.close()
+        self._reset()
+        try:
+            self.socket.connect(self._path)
+            self.socket.sendall(hello)
+        except OSError:
+            return False
+        return True
+
+    def send(self, *parts: bytes) -> None:
+        """Sends frames, waiting while the server reads slowly. For any thread."""
+        with self._send_lock:
+            try:
+                if len(parts) > 1 and sum(map(len, parts)) <= _LARGE_BYTES:
+                    self.socket.sendall(b"".join(parts))
+                    return
+                for part in parts:
+                    self.socket.sendall(part)
+            except OSError:
+                raise ConnectionLost from None
+
+    def receive(self, flags: int = 0) -> bool:
+        """Reads what has come, waiting for it unless the flags say otherwise; False for nothing."""
+        self._make_room()
+        try:
+            size, ancillary, _, _ = self.socket.recvmsg_into(
+                (self._view[self._end :],), _FILES_SPACE, flags | socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return False
+        except OSError:
+            raise ConnectionLost from None
+        if size == 0:
+            raise ConnectionLost
+        for _, _, data in ancillary:
+            self._files.extend(struct.unpack(f"{len(data) // 4}i", data))
+        self._end += size
+        return True
+
+    def next_frame(self) -> Frame | None:
+        """The next frame that has wholly come, if any. It counts as read."""
+        begin = self._begin + HEADER_BYTES
+        if begin > self._end:
+            return None
+        length, kind, format, attempt, stream = HEADER.unpack_from(self._buffer, self._begin)
+        end = begin + length
+        if end > self._end:
+            if length > MAX_BODY_BYTES:
+                raise ProtocolError(f"a frame of {length} bytes")
+            return None
+        self._begin = end
+        return kind, format, attempt, stream, begin, end
+
+    def unread_cancels(self) -> list[tuple[int, int]]:
+        """The (input, attempt) of Cancel frames that have come and aren't read yet."""
+        found, begin = [], self._begin
+        while begin + HEADER_BYTES <= self._end:
+            length, kind, _, attempt, stream = HEADER.unpack_from(self._buffer, begin)
+            if kind == CANCEL:
+                found.append((stream, attempt))
+            begin += HEADER_BYTES + length
+        return found
+
+    def input_head(self, format: int, begin: int, end: int) -> tuple[int, Any]:
+        """The call id of an Input and its arguments, as bytes lent from the buffer or a file."""
+        (call_id,) = CALL_ID.unpack_from(self._buffer, begin)
+        return call_id, self.body(format, begin + CALL_ID.size, end)
+
+    def body(self, format: int, begin: int, end: int) -> Any:
+        """A body, lent from the buffer or mapped from the file that came with it."""
+        return self._mapped() if format & IN_FILE else self._view[begin:end]
+
+    def _mapped(self) -> Any:
+        import mmap
+
+        if not self._files:
+            raise ProtocolError("a body in a file without the file")
+        file = self._files.popleft()
+        try:
+            if os.fstat(file).st_size == 0:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file, 0, prot=mmap.PROT_READ))
+        finally:
+            os.close(file)
+
+    def _make_room(self) -> None:
+        """Room for the rest of the frame that has begun to come, or for a new one."""
+        begun = self._end - self._begin
+        wanted = HEADER_BYTES
+        if begun >= HEADER_BYTES:
+            length = HEADER.unpack_from(self._buffer, self._begin)[0]
+            if length > MAX_BODY_BYTES:
+                raise ProtocolError(f"a frame of {length} bytes")
+            wanted += length
+        size = len(self._buffer)
+        if begun == 0 and size <= _KEPT_BUFFER_BYTES:
+            self._begin = self._end = 0
+        elif self._begin + wanted > size or self._end == size:
+            rest = self._view[self._begin : self._end]
+            fits = wanted <= size <= _KEPT_BUFFER_BYTES and begun < size
+            buffer = bytearray(size if fits else max(wanted, _BUFFER_BYTES))
+            buffer[:begun] = rest
+            self._buffer, self._view = buffer, memoryview(buffer)
+            self._begin, self._end = 0, begun
+
+    def _reset(self) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._begin = self._end = 0
+        while self._files:
+            os.close(self._files.popleft())

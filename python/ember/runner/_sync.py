@@ -1,0 +1,282 @@
+"""Sync functions, one input at a time: read, run, answer, all on the main thread.
+
+While user code runs nobody reads the socket, with two exceptions. SIGUSR1 has the main thread look
+for a Cancel. And user code that waits for a call of its own reads on, in whichever thread it is:
+`_reading` belongs to the thread that reads, and one that stops reading wakes the next.
+"""
+
+from __future__ import annotations
+
+import signal
+from _thread import allocate_lock, get_ident
+from collections import deque
+from socket import MSG_DONTWAIT
+from time import monotonic
+
+from ember.exception import InputCancelled
+from ember.runner._codec import decode_arguments, encode_result, error_body
+from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
+from ember.runner._runner import Runner, Stopped, enter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ember._context import InputKey
+    from ember.runner._calls import Waiter
+    from ember.runner._runner import Answer
+
+_HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
+_LARGE_BYTES = 64 << 10
+
+
+class SyncRunner(Runner):
+    """Runs inputs in the order in which they come."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._main = get_ident()
+        self._answers: list[bytes] = []  # frames to send; the main thread's own
+        self._held_since_s = 0.0
+        self._running: InputKey | None = None
+        self._armed: InputKey | None = None  # set while the main thread may be interrupted
+        self._interrupted = False  # SIGUSR1 came when it might not
+        self._cancelled: set[tuple[int, int]] = set()
+        self._idle = False  # waiting for input: SIGTERM ends the process at once
+        self._reading = allocate_lock()
+        self._reading.acquire()  # by the main thread, but for when it runs user code
+        self._lent = False  # user code runs, or ran just now: any thread may be reading
+        self._backlog: deque[tuple[InputKey, int, bytes]] = deque()  # read by waiting user code
+        self._wakes: list[Callable[[], object]] = []  # of those who wait for an answer or to read
+        self._main_wake: Callable[[], object] | None = None
+        self._main_wants_to_read = False
+
+    def run(self, ready: bytes) -> None:
+        self.handle_signals()
+        while True:
+            try:
+                self.link.send(ready)
+                self._serve()
+            except ConnectionLost:
+                self._reconnect()
+
+    def sole_input(self) -> InputKey | None:
+        return self._running
+
+    def send(self, data: bytes) -> None:
+        if get_ident() != self._main:
+            try:
+                self.link.send(data)
+            except ConnectionLost:
+                pass  # found again, and mended, when the main thread next reads
+            return
+        armed, self._armed = self._armed, None  # a frame that is sent by half can't be mended
+        try:
+            self._answers.append(data)
+            self._flush()
+        finally:
+            self._rearm(armed)
+
+    # --- the loop ---
+
+    def _serve(self) -> None:
+        link = self.link
+        while True:
+            while self._backlog:
+                self._run(*self._backlog.popleft())
+            received = link.next_frame()
+            if received is None:
+                self._flush()
+                self._receive()
+                continue
+            kind, format, attempt, stream, begin, end = received
+            if kind == INPUT:
+                call_id, body = link.input_head(format, begin, end)
+                self._run((stream, attempt, call_id), format, body)
+            elif kind == CANCEL:
+                self._cancelled.discard((stream, attempt))  # of what has run: too late
+            else:
+                self.handle(received)
+
+    def _run(self, key: InputKey, format: int, body: Any) -> None:
+        """Runs one input and holds its answer ready."""
+        self._running = key
+        kind, format, data = self._execute(key, format, body)
+        self.logs.finish_input(key)
+        self._running = None
+        if self._cancelled:
+            self._cancelled.discard(key[:2])
+        self._answers += (HEADER.pack(len(data), kind, format, key[1], key[0]), data)
+        now_s = monotonic()
+        if len(self._answers) == 2:
+            self._held_since_s = now_s
+        if now_s - self._held_since_s > _HOLD_S or len(data) > _LARGE_BYTES:
+            self._flush()
+        if self._lent:
+            self._lent = False
+            if not self._reading.acquire(False):
+                self._take_reading_back()
+
+    def _execute(self, key: InputKey, format: int, body: Any) -> Answer:
+        try:
+            args, kwargs = decode_arguments(format, body, self.function.plan)
+            value = self._call(key, args, kwargs)
+            return RESULT, format & 0x7F, encode_result(format, value)
+        except BaseException as error:
+            return ERROR, JSON, error_body(error)
+
+    def _call(self, key: InputKey, args: Any, kwargs: Any) -> Any:
+        """Runs user code: here, and only here, may InputCancelled be raised."""
+        function = self.function
+        self._lent = True
+        self._reading.release()
+        if self._wakes:
+            self._wake_others()  # a thread that an earlier input left may have to read now
+        try:
+            self._rearm(key)
+            return function.base.copy().run(enter, key, function.handler, args, kwargs)
+        finally:
+            self._armed = None
+
+    def _flush(self) -> None:
+        answers, self._answers = self._answers, []
+        if not answers:
+            return
+        try:
+            self.link.send(*answers)
+        except ConnectionLost:
+            self._backlog.clear()  # nobody waits for these any more
+
+    def _receive(self) -> None:
+        self._idle = True
+        try:
+            if self.stopping:
+                raise Stopped
+            self.link.receive()
+        finally:
+            self._idle = False
+
+    def _reconnect(self) -> None:
+        self.fail_waiters()
+        self._backlog.clear()
+        self._answers.clear()
+        self._cancelled.clear()
+        self._idle = True
+        self.link.connect(self.hello("ready", []))
+        self._idle = False
+
+    # --- signals ---
+
+    def stop(self) -> None:
+        self.stopping = True  # looked at before waiting for input
+
+    def on_terminate(self, _signal: int, _frame: object) -> None:
+        self.stopping = True
+        if self._idle:
+            raise Stopped
+
+    def on_interrupt(self, _signal: int, _frame: object) -> None:
+        self._interrupted = True
+        if self._armed is not None:
+            self._look_for_cancel(self._armed)
+        elif self._main_wake is not None:
+            self._main_wake()
+
+    def _rearm(self, key: InputKey | None) -> None:
+        self._armed = key
+        if key is not None and (self._interrupted or self._cancelled):
+            self._look_for_cancel(key)
+
+    def _look_for_cancel(self, key: InputKey) -> None:
+        """On the main thread, in user code: raises InputCancelled if the input was cancelled."""
+        self._armed = None
+        self._interrupted = False
+        if self._reading.acquire(False):  # else the thread that reads will interrupt us again
+            try:
+                while self.link.receive(MSG_DONTWAIT):
+                    pass
+            except ConnectionLost:
+                pass  # found again when the main thread next reads
+            finally:
+                self._cancelled.update(self.link.unread_cancels())
+                self._reading.release()
+        if key[:2] in self._cancelled:
+            raise InputCancelled
+        self._armed = key
+
+    # --- reading while user code waits for a call of its own ---
+
+    def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+        is_main = get_ident() == self._main
+        armed, wake = self._armed, waiter.wake
+        if is_main:
+            self._armed, self._main_wake = None, wake
+        self._wakes.append(wake)
+        try:
+            while not waiter.done:
+                if is_main and armed and armed[:2] in self._cancelled:
+                    break
+                may_read = is_main or not self._main_wants_to_read
+                if may_read and self._reading.acquire(False):
+                    try:
+                        self._read_for(waiter, is_main=is_main)
+                    finally:
+                        self._reading.release()
+                    self._wake_others(wake)
+                else:
+                    sleep()
+        finally:
+            self._wakes.remove(wake)
+            self._wake_others(wake)
+            if is_main:
+                self._main_wake = None
+                self._rearm(armed)
+
+    def _wake_others(self, but: Callable[[], object] | None = None) -> None:
+        for wake in tuple(self._wakes):
+            if wake is not but:
+                wake()
+
+    def _read_for(self, waiter: Waiter, *, is_main: bool) -> None:
+        """Reads until the waiter is done, the input is cancelled or the main thread must read."""
+        while not waiter.done and (is_main or not self._main_wants_to_read):
+            received = self.link.next_frame()
+            if received is None:
+                try:
+                    self.link.receive()
+                except ConnectionLost:
+                    self.fail_waiters()
+                continue
+            kind, format, attempt, stream, begin, end = received
+            if kind == INPUT:
+                call_id, body = self.link.input_head(format, begin, end)
+                self._backlog.append(((stream, attempt, call_id), format & 0x7F, bytes(body)))
+            elif kind == CANCEL:
+                self._cancelled.add((stream, attempt))
+                if is_main:
+                    return
+                signal.pthread_kill(self._main, signal.SIGUSR1)
+            else:
+                self.handle(received)
+
+    def _take_reading_back(self) -> None:
+        """Waits, with nothing left to send, for the thread that reads to give it up."""
+        from queue import SimpleQueue
+
+        self._flush()
+        woken: SimpleQueue[None] = SimpleQueue()
+
+        def wake() -> None:
+            woken.put(None)
+
+        self._main_wants_to_read = True
+        self._wakes.append(wake)
+        self._idle = True
+        try:
+            while not self._reading.acquire(False):
+                woken.get()
+        finally:
+            self._idle = False
+            self._wakes.remove(wake)
+            self._main_wants_to_read = False

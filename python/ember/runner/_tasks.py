@@ -1,0 +1,336 @@
+"""Async functions: several inputs at a time on one event loop, on the main thread.
+
+A Task for each input would cost more than most inputs do. A few long-lived worker tasks take
+inputs from a queue, and drive each coroutine themselves in a context of its own. A worker that
+takes one while others wait wakes another worker first, so that an input which suspends holds up
+nobody. The answers of one turn of the loop leave in one system call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from _thread import get_ident
+from collections import deque
+from socket import MSG_DONTWAIT
+from time import monotonic
+from types import coroutine
+
+from ember._context import current
+from ember.runner._codec import decode_arguments, encode_result, error_body
+from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
+from ember.runner._runner import Runner, Stopped
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+    from contextvars import Context
+    from typing import Any
+
+    from ember._context import InputKey
+    from ember.runner._calls import Waiter
+    from ember.runner._runner import Answer
+
+_HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
+_FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 0.5
+
+Item = tuple["InputKey", int, bytes]  # the input, its format, its arguments
+
+
+class TaskRunner(Runner):
+    """Runs inputs as they come; the engine bounds how many there are at once."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.loop = asyncio.new_event_loop()
+        self._main = get_ident()
+        self._inputs: deque[Item] = deque()
+        self._running: dict[int, tuple[InputKey, asyncio.Task[None]]] = {}  # by input id
+        self._stale: set[int] = set()  # of a lost connection: finished, but not answered
+        self._cancelled: set[tuple[int, int]] = set()
+        self._idle: deque[asyncio.Future[None]] = deque()  # of workers that wait for an input
+        self._woken = False  # a worker is on its way to the inputs
+        self._workers: set[asyncio.Task[None]] = set()
+        self._answers: list[bytes] = []
+        self._unsent: bytes | memoryview = b""
+        self._flush_is_due = False
+        self._held_since_s = 0.0
+        self._connected = False
+        self._ready = b""
+        self._failure: BaseException | None = None
+
+    def run(self, ready: bytes) -> None:
+        asyncio.set_event_loop(self.loop)
+        self._ready = ready
+        self.handle_signals()
+        self.loop.call_soon(self._attach)
+        while self._failure is None:
+            try:
+                self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # From a task that user code started and left to itself.
+                print(f"a task ended with {error!r}", file=sys.stderr)
+        raise self._failure
+
+    def handle_signals(self) -> None:
+        self.loop.add_signal_handler(signal.SIGTERM, self.stop)
+        signal.signal(signal.SIGUSR1, self.on_interrupt)
+
+    def sole_input(self) -> InputKey | None:
+        if len(self._running) != 1:
+            return None
+        return next(iter(self._running.values()))[0]
+
+    def owns(self, loop: object) -> bool:
+        return loop is self.loop
+
+    def send(self, data: bytes) -> None:
+        if get_ident() == self._main:
+            self._answers.append(data)
+            self._flush()
+        else:
+            self.loop.call_soon_threadsafe(self._answer, data)
+
+    def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+        if get_ident() != self._main:
+            while not waiter.done:
+                sleep()
+            return
+        try:
+            if self._unsent:
+                self.link.send(bytes(self._unsent))
+                self._unsent = b""
+            while not waiter.done:  # user code blocks the loop: read for it
+                self.link.receive()
+                self._read_frames()
+        except ConnectionLost:
+            self._detach()
+
+    # --- the connection ---
+
+    def _attach(self) -> None:
+        """Begins to serve a connection that is greeted."""
+        self._connected = True
+        self.loop.add_reader(self.link.socket, self._on_readable)
+        if not self._stale:
+            self._answer(self._ready)
+
+    def _detach(self) -> None:
+        """The connection is lost: what runs finishes, unanswered; what waits is forgotten."""
+        if not self._connected:
+            return
+        self._connected = False
+        self.loop.remove_reader(self.link.socket)
+        self.loop.remove_writer(self.link.socket)
+        self._stale.update(self._running)
+        self._inputs.clear()
+        self._answers.clear()
+        self._cancelled.clear()
+        self._unsent = b""
+        self.fail_waiters()
+        self._reconnect(_FIRST_RETRY_S)
+
+    def _reconnect(self, pause_s: float) -> None:
+        if self.stopping:
+            return self._end(Stopped())
+        if self.link.try_connect(self.hello("ready", list(self._stale))):
+            return self._attach()
+        self.loop.call_later(pause_s, self._reconnect, min(2 * pause_s, _LAST_RETRY_S))
+        return None
+
+    def _end(self, why: BaseException) -> None:
+        self._failure = why
+        self.loop.stop()
+
+    def stop(self) -> None:
+        self.stopping = True
+        if not self._running and not self._inputs:
+            self._end(Stopped())
+
+    # --- in ---
+
+    def _on_readable(self) -> None:
+        try:
+            self.link.receive(MSG_DONTWAIT)
+            self._read_frames()
+        except ConnectionLost:
+            self._detach()
+        except BaseException as error:  # Stopped, or the protocol broken
+            self._end(error)
+
+    def _read_frames(self) -> None:
+        link, inputs = self.link, self._inputs
+        while (received := link.next_frame()) is not None:
+            kind, format, attempt, stream, begin, end = received
+            if kind == INPUT:
+                call_id, body = link.input_head(format, begin, end)
+                inputs.append(((stream, attempt, call_id), format & 0x7F, bytes(body)))
+            elif kind == CANCEL:
+                self._cancel(stream, attempt)
+            else:
+                self.handle(received)
+        if inputs:
+            self._wake_worker()
+
+    def _cancel(self, stream: int, attempt: int) -> None:
+        running = self._running.get(stream)
+        if running is not None and running[0][1] == attempt:
+            self._cancelled.add((stream, attempt))
+            running[1].cancel()
+        elif any(key[:2] == (stream, attempt) for key, _, _ in self._inputs):
+            self._cancelled.add((stream, attempt))
+
+    # --- workers ---
+
+    def _wake_worker(self) -> None:
+        """Sees to it that a worker is on its way to the queue."""
+        if self._woken:
+            return
+        self._woken = True
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                return
+        worker = self.loop.create_task(self._work())
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
+
+    async def _work(self) -> None:
+        """Takes inputs as long as the process lives, or until something cancels its task."""
+        inputs, task = self._inputs, asyncio.current_task()
+        assert task is not None
+        while True:
+            self._woken = False
+            while inputs:
+                key, format, body = inputs.popleft()
+                if inputs:
+                    self._wake_worker()
+                if await self._run(task, key, format, body):
+                    if inputs:
+                        self._wake_worker()
+                    return  # its task was cancelled: too blemished for the next input
+            self._flush()
+            idle = self.loop.create_future()
+            self._idle.append(idle)
+            await idle
+
+    async def _run(self, task: asyncio.Task[None], key: InputKey, format: int, body: bytes) -> bool:
+        """Runs one input; True if its task was cancelled on the way."""
+        stream = key[0]
+        self._running[stream] = (key, task)
+        suspended = False
+        try:
+            if self._cancelled and key[:2] in self._cancelled:
+                raise asyncio.CancelledError
+            function = self.function
+            args, kwargs = decode_arguments(format, body, function.plan)
+            context = function.base.copy()
+            running = function.handler(*args, **kwargs)
+            try:
+                awaited = context.run(_start, key, running)
+            except StopIteration as stop:
+                value = stop.value
+            else:
+                suspended = True
+                self._flush_soon()
+                value = await _drive(running, context, awaited)
+            answer: Answer = (RESULT, format, encode_result(format, value))
+        except BaseException as error:
+            answer = (ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled))
+        self._finish(key, answer)
+        if suspended:
+            self._flush_soon()
+        return suspended and _is_cancelled(task)
+
+    def _finish(self, key: InputKey, answer: Answer) -> None:
+        stream, attempt, _ = key
+        del self._running[stream]
+        if self._cancelled:
+            self._cancelled.discard(key[:2])
+        self.logs.finish_input(key, drain=False)
+        if self._stale and stream in self._stale:
+            self._stale.remove(stream)
+            if not self._stale and self._connected:
+                self._answer(self._ready)
+        else:
+            kind, format, data = answer
+            now_s = monotonic()
+            if not self._answers:
+                self._held_since_s = now_s
+            self._answers += (HEADER.pack(len(data), kind, format, attempt, stream), data)
+            if now_s - self._held_since_s > _HOLD_S:
+                self._flush()
+        if self.stopping and not self._running and not self._inputs:
+            self._flush()
+            self._end(Stopped())
+
+    # --- out ---
+
+    def _answer(self, data: bytes) -> None:
+        self._answers.append(data)
+        self._flush()
+
+    def _flush_soon(self) -> None:
+        """Sends at the end of this turn of the loop, together with what else there will be."""
+        if self._answers and not self._flush_is_due:
+            self._flush_is_due = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if self._unsent or not self._answers or not self._connected:
+            return
+        data = self._answers[0] if len(self._answers) == 1 else b"".join(self._answers)
+        self._answers.clear()
+        self._send_from(memoryview(data))
+
+    def _send_from(self, data: memoryview) -> None:
+        """Sends what the socket takes; the rest when it takes more."""
+        try:
+            sent = self.link.socket.send(data, MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.loop.call_soon(self._detach)
+            return
+        if sent == len(data):
+            return
+        self._unsent = data[sent:]
+        self.loop.add_writer(self.link.socket, self._on_writable)
+
+    def _on_writable(self) -> None:
+        self.loop.remove_writer(self.link.socket)
+        data, self._unsent = self._unsent, b""
+        self._send_from(memoryview(data))
+        self._flush()
+
+
+def _start(key: InputKey, running: Coroutine[Any, Any, Any]) -> Any:
+    current.set(key)
+    return running.send(None)
+
+
+@coroutine
+def _drive(
+    running: Coroutine[Any, Any, Any], context: Context, awaited: Any
+) -> Generator[Any, Any, Any]:
+    """Goes on with a coroutine in its context until it returns; `awaited` is what it waits for."""
+    while True:
+        try:
+            sent = yield awaited
+        except BaseException as error:  # the task is cancelled, or the loop closed
+            step, value = running.throw, error
+        else:
+            step, value = running.send, sent
+        try:
+            awaited = context.run(step, value)
+        except StopIteration as stop:
+            return stop.value
+
+
+def _is_cancelled(task: asyncio.Task[None]) -> bool:
+    """Whether the task still carries a cancellation (before Python 3.11: it can't be told)."""
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or cancelling() > 0

@@ -1,0 +1,218 @@
+"""Sync functions, several inputs at a time: the main thread reads, threads run the inputs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from _thread import get_ident
+from queue import SimpleQueue
+
+from ember.exception import InputCancelled
+from ember.runner._codec import decode_arguments, encode_result, error_body
+from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
+from ember.runner._runner import Runner, Stopped, enter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ember._context import InputKey
+    from ember.runner._calls import Waiter
+    from ember.runner._runner import Answer
+
+
+class Job:
+    """One input on its way through a thread. Its fields are guarded by its lock."""
+
+    __slots__ = ("body", "cancelled", "format", "key", "lock", "thread", "wake")
+
+    def __init__(self, key: InputKey, format: int, body: bytes) -> None:
+        self.key = key
+        self.format = format
+        self.body = body
+        self.lock = threading.Lock()
+        self.cancelled = False
+        self.thread: int | None = None  # set while user code runs
+        self.wake: Callable[[], object] | None = None  # while that waits for a call of its own
+
+    def cancel(self) -> None:
+        """Raises InputCancelled in the user code, now or as soon as it runs."""
+        with self.lock:
+            self.cancelled = True
+            if self.thread is not None:
+                _raise_in(self.thread, InputCancelled)
+            if self.wake is not None:
+                self.wake()
+
+    def enter(self) -> None:
+        with self.lock:
+            if self.cancelled:
+                raise InputCancelled
+            self.thread = get_ident()
+
+    def leave(self) -> None:
+        """User code has ended: what was to be raised in it and wasn't yet is called off."""
+        with self.lock:
+            thread, self.thread = self.thread, None
+            if thread is not None and self.cancelled:
+                _raise_in(thread, None)
+
+
+class ThreadRunner(Runner):
+    """Runs inputs as they come, on as many threads as there are inputs."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._jobs: dict[int, Job] = {}  # that wait or run, by input id
+        self._stale: set[int] = set()  # of a lost connection: finished, but not answered
+        self._queue: SimpleQueue[Job] = SimpleQueue()
+        self._threads = 0
+        self._own = threading.local()
+        self._lock = threading.Lock()  # guards _jobs and _stale
+        self._idle = False  # the main thread may be ended by SIGTERM
+        self._ready = b""
+
+    def run(self, ready: bytes) -> None:
+        self._ready = ready
+        self.handle_signals()
+        self._greet_ready()
+        while True:
+            try:
+                self._read()
+            except ConnectionLost:
+                self._reconnect()
+
+    def sole_input(self) -> InputKey | None:
+        jobs = tuple(self._jobs.values())
+        return jobs[0].key if len(jobs) == 1 else None
+
+    def send(self, data: bytes) -> None:
+        try:
+            self.link.send(data)  # in one piece: an exception from outside can't split it
+        except ConnectionLost:
+            pass  # found again, and mended, by the main thread
+
+    def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+        job: Job | None = getattr(self._own, "job", None)
+        if job is not None:
+            job.wake = waiter.wake
+        try:
+            while not waiter.done and not (job is not None and job.cancelled):
+                sleep()
+        finally:
+            if job is not None:
+                job.wake = None
+
+    # --- the main thread ---
+
+    def _read(self) -> None:
+        link = self.link
+        while True:
+            received = link.next_frame()
+            if received is None:
+                self._receive()
+                continue
+            kind, format, attempt, stream, begin, end = received
+            if kind == INPUT:
+                call_id, body = link.input_head(format, begin, end)
+                self._start(Job((stream, attempt, call_id), format & 0x7F, bytes(body)))
+            elif kind == CANCEL:
+                job = self._jobs.get(stream)
+                if job is not None and job.key[1] == attempt:
+                    job.cancel()
+            else:
+                self.handle(received)
+
+    def _receive(self) -> None:
+        self._idle = True
+        try:
+            if self.stopping and not self._jobs:
+                raise Stopped
+            self.link.receive()
+        finally:
+            self._idle = False
+
+    def _start(self, job: Job) -> None:
+        with self._lock:
+            self._jobs[job.key[0]] = job
+            if self._threads < len(self._jobs):
+                self._threads += 1
+                name = f"input-{self._threads}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._queue.put(job)
+
+    def _reconnect(self) -> None:
+        self.fail_waiters()
+        with self._lock:
+            self._stale.update(self._jobs)
+        self._idle = True
+        self.link.connect(self.hello("ready", list(self._stale)))
+        self._idle = False
+        with self._lock:
+            if self._stale:
+                return
+        self._greet_ready()
+
+    def _greet_ready(self) -> None:
+        self.send(self._ready)
+
+    def stop(self) -> None:
+        self.stopping = True
+
+    def on_terminate(self, _signal: int, _frame: object) -> None:
+        self.stopping = True
+        if self._idle and not self._jobs:
+            raise Stopped
+
+    # --- the threads ---
+
+    def _work(self) -> None:
+        while True:
+            job = self._queue.get()
+            self._own.job = job
+            kind, format, data = self._execute(job)
+            self._own.job = None
+            self._finish(job, kind, format, data)
+
+    def _execute(self, job: Job) -> Answer:
+        function = self.function
+        try:
+            args, kwargs = decode_arguments(job.format, job.body, function.plan)
+            job.body = b""
+            try:
+                job.enter()
+                context = function.base.copy()
+                value = context.run(enter, job.key, function.handler, args, kwargs)
+            finally:
+                job.leave()
+            return RESULT, job.format, encode_result(job.format, value)
+        except BaseException as error:
+            job.leave()  # the first one may have been interrupted itself
+            return ERROR, JSON, error_body(error)
+
+    def _finish(self, job: Job, kind: int, format: int, data: bytes) -> None:
+        stream, attempt, _ = job.key
+        self.logs.finish_input(job.key, drain=False)
+        with self._lock:
+            self._jobs.pop(stream, None)
+            stale = stream in self._stale
+            self._stale.discard(stream)
+            ready = stale and not self._stale
+        if ready:
+            self._greet_ready()
+        if not stale:
+            try:
+                self.link.send(HEADER.pack(len(data), kind, format, attempt, stream), data)
+            except ConnectionLost:
+                pass  # found again, and mended, by the main thread
+        if self.stopping and not self._jobs:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Has the thread raise the error as soon as it runs Python code; None calls it off."""
+    import ctypes
+
+    raised = ctypes.py_object(error) if error is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
