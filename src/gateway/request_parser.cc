@@ -17,6 +17,10 @@ namespace http = boost::beast::http;
 using boost::beast::error_code;
 using BeastView = boost::beast::string_view;
 
+constexpr std::size_t kAsideBytes = 16u << 10;
+// No chunked body ends in fewer bytes than "0\r\n\r\n", and Beast asserts that it got as many.
+constexpr std::size_t kLeastChunkedBytes = 5;
+
 std::string_view view(BeastView text) { return {text.data(), text.size()}; }
 
 bool equals_ignoring_case(std::string_view text, std::string_view lower_case) {
@@ -89,12 +93,12 @@ class Reader final : public http::basic_parser<true> {
     if (head_.target.find('#') != std::string::npos) refuse(error, "a '#' in the request target");
   }
 
-  void on_field_impl(http::field field, BeastView, BeastView value, error_code& error) override {
-    if (in_trailers_) return;
-    // Beast unfolds a folded value into a buffer of its own.
-    if (!value.empty() && (value.data() < fed.data() || value.data() >= fed.data() + fed.size())) {
+  void on_field_impl(http::field field, BeastView name, BeastView value,
+                     error_code& error) override {
+    if (is_folded(view(name))) {
       return refuse(error, "a header field is folded over several lines");
     }
+    if (in_trailers_) return count_aside(name.size() + value.size(), error);
     switch (field) {
       case http::field::host:
         return on_host(view(value), error);
@@ -118,6 +122,22 @@ class Reader final : public http::basic_parser<true> {
         return;
       default:
         return;
+    }
+  }
+
+  // Beast unfolds lines that go on in the next; others read them otherwise. `name` lies in `fed`.
+  bool is_folded(std::string_view name) const {
+    const std::size_t after_name = static_cast<std::size_t>(name.data() - fed.data()) + name.size();
+    const std::size_t next_line = fed.find('\n', after_name) + 1;
+    return next_line > 0 && next_line < fed.size() &&
+           (fed[next_line] == ' ' || fed[next_line] == '\t');
+  }
+
+  // Chunk extensions and trailers: read and dropped, but not without end.
+  void count_aside(std::size_t bytes, error_code& error) {
+    aside_bytes_ += bytes;
+    if (aside_bytes_ > kAsideBytes) {
+      refuse(error, "the chunk extensions or trailers are too large");
     }
   }
 
@@ -158,7 +178,9 @@ class Reader final : public http::basic_parser<true> {
   void on_response_impl(int, BeastView, int, error_code&) override {}
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
   std::size_t on_body_impl(BeastView text, error_code&) override { return text.size(); }
-  void on_chunk_header_impl(std::uint64_t, BeastView, error_code&) override {}
+  void on_chunk_header_impl(std::uint64_t, BeastView extensions, error_code& error) override {
+    count_aside(extensions.size(), error);
+  }
   void on_finish_impl(error_code&) override {}
 
   RequestHead& head_;
@@ -166,6 +188,7 @@ class Reader final : public http::basic_parser<true> {
   bool has_host_ = false;
   bool has_content_length_ = false;
   bool in_trailers_ = false;
+  std::size_t aside_bytes_ = 0;
 };
 
 }  // namespace
@@ -201,6 +224,7 @@ class RequestParser::Impl {
   }
 
   ParseStep feed_chunks(std::string_view bytes, std::string& body, std::size_t limit_bytes) {
+    if (bytes.size() < kLeastChunkedBytes) return {ParseStatus::need_more, 0};
     reader_->eager(true);
     reader_->body = &body;
     ParseStep step = put(bytes);

@@ -1,0 +1,91 @@
+// The parts that need no socket.
+#include <gtest/gtest.h>
+
+#include "gateway/error_response.h"
+#include "gateway/host_list.h"
+#include "gateway/query.h"
+#include "gateway/response_head.h"
+#include "gateway/router.h"
+
+namespace ember {
+namespace {
+
+TEST(RunnerErrorScan, FindsKindAndStatusAtTheTopLevelOnly) {
+  const auto found = scan_runner_error(
+      R"( {"traceback": "\"status\": 1, {[", "deep": {"kind": "no", "status": 499},
+          "list": [1, "]", {"status": 3}], "status" : 418 , "kind":"bad_arguments"} )");
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->kind, "bad_arguments");
+  EXPECT_EQ(found->status, 418);
+}
+
+TEST(RunnerErrorScan, DoesWithoutThem) {
+  EXPECT_EQ(scan_runner_error("{}")->kind, "");
+  EXPECT_EQ(scan_runner_error(R"({"kind": 5, "status": "x"})")->status, 0);
+}
+
+TEST(RunnerErrorScan, RefusesWhatIsNoObject) {
+  for (const char* body :
+       {"", "null", "[]", "{", "{]", "{\"a\"}", "{\"a\":}", "{\"a\": 1,}", "{\"a\": 1} {}",
+        "{\"a\": \"x", "{\"a\": \"x\\", "{\"a\": [1}", "{\"a\": }1}"}) {
+    EXPECT_FALSE(scan_runner_error(body).has_value()) << body;
+  }
+}
+
+TEST(Query, FindsAndDecodesValues) {
+  const Query query("app=a%20b+c&empty=&n=12&app=second&flag");
+  EXPECT_EQ(query.text("app"), "a b c");
+  EXPECT_EQ(query.text("empty"), "");
+  EXPECT_EQ(query.text("flag"), "");
+  EXPECT_EQ(query.text("none"), "");
+  EXPECT_EQ(query.number("n"), 12);
+  EXPECT_EQ(query.number("none"), std::nullopt);
+  EXPECT_EQ(query.number("app"), -1);
+}
+
+TEST(Query, RefusesNumbersThatAreNone) {
+  for (const char* text : {"n=-1", "n=1x", "n=+1", "n=1.5", "n=99999999999999999999", "n=%00"}) {
+    const auto number = Query(text).number("n");
+    EXPECT_TRUE(!number.has_value() || *number == -1) << text;
+  }
+}
+
+TEST(HostList, AllowsAnyNameOnOtherAddresses) {
+  EXPECT_TRUE(HostList("0.0.0.0", {}).allows("example.org"));
+  EXPECT_FALSE(HostList("::1", {}).allows("example.org"));
+  EXPECT_TRUE(HostList("127.0.0.2", {}).allows("127.0.0.2:7777"));
+}
+
+TEST(Router, GivesEachRouteItsOwnPath) {
+  const auto routes = make_routes(1 << 20);
+  std::vector<std::string> parameters;
+  for (const Route& route : routes) {
+    const Match match = find_route(routes, route.method, route.pattern, parameters);
+    EXPECT_EQ(match.route, &route) << route.pattern;
+  }
+}
+
+TEST(Router, NeedsAKeyEverywhereButForHealthAndTheDocument) {
+  for (const Route& route : make_routes(1 << 20)) {
+    const bool open = route.pattern == "/healthz" || route.pattern == "/api/openapi.json";
+    EXPECT_EQ(route.needs_key, !open) << route.pattern;
+  }
+}
+
+TEST(ResponseHead, WritesMoneyAndTimesExactly) {
+  CallReport report;
+  report.call = CallId{1};
+  report.cost = Money{999'999'999};
+  report.start_cost = Money{12'000'000'001};
+  report.execute_us = 7;
+  std::string out;
+  append_call_fields(out, report);
+  EXPECT_NE(out.find("Ember-Cost-Usd: 0.999999999\r\n"), std::string::npos);
+  EXPECT_NE(out.find("Ember-Start-Cost-Usd: 12.000000001\r\n"), std::string::npos);
+  EXPECT_NE(out.find("execute;dur=0.007,"), std::string::npos);
+  EXPECT_EQ(out.find("Ember-Gpu"), std::string::npos);
+  EXPECT_EQ(out.find("Ember-Container-Id"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ember
