@@ -37,15 +37,24 @@ class NotSerializable(Exception):
 def decode_arguments(format: int, body: Any, plan: Plan) -> Arguments:
     """The positional and keyword arguments of a call, fitted to the function."""
     if format & 0x7F == JSON:
+        if len(body) > _LARGE_BYTES:
+            return plan.fit(_without_gc(_decode_object, body))
+        try:
+            text = str(body, "utf-8")
+            value, end = _scan(text, 0)
+        except (StopIteration, ValueError, RecursionError):
+            return plan.fit(_decode_object(body))
+        if end == len(text) and type(value) is dict:
+            return plan.fit(value)
         return plan.fit(_decode_object(body))
     if format & 0x7F == PICKLE:
-        args, kwargs = decode_pickle(body)
+        args, kwargs = _without_gc(_decode_pickle, body)
         plan.check_call(args, kwargs)
         return args, kwargs
     raise BadArguments("the arguments are neither JSON nor pickle")
 
 
-def decode_pickle(body: Any) -> Any:
+def _decode_pickle(body: Any) -> Any:
     """A pickle; whatever it takes offence at is the arguments' fault."""
     import pickle
 
@@ -56,45 +65,41 @@ def decode_pickle(body: Any) -> Any:
 
 
 def _decode_object(body: Any) -> dict[str, Any]:
-    large = len(body) > _LARGE_BYTES and gc.isenabled()
-    if large:
-        gc.disable()  # the many objects of a large document are no garbage
     try:
-        value = _parse(str(body, "utf-8"))
+        value = json.loads(str(body, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadArguments(f"the body is not JSON: {error}") from None
-    finally:
-        if large:
-            gc.enable()
     if type(value) is not dict:
         raise BadArguments("the body must be a JSON object of the arguments by name")
     return value
 
 
-def _parse(text: str) -> Any:
+def _without_gc(decode: Callable[[Any], Any], body: Any) -> Any:
+    """The many objects of a large document are no garbage: looking for some takes long."""
+    if not gc.isenabled():
+        return decode(body)
+    gc.disable()
     try:
-        value, end = _scan(text, 0)
-    except StopIteration:
-        return json.loads(text)  # white space before it, or a mistake to be told
-    return value if end == len(text) else json.loads(text)
+        return decode(body)
+    finally:
+        gc.enable()
 
 
 def encode_result(format: int, value: Any) -> bytes:
     """The result in the format of the input."""
-    data = _encode_json(value) if format & 0x7F == JSON else _encode_pickle(value)
+    if format & 0x7F == JSON:
+        try:
+            data = "".join(_json_chunks(value, 0)).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise NotSerializable(f"the result can't be written as JSON: {error}") from None
+    else:
+        data = _encode_pickle(value)
     if len(data) > MAX_BODY_BYTES:
         raise NotSerializable(
             f"the result takes {len(data)} bytes, the limit is {MAX_BODY_BYTES}; "
             "return a reference to it instead"
         )
     return data
-
-
-def _encode_json(value: Any) -> bytes:
-    try:
-        return "".join(_json_chunks(value, 0)).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise NotSerializable(f"the result can't be written as JSON: {error}") from None
 
 
 def _encode_pickle(value: Any) -> bytes:

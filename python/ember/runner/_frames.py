@@ -24,9 +24,11 @@ IN_FILE = 0x80
 
 HEADER = struct.Struct("<IBBHQ")
 HEADER_BYTES = HEADER.size
+_INPUT_HEADER = struct.Struct("<IBBHQQ")  # with the call id that begins an Input's body
+_CALL_ID_BYTES = 8
 MAX_BODY_BYTES = 256 << 20
-CALL_ID = struct.Struct("<Q")
 
+_unpack = _INPUT_HEADER.unpack_from
 _BUFFER_BYTES = 256 << 10
 _KEPT_BUFFER_BYTES = 16 << 20  # a larger one is given back once it is empty
 _MAX_FILES = 16  # descriptors that come with one read
@@ -43,7 +45,9 @@ class ProtocolError(Exception):
     """The server sent what isn't the protocol."""
 
 
-Frame = tuple[int, int, int, int, int, int]  # type, format, attempt, stream, body's begin and end
+# Type, format, attempt, stream, call id (of an Input), and the body's begin and end, without
+# the call id.
+Frame = tuple[int, int, int, int, int, int, int]
 
 
 def frame(kind: int, format: int, attempt: int, stream: int, body: bytes) -> bytes:
@@ -95,7 +99,9 @@ class Link:
         self._make_room()
         try:
             size, ancillary, _, _ = self.socket.recvmsg_into(
-                (self._view[self._end :],), _FILES_SPACE, flags | socket.MSG_CMSG_CLOEXEC
+                (self._view[self._end : -_CALL_ID_BYTES],),
+                _FILES_SPACE,
+                flags | socket.MSG_CMSG_CLOEXEC,
             )
         except BlockingIOError:
             return False
@@ -113,14 +119,17 @@ class Link:
         begin = self._begin + HEADER_BYTES
         if begin > self._end:
             return None
-        length, kind, format, attempt, stream = HEADER.unpack_from(self._buffer, self._begin)
+        # For other types the call id is what happens to follow: the buffer has room behind it.
+        length, kind, format, attempt, stream, call_id = _unpack(self._buffer, self._begin)
         end = begin + length
         if end > self._end:
             if length > MAX_BODY_BYTES:
                 raise ProtocolError(f"a frame of {length} bytes")
             return None
         self._begin = end
-        return kind, format, attempt, stream, begin, end
+        if kind == INPUT:
+            begin += _CALL_ID_BYTES
+        return kind, format, attempt, stream, call_id, begin, end
 
     def unread_cancels(self) -> list[tuple[int, int]]:
         """The (input, attempt) of Cancel frames that have come and aren't read yet."""
@@ -131,11 +140,6 @@ class Link:
                 found.append((stream, attempt))
             begin += HEADER_BYTES + length
         return found
-
-    def input_head(self, format: int, begin: int, end: int) -> tuple[int, Any]:
-        """The call id of an Input and its arguments, as bytes lent from the buffer or a file."""
-        (call_id,) = CALL_ID.unpack_from(self._buffer, begin)
-        return call_id, self.body(format, begin + CALL_ID.size, end)
 
     def body(self, format: int, begin: int, end: int) -> Any:
         """A body, lent from the buffer or mapped from the file that came with it."""
@@ -163,20 +167,21 @@ class Link:
             if length > MAX_BODY_BYTES:
                 raise ProtocolError(f"a frame of {length} bytes")
             wanted += length
-        size = len(self._buffer)
+        size = len(self._buffer) - _CALL_ID_BYTES
         if begun == 0 and size <= _KEPT_BUFFER_BYTES:
             self._begin = self._end = 0
         elif self._begin + wanted > size or self._end == size:
             rest = self._view[self._begin : self._end]
             fits = wanted <= size <= _KEPT_BUFFER_BYTES and begun < size
-            buffer = bytearray(size if fits else max(wanted, _BUFFER_BYTES))
+            size = size if fits else max(wanted, _BUFFER_BYTES)
+            buffer = bytearray(size + _CALL_ID_BYTES)
             buffer[:begun] = rest
             self._buffer, self._view = buffer, memoryview(buffer)
             self._begin, self._end = 0, begun
 
     def _reset(self) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self._buffer = bytearray(_BUFFER_BYTES)
+        self._buffer = bytearray(_BUFFER_BYTES + _CALL_ID_BYTES)
         self._view = memoryview(self._buffer)
         self._begin = self._end = 0
         while self._files:

@@ -129,14 +129,18 @@ class Logs:
         sys.stdout, sys.stderr = self._writers
         os.register_at_fork(after_in_child=_write_plainly)
 
-    def finish_input(self, key: InputKey, *, drain: bool = True) -> None:
-        """Sends what the input wrote and has not been sent yet, so that it precedes its answer."""
-        if drain and self._pipes:
-            for reader, _ in self._ready.poll(0):
-                self._forward(reader, key)
-        if pending:
-            for writer in self._writers:
-                writer.finish(key)
+    def finish_input(self, key: InputKey) -> None:
+        """Sends the lines that the input has begun, so that they precede its answer."""
+        for writer in self._writers:
+            writer.finish(key)
+
+    def drain(self) -> list[bytes]:
+        """What has been written to the descriptors and not been sent yet, as frames."""
+        frames: list[bytes] = []
+        for reader, _ in self._ready.poll(0):
+            with self._pipe_lock:
+                frames += self._read(reader)
+        return frames
 
     def capture_descriptors(self) -> None:
         """Puts pipes in the places of descriptors 1 and 2, and a thread at their other ends."""
@@ -161,18 +165,18 @@ class Logs:
             ready.register(reader, select.POLLIN)
         while True:
             for reader, _ in ready.poll():
-                self._forward(reader, None)
+                with self._pipe_lock:
+                    for part in self._read(reader):
+                        self.send(part)
 
-    def _forward(self, reader: int, key: InputKey | None) -> None:
+    def _read(self, reader: int) -> list[bytes]:
         stream, decoder = self._pipes[reader]
-        with self._pipe_lock:
-            try:
-                text = decoder.decode(os.read(reader, _READ_BYTES))
-            except BlockingIOError:
-                return  # the other reader was faster
-            for start in range(0, len(text), _MAX_TEXT):
-                part = text[start : start + _MAX_TEXT]
-                self.send(log_frame(stream, key or current_key(), part))
+        try:
+            text = decoder.decode(os.read(reader, _READ_BYTES))
+        except BlockingIOError:
+            return []  # the other thread was faster
+        starts = range(0, len(text), _MAX_TEXT)
+        return [log_frame(stream, current_key(), text[i : i + _MAX_TEXT]) for i in starts]
 
 
 def _widen(pipe: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import json
-import signal
 from itertools import count
 
 from ember._context import current
@@ -84,20 +83,9 @@ class Runner:
         """No input follows: what runs may finish, then Stopped comes up."""
         raise NotImplementedError
 
-    def handle_signals(self) -> None:
-        """SIGTERM is a Stop; SIGUSR1 says that a Cancel came."""
-        signal.signal(signal.SIGTERM, self.on_terminate)
-        signal.signal(signal.SIGUSR1, self.on_interrupt)
-
-    def on_terminate(self, _signal: int, _frame: object) -> None:
-        self.stop()
-
-    def on_interrupt(self, _signal: int, _frame: object) -> None:
-        """Nothing to do where user code doesn't keep the Cancel from being read."""
-
     def handle(self, received: _frames.Frame) -> None:
         """Handles a frame that is neither Input nor Cancel."""
-        kind, format, _, stream, begin, end = received
+        kind, format, _, stream, _, begin, end = received
         if kind in (_frames.CALL_RESULT, _frames.CALL_ERROR):
             body = bytes(self.link.body(format, begin, end))
             waiter = self._waiters.pop(stream, None)

@@ -14,8 +14,10 @@ from socket import MSG_DONTWAIT
 from time import monotonic
 
 from ember.exception import InputCancelled
+from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_result, error_body
 from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
+from ember.runner._logs import pending
 from ember.runner._runner import Runner, Stopped, enter
 
 TYPE_CHECKING = False
@@ -53,7 +55,7 @@ class SyncRunner(Runner):
         self._main_wants_to_read = False
 
     def run(self, ready: bytes) -> None:
-        self.handle_signals()
+        _signals.handle({signal.SIGUSR1: self._on_interrupt, signal.SIGTERM: self._on_terminate})
         while True:
             try:
                 self.link.send(ready)
@@ -90,9 +92,9 @@ class SyncRunner(Runner):
                 self._flush()
                 self._receive()
                 continue
-            kind, format, attempt, stream, begin, end = received
+            kind, format, attempt, stream, call_id, begin, end = received
             if kind == INPUT:
-                call_id, body = link.input_head(format, begin, end)
+                body = link.body(format, begin, end)
                 self._run((stream, attempt, call_id), format, body)
             elif kind == CANCEL:
                 self._cancelled.discard((stream, attempt))  # of what has run: too late
@@ -103,8 +105,8 @@ class SyncRunner(Runner):
         """Runs one input and holds its answer ready."""
         self._running = key
         kind, format, data = self._execute(key, format, body)
-        self.logs.finish_input(key)
-        self._running = None
+        if pending:
+            self.logs.finish_input(key)
         if self._cancelled:
             self._cancelled.discard(key[:2])
         self._answers += (HEADER.pack(len(data), kind, format, key[1], key[0]), data)
@@ -140,15 +142,17 @@ class SyncRunner(Runner):
             self._armed = None
 
     def _flush(self) -> None:
-        answers, self._answers = self._answers, []
-        if not answers:
+        if not self._answers:
             return
+        # What went to descriptors 1 and 2 precedes the answers, too.
+        answers, self._answers = self.logs.drain() + self._answers, []
         try:
             self.link.send(*answers)
         except ConnectionLost:
             self._backlog.clear()  # nobody waits for these any more
 
     def _receive(self) -> None:
+        self._running = None
         self._idle = True
         try:
             if self.stopping:
@@ -171,12 +175,12 @@ class SyncRunner(Runner):
     def stop(self) -> None:
         self.stopping = True  # looked at before waiting for input
 
-    def on_terminate(self, _signal: int, _frame: object) -> None:
+    def _on_terminate(self) -> None:
         self.stopping = True
         if self._idle:
             raise Stopped
 
-    def on_interrupt(self, _signal: int, _frame: object) -> None:
+    def _on_interrupt(self) -> None:
         self._interrupted = True
         if self._armed is not None:
             self._look_for_cancel(self._armed)
@@ -248,9 +252,9 @@ class SyncRunner(Runner):
                 except ConnectionLost:
                     self.fail_waiters()
                 continue
-            kind, format, attempt, stream, begin, end = received
+            kind, format, attempt, stream, call_id, begin, end = received
             if kind == INPUT:
-                call_id, body = self.link.input_head(format, begin, end)
+                body = self.link.body(format, begin, end)
                 self._backlog.append(((stream, attempt, call_id), format & 0x7F, bytes(body)))
             elif kind == CANCEL:
                 self._cancelled.add((stream, attempt))

@@ -18,8 +18,10 @@ from time import monotonic
 from types import coroutine
 
 from ember._context import current
+from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_result, error_body
 from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
+from ember.runner._logs import pending
 from ember.runner._runner import Runner, Stopped
 
 TYPE_CHECKING = False
@@ -63,7 +65,10 @@ class TaskRunner(Runner):
     def run(self, ready: bytes) -> None:
         asyncio.set_event_loop(self.loop)
         self._ready = ready
-        self.handle_signals()
+        # A Cancel is read where it comes; the signal after it is for runners that don't read.
+        signal.signal(signal.SIGUSR1, lambda _signal, _frame: None)
+        self.loop.add_signal_handler(signal.SIGTERM, self.stop)
+        _signals.forget_in_children()
         self.loop.call_soon(self._attach)
         while self._failure is None:
             try:
@@ -72,10 +77,6 @@ class TaskRunner(Runner):
                 # From a task that user code started and left to itself.
                 print(f"a task ended with {error!r}", file=sys.stderr)
         raise self._failure
-
-    def handle_signals(self) -> None:
-        self.loop.add_signal_handler(signal.SIGTERM, self.stop)
-        signal.signal(signal.SIGUSR1, self.on_interrupt)
 
     def sole_input(self) -> InputKey | None:
         if len(self._running) != 1:
@@ -162,9 +163,9 @@ class TaskRunner(Runner):
     def _read_frames(self) -> None:
         link, inputs = self.link, self._inputs
         while (received := link.next_frame()) is not None:
-            kind, format, attempt, stream, begin, end = received
+            kind, format, attempt, stream, call_id, begin, end = received
             if kind == INPUT:
-                call_id, body = link.input_head(format, begin, end)
+                body = link.body(format, begin, end)
                 inputs.append(((stream, attempt, call_id), format & 0x7F, bytes(body)))
             elif kind == CANCEL:
                 self._cancel(stream, attempt)
@@ -249,7 +250,8 @@ class TaskRunner(Runner):
         del self._running[stream]
         if self._cancelled:
             self._cancelled.discard(key[:2])
-        self.logs.finish_input(key, drain=False)
+        if pending:
+            self.logs.finish_input(key)
         if self._stale and stream in self._stale:
             self._stale.remove(stream)
             if not self._stale and self._connected:

@@ -8,6 +8,7 @@ from _thread import get_ident
 from queue import SimpleQueue
 
 from ember.exception import InputCancelled
+from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_result, error_body
 from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
 from ember.runner._runner import Runner, Stopped, enter
@@ -51,6 +52,12 @@ class Job:
                 raise InputCancelled
             self.thread = get_ident()
 
+    def raise_here(self) -> None:
+        """Raises InputCancelled on the job's own thread, once: not later from outside too."""
+        with self.lock:
+            _raise_in(get_ident(), None)
+        raise InputCancelled
+
     def leave(self) -> None:
         """User code has ended: what was to be raised in it and wasn't yet is called off."""
         with self.lock:
@@ -75,7 +82,8 @@ class ThreadRunner(Runner):
 
     def run(self, ready: bytes) -> None:
         self._ready = ready
-        self.handle_signals()
+        # A Cancel is read where it comes; the signal after it is for runners that don't read.
+        _signals.handle({signal.SIGUSR1: _ignore, signal.SIGTERM: self._on_terminate})
         self._greet_ready()
         while True:
             try:
@@ -98,7 +106,9 @@ class ThreadRunner(Runner):
         if job is not None:
             job.wake = waiter.wake
         try:
-            while not waiter.done and not (job is not None and job.cancelled):
+            while not waiter.done:
+                if job is not None and job.cancelled:
+                    job.raise_here()
                 sleep()
         finally:
             if job is not None:
@@ -113,9 +123,9 @@ class ThreadRunner(Runner):
             if received is None:
                 self._receive()
                 continue
-            kind, format, attempt, stream, begin, end = received
+            kind, format, attempt, stream, call_id, begin, end = received
             if kind == INPUT:
-                call_id, body = link.input_head(format, begin, end)
+                body = link.body(format, begin, end)
                 self._start(Job((stream, attempt, call_id), format & 0x7F, bytes(body)))
             elif kind == CANCEL:
                 job = self._jobs.get(stream)
@@ -160,7 +170,7 @@ class ThreadRunner(Runner):
     def stop(self) -> None:
         self.stopping = True
 
-    def on_terminate(self, _signal: int, _frame: object) -> None:
+    def _on_terminate(self) -> None:
         self.stopping = True
         if self._idle and not self._jobs:
             raise Stopped
@@ -193,7 +203,7 @@ class ThreadRunner(Runner):
 
     def _finish(self, job: Job, kind: int, format: int, data: bytes) -> None:
         stream, attempt, _ = job.key
-        self.logs.finish_input(job.key, drain=False)
+        self.logs.finish_input(job.key)
         with self._lock:
             self._jobs.pop(stream, None)
             stale = stream in self._stale
@@ -208,6 +218,10 @@ class ThreadRunner(Runner):
                 pass  # found again, and mended, by the main thread
         if self.stopping and not self._jobs:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def _ignore() -> None:
+    pass
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:

@@ -1,0 +1,206 @@
+"""Calls of other functions from within a container, over the runner's socket."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Got, RunnerProcess, input_frame, wait_for_file
+
+from ember.runner import _frames as frames
+
+TASKS = {"is_async": True, "max_inputs": 8}
+THREADS = {"max_inputs": 8}
+MODULE = """
+import asyncio, pathlib, threading
+other = ember.Function.from_name("elsewhere", "double")
+
+@app.function()
+def f(n, mark=None):
+    try:
+        return other.remote(n, by=2)
+    except ember.exception.NotFoundError as error:
+        return ["not found", str(error)]
+    except ember.InputCancelled:
+        pathlib.Path(mark).touch()
+        raise
+
+@app.function()
+async def from_async(n):
+    return await other.remote.aio(n, by=2)
+
+@app.function()
+async def blocking_in_async(n):
+    return other.remote(n, by=2)
+
+@app.function()
+def own_loop(n):
+    async def both():
+        return await asyncio.gather(other.remote.aio(n, by=2), other.remote.aio(n + 1, by=2))
+    return asyncio.run(both())
+
+@app.function()
+def own_threads(n):
+    results = []
+    threads = [
+        threading.Thread(target=lambda i=i: results.append(other.remote(n + i, by=2)))
+        for i in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(results)
+
+@app.function()
+def leaves_a_thread(n, mark=None):
+    if mark:
+        def wait():
+            pathlib.Path(mark).write_text(str(other.remote(n, by=2)))
+        threading.Thread(target=wait, daemon=True).start()
+    return "left"
+"""
+EVERY_WAY = pytest.mark.parametrize(
+    ("function", "settings"),
+    [
+        ("f", {}),
+        ("f", THREADS),
+        ("from_async", TASKS),
+        ("blocking_in_async", TASKS),
+    ],
+    ids=["sync", "threads", "async", "blocking-in-async"],
+)
+
+
+def read_call(got: Got) -> tuple[dict[str, str], Any, Any]:
+    size = int.from_bytes(got.body[:2], "little")
+    args, kwargs = pickle.loads(got.body[2 + size :])
+    return json.loads(got.body[2 : 2 + size]), args, kwargs
+
+
+def call_result(number: int, value: object) -> bytes:
+    return frames.frame(frames.CALL_RESULT, frames.PICKLE, 0, number, pickle.dumps(value))
+
+
+@EVERY_WAY
+def test_a_call_goes_over_the_socket_and_its_result_comes_back(
+    runner: RunnerProcess, function: str, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, function, **settings).ready()
+    runner.input(1, {"n": 4})
+    got = runner.expect(frames.CALL)
+    assert got.format == frames.PICKLE
+    target = {"app": "elsewhere", "function": "double"}
+    assert read_call(got) == (target, (4,), {"by": 2})
+    runner.send(call_result(got.stream, 8))
+    assert runner.answer(1).json == 8
+
+
+@EVERY_WAY
+def test_an_input_that_comes_meanwhile_runs_afterwards_or_beside(
+    runner: RunnerProcess, function: str, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, function, **settings).ready()
+    runner.input(1, {"n": 4})
+    first = runner.expect(frames.CALL)
+    runner.send(input_frame(2, {"n": 5}) + call_result(first.stream, 8))
+    second = runner.expect(frames.CALL)
+    runner.send(call_result(second.stream, 10))
+    assert runner.answer(1).json == 8
+    assert runner.answer(2).json == 10
+
+
+def test_an_error_of_the_other_function_is_raised_with_its_type(runner: RunnerProcess) -> None:
+    runner.start(MODULE).ready()
+    runner.input(1, {"n": 4})
+    got = runner.expect(frames.CALL)
+    body = {"error": {"code": "not_found", "message": "no app elsewhere", "call_id": "fc-1"}}
+    runner.send(
+        frames.frame(frames.CALL_ERROR, frames.JSON, 0, got.stream, json.dumps(body).encode())
+    )
+    assert runner.answer(1).json == ["not found", "no app elsewhere"]
+
+
+@pytest.mark.parametrize("settings", [{}, THREADS], ids=["sync", "threads"])
+def test_cancel_interrupts_a_waiting_call(
+    runner: RunnerProcess, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, **settings).ready()
+    for stream in range(1, 6):
+        mark = tmp_path / f"mark{stream}"
+        runner.input(stream, {"n": 4, "mark": str(mark)})
+        got = runner.expect(frames.CALL)
+        runner.cancel(stream)
+        assert runner.answer(stream).json["kind"] == "cancelled"
+        assert mark.exists()
+        runner.send(call_result(got.stream, 8))  # too late: nobody waits for it
+    runner.input(9, {"n": 1})
+    runner.send(call_result(runner.expect(frames.CALL).stream, 2))
+    assert runner.answer(9).json == 2
+
+
+@pytest.mark.parametrize("settings", [{}, THREADS], ids=["sync", "threads"])
+def test_calls_from_a_loop_of_the_users_own(
+    runner: RunnerProcess, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, "own_loop", **settings).ready()
+    runner.input(1, {"n": 1})
+    calls = [runner.expect(frames.CALL) for _ in range(2)]
+    for got in reversed(calls):
+        runner.send(call_result(got.stream, 2 * read_call(got)[1][0]))
+    assert runner.answer(1).json == [2, 4]
+
+
+@pytest.mark.parametrize("settings", [{}, THREADS], ids=["sync", "threads"])
+def test_calls_from_threads_are_answered_in_any_order(
+    runner: RunnerProcess, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, "own_threads", **settings).ready()
+    for stream in range(1, 11):
+        runner.input(stream, {"n": stream})
+        calls = [runner.expect(frames.CALL) for _ in range(5)]
+        for got in calls[3:] + calls[:3]:
+            runner.send(call_result(got.stream, 2 * read_call(got)[1][0]))
+        assert runner.answer(stream).json == [2 * (stream + i) for i in range(5)]
+
+
+def test_a_thread_that_is_left_waiting_does_not_hold_up_the_next_input(
+    runner: RunnerProcess, tmp_path: Path
+) -> None:
+    runner.start(MODULE, "leaves_a_thread").ready()
+    mark = tmp_path / "mark"
+    runner.input(1, {"n": 3, "mark": str(mark)})
+    got = runner.expect(frames.CALL)
+    assert runner.answer(1).json == "left"
+    for stream in range(2, 6):
+        runner.input(stream, {"n": 0})
+        assert runner.answer(stream).json == "left"
+    runner.send(call_result(got.stream, 6))
+    wait_for_file(mark)
+    runner.input(7, {"n": 0})
+    assert runner.answer(7).json == "left"
+
+
+@EVERY_WAY
+def test_a_lost_server_fails_the_call_clearly(
+    runner: RunnerProcess, function: str, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, function, **settings).ready()
+    runner.input(1, {"n": 4})
+    runner.expect(frames.CALL)
+    runner.drop()
+    runner.accept()
+    runner.ready()
+    runner.input(2, {"n": 1})
+    runner.send(call_result(runner.expect(frames.CALL).stream, 2))
+    assert runner.answer(2).json == 2
+
+
+def test_a_call_while_the_module_is_imported_is_refused(runner: RunnerProcess) -> None:
+    runner.start("ember.Function.from_name('a', 'b').remote()" + MODULE)
+    report = runner.expect(frames.FAILED).json
+    assert report["type"] == "UnavailableError"
+    assert "while the module is being imported" in report["message"]
