@@ -51,13 +51,44 @@ def pinned(core: int | None, command: list[str]) -> list[str]:
     return command if core is None else ["taskset", "-c", str(core), *command]
 
 
+def wait_until_idle(core: int | None, limit_s: float = 15.0) -> None:
+    """Returns when a core (or all of them together) has been at rest for a tenth of a second.
+
+    A load that ends leaves requests behind that its server still works on; the next side must not pay
+    for them. On a machine that others keep busy it goes on after the limit.
+    """
+    deadline = time.monotonic() + limit_s
+    idle, total = _core_ticks(core)
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        idle_now, total_now = _core_ticks(core)
+        if idle_now - idle >= 0.7 * (total_now - total):
+            return
+        idle, total = idle_now, total_now
+
+
+def _core_ticks(core: int | None) -> tuple[int, int]:
+    """How long a core has been idle, and how long it has been, in ticks."""
+    wanted = "cpu" if core is None else f"cpu{core}"
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *numbers = line.split()
+        if name == wanted:
+            ticks = [int(number) for number in numbers]
+            return ticks[3] + ticks[4], sum(ticks)
+    sys.exit(f"this machine has no {wanted}")
+
+
 def alternate(
-    sides: dict[str, Callable[[], dict[str, float]]], rounds: int
+    sides: dict[str, Callable[[], dict[str, float]]], rounds: int, server_core: int | None
 ) -> dict[str, list[dict[str, float]]]:
-    """Runs each side once a round, in turn; gives every round of every side."""
+    """Runs each side once a round, in turn, each from rest; gives every round of every side."""
+    for measure in sides.values():
+        wait_until_idle(server_core)
+        measure()  # a round that does not count
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for number in range(rounds):
         for name, measure in sides.items():
+            wait_until_idle(server_core)
             sample = measure()
             samples[name].append(sample)
             shown = ", ".join(f"{key} {value:,.0f}" for key, value in sample.items())

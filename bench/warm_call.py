@@ -39,21 +39,27 @@ def free_port() -> int:
 
 
 def bodies(folder: Path) -> dict[str, Path]:
-    """Request bodies by name: lists of five-field objects of about 64 bytes, 10 KB and 1 MB in all."""
-    files = {}
-    for name, size in {"64": 64, "10k": 10_000, "1m": 1_000_000}.items():
-        items: list[dict[str, object]] = []
-        if name == "64":
-            items = [{"id": 1, "name": "a", "x": 0.5, "ok": True, "n": None}]
-        while len(json.dumps({"items": items}, separators=(",", ":"))) < size:
-            start = len(items)
-            items += [
-                {"id": i, "name": f"item {i}", "score": i / 7, "ok": i % 2 == 0, "tag": "ember"}
-                for i in range(start, start + max(1, size // 2000))
-            ]
-        files[name] = folder / f"{name}.json"
-        files[name].write_text(json.dumps({"items": items}, separators=(",", ":")))
-    return files
+    """Request bodies by name: lists of five-field objects, of 64 bytes, 10 KB and 1 MB in all."""
+    small = [{"id": 1, "name": "ember call", "x": 0.5, "ok": True, "n": 0}]
+    files = {"64": small, "10k": objects(10_000), "1m": objects(1_000_000)}
+    paths = {}
+    for name, items in files.items():
+        paths[name] = folder / f"{name}.json"
+        paths[name].write_text(json.dumps({"items": items}, separators=(",", ":")))
+    return paths
+
+
+def objects(size_bytes: int) -> list[dict[str, object]]:
+    """Objects of five fields that take about so many bytes as JSON."""
+    items: list[dict[str, object]] = []
+    written = 0
+    while written < size_bytes:
+        i = len(items)
+        items.append(
+            {"id": i, "name": f"item {i}", "score": i / 7, "ok": i % 2 == 0, "tag": "ember"}
+        )
+        written += len(json.dumps(items[-1], separators=(",", ":"))) + 1
+    return items
 
 
 def post(url: str, body: bytes, key: str | None) -> bytes:
@@ -174,6 +180,8 @@ class Load:
         if done.returncode != 0:
             sys.exit(f"wrk failed: {done.stderr or done.stdout}")
         result = json.loads(done.stdout.strip().splitlines()[-1])
+        if not result["requests"]:
+            sys.exit(f"no answer of {url} in {self.seconds:g} s")
         if result["bad"]:
             sys.exit(f"{result['bad']} of {result['requests']} answers of {url} were not good")
         return {
@@ -256,9 +264,7 @@ def measure(
             common.say(
                 f"{size} bytes, {connections} connections, {'pinned' if core is not None else 'unpinned'}"
             )
-            for side in sides.values():
-                side()  # a round that does not count
-            results[f"{size}_c{connections}"] = common.alternate(sides, rounds)
+            results[f"{size}_c{connections}"] = common.alternate(sides, rounds, core)
     return results
 
 
