@@ -14,7 +14,7 @@ from ember.exception import InternalError, UnavailableError, from_error_body
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
     from weakref import WeakKeyDictionary
 
@@ -52,6 +52,8 @@ class Client:
             host, port = authority, "443" if scheme == "https" else "80"
         self._address = (host.strip("[]"), int(port), scheme == "https")
         self._prefix = f"/{prefix}" if prefix else ""
+        # Told the response headers of each call that was answered, also of failed ones.
+        self.on_call: Callable[[dict[str, str]], None] | None = None
         self._head = f"Host: {authority}\r\nAuthorization: Bearer {self.config.key}\r\n"
         self._idle: list[_http.Connection] = []
         self._async: WeakKeyDictionary[AbstractEventLoop, httpx.AsyncClient] | None = None
@@ -71,7 +73,8 @@ class Client:
 
     def call(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
         """Calls a function with an encoded body and waits for as long as it takes."""
-        return self._request("POST", call_path(app, function), (body,), content_type, None)
+        path = call_path(app, function)
+        return self._told(self._exchange("POST", path, (body,), content_type, None))
 
     async def call_async(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
         """The same on the running event loop. Cancelling the awaiting task cancels the call."""
@@ -85,7 +88,7 @@ class Client:
             )
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
-        return _checked(Reply(answer.status_code, dict(answer.headers), answer.content))
+        return self._told(Reply(answer.status_code, dict(answer.headers), answer.content))
 
     def _async_client(self) -> httpx.AsyncClient:
         """The client of the running loop: its connections can't be used on another."""
@@ -127,14 +130,25 @@ class Client:
         finally:
             connection.close()
 
+    def _told(self, reply: Reply) -> Reply:
+        if self.on_call is not None:
+            self.on_call(reply.headers)
+        return _checked(reply)
+
     def _request(
+        self, method: str, path: str, body: Sequence[bytes] = (), content_type: str = JSON
+    ) -> Reply:
+        return _checked(self._exchange(method, path, body, content_type, _TIMEOUT_S))
+
+    def _exchange(
         self,
         method: str,
         path: str,
-        body: Sequence[bytes] = (),
-        content_type: str = JSON,
-        timeout_s: float | None = _TIMEOUT_S,
+        body: Sequence[bytes],
+        content_type: str,
+        timeout_s: float | None,
     ) -> Reply:
+        """One request and its whole answer, whatever its status."""
         connection, status, headers = self._start(method, path, body, content_type, timeout_s)
         try:
             data = b"".join(connection.read_body())
@@ -148,7 +162,7 @@ class Client:
             self._idle.append(connection)
         else:
             connection.close()
-        return _checked(Reply(status, headers, data))
+        return Reply(status, headers, data)
 
     def _start(
         self,

@@ -41,7 +41,6 @@ def deploy(
     *,
     client: Client | None = None,
     ephemeral: bool = False,
-    message: str = "",
     progress: Progress | None = None,
 ) -> Deployment:
     """Makes the app as declared here its version that serves."""
@@ -57,8 +56,6 @@ def deploy(
     digest = _source.upload(source, client, lambda n: tell("upload", f"{n} new files"))
     tell("deploy", app.name)
     body: dict[str, Any] = {"ephemeral": ephemeral, "source": digest, "functions": functions}
-    if message:
-        body["message"] = message
     path = f"/api/v1/apps/{_client.quote(app.name)}/deploy"
     return Deployment(client.post_json(path, body), source)
 

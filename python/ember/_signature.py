@@ -95,11 +95,11 @@ def _annotations(function: FunctionType) -> dict[str, object]:
         return {}
     resolved = {}
     for name, annotation in raw.items():
-        if isinstance(annotation, str):
-            try:
+        try:
+            while isinstance(annotation, str):  # quoted, under `import annotations`: twice
                 annotation = eval(annotation, function.__globals__)
-            except Exception:
-                continue  # names that only type checkers see: anything goes
+        except Exception:
+            continue  # names that only type checkers see: anything goes
         resolved[name] = annotation
     return resolved
 

@@ -205,4 +205,5 @@ def _unpickled(text: object) -> BaseException | None:
         # Unpickling runs foreign code (a module that is missing here, a constructor that refuses):
         # whatever it raises, the traceback as text is what is left.
         return None
-    return error if isinstance(error, BaseException) else None
+    # Nothing that would end this process, such as a SystemExit.
+    return error if isinstance(error, Exception) else None
