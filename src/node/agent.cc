@@ -1,0 +1,355 @@
+#include "node/agent.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <spdlog/spdlog.h>
+#include <algorithm>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <map>
+#include <set>
+
+#include "node/container.h"
+#include "node/devices.h"
+#include "node/image_store.h"
+#include "node/machine.h"
+#include "node/message_channel.h"
+#include "node/node_directory.h"
+#include "node/node_messages.h"
+#include "node/runner_env.h"
+#include "node/unix_socket.h"
+
+namespace ember {
+namespace {
+
+using boost::asio::posix::stream_descriptor;
+
+constexpr std::size_t kMaxContainers = 4096;
+constexpr std::size_t kMaxFunctionJson = 256 << 10;
+constexpr std::size_t kMaxLabels = 64 << 10;
+constexpr std::chrono::milliseconds kTick{250};
+
+Time wall_clock() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return {std::chrono::duration_cast<std::chrono::microseconds>(now).count()};
+}
+
+class NodeAgent final : public Agent, private MessageObserver, private ContainerOwner {
+ public:
+  NodeAgent(boost::asio::io_context& loop, const NodeOptions& options, NodeDirectory directory)
+      : loop_(loop),
+        options_(options),
+        directory_(std::move(directory)),
+        processes_(loop),
+        machine_(probe_machine(loop, processes_, options_, directory_)),
+        leases_(machine_.capacity.devices),
+        images_(loop, processes_, directory_.path, options_.uv),
+        listener_(loop),
+        tick_(loop) {}
+
+  Result<> begin() {
+    if (machine_.isolation == nullptr) {
+      return {ErrorCode::unavailable, machine_.refusal};
+    }
+    take_over();
+    auto listener = listen_unix(directory_.socket_path(), 0600);
+    if (!listener.ok()) return std::move(listener).error();
+    if (::geteuid() == 0 && options_.driver_uid != 0 &&
+        ::chown(directory_.socket_path().c_str(), options_.driver_uid, 0) != 0) {
+      return {ErrorCode::unavailable, std::string("chown node.sock: ") + std::strerror(errno)};
+    }
+    listener_.assign(listener->release());
+    wait_for_drivers();
+    tick();
+    return Ok{};
+  }
+
+ private:
+  // --- drivers: the newest that says hello is the one ---
+
+  void wait_for_drivers() {
+    listener_.async_wait(stream_descriptor::wait_read, [this](auto error) {
+      if (error) return;
+      while (UniqueFd socket = accept_one(listener_.native_handle())) consider(std::move(socket));
+      wait_for_drivers();
+    });
+  }
+
+  void consider(UniqueFd socket) {
+    const uid_t uid = peer_of(socket.get()).uid;
+    if (uid != 0 && uid != ::geteuid() && uid != options_.driver_uid) {
+      spdlog::warn("a process of user {} may not drive this node", uid);
+      return;
+    }
+    driver_said_hello_ = false;
+    driver_ = make_message_channel(loop_, std::move(socket));
+    driver_->start(this);
+  }
+
+  void on_channel_closed(std::string why) override {
+    spdlog::info("the driver has gone: {}", why);
+    driver_.reset();
+    driver_said_hello_ = false;
+  }
+
+  void on_message(std::string_view json, UniqueFd file) override {
+    auto message = decode_driver_message(json);
+    if (!message.ok()) return drop_driver(message.error().message);
+    const auto* hello = std::get_if<DriverHello>(&*message);
+    if (hello == nullptr && !driver_said_hello_) return drop_driver("it did not say hello first");
+    if (hello != nullptr && hello->protocol != kNodeProtocolVersion) {
+      return drop_driver("it speaks version " + std::to_string(hello->protocol) +
+                         " of the protocol, this node " + std::to_string(kNodeProtocolVersion));
+    }
+    std::visit([&](auto& m) { take(m, std::move(file)); }, *message);
+  }
+
+  void drop_driver(const std::string& why) {
+    spdlog::warn("the driver is sent away: {}", why);
+    driver_.reset();
+    driver_said_hello_ = false;
+  }
+
+  void tell(const NodeMessage& message, UniqueFd file = {}) {
+    if (driver_ && driver_said_hello_) driver_->send(encode(message), std::move(file));
+  }
+
+  void take(DriverHello&, UniqueFd) {
+    driver_said_hello_ = true;
+    NodeHello hello{.name = machine_.name,
+                    .node = directory_.node,
+                    .capacity = machine_.capacity,
+                    .isolation = std::string(machine_.isolation->name()),
+                    .network = machine_.network,
+                    .missing = machine_.missing,
+                    .containers = {}};
+    for (const auto& [id, container] : containers_) {
+      const ContainerRecord& record = container->record();
+      hello.containers.push_back({id, record.labels_json, record.devices, record.started});
+    }
+    tell(hello);
+    for (const auto& [id, exit] : exits_) tell(exit);
+    for (const auto& [id, container] : containers_) on_container_runner(id);
+  }
+
+  // --- containers ---
+
+  void take(StartContainer& message, UniqueFd source) {
+    const ContainerId id = message.spec.container;
+    if (auto started = start_container(std::move(message.spec), std::move(source)); !started.ok()) {
+      leases_.give_back(id);
+      tell(ContainerRefused{id, started.error().message});
+    }
+  }
+
+  Result<> start_container(ContainerSpec spec, UniqueFd source) {
+    const ContainerId id = spec.container;
+    if (containers_.contains(id) || exits_.contains(id)) {
+      // A repeated order: the container stands as it is.
+      return Ok{};
+    }
+    if (auto fine = check(spec); !fine.ok()) return fine;
+    const auto layers = images_.layers(spec.image);
+    if (!layers) return {ErrorCode::not_found, "its image has not been built on this node"};
+    if (auto taken = leases_.take(id, spec.devices); !taken.ok()) return taken;
+    ContainerRecord record{.container = id,
+                           .labels_json = std::move(spec.labels_json),
+                           .devices = std::move(spec.devices),
+                           .started = wall_clock(),
+                           .resources = spec.resources,
+                           .isolation = std::string(machine_.isolation->name()),
+                           .slot = free_slot()};
+    const ContainerFiles files(directory_.path, id);
+    if (auto created = files.create(record, spec.function_json); !created.ok()) {
+      files.remove();
+      return created;
+    }
+    Container& container = add(*machine_.isolation, record, files);
+    container.launch({std::move(record), files, std::move(spec.env), *layers}, std::move(source));
+    return Ok{};
+  }
+
+  Result<> check(const ContainerSpec& spec) const {
+    if (containers_.size() >= kMaxContainers) {
+      return {ErrorCode::resource_exhausted, "the node holds 4096 containers, its limit"};
+    }
+    if (spec.function_json.size() > kMaxFunctionJson || spec.labels_json.size() > kMaxLabels) {
+      return {ErrorCode::invalid_argument, "function or labels are too long"};
+    }
+    if (spec.resources.cpu_millicores <= 0 || spec.resources.memory_bytes <= 0) {
+      return {ErrorCode::invalid_argument, "cpu and memory must be positive"};
+    }
+    if (auto fine = check_env(spec.env); !fine.ok()) return fine;
+    if (auto fine = check_image(spec.image); !fine.ok()) return fine;
+    return check_room(spec.resources);
+  }
+
+  // The node is the authority on what it has left.
+  Result<> check_room(const Resources& wanted) const {
+    std::int64_t cpu = wanted.cpu_millicores, memory = wanted.memory_bytes;
+    for (const auto& [id, container] : containers_) {
+      cpu += container->record().resources.cpu_millicores;
+      memory += container->record().resources.memory_bytes;
+    }
+    if (cpu > machine_.capacity.cpu_millicores) {
+      return {ErrorCode::resource_exhausted, "the node has not so much CPU left"};
+    }
+    if (memory > machine_.capacity.memory_bytes) {
+      return {ErrorCode::resource_exhausted, "the node has not so much memory left"};
+    }
+    return Ok{};
+  }
+
+  std::uint32_t free_slot() const {
+    std::set<std::uint32_t> held;
+    for (const auto& [id, container] : containers_) held.insert(container->record().slot);
+    std::uint32_t slot = 0;
+    while (held.contains(slot)) ++slot;
+    return slot;
+  }
+
+  Container& add(Isolation& isolation, ContainerRecord record, ContainerFiles files) {
+    const ContainerId id = record.container;
+    auto container =
+        std::make_unique<Container>(ContainerTools{loop_, processes_, *this, &wall_clock},
+                                    isolation, std::move(record), std::move(files));
+    return *(containers_[id] = std::move(container));
+  }
+
+  // What an earlier life of this node left: living containers, ends not yet acknowledged, debris.
+  void take_over() {
+    const Time last_seen = directory_.last_seen().value_or(wall_clock());
+    for (const ContainerId id : containers_on_disk(directory_.path)) {
+      const ContainerFiles files(directory_.path, id);
+      if (auto exit = files.read_exit()) {
+        files.remove_all_but_exit();
+        exits_[id] = std::move(*exit);
+        continue;
+      }
+      auto record = files.read_record();
+      if (!record.ok() || record->container != id) {
+        spdlog::warn("{}: left half made, removed", files.directory());
+        files.remove();
+        continue;
+      }
+      Isolation& isolation = machine_.isolation_of(record->isolation);
+      if (auto taken = leases_.take(id, record->devices); !taken.ok()) {
+        spdlog::warn("{}: {}", id.text(), taken.error().message);
+      }
+      add(isolation, std::move(*record), files).adopt(last_seen);
+    }
+  }
+
+  template <class Do>
+  void with_container(ContainerId id, Do what) {
+    if (const auto found = containers_.find(id); found != containers_.end()) what(*found->second);
+  }
+  void take(StopContainer& m, UniqueFd) {
+    with_container(m.container, [&](Container& container) { container.stop(m.grace); });
+  }
+  void take(InterruptContainer& m, UniqueFd) {
+    with_container(m.container, [](Container& container) { container.interrupt(); });
+  }
+  void take(AcknowledgeExit& m, UniqueFd) {
+    if (exits_.erase(m.container) > 0) ContainerFiles(directory_.path, m.container).remove();
+  }
+
+  void on_container_started(ContainerId id, Time at) override { tell(ContainerStarted{id, at}); }
+  void on_container_refused(ContainerId id, std::string why) override {
+    leases_.give_back(id);
+    tell(ContainerRefused{id, std::move(why)});
+    containers_.erase(id);
+  }
+  void on_container_ended(ContainerExit exit) override {
+    const ContainerId id = exit.container;
+    leases_.give_back(id);
+    tell(exit);
+    exits_[id] = std::move(exit);
+    containers_.erase(id);
+    processes_.reap_strangers();
+  }
+  void on_container_runner(ContainerId id) override {
+    if (!driver_ || !driver_said_hello_) return;  // kept by the container until a driver comes
+    with_container(id, [&](Container& container) {
+      if (container.has_runner()) tell(RunnerConnected{id}, container.take_runner());
+    });
+  }
+
+  // --- images ---
+
+  void take(BuildImage& message, UniqueFd) {
+    const std::string id = message.image_id;
+    auto fine = check_image(message.spec);
+    if (fine.ok() && image_id(message.spec) != id) {
+      fine = Error{ErrorCode::invalid_argument, "the image's id is not that of its steps"};
+    }
+    if (!fine.ok()) return tell(ImageBuilt{id, std::move(fine)});
+    images_.build(message.spec, {.on_line =
+                                     [this, id](std::string line) {
+                                       tell(BuildLine{id, std::move(line)});
+                                     },
+                                 .on_end =
+                                     [this, id](Result<> result) {
+                                       tell(ImageBuilt{id, std::move(result)});
+                                     }});
+  }
+
+  // --- now and then ---
+
+  void tick() {
+    directory_.touch_last_seen();
+    for (const auto& [id, container] : containers_) container->bound_output();
+    processes_.reap_strangers();
+    tick_.expires_after(kTick);
+    tick_.async_wait([this](auto error) {
+      if (!error) tick();
+    });
+  }
+
+  boost::asio::io_context& loop_;
+  const NodeOptions options_;
+  NodeDirectory directory_;
+  ProcessTable processes_;
+  Machine machine_;
+  DeviceLeases leases_;
+  ImageStore images_;
+  std::map<ContainerId, std::unique_ptr<Container>> containers_;
+  std::map<ContainerId, ContainerExit> exits_;  // not yet acknowledged
+  stream_descriptor listener_;
+  std::unique_ptr<MessageChannel> driver_;
+  bool driver_said_hello_ = false;
+  boost::asio::steady_timer tick_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Agent>> Agent::start(boost::asio::io_context& loop,
+                                            const NodeOptions& options) {
+  auto directory = open_node_directory(options);
+  if (!directory.ok()) return std::move(directory).error();
+  auto agent = std::make_unique<NodeAgent>(loop, options, std::move(*directory));
+  if (auto begun = agent->begin(); !begun.ok()) return std::move(begun).error();
+  return std::unique_ptr<Agent>(std::move(agent));
+}
+
+int run_node(const NodeOptions& options) {
+  boost::asio::io_context loop(1);
+  boost::asio::signal_set signals(loop, SIGTERM, SIGINT);
+  auto agent = Agent::start(loop, options);
+  if (!agent.ok()) {
+    spdlog::error("{}", agent.error().message);
+    return 5;
+  }
+  signals.async_wait([&](auto, int) { loop.stop(); });
+  loop.run();
+  return 0;
+}
+
+}  // namespace ember

@@ -1,0 +1,167 @@
+#include "node/container.h"
+
+#include <signal.h>
+
+#include <spdlog/spdlog.h>
+#include <chrono>
+
+#include "node/unix_socket.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kLastOutput = 8 << 10;
+constexpr std::int64_t kMaxGraceUs = 3'600'000'000;
+
+}  // namespace
+
+Container::Container(const ContainerTools& tools, Isolation& isolation, ContainerRecord record,
+                     ContainerFiles files)
+    : tools_(tools),
+      isolation_(isolation),
+      record_(std::move(record)),
+      files_(std::move(files)),
+      listener_(tools.loop),
+      kill_timer_(tools.loop) {}
+
+// --- beginning --------------------------------------------------------------------------------
+
+void Container::launch(LaunchPlan plan, UniqueFd source) {
+  if (auto listening = listen(); !listening.ok()) {
+    return launched(std::move(listening).error());
+  }
+  isolation_.launch(std::move(plan), std::move(source),
+                    [this, alive = std::weak_ptr<int>(alive_)](Result<pid_t> pid) {
+                      if (!alive.expired()) launched(std::move(pid));
+                    });
+}
+
+void Container::launched(Result<pid_t> pid) {
+  if (!pid.ok()) return refuse(pid.error().message);
+  pid_ = *pid;
+  const RunnerProcess runner{pid_, process_start_ticks(pid_)};
+  // A runner that has ended already is a zombie of ours: it can be watched, and ends at once.
+  if (auto written = files_.write_runner(runner); !written.ok()) {
+    isolation_.kill_all(record_, pid_);
+    isolation_.clean_up(record_, pid_);
+    return refuse(written.error().message);
+  }
+  if (!follow()) {
+    isolation_.clean_up(record_, pid_);
+    return refuse("the runner ended before it could be watched");
+  }
+  tools_.owner.on_container_started(record_.container, record_.started);
+  if (stop_wanted_) stop(*stop_wanted_);
+}
+
+void Container::refuse(std::string why) {
+  state_ = State::ended;
+  files_.remove();
+  tools_.owner.on_container_refused(record_.container, std::move(why));
+}
+
+void Container::adopt(Time last_seen) {
+  const auto runner = files_.read_runner();
+  const std::uint64_t ticks = runner ? process_start_ticks(runner->pid) : 0;
+  const bool lives = ticks != 0 && (runner->start_ticks == 0 || runner->start_ticks == ticks);
+  pid_ = lives ? runner->pid : 0;
+  if (!lives || !listen().ok() || !follow()) ended({}, last_seen);
+}
+
+// Watches the runner and takes its connections.
+bool Container::follow() {
+  const auto watched =
+      tools_.processes.watch(pid_, [this, alive = std::weak_ptr<int>(alive_)](ProcessEnd end) {
+        if (!alive.expired()) ended(end, tools_.now());
+      });
+  if (!watched.ok()) return false;
+  state_ = State::running;
+  wait_for_runners();
+  return true;
+}
+
+// --- the runner's connections -----------------------------------------------------------------
+
+Result<> Container::listen() {
+  auto listener = listen_unix(files_.socket_path(), 0666);
+  if (!listener.ok()) return std::move(listener).error();
+  listener_.assign(listener->release());
+  return Ok{};
+}
+
+void Container::wait_for_runners() {
+  listener_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                       [this, alive = std::weak_ptr<int>(alive_)](auto error) {
+                         if (error || alive.expired()) return;
+                         accept_runners();
+                         wait_for_runners();
+                       });
+}
+
+void Container::accept_runners() {
+  while (UniqueFd socket = accept_one(listener_.native_handle())) {
+    const ucred peer = peer_of(socket.get());
+    if (!isolation_.owns(record_, pid_, peer)) {
+      spdlog::warn("{}: a process that is not its runner connected: pid {}, uid {}",
+                   record_.container.text(), peer.pid, peer.uid);
+      continue;
+    }
+    runner_socket_ = std::move(socket);
+  }
+  if (runner_socket_) tools_.owner.on_container_runner(record_.container);
+}
+
+// --- ending -----------------------------------------------------------------------------------
+
+void Container::interrupt() {
+  if (state_ == State::running) tools_.processes.signal(pid_, SIGUSR1);
+}
+
+void Container::stop(Duration grace) {
+  if (state_ == State::starting) {
+    stop_wanted_ = grace;
+  } else if (state_ == State::running && grace.us <= 0) {
+    kill();
+  } else if (state_ == State::running) {
+    tools_.processes.signal(pid_, SIGTERM);
+    kill_after(grace);
+  }
+}
+
+// The runner by itself too: it may be so young that it bears no mark of its container yet.
+void Container::kill() {
+  tools_.processes.signal(pid_, SIGKILL);
+  isolation_.kill_all(record_, pid_);
+}
+
+void Container::kill_after(Duration grace) {
+  kill_timer_.expires_after(std::chrono::microseconds(std::min(grace.us, kMaxGraceUs)));
+  kill_timer_.async_wait([this, alive = std::weak_ptr<int>(alive_)](auto error) {
+    if (!error && !alive.expired() && state_ == State::running) kill();
+  });
+}
+
+void Container::ended(ProcessEnd end, Time at) {
+  state_ = State::ended;
+  kill_timer_.cancel();
+  boost::system::error_code ignored;
+  listener_.close(ignored);
+  const auto out_of_memory = isolation_.clean_up(record_, pid_);
+  ContainerExit exit{.container = record_.container,
+                     .labels_json = record_.labels_json,
+                     .started = record_.started,
+                     .at = std::max(at, record_.started),
+                     .devices = record_.devices,
+                     .out_of_memory = out_of_memory == Isolation::OutOfMemory::yes,
+                     .exit_status = end.exit_status,
+                     .signal = end.signal,
+                     .last_output = files_.last_output(kLastOutput)};
+  if (auto written = files_.write_exit(exit); !written.ok()) {
+    spdlog::error("{}: its end could not be kept: {}", record_.container.text(),
+                  written.error().message);
+  }
+  files_.remove_all_but_exit();
+  tools_.owner.on_container_ended(std::move(exit));
+}
+
+}  // namespace ember

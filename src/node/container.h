@@ -1,0 +1,80 @@
+// One container's life on this node: starting, running, ending; with its files on disk ahead of
+// each step, so that another life of the node can take it over wherever this one stops.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "node/isolation.h"
+#include "node/process_table.h"
+
+namespace ember {
+
+class ContainerOwner {
+ public:
+  virtual ~ContainerOwner() = default;
+  virtual void on_container_started(ContainerId container, Time at) = 0;
+  // The container holds nothing; it may be destroyed in the call. The same for `ended`.
+  virtual void on_container_refused(ContainerId container, std::string why) = 0;
+  virtual void on_container_ended(ContainerExit exit) = 0;
+  virtual void on_container_runner(ContainerId container) = 0;  // take_runner() has a socket
+};
+
+struct ContainerTools {
+  boost::asio::io_context& loop;
+  ProcessTable& processes;
+  ContainerOwner& owner;
+  Time (*now)();
+};
+
+class Container {
+ public:
+  Container(const ContainerTools& tools, Isolation& isolation, ContainerRecord record,
+            ContainerFiles files);
+
+  void launch(LaunchPlan plan, UniqueFd source);
+  // Goes on with a container that an earlier life of the node started. `last_seen` is when it ended
+  // at the latest if it has ended.
+  void adopt(Time last_seen);
+
+  void stop(Duration grace);
+  void interrupt();
+  // The newest connection of the runner, if nobody has taken it.
+  UniqueFd take_runner() { return std::move(runner_socket_); }
+
+  const ContainerRecord& record() const { return record_; }
+  bool has_runner() const { return static_cast<bool>(runner_socket_); }
+  void bound_output() const { files_.bound_output(); }
+
+ private:
+  enum class State { starting, running, ended };
+
+  void launched(Result<pid_t> pid);
+  bool follow();
+  Result<> listen();
+  void wait_for_runners();
+  void accept_runners();
+  void refuse(std::string why);
+  void kill();
+  void kill_after(Duration grace);
+  void ended(ProcessEnd end, Time at);
+
+  ContainerTools tools_;
+  Isolation& isolation_;
+  const ContainerRecord record_;
+  const ContainerFiles files_;
+  State state_ = State::starting;
+  pid_t pid_ = 0;
+  std::optional<Duration> stop_wanted_;  // while it was starting
+  boost::asio::posix::stream_descriptor listener_;
+  boost::asio::steady_timer kill_timer_;
+  UniqueFd runner_socket_;
+  // Callbacks that still sit in the loop ask it whether the container has gone.
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+};
+
+}  // namespace ember

@@ -1,0 +1,80 @@
+// What a node keeps on disk of each container, under <data>/node/containers/<id>/:
+//
+//   meta.json      who it is and what it holds: written before anything is started
+//   pid            the runner's pid and start time, once there is one
+//   run/           seen by the container: runner.sock, function.json
+//   home/          working directory and scratch space where there is no sandbox
+//   output         what the runner's process writes outside frames
+//   exit.json      how it ended: written before it is reported, kept until acknowledged
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "node/node_client.h"
+
+namespace ember {
+
+struct ContainerRecord {
+  ContainerId container;
+  std::string labels_json;
+  std::vector<DeviceId> devices;
+  Time started;
+  Resources resources;     // cpu and memory alone
+  std::string isolation;   // of its start; a later life of the node may use another
+  std::uint32_t slot = 0;  // its own range of user ids
+};
+
+struct RunnerProcess {
+  pid_t pid = 0;
+  std::uint64_t start_ticks = 0;
+};
+
+class ContainerFiles {
+ public:
+  ContainerFiles(const std::string& node_directory, ContainerId container);
+
+  const std::string& directory() const { return directory_; }
+  std::string run_directory() const { return directory_ + "/run"; }
+  std::string home_directory() const { return directory_ + "/home"; }
+  std::string socket_path() const { return directory_ + "/run/runner.sock"; }
+  std::string output_path() const { return directory_ + "/output"; }
+  std::string pid_path() const { return directory_ + "/pid"; }
+
+  // Makes the directories, meta.json and function.json.
+  Result<> create(const ContainerRecord& record, const std::string& function_json) const;
+  Result<> write_runner(const RunnerProcess& runner) const;
+  // On disk for good when it returns.
+  Result<> write_exit(const ContainerExit& exit) const;
+
+  Result<ContainerRecord> read_record() const;
+  // The runner, if it was started; it may have ended since.
+  std::optional<RunnerProcess> read_runner() const;
+  std::optional<ContainerExit> read_exit() const;
+  // The last bytes of the output, whole lines where it was cut.
+  std::string last_output(std::size_t at_most) const;
+  // Cuts an output that has grown over the limit down to its end.
+  void bound_output() const;
+
+  // Leaves nothing but exit.json.
+  void remove_all_but_exit() const;
+  void remove() const;
+
+ private:
+  std::string directory_;
+};
+
+// Those that have a directory, by id.
+std::vector<ContainerId> containers_on_disk(const std::string& node_directory);
+
+// Writes beside and renames, so that a reader sees the old text or the new.
+enum class Durable { no, yes };
+Result<> write_file(const std::string& path, const std::string& text, mode_t mode,
+                    Durable durable = Durable::no);
+std::optional<std::string> read_file(const std::string& path);
+
+}  // namespace ember

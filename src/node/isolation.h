@@ -1,0 +1,44 @@
+// How a runner is kept apart from the machine: one implementation a class of isolation
+// (process_isolation.h, crun_isolation.h), named by what it stops.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "node/container_files.h"
+#include "node/unique_fd.h"
+
+namespace ember {
+
+struct LaunchPlan {
+  ContainerRecord record;
+  ContainerFiles files;
+  std::vector<std::pair<std::string, std::string>> env;  // the user's, already checked
+  std::vector<std::string> layers;                       // host directories, the first step's first
+};
+
+class Isolation {
+ public:
+  virtual ~Isolation() = default;
+  virtual std::string_view name() const = 0;
+  // Starts the runner with the source directory (may be empty) at its place, and calls back once
+  // from the loop. A failed launch leaves nothing behind.
+  virtual void launch(LaunchPlan plan, UniqueFd source,
+                      std::function<void(Result<pid_t>)> done) = 0;
+  // Whether the process that connected is the container's.
+  virtual bool owns(const ContainerRecord& record, pid_t runner, const ucred& peer) const = 0;
+  // A signal for all of the container's processes.
+  virtual void kill_all(const ContainerRecord& record, pid_t runner) = 0;
+  enum class OutOfMemory { no, yes };
+  // The runner has ended: ends what is left of the container and removes what is not in its
+  // directory. Whether the kernel ended it for its memory limit. May be asked again.
+  virtual OutOfMemory clean_up(const ContainerRecord& record, pid_t runner) = 0;
+};
+
+}  // namespace ember

@@ -1,0 +1,33 @@
+// What this machine allows, found out by trying it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/node.h"
+#include "node/isolation.h"
+#include "node/node_directory.h"
+#include "node/node_options.h"
+#include "node/process_table.h"
+
+namespace ember {
+
+struct Machine {
+  std::string name;
+  NodeCapacity capacity;
+  Isolation* isolation = nullptr;  // for new containers; null: none is allowed, see refusal
+  std::string refusal;
+  std::string network;               // how containers reach out, one line
+  std::vector<std::string> missing;  // limits that are not to be had, one line each
+  std::vector<std::unique_ptr<Isolation>> isolations;  // all that can be cleaned up here
+
+  // The one that a container was started with; the one for new containers where it is unknown.
+  Isolation& isolation_of(std::string_view name) const;
+};
+
+Machine probe_machine(boost::asio::io_context& loop, ProcessTable& processes,
+                      const NodeOptions& options, const NodeDirectory& directory);
+
+}  // namespace ember

@@ -1,0 +1,33 @@
+// The node's own part of the data directory, <data>/node:
+//
+//   node_id        made once, kept
+//   node.sock      where the driver connects
+//   last_seen      touched while the node lives: what it cannot have seen ended no later
+//   python/        a name a package that runners import, linked to this machine's directory
+//   containers/    container_files.h
+//   layers/        image_store.h
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "model/ids.h"
+#include "node/node_options.h"
+
+namespace ember {
+
+struct NodeDirectory {
+  std::string path;  // absolute
+  NodeId node;
+
+  std::string socket_path() const { return path + "/node.sock"; }
+  std::string python_path() const { return path + "/python"; }
+  std::optional<Time> last_seen() const;
+  void touch_last_seen() const;
+};
+
+Result<NodeDirectory> open_node_directory(const NodeOptions& options);
+
+}  // namespace ember

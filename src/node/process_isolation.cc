@@ -1,0 +1,106 @@
+#include "node/process_isolation.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "node/process_table.h"
+#include "node/runner_env.h"
+
+namespace ember {
+namespace {
+
+constexpr int kSweeps = 20;  // a process that forks while it is swept is met again
+
+std::string path_of(const UniqueFd& directory) {
+  if (!directory) return "";
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(directory.get()), ignored)
+      .string();
+}
+
+class ProcessIsolation final : public Isolation {
+ public:
+  ProcessIsolation(boost::asio::io_context& loop, std::string python_directory)
+      : loop_(loop), python_directory_(std::move(python_directory)) {}
+
+  std::string_view name() const override { return "process"; }
+
+  void launch(LaunchPlan plan, UniqueFd source, std::function<void(Result<pid_t>)> done) override {
+    boost::asio::post(loop_, [done = std::move(done), pid = start(plan, source)]() mutable {
+      done(std::move(pid));
+    });
+  }
+
+  bool owns(const ContainerRecord&, pid_t runner, const ucred& peer) const override {
+    return peer.pid == runner;
+  }
+
+  void kill_all(const ContainerRecord& record, pid_t runner) override {
+    ::kill(-runner, SIGKILL);
+    sweep(record);
+  }
+
+  // Nothing limits its memory, so the kernel never ends it for a limit of ours.
+  OutOfMemory clean_up(const ContainerRecord& record, pid_t runner) override {
+    if (runner > 0) ::kill(-runner, SIGKILL);
+    sweep(record);
+    return OutOfMemory::no;
+  }
+
+ private:
+  Result<pid_t> start(const LaunchPlan& plan, const UniqueFd& source) {
+    const ContainerFiles& files = plan.files;
+    if (files.socket_path().size() >= sizeof(sockaddr_un::sun_path)) {
+      return {ErrorCode::start_failed,
+              "the data directory's path is too long for a socket: " + files.socket_path()};
+    }
+    const UniqueFd output(
+        ::open(files.output_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    if (!output) return {ErrorCode::unavailable, std::string("output: ") + std::strerror(errno)};
+    Command command;
+    command.argv = runner_argv();
+    command.env = runner_env(plan, {.python = python_directory_,
+                                    .layers = plan.layers,
+                                    .home = files.home_directory(),
+                                    .temporary = files.home_directory(),
+                                    .run = files.run_directory(),
+                                    .source = path_of(source)});
+    command.directory = files.home_directory();
+    command.output = output.get();
+    // The child itself: were the node to die now, its next life would find the runner.
+    command.steps = {
+        {"write the pid", [&files] {
+           return files.write_runner({::getpid(), process_start_ticks(::getpid())}).ok();
+         }}};
+    return spawn(command);
+  }
+
+  // Ends every process that carries the container's mark, wherever it hid.
+  void sweep(const ContainerRecord& record) {
+    for (int round = 0; round < kSweeps; ++round) {
+      const auto left = processes_with_env(container_mark(record.container));
+      if (left.empty()) return;
+      for (const pid_t pid : left) ::kill(pid, SIGKILL);
+      ::usleep(1000);  // they die on their own time; a later round sees who is left
+    }
+  }
+
+  boost::asio::io_context& loop_;
+  const std::string python_directory_;
+};
+
+}  // namespace
+
+std::unique_ptr<Isolation> make_process_isolation(boost::asio::io_context& loop,
+                                                  std::string python_directory) {
+  return std::make_unique<ProcessIsolation>(loop, std::move(python_directory));
+}
+
+}  // namespace ember

@@ -1,0 +1,33 @@
+// The environment and the command of a runner, the same under every isolation.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "node/isolation.h"
+
+namespace ember {
+
+inline constexpr const char* kPython = "/usr/bin/python3";
+
+// Where things lie as the runner sees them.
+struct RunnerPlaces {
+  std::string python;               // holds the packages `ember` and `cloudpickle`
+  std::vector<std::string> layers;  // the first step's first
+  std::string home;
+  std::string temporary;
+  std::string run;     // socket and function.json
+  std::string source;  // empty: none
+};
+
+std::vector<std::string> runner_argv();
+// NAME=value. The user's entries come through, but for what the runner itself stands on.
+std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& places);
+// "EMBER_CONTAINER_ID=ct-...": marks every process of the container.
+std::string container_mark(ContainerId container);
+
+// The user's entries: names of letters, digits and _, at most 1000 of them, values at most 128 KiB.
+Result<> check_env(const std::vector<std::pair<std::string, std::string>>& env);
+
+}  // namespace ember

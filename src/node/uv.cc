@@ -1,0 +1,245 @@
+#include "node/uv.h"
+
+#include <grp.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+
+#include "node/runner_env.h"
+#include "node/stage.h"
+
+extern char** environ;
+
+namespace ember {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Builds run as an id without a name, which owns nothing but layers and uv's cache.
+constexpr uid_t kBuildUid = 61'778;
+
+std::optional<std::string> variable(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return value;
+}
+
+std::string trimmed(std::string text) {
+  const auto is_space = [](unsigned char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
+  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), is_space));
+  text.erase(std::find_if_not(text.rbegin(), text.rend(), is_space).base(), text.end());
+  return text;
+}
+
+// [global] and [install] of one of pip's files; a value may go on in indented lines.
+void read_pip_file(const std::string& path, std::map<std::string, std::string>& settings) {
+  std::ifstream file(path);
+  std::string section, last_key;
+  for (std::string line; std::getline(file, line);) {
+    const std::string text = trimmed(line);
+    if (text.empty() || text[0] == '#' || text[0] == ';') continue;
+    if (text[0] == '[') {
+      section = text;
+      last_key.clear();
+      continue;
+    }
+    if (section != "[global]" && section != "[install]") continue;
+    const bool continued = (line[0] == ' ' || line[0] == '\t') && !last_key.empty();
+    const auto split = text.find_first_of("=:");
+    if (continued) {
+      settings[last_key] += (settings[last_key].empty() ? "" : " ") + text;
+    } else if (split != std::string::npos) {
+      last_key = trimmed(text.substr(0, split));
+      std::replace(last_key.begin(), last_key.end(), '_', '-');
+      settings[last_key] = trimmed(text.substr(split + 1));
+    }
+  }
+}
+
+std::map<std::string, std::string> pip_settings() {
+  std::vector<std::string> files{"/etc/xdg/pip/pip.conf", "/etc/pip.conf"};
+  if (const auto home = variable("HOME")) {
+    files.push_back(*home + "/.pip/pip.conf");
+    files.push_back(*home + "/.config/pip/pip.conf");
+  }
+  if (const auto file = variable("PIP_CONFIG_FILE")) files.push_back(*file);
+  std::map<std::string, std::string> settings;
+  for (const std::string& file : files) read_pip_file(file, settings);
+  return settings;
+}
+
+bool uv_has_own_index() {
+  for (const char* name : {"UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_CONFIG_FILE"}) {
+    if (variable(name)) return true;
+  }
+  std::error_code ignored;
+  const auto home = variable("HOME");
+  return fs::exists("/etc/uv/uv.toml", ignored) ||
+         (home && fs::exists(*home + "/.config/uv/uv.toml", ignored));
+}
+
+std::vector<std::string> build_env(const std::string& cache) {
+  std::vector<std::string> env{"PATH=/usr/local/bin:/usr/bin:/bin",
+                               "LANG=C.UTF-8",
+                               "HOME=" + cache,
+                               "UV_CACHE_DIR=" + cache,
+                               "UV_NO_PROGRESS=1",
+                               "NO_COLOR=1",
+                               "UV_PYTHON_DOWNLOADS=never"};
+  for (std::string& setting : index_settings()) env.push_back(std::move(setting));
+  return env;
+}
+
+bool become_builder() {
+  ::umask(022);
+  return ::setgroups(0, nullptr) == 0 && ::setresgid(kBuildUid, kBuildUid, kBuildUid) == 0 &&
+         ::setresuid(kBuildUid, kBuildUid, kBuildUid) == 0 &&
+         ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+}
+
+Result<> make_directory_for(const std::string& path, bool for_builder) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return {ErrorCode::unavailable, path + ": " + error.message()};
+  if (for_builder && ::chown(path.c_str(), kBuildUid, kBuildUid) != 0) {
+    return {ErrorCode::unavailable, "chown " + path + ": " + std::strerror(errno)};
+  }
+  if (::chmod(path.c_str(), 0755) != 0) {
+    return {ErrorCode::unavailable, "chmod " + path + ": " + std::strerror(errno)};
+  }
+  return Ok{};
+}
+
+std::vector<std::string> arguments(const UvInstall& install, const std::string& uv,
+                                   const std::string& target) {
+  std::vector<std::string> argv{uv,
+                                "pip",
+                                "install",
+                                "--target",
+                                target,
+                                "--python",
+                                kPython,
+                                "--only-binary",
+                                ":all:",
+                                "--compile-bytecode",
+                                "--link-mode",
+                                "copy",
+                                "--no-progress",
+                                "--"};
+  argv.insert(argv.end(), install.packages.begin(), install.packages.end());
+  return argv;
+}
+
+}  // namespace
+
+std::optional<std::string> find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) {
+    if (::access(name.c_str(), X_OK) != 0) return std::nullopt;
+    std::error_code ignored;
+    return fs::absolute(name, ignored).string();
+  }
+  std::istringstream path(variable("PATH").value_or("/usr/local/bin:/usr/bin:/bin"));
+  for (std::string directory; std::getline(path, directory, ':');) {
+    const std::string candidate = directory + "/" + name;
+    if (!directory.empty() && ::access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return std::nullopt;
+}
+
+Result<Command> uv_install(const UvInstall& install) {
+  const auto uv = find_program(install.uv);
+  if (!uv) {
+    return {ErrorCode::unavailable, "image: uv is not installed on this node (looked for \"" +
+                                        install.uv +
+                                        "\"); install it, for example with \"make setup\""};
+  }
+  static const bool kStaged = ::geteuid() == 0 && can_stage();
+  std::error_code ignored;
+  fs::remove_all(install.target, ignored);
+  for (const std::string& path : {install.target, install.cache}) {
+    if (auto made = make_directory_for(path, kStaged); !made.ok()) return std::move(made).error();
+  }
+  Command command;
+  command.output = install.output;
+  if (!kStaged) {
+    command.argv = arguments(install, *uv, install.target);
+    command.env = build_env(install.cache);
+    return command;
+  }
+  // The steps keep the stage alive as long as the command that holds them.
+  const auto stage = std::make_shared<Stage>();
+  stage->add("uv", *uv);
+  stage->add("layer", install.target);
+  stage->add("cache", install.cache);
+  command.argv = arguments(install, Stage::path("uv"), Stage::path("layer"));
+  command.env = build_env(Stage::path("cache"));
+  for (PreparationStep& step : stage->steps()) {
+    command.steps.push_back({step.name, [stage, run = std::move(step.run)] { return run(); }});
+  }
+  command.steps.push_back({"give privileges up", become_builder});
+  return command;
+}
+
+std::vector<std::string> index_settings() {
+  std::map<std::string, std::string> settings;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const std::string name = text.substr(0, text.find('='));
+    const bool passed = name.starts_with("UV_") || name.starts_with("SSL_CERT_") ||
+                        name == "http_proxy" || name == "https_proxy" || name == "no_proxy" ||
+                        name == "HTTP_PROXY" || name == "HTTPS_PROXY" || name == "NO_PROXY" ||
+                        name == "ALL_PROXY" || name == "all_proxy";
+    if (passed && name != "UV_CACHE_DIR") settings[name] = text.substr(text.find('=') + 1);
+  }
+  const std::map<std::string, std::string> files = pip_settings();
+  const auto from_pip = [&](const char* uv_name, const char* pip_name, const char* key) {
+    if (settings.contains(uv_name)) return;
+    if (const auto value = variable(pip_name)) {
+      settings[uv_name] = *value;
+    } else if (const auto found = files.find(key); found != files.end() && !found->second.empty()) {
+      settings[uv_name] = found->second;
+    }
+  };
+  if (!uv_has_own_index()) {
+    from_pip("UV_DEFAULT_INDEX", "PIP_INDEX_URL", "index-url");
+    from_pip("UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL", "extra-index-url");
+    from_pip("UV_FIND_LINKS", "PIP_FIND_LINKS", "find-links");
+  }
+  from_pip("SSL_CERT_FILE", "PIP_CERT", "cert");
+  std::vector<std::string> all;
+  for (const auto& [name, value] : settings) all.push_back(name + "=" + value);
+  return all;
+}
+
+std::string uv_hint(const std::deque<std::string>& lines) {
+  const auto says = [&](std::string_view words) {
+    return std::any_of(lines.begin(), lines.end(), [&](const std::string& line) {
+      return line.find(words) != std::string::npos;
+    });
+  };
+  if (says("no usable wheels") || says("no wheels") || says("Building source distributions")) {
+    return "Ember installs wheels only: choose a version that has a wheel for this Python.";
+  }
+  if (says("was not found in the package registry") || says("not found in the provided package")) {
+    return "Check the package's name; the index does not have it.";
+  }
+  if (says("error sending request") || says("Failed to fetch") || says("dns error")) {
+    return "The package index could not be reached from this node: check its network and proxy.";
+  }
+  if (says("unsatisfiable") || says("No solution found")) {
+    return "The packages named do not go together: loosen a version.";
+  }
+  return "Run \"uv pip install\" with the same packages to see more.";
+}
+
+}  // namespace ember
