@@ -1,0 +1,119 @@
+"""``ember app``: lists apps, shows versions, goes back to one, stops."""
+
+from __future__ import annotations
+
+from ember._client import shared
+from ember.exception import NotFoundError
+
+from . import _exit, _terminal
+from ._exit import usage_error
+from ._list import app_path
+from ._parser import Parser, close_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def get_app(name: str) -> dict[str, Any]:
+    """Return an app's document, or the error that names those with a close name."""
+    try:
+        return shared().get_json(app_path(name))
+    except NotFoundError as error:
+        raise unknown_app(name) from error
+
+
+def unknown_app(name: str) -> Exception:
+    """Return the error for an app that is not there."""
+    names = [app["name"] for app in shared().get_json("/api/v1/apps")["apps"]]
+    evidence = close_names(name, names) or (f"there are: {', '.join(names[:10])}" if names else
+                                            "nothing is deployed yet")
+    return usage_error(f"there is no app {name!r}", evidence=evidence,
+                       next_step="ember app list" if names else "ember deploy FILE.py")
+
+
+def list_apps(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember app list``."""
+    parser = Parser(prog, summary)
+    parser.add_json()
+    options = parser.parse_args(argv)
+    document = shared().get_json("/api/v1/apps")
+    if options.json:
+        _terminal.document(document)
+        return _exit.OK
+    rows = [{**app, "app": app["name"], "updated": _terminal.ago(app["updated_ms"])}
+            for app in document["apps"]]
+    _terminal.table(rows, ["app", "state", "version", "functions", "containers", "updated"],
+                    right=["version", "functions", "containers"], cut_column="app",
+                    empty="no apps; next: ember deploy FILE.py")
+    return _exit.OK
+
+
+def history(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember app history``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("app")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    try:
+        document = shared().get_json(app_path(options.app, "history"))
+    except NotFoundError as error:
+        raise unknown_app(options.app) from error
+    if options.json:
+        _terminal.document(document)
+        return _exit.OK
+    rows = [
+        {
+            "version": version["version"],
+            "current": "current" if version["current"] else "",
+            "deployed": _terminal.ago(version["created_ms"]),
+            "functions": ", ".join(version["functions"]),
+            "message": version["message"],
+        }
+        for version in document["versions"]
+    ]
+    _terminal.table(rows, ["version", "current", "deployed", "functions", "message"],
+                    right=["version"], cut_column="functions")
+    return _exit.OK
+
+
+def rollback(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember app rollback``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("app")
+    parser.add_argument("version", nargs="?", type=int, default=0,
+                        help="default: the one before the current one")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    try:
+        document = shared().post_json(app_path(options.app, "rollback"),
+                                      {"version": options.version})
+    except NotFoundError as error:
+        if "version" in str(error):
+            raise usage_error(str(error), next_step=f"ember app history {options.app}") from error
+        raise unknown_app(options.app) from error
+    if options.json:
+        _terminal.document(document)
+        return _exit.OK
+    _terminal.tick(f"{document['app']} is at version {document['version']}")
+    _terminal.data(document["url"])
+    return _exit.OK
+
+
+def stop(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember app stop``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("app")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    try:
+        document = shared().post_json(app_path(options.app, "stop"))
+    except NotFoundError as error:
+        raise unknown_app(options.app) from error
+    if options.json:
+        _terminal.document(document)
+        return _exit.OK
+    cancelled = document["cancelled"]
+    _terminal.tick(f"{options.app} stopped" + (f", {cancelled} calls cancelled" if cancelled
+                                               else ""))
+    return _exit.OK

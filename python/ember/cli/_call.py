@@ -1,0 +1,147 @@
+"""``ember call APP.FUNCTION``: one call of a deployed function, by HTTP and JSON."""
+
+from __future__ import annotations
+
+from ember._client import JSON, shared
+
+from . import _exit, _terminal
+from ._app import get_app
+from ._arguments import Parameter, bind
+from ._exit import usage_error
+from ._parser import Parser, close_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ember._client import Reply
+
+_FLAGS = ("--json", "--no-prices")
+
+
+def call(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember call``."""
+    own, words = _split(argv)
+    parser = Parser(prog, f"{summary}; --name VALUE or values in place are its arguments")
+    parser.usage = f"{prog} APP.FUNCTION [ARGUMENTS] [options]"
+    parser.add_argument("--json-args", metavar="OBJECT", help="all arguments, as a JSON object")
+    parser.add_argument("--no-prices", action="store_true",
+                        help="leave out what the call would cost elsewhere")
+    parser.add_json()
+    options = parser.parse_args(own)
+    if not words:
+        raise usage_error("which function? name it as APP.FUNCTION", next_step="ember app list")
+    app, _, function = words.pop(0).partition(".")
+    if not function:
+        raise usage_error(f"{app!r} names no function", evidence=_functions_of(app),
+                          next_step=f"ember call {app}.FUNCTION")
+    body = _body(app, function, words, options.json_args)
+    reply = shared().call(app, function, body, JSON)
+    call_id = reply.headers["ember-call-id"]
+    if options.json:
+        _print_document(reply, call_id)
+        return _exit.OK
+    _terminal.data(result_text(reply.body))
+    import sys
+
+    sys.stdout.flush()
+    from . import _report
+
+    _report.report([call_id], with_prices=not options.no_prices)
+    return _exit.OK
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Part our own options from the function's name and arguments."""
+    own: list[str] = []
+    words: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return own, [*words, word, *rest]
+        if word in _FLAGS or word.startswith("--json-args="):
+            own.append(word)
+        elif word == "--json-args":
+            own += [word, *rest[:1]]
+            rest = rest[1:]
+        elif word in ("-h", "--help") and not words:
+            own.append(word)
+        else:
+            words.append(word)
+    return own, words
+
+
+def _body(app: str, function: str, words: list[str], json_args: str | None) -> bytes:
+    import json
+
+    if json_args is not None:
+        if words:
+            raise usage_error("--json-args already gives all arguments")
+        return json_args.encode()
+    if not words:
+        return b"{}"  # if it needs some, the function says so itself
+    rest, named = bind(f"{app}.{function}", words, _parameters(app, function))
+    if rest:
+        raise usage_error(f"{app}.{function} takes *args: JSON calls have named arguments only")
+    return json.dumps({name: _plain(value) for name, value in named.items()}).encode()
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as JSON carries it: bytes in base64."""
+    if isinstance(value, bytes):
+        import base64
+
+        return base64.b64encode(value).decode()
+    return value
+
+
+def _parameters(app: str, function: str) -> list[Parameter]:
+    found = [entry for entry in get_app(app)["functions"] if entry["name"] == function]
+    if not found:
+        raise usage_error(f"app {app!r} has no function {function!r}",
+                          evidence=_functions_of(app, function), next_step="ember function list")
+    return [
+        Parameter(entry["name"], entry.get("kind", "in place"), entry.get("annotation") or "",
+                  entry.get("required", True))
+        for entry in found[0]["parameters"]
+    ]
+
+
+def _functions_of(app: str, word: str = "") -> str:
+    names = [entry["name"] for entry in get_app(app)["functions"]]
+    return close_names(word, names) or f"it has: {', '.join(names)}"
+
+
+def result_text(body: bytes) -> str:
+    """Return a JSON result on one line where it fits, else indented."""
+    import json
+
+    value = json.loads(body)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 100 else json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _print_document(reply: Reply, call_id: str) -> None:
+    import json
+
+    from . import _report
+
+    _terminal.document({
+        "call_id": call_id,
+        "result": json.loads(reply.body),
+        "cold": reply.headers.get("ember-cold") == "true",
+        "container_id": reply.headers.get("ember-container-id"),
+        "phases_ms": phases_ms(reply.headers.get("server-timing", "")),
+        "cost": _report.cost_of(call_id),
+    })
+
+
+def phases_ms(server_timing: str) -> dict[str, float]:
+    """Return the phases that a Server-Timing header names."""
+    phases = {}
+    for part in server_timing.split(","):
+        name, _, duration = part.strip().partition(";dur=")
+        if duration:
+            phases[name] = float(duration)
+    return phases

@@ -1,0 +1,103 @@
+"""``ember call list``, ``show`` and ``cancel``: the calls of the recent past."""
+
+from __future__ import annotations
+
+from ember._client import shared
+
+from . import _exit, _report, _terminal
+from ._parser import Parser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def list_calls(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember call list``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("--app", help="only of this app")
+    parser.add_argument("--limit", type=int, default=50, help="default: %(default)s")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    document = shared().get_json("/api/v1/calls", app=options.app, limit=options.limit)
+    if options.json:
+        _terminal.document(document)
+        return _exit.OK
+    rows = [
+        {
+            "call": call["call_id"],
+            "function": f"{call['app']}.{call['function']}",
+            "state": call["state"],
+            "start": "cold" if call["cold"] else "warm",
+            "arrived": _terminal.ago(call["arrived_ms"]),
+            "took": _terminal.seconds(call["total_us"] / 1e6) if call["total_us"] else "",
+            "usd": _terminal.money(call["cost_usd"]),
+        }
+        for call in document["calls"]
+    ]
+    _terminal.table(rows, ["call", "function", "state", "start", "arrived", "took", "usd"],
+                    right=["took", "usd"], cut_column="function",
+                    empty="no calls yet; next: ember call APP.FUNCTION")
+    return _exit.OK
+
+
+def show_call(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember call show``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("id", help="as `ember call list` shows it")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    call = _report.call_of(options.id)
+    cost = _report.cost_of(options.id)
+    if options.json:
+        _terminal.document({**call, "cost": cost})
+        return _exit.OK
+    _show(call, cost)
+    return _exit.OK
+
+
+def _show(call: dict[str, Any], cost: dict[str, Any]) -> None:
+    lines = {
+        "call": call["call_id"],
+        "function": f"{call['app']}.{call['function']}",
+        "state": call["state"],
+        "why": call.get("reason"),
+        "arrived": _terminal.ago(call["arrived_ms"]),
+        "start": "cold" if call["cold"] else "warm",
+        "container": call.get("container_id"),
+        "attempt": call.get("attempt"),
+        "gpu": cost["gpu"] + (" (simulated)" if cost["simulated"] and "(" not in cost["gpu"]
+                              else ""),
+        "error": _error_text(call.get("error")),
+    }
+    for name, value in lines.items():
+        if value:
+            _terminal.data(f"{name:<10}{value}")
+    for phase, ms in call["phases_ms"].items():
+        if ms:
+            _terminal.data(f"{phase:<10}{_terminal.milliseconds(ms)}")
+    _terminal.data(f"{'price':<10}{_terminal.money(cost['cost_usd'])}"
+                   f" + start {_terminal.money(cost['start_cost_usd'])}")
+    rows = [{**row, "gpu": row["gpu"] or "CPU", "usd": _terminal.money(row["usd"]),
+             "per_hour": _terminal.money(row["price_per_hour_usd"]), "since": row["valid_from"]}
+            for row in cost["elsewhere"]]
+    if rows:
+        _terminal.data("")
+        _terminal.table(rows, ["provider", "gpu", "usd", "per_hour", "since", "note"],
+                        right=["usd", "per_hour"], cut_column="note")
+
+
+def _error_text(error: object) -> str:
+    if isinstance(error, dict):
+        return f"{error.get('code')}: {error.get('message')}"
+    return str(error) if error else ""
+
+
+def cancel_call(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember call cancel``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("id", help="as `ember call list` shows it")
+    options = parser.parse_args(argv)
+    shared().post_json(f"/api/v1/calls/{options.id}/cancel")
+    _terminal.tick(f"{options.id} cancelled")
+    return _exit.OK

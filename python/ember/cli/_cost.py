@@ -1,0 +1,76 @@
+"""``ember cost``, the bill, and ``ember prices list``, the book it is made with."""
+
+from __future__ import annotations
+
+from ember._client import shared
+
+from . import _exit, _terminal
+from ._exit import usage_error
+from ._parser import Parser, close_names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_KEYS = ("app", "function", "day", "phase", "meter")
+
+
+def cost(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember cost``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("--by", default="app", metavar="KEYS",
+                        help="app, function, day, phase, meter, or some with commas between them "
+                             "(default: %(default)s)")
+    parser.add_argument("--app", help="only of this app")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    keys = _keys(options.by)
+    document = shared().get_json("/api/v1/cost", by=",".join(keys), app=options.app)
+    if options.json:
+        _terminal.document(document)
+        return _exit.OK
+    rows = [_row(row, keys) for row in document["rows"]]
+    columns = [*keys, "gpu", "cpu", "memory", "usd"]
+    _terminal.table(rows, columns, right=["gpu", "cpu", "memory", "usd"],
+                    cut_column="app" if "app" in keys else "", empty="nothing used yet")
+    _terminal.data(f"total {_terminal.money(document['total_usd'])}")
+    if any(row.get("simulated") for row in document["rows"]):
+        _terminal.say("GPU time marked * was on simulated devices")
+    if document.get("note"):
+        _terminal.say(document["note"])
+    return _exit.OK
+
+
+def _keys(text: str) -> list[str]:
+    keys = [key.strip() for key in text.split(",") if key.strip()]
+    for key in keys:
+        if key not in _KEYS:
+            raise usage_error(f"--by {key}: the bill cannot be cut that way",
+                              evidence=close_names(key, _KEYS) or f"one of: {', '.join(_KEYS)}",
+                              next_step="ember cost --by function")
+    # A function's name alone does not say whose it is.
+    return ["app", *keys] if "function" in keys and "app" not in keys else keys
+
+
+def _row(row: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    gpu = _terminal.milliseconds(row["gpu_ms"]) if row["gpu_ms"] else ""
+    return {
+        **{key: row[key] for key in keys},
+        "gpu": f"{gpu} *" if gpu and row.get("simulated") else gpu,
+        "cpu": f"{row['cpu_millicore_ms'] / 1e6:.3f} core s" if row["cpu_millicore_ms"] else "",
+        "memory": f"{row['memory_mib_ms'] / 1024 / 1e3:.3f} GiB s" if row["memory_mib_ms"] else "",
+        "usd": _terminal.money(row["usd"]),
+    }
+
+
+def list_prices(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember prices list``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("--provider", help="only of this provider")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    document = shared().get_json("/api/v1/prices")
+    if options.json:
+        _terminal.document(document)
+        return _exit.OK
+    raise NotImplementedError(options.provider)

@@ -1,0 +1,117 @@
+"""The lists of functions, containers and nodes."""
+
+from __future__ import annotations
+
+from ember._client import quote, shared
+
+from . import _exit, _status, _terminal
+from ._parser import Parser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def gpu_text(row: dict[str, Any]) -> str:
+    """Return a row's GPU, marked where it is simulated."""
+    gpu = row.get("gpu") or ""
+    if isinstance(gpu, list):
+        gpu = " or ".join(gpu)
+    return f"{gpu} (simulated)" if gpu and row.get("simulated") and "(" not in gpu else gpu
+
+
+def list_functions(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember function list``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("app", nargs="?", help="only of this app")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    from ._app import get_app
+
+    names = [options.app] if options.app else [
+        app["name"] for app in shared().get_json("/api/v1/apps")["apps"]
+        if app["state"] != "stopped"
+    ]
+    apps = [get_app(name) for name in names]
+    if options.json:
+        functions = [{"app": app["name"], **function} for app in apps
+                     for function in app["functions"]]
+        _terminal.document({"functions": functions})
+        return _exit.OK
+    rows = [_function_row(app["name"], function) for app in apps for function in app["functions"]]
+    _terminal.table(rows, ["function", "gpu", "calls", "containers", "why"], cut_column="why",
+                    empty="no functions; next: ember deploy FILE.py")
+    return _exit.OK
+
+
+def _function_row(app: str, function: dict[str, Any]) -> dict[str, Any]:
+    count = function["containers"]
+    running = [f"{count[state]} {state}" for state in ("starting", "idle", "busy") if count[state]]
+    calls = f"{function['running']} running, {function['waiting']} waiting"
+    return {
+        "function": f"{app}.{function['name']}",
+        "gpu": gpu_text(function),
+        "calls": calls if function["running"] or function["waiting"] else "0",
+        "containers": f"{', '.join(running) or '0'} of {function['desired']}",
+        "why": function["reason"],
+    }
+
+
+def list_containers(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember container list``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("--app", help="only of this app")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    document = shared().get_json("/api/v1/containers")
+    if options.app:
+        document["containers"] = [row for row in document["containers"]
+                                  if row["app"] == options.app]
+    if options.json:
+        _terminal.document(document)
+        return _exit.OK
+    rows = [
+        {
+            "container": row["container_id"],
+            "function": f"{row['app']}.{row['function']} v{row['version']}",
+            "state": row["state"],
+            "gpu": gpu_text(row),
+            "inputs": row["inputs"],
+            "started": _terminal.ago(row["started_ms"]),
+        }
+        for row in document["containers"]
+    ]
+    _terminal.table(rows, ["container", "function", "state", "gpu", "inputs", "started"],
+                    right=["inputs"], cut_column="function", empty="no containers")
+    return _exit.OK
+
+
+def list_nodes(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember node list``."""
+    parser = Parser(prog, summary)
+    parser.add_json()
+    options = parser.parse_args(argv)
+    document = shared().get_json("/api/v1/nodes")
+    if options.json:
+        _terminal.document(document)
+        return _exit.OK
+    rows = [
+        {
+            "node": node["node_id"],
+            "name": node["name"],
+            "cores": f"{node['cpu_millicores_free'] / 1000:g} of "
+                     f"{node['cpu_millicores'] / 1000:g}",
+            "memory": f"{_terminal.size(node['memory_bytes_free'])} of "
+                      f"{_terminal.size(node['memory_bytes'])}",
+            "devices": _status.devices(node["devices"]),
+        }
+        for node in document["nodes"]
+    ]
+    _terminal.table(rows, ["node", "name", "cores", "memory", "devices"], cut_column="name",
+                    empty="no nodes; next: ember up")
+    return _exit.OK
+
+
+def app_path(app: str, verb: str = "") -> str:
+    """Return the path of an app, or of something to do with it."""
+    return f"/api/v1/apps/{quote(app)}{'/' + verb if verb else ''}"

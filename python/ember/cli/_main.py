@@ -1,0 +1,157 @@
+"""From a command line to an exit status: finds the command, runs it, words its errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import _exit
+from ._exit import CommandError, usage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Words of a command: (module, function, one line of help). The order is that of the help.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "up": ("_up", "up", "start Ember on this machine, in the background"),
+    "status": ("_status", "status", "what runs, and what this machine cannot do"),
+    "down": ("_down", "down", "finish running calls, then stop"),
+    "run": ("_run", "run", "run a file's entrypoint or function in an app for this once"),
+    "deploy": ("_deploy", "deploy", "deploy a file's app as a new version"),
+    "call": ("_call", "call", "call a deployed function"),
+    "call list": ("_call_list", "list_calls", "recent calls"),
+    "call show": ("_call_list", "show_call", "one call: state, phases, price, why it waits"),
+    "call cancel": ("_call_list", "cancel_call", "cancel a call"),
+    "app list": ("_app", "list_apps", "apps of this server"),
+    "app history": ("_app", "history", "versions of an app"),
+    "app rollback": ("_app", "rollback", "make an earlier version the current one"),
+    "app stop": ("_app", "stop", "stop an app and its containers"),
+    "function list": ("_list", "list_functions", "functions, their containers and why so many"),
+    "container list": ("_list", "list_containers", "containers and what they do"),
+    "node list": ("_list", "list_nodes", "machines and their devices"),
+    "logs": ("_logs", "logs", "what an app's functions wrote"),
+    "cost": ("_cost", "cost", "the bill, cut by app, function, day, phase or meter"),
+    "prices list": ("_cost", "list_prices", "the price book"),
+    "version": ("_version", "version", "the versions of the command line and of emberd"),
+}
+_GROUPS = {words.split()[0] for words in COMMANDS if " " in words}
+# What the server's error codes (docs/reference/http.md) are as exit statuses.
+_STATUSES = {
+    "invalid_argument": _exit.USAGE,
+    "payload_too_large": _exit.USAGE,
+    "not_found": _exit.USAGE,
+    "conflict": _exit.USAGE,
+    "unauthenticated": _exit.AUTHENTICATION,
+    "permission_denied": _exit.AUTHENTICATION,
+    "resource_exhausted": _exit.QUOTA,
+    "user_exception": _exit.USER_CODE_FAILED,
+    "timed_out": _exit.USER_CODE_FAILED,
+    "cancelled": _exit.USER_CODE_FAILED,
+    "container_crashed": _exit.USER_CODE_FAILED,
+    "out_of_memory": _exit.USER_CODE_FAILED,
+    "start_failed": _exit.USER_CODE_FAILED,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    trace = "--trace" in words[:1] or bool(os.environ.get("EMBER_TRACE"))
+    if words[:1] == ["--trace"]:
+        words.pop(0)
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of stdout has had enough; keep Python from failing once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _exit.OK
+    except KeyboardInterrupt:
+        return _exit.INTERRUPTED
+    except SystemExit as done:  # argparse's --help
+        return done.code if isinstance(done.code, int) else _exit.OK
+    except Exception as error:
+        if trace:
+            import traceback
+
+            traceback.print_exc()
+        return _explain(error)
+    return status
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return _exit.OK
+    if words[0] == "--version":
+        words[0] = "version"
+    name, arguments = _split(words)
+    module_name, function_name, summary = COMMANDS[name]
+    from importlib import import_module
+
+    command = getattr(import_module(f"ember.cli.{module_name}"), function_name)
+    return command(f"ember {name}", summary, arguments)
+
+
+def _split(words: list[str]) -> tuple[str, list[str]]:
+    """Return the command that the words name, and its arguments."""
+    first, second = words[0], words[1] if len(words) > 1 else ""
+    if f"{first} {second}" in COMMANDS:
+        return f"{first} {second}", words[2:]
+    if first in COMMANDS:
+        return first, words[1:]
+    from ._parser import close_names
+
+    if first not in _GROUPS:
+        names = {words.split()[0] for words in COMMANDS}
+        raise usage_error(f"there is no command {first!r}", evidence=close_names(first, names),
+                          next_step="ember --help")
+    subcommands = [words.split()[1] for words in COMMANDS if words.startswith(f"{first} ")]
+    if second in ("-h", "--help", ""):
+        sys.stdout.write(_help(first))
+        raise SystemExit(_exit.OK if second else _exit.USAGE)
+    raise usage_error(f"there is no command `ember {first} {second}`",
+                      evidence=close_names(second, subcommands), next_step=f"ember {first} --help")
+
+
+def _help(group: str = "") -> str:
+    lines = [f"usage: ember {group or 'COMMAND'} ...", ""]
+    for words, (_, _, summary) in COMMANDS.items():
+        if not group or words.split()[0] == group:
+            lines.append(f"  {words:<16}{summary}")
+    lines += ["", "Each command has --help. Data goes to stdout, the rest to stderr.",
+              "Exit status: 0 ok, 1 user code failed, 2 usage, 3 key, 4 quota, 5 platform.", ""]
+    return "\n".join(lines)
+
+
+def _explain(error: Exception) -> int:
+    """Write an error as people need it and return its exit status."""
+    from . import _terminal
+
+    from ember.exception import EmberError
+
+    if isinstance(error, EmberError):
+        error = _of_the_platform(error)
+    if not isinstance(error, CommandError):
+        error = _exit.platform_error(
+            f"the command line failed: {type(error).__name__}: {error}",
+            next_step="ember --trace ...  (and report what it prints)",
+        )
+    _terminal.say(f"{_terminal.style('error:', 'red')} {error.message}")
+    for line in error.evidence.splitlines():
+        _terminal.say(f"  {line}")
+    if error.next_step:
+        _terminal.say(f"next: {error.next_step}")
+    return error.status
+
+
+def _of_the_platform(error: Exception) -> CommandError:
+    code = getattr(error, "code", "internal")
+    call_id = getattr(error, "call_id", None)
+    next_step = f"ember call show {call_id}" if call_id else ""
+    if code == "unauthenticated":
+        next_step = "set EMBER_KEY, or read the key as the user who ran `ember up`"
+    return CommandError(str(error), status=_STATUSES.get(code, _exit.PLATFORM),
+                        evidence=str(error.__cause__ or "").strip("\n")
+                        if code == "start_failed" else "", next_step=next_step)

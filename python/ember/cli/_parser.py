@@ -1,0 +1,39 @@
+"""argparse with our manners: short errors that say what to do next."""
+
+from __future__ import annotations
+
+import argparse
+
+from ._exit import usage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises its errors and never guesses at shortened options."""
+
+    def __init__(self, prog: str, summary: str) -> None:
+        super().__init__(prog=prog, description=summary, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing: one place writes errors."""
+        raise usage_error(message, next_step=f"{self.prog} --help")
+
+    def add_json(self) -> None:
+        """Add ``--json``, which every command that shows data has."""
+        self.add_argument("--json", action="store_true", help="print a JSON document")
+
+    def add_data(self) -> None:
+        """Add ``--data``, for the commands that manage a server."""
+        self.add_argument("--data", metavar="DIR", help="data directory (default: $EMBER_DATA)")
+
+
+def close_names(word: str, names: Iterable[str]) -> str:
+    """Return ``did you mean ...?`` with the names close to a word, or nothing."""
+    import difflib
+
+    found = difflib.get_close_matches(word, list(names), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(found)}?" if found else ""

@@ -1,0 +1,126 @@
+"""The end of every call: its price, where the time went, what it would cost elsewhere."""
+
+from __future__ import annotations
+
+from ember._client import shared
+
+from . import _terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+_PHASES = ("queue", "boot", "load", "execute")
+_CHEAPEST = 3
+_MAX_CALLS = 50
+
+
+def cost_of(call_id: str) -> dict[str, Any]:
+    """Return the server's document on what a call cost."""
+    return shared().get_json(f"/api/v1/calls/{call_id}/cost")
+
+
+def call_of(call_id: str) -> dict[str, Any]:
+    """Return the server's document on a call."""
+    return shared().get_json(f"/api/v1/calls/{call_id}")
+
+
+def report(call_ids: Sequence[str], *, with_prices: bool) -> None:
+    """Write the report of the calls, to stderr. Beyond some, only the first are looked at."""
+    shown = list(call_ids)[:_MAX_CALLS]
+    if not shown:
+        return
+    calls = [call_of(call_id) for call_id in shown]
+    costs = [cost_of(call_id) for call_id in shown]
+    _terminal.say(_price_line(calls, costs))
+    _terminal.say(_time_line(calls))
+    if len(call_ids) > len(shown):
+        _terminal.say(f"(the first {len(shown)} of {len(call_ids)} calls)")
+    if with_prices:
+        _elsewhere(costs)
+
+
+def _price_line(calls: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
+    count = f"{len(calls)} call{'s' if len(calls) > 1 else ''}"
+    execute, start = total(costs, "cost_usd"), total(costs, "start_cost_usd")
+    parts = [count, f"{_terminal.money(plus(execute, start))}"]
+    if _is_nonzero(start):
+        parts.append(f"execute {_terminal.money(execute)} + start {_terminal.money(start)}")
+    gpus = sorted({_gpu(cost) for cost in costs})
+    parts.append(", ".join(gpus))
+    parts.append("cold" if any(call["cold"] for call in calls) else "warm")
+    return _terminal.style(" · ".join(parts) if _terminal.symbol("·", "") else
+                           " | ".join(parts), "bold")
+
+
+def _gpu(cost: dict[str, Any]) -> str:
+    gpu = cost["gpu"] or "CPU"
+    return f"{gpu} (simulated)" if cost["simulated"] and "(" not in gpu else gpu
+
+
+def _time_line(calls: list[dict[str, Any]]) -> str:
+    sums = {phase: sum(call["phases_ms"][phase] for call in calls) for phase in _PHASES}
+    words = [f"{phase} {_terminal.milliseconds(ms)}" for phase, ms in sums.items()
+             if ms or phase == "execute"]
+    return f"  time   {', '.join(words)}"
+
+
+def _elsewhere(costs: list[dict[str, Any]]) -> None:
+    """Write what the calls would cost at the cheapest providers that could run all of them."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    seen: dict[tuple[str, str], int] = {}
+    for cost in costs:
+        for offer in cost["elsewhere"]:
+            key = (offer["provider"], offer["gpu"])
+            seen[key] = seen.get(key, 0) + 1
+            row = rows.setdefault(key, {**offer, "usd": "0"})
+            row["usd"] = plus(row["usd"], offer["usd"])
+    offers = [row for key, row in rows.items() if seen[key] == len(costs)]
+    offers.sort(key=lambda row: _nanos(row["usd"]))
+    if not offers:
+        return
+    _terminal.say("  the same elsewhere, for its time here:")
+    table = [
+        {
+            "provider": f"  {row['provider']}",
+            "gpu": row["gpu"] or "CPU",
+            "this": _terminal.money(row["usd"]),
+            "per_hour": _terminal.money(row["price_per_hour_usd"]),
+            "since": row["valid_from"],
+            "note": row["note"],
+        }
+        for row in offers[:_CHEAPEST]
+    ]
+    import sys
+
+    _terminal.table(table, ["provider", "gpu", "this", "per_hour", "since", "note"],
+                    right=["this", "per_hour"], cut_column="note", stream=sys.stderr)
+    if len(offers) > _CHEAPEST:
+        _terminal.say(f"  and {len(offers) - _CHEAPEST} dearer: ember call show "
+                      f"{costs[0]['call_id']}")
+
+
+def total(documents: Sequence[dict[str, Any]], name: str) -> str:
+    """Return the exact sum of a decimal field."""
+    text = "0"
+    for document in documents:
+        text = plus(text, document[name])
+    return text
+
+
+def plus(left: str, right: str) -> str:
+    """Return the exact sum of two decimal texts, with nine places."""
+    nanos = _nanos(left) + _nanos(right)
+    sign, nanos = ("-", -nanos) if nanos < 0 else ("", nanos)
+    return f"{sign}{nanos // 10**9}.{nanos % 10**9:09d}"
+
+
+def _nanos(text: str) -> int:
+    whole, _, fraction = text.partition(".")
+    nanos = int(whole.lstrip("-") or "0") * 10**9 + int(fraction.ljust(9, "0")[:9])
+    return -nanos if whole.startswith("-") else nanos
+
+
+def _is_nonzero(text: str) -> bool:
+    return _nanos(text) != 0

@@ -1,0 +1,198 @@
+"""What people see: styles, ticks, tables and quantities in words.
+
+Escape codes are written only to a terminal, and never under ``NO_COLOR``. Tables fit 80 columns:
+columns of free text are cut to fit, ids and names never.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TextIO
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_MIN_CUT_WIDTH = 8
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether escape codes may be written to the stream."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _has_colour(stream: TextIO) -> bool:
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def style(text: str, name: str, stream: TextIO | None = None) -> str:
+    """Return the text in a style, or as it is where the stream (stderr) shows none."""
+    if not _has_colour(stream or sys.stderr):
+        return text
+    return f"\x1b[{_STYLES[name]}m{text}\x1b[0m"
+
+
+def width() -> int:
+    """Columns that a line may take: the terminal's, and 80 where there is none."""
+    try:
+        return max(40, os.get_terminal_size(sys.stderr.fileno()).columns)
+    except (OSError, ValueError):
+        return 80
+
+
+def symbol(fancy: str, plain: str) -> str:
+    """Return the first of the two that stderr can encode."""
+    try:
+        fancy.encode(sys.stderr.encoding or "ascii")
+    except UnicodeEncodeError:
+        return plain
+    return fancy
+
+
+def say(text: str = "") -> None:
+    """Write a line for people, to stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def tick(text: str, elapsed_s: float | None = None) -> None:
+    """Write the line of one thing that is done, with the time it took."""
+    mark = style(symbol("✓", "+"), "green")
+    took = "" if elapsed_s is None else seconds(elapsed_s)
+    say(f"{mark} {text.ljust(width() - len(took) - 4) if took else text} {style(took, 'dim')}"
+        .rstrip())
+
+
+def warn(text: str) -> None:
+    """Write a warning line, to stderr."""
+    say(f"{style('warning:', 'yellow')} {text}")
+
+
+def data(text: str) -> None:
+    """Write a line of data, to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def document(value: object) -> None:
+    """Write a JSON document, to stdout."""
+    import json
+
+    data(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def seconds(value_s: float) -> str:
+    """Return a duration in words: ``340 µs``, ``12 ms``, ``1.25 s``, ``3 min 20 s``."""
+    if value_s < 0.001:
+        return f"{value_s * 1e6:.0f} {symbol('µs', 'us')}"
+    if value_s < 1:
+        return f"{value_s * 1e3:.0f} ms" if value_s >= 0.01 else f"{value_s * 1e3:.1f} ms"
+    if value_s < 60:
+        return f"{value_s:.2f} s"
+    minutes, rest = divmod(int(value_s + 0.5), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def milliseconds(value_ms: float) -> str:
+    """Return a duration given in milliseconds, in words."""
+    return seconds(value_ms / 1e3)
+
+
+def money(text: str) -> str:
+    """Return the server's decimal string as dollars, exact, without needless zeros."""
+    whole, _, fraction = text.partition(".")
+    fraction = fraction.rstrip("0").ljust(2, "0")
+    sign = "-" if whole.startswith("-") else ""
+    return f"{sign}${whole.lstrip('-')}.{fraction}"
+
+
+def size(value_bytes: int) -> str:
+    """Return a number of bytes in words, in powers of 1024."""
+    number = float(value_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"
+
+
+def ago(at_ms: int | None) -> str:
+    """Return how long ago a time was, in words."""
+    if not at_ms:
+        return "-"
+    import time
+
+    passed_s = time.time() - at_ms / 1e3
+    if passed_s < 1:
+        return "now"
+    if passed_s < 60:
+        return f"{passed_s:.0f} s ago"
+    if passed_s < 3600:
+        return f"{passed_s / 60:.0f} min ago"
+    if passed_s < 48 * 3600:
+        return f"{passed_s / 3600:.0f} h ago"
+    return f"{passed_s / 86400:.0f} d ago"
+
+
+def cut(text: str, columns: int) -> str:
+    """Return the text, cut to so many columns."""
+    text = " ".join(text.split())
+    if len(text) <= columns:
+        return text
+    mark = symbol("…", "~")
+    return text[: max(columns - 1, 0)] + mark
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    right: Sequence[str] = (),
+    cut_column: str = "",
+    empty: str = "",
+    stream: TextIO | None = None,
+) -> None:
+    """Write rows as a table of the named columns, to stdout (or the stream).
+
+    ``right`` names columns of numbers, ``cut_column`` the one that gives way when a line would be
+    wider than 80 columns, ``empty`` what to say instead of a table without rows.
+    """
+    out = stream or sys.stdout
+    if not rows:
+        if empty:
+            say(empty)
+        return
+    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
+    widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
+    if cut_column:
+        _give_way(widths, columns.index(cut_column))
+    heads = [name.replace("_", " ") for name in columns]
+    out.write(style(_line(heads, widths, columns, right), "dim", out) + "\n")
+    for line in cells:
+        out.write(_line(line, widths, columns, right) + "\n")
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None or value == "" else " ".join(str(value).split())
+
+
+def _give_way(widths: list[int], index: int) -> None:
+    over = sum(widths) + 2 * (len(widths) - 1) - width()
+    if over > 0:
+        widths[index] = max(_MIN_CUT_WIDTH, widths[index] - over)
+
+
+def _line(
+    cells: Sequence[str], widths: Sequence[int], columns: Sequence[str], right: Sequence[str]
+) -> str:
+    parts = []
+    for text, columns_wide, name in zip(cells, widths, columns):
+        text = cut(text, columns_wide)
+        parts.append(text.rjust(columns_wide) if name in right else text.ljust(columns_wide))
+    return "  ".join(parts).rstrip()
