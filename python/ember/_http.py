@@ -26,7 +26,7 @@ class Connection:
     """One connection that is kept alive between requests."""
 
     def __init__(self, host: str, port: int, *, tls: bool) -> None:
-        self._socket = socket.create_connection((host, port), _CONNECT_TIMEOUT_S)
+        self._socket = socket.create_connection((_resolvable(host), port), _CONNECT_TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             import ssl
@@ -121,3 +121,8 @@ class Connection:
         if not data:
             raise ProtocolError("the server hung up before the answer ended")
         self._buffer = self._buffer + data if self._buffer else data
+
+
+def _resolvable(host: str) -> str | bytes:
+    """The host as getaddrinfo takes it without importing the idna codec, where it can."""
+    return host.encode() if host.isascii() else host

@@ -81,10 +81,14 @@ def _body(app: str, function: str, words: list[str], json_args: str | None) -> b
         return json_args.encode()
     if not words:
         return b"{}"  # if it needs some, the function says so itself
-    rest, named = bind(f"{app}.{function}", words, _parameters(app, function))
-    if rest:
-        raise usage_error(f"{app}.{function} takes *args: JSON calls have named arguments only")
-    return json.dumps({name: _plain(value) for name, value in named.items()}).encode()
+    parameters = _parameters(app, function)
+    in_place, named = bind(f"{app}.{function}", words, parameters)
+    names = [p.name for p in parameters if p.kind.startswith("positional")]
+    arguments = {**dict(zip(names, in_place)), **named}
+    if in_place[len(names):]:
+        rest = next(p.name for p in parameters if p.kind == "args")
+        arguments[rest] = in_place[len(names):]
+    return json.dumps({name: _plain(value) for name, value in arguments.items()}).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -102,8 +106,8 @@ def _parameters(app: str, function: str) -> list[Parameter]:
         raise usage_error(f"app {app!r} has no function {function!r}",
                           evidence=_functions_of(app, function), next_step="ember function list")
     return [
-        Parameter(entry["name"], entry.get("kind", "in place"), entry.get("annotation") or "",
-                  entry.get("required", True))
+        Parameter(entry["name"], entry["kind"], entry["annotation"],
+                  entry["required"])
         for entry in found[0]["parameters"]
     ]
 

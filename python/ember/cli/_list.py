@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ember._client import quote, shared
+from ember._client import shared
 
-from . import _exit, _status, _terminal
+from . import _exit, _terminal
+from ._app import get_app
 from ._parser import Parser
 
 TYPE_CHECKING = False
@@ -26,8 +27,6 @@ def list_functions(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument("app", nargs="?", help="only of this app")
     parser.add_json()
     options = parser.parse_args(argv)
-    from ._app import get_app
-
     names = [options.app] if options.app else [
         app["name"] for app in shared().get_json("/api/v1/apps")["apps"]
         if app["state"] != "stopped"
@@ -95,6 +94,8 @@ def list_nodes(prog: str, summary: str, argv: list[str]) -> int:
     if options.json:
         _terminal.document(document)
         return _exit.OK
+    from ._status import devices
+
     rows = [
         {
             "node": node["node_id"],
@@ -103,7 +104,7 @@ def list_nodes(prog: str, summary: str, argv: list[str]) -> int:
                      f"{node['cpu_millicores'] / 1000:g}",
             "memory": f"{_terminal.size(node['memory_bytes_free'])} of "
                       f"{_terminal.size(node['memory_bytes'])}",
-            "devices": _status.devices(node["devices"]),
+            "devices": devices(node["devices"]),
         }
         for node in document["nodes"]
     ]
@@ -111,7 +112,3 @@ def list_nodes(prog: str, summary: str, argv: list[str]) -> int:
                     empty="no nodes; next: ember up")
     return _exit.OK
 
-
-def app_path(app: str, verb: str = "") -> str:
-    """Return the path of an app, or of something to do with it."""
-    return f"/api/v1/apps/{quote(app)}{'/' + verb if verb else ''}"

@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Help for 80 columns; asking for the terminal's width would import shutil each time."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=79)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that raises its errors and never guesses at shortened options."""
 
     def __init__(self, prog: str, summary: str) -> None:
-        super().__init__(prog=prog, description=summary, allow_abbrev=False)
+        super().__init__(prog=prog, description=summary, allow_abbrev=False,
+                         formatter_class=_Formatter)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing: one place writes errors."""

@@ -12,6 +12,7 @@ from ._server import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -33,24 +34,26 @@ def status(prog: str, summary: str, argv: list[str]) -> int:
                    f"up {_terminal.milliseconds(document['uptime_ms'])}")
     _terminal.data(f"  apps {document['apps']}, containers {document['containers']}, "
                    f"nodes {document['nodes']}")
-    describe(document, nodes)
+    describe(document, nodes, _terminal.data)
     if not nodes:
         raise platform_error("no node has joined: nothing can run",
                              next_step=f"ember up (log: {server.log_path('node')})")
     return _exit.OK
 
 
-def describe(status: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
-    """Say what the machine offers and what it lacks."""
-    _terminal.say(f"  isolation  {status['isolation']}")
-    _terminal.say(f"  network    {status['network']}")
+def describe(
+    status: dict[str, Any], nodes: list[dict[str, Any]], write: Callable[[str], None]
+) -> None:
+    """Write what the machine offers and what it lacks."""
+    write(f"  isolation  {status['isolation']}")
+    write(f"  network    {status['network']}")
     for missing in status["missing"]:
-        _terminal.say(f"  missing    {missing}")
+        write(f"  missing    {missing}")
     for node in nodes:
-        _terminal.say(f"  fleet      {describe_node(node)}")
+        write(f"  fleet      {describe_node(node)}")
     book = status.get("price_book") or {}
     if book.get("note"):
-        _terminal.say(f"  prices     {book['note']}")
+        write(f"  prices     {book['note']}")
 
 
 def describe_node(node: dict[str, Any]) -> str:

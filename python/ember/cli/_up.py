@@ -123,7 +123,7 @@ def _report(server: Server, as_json: bool) -> None:
         return
     _terminal.data(config.url)
     _terminal.say(f"  key        {server.key_path}")
-    _status.describe(status, client.get_json("/api/v1/nodes")["nodes"])
+    _status.describe(status, client.get_json("/api/v1/nodes")["nodes"], _terminal.say)
     if not server.is_default:
         _terminal.say(f"  shell      export EMBER_DATA={server.data}")
     _terminal.say(f"next: {next_command()}")

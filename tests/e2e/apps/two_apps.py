@@ -1,0 +1,4 @@
+import ember
+
+first = ember.App("first")
+second = ember.App("second")
