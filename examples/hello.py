@@ -1,8 +1,8 @@
 """A first function.
 
-    ember run examples/hello.py --name Ada      # an app for this once
-    ember deploy examples/hello.py              # a version that stays, with a URL
-    ember call hello.greet Ada
+ember run examples/hello.py --name Ada      # an app for this once
+ember deploy examples/hello.py              # a version that stays, with a URL
+ember call hello.greet Ada
 """
 
 from __future__ import annotations

@@ -110,6 +110,12 @@ class App:
 
         return decorate
 
+    def rename(self, name: str) -> None:
+        """Deploys under another name from here on; the handles of its functions follow."""
+        self.name = check_name("app", name)
+        for function in self.functions.values():
+            function.app_name = name
+
     def deploy(self, *, progress: Progress | None = None) -> Deployment:
         """Makes this the app's version that serves: builds images, uploads source, switches."""
         from ember import _deploy

@@ -19,11 +19,19 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 current: ContextVar[InputKey] = ContextVar("ember_input")
 in_container = False
 runner: Runner | None = None  # once the function's module has been imported
+# What the source calls its app, and the name that it is deployed under.
+app_names: tuple[str, str] = ("", "")
 
 
 def is_local() -> bool:
     """Whether this code runs outside Ember's containers."""
     return not in_container
+
+
+def deployed_app(name: str) -> str:
+    """The name to call an app by: code in a container may know its own by the one it declared."""
+    declared, deployed = app_names
+    return deployed if name == declared else name
 
 
 def current_call_id() -> str | None:

@@ -15,7 +15,7 @@ def call(app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     if _context.in_container:
         from ember.runner import _calls
 
-        return _unpickled(_calls.call(app, function, body))
+        return _unpickled(_calls.call(_context.deployed_app(app), function, body))
     from ember import _client
 
     return _unpickled(_client.shared().call(app, function, body, _client.PICKLE).body)
@@ -27,7 +27,7 @@ async def call_async(app: str, function: str, args: tuple[Any, ...], kwargs: dic
     if _context.in_container:
         from ember.runner import _calls
 
-        return _unpickled(await _calls.call_async(app, function, body))
+        return _unpickled(await _calls.call_async(_context.deployed_app(app), function, body))
     from ember import _client
 
     reply = await _client.shared().call_async(app, function, body, _client.PICKLE)

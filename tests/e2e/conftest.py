@@ -108,9 +108,7 @@ class Server:
     def pid(self, role: str) -> int:
         return int((self.data / f"{role}.pid").read_text())
 
-    def http(
-        self, method: str, path: str, body: object = None, **headers: str | None
-    ) -> Answer:
+    def http(self, method: str, path: str, body: object = None, **headers: str | None) -> Answer:
         """One request; `body` is bytes or becomes JSON, a header of None is left out."""
         sent: dict[str, str | None] = {
             "Authorization": f"Bearer {self.key}", "Content-Type": "application/json",
@@ -168,8 +166,9 @@ def _processes_of(data: Path) -> list[str]:
 
 
 def _mounts_of(data: Path) -> list[str]:
-    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines()
-            if str(data) in line]
+    return [
+        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(data) in line
+    ]
 
 
 def _take_down(server: Server) -> None:

@@ -88,8 +88,9 @@ def test_a_call_or_container_id_that_is_none(server: Server) -> None:
 
 
 def test_a_name_that_is_none_in_the_path(server: Server) -> None:
-    refused(server.http("POST", "/api/v1/apps/no%20spaces/deploy", {}), 400, "invalid_argument",
-            "name")
+    refused(
+        server.http("POST", "/api/v1/apps/no%20spaces/deploy", {}), 400, "invalid_argument", "name"
+    )
 
 
 def test_deploy_requests_that_make_no_sense(server: Server, app_name: str) -> None:
@@ -116,8 +117,11 @@ def test_a_port_in_use(server: Server, data: Path) -> None:
 
 def test_flags_that_make_no_sense(data: Path) -> None:
     other = Server(data)
-    for flags in (["--listen", "nonsense"], ["--simulate-gpus", "L4:x"],
-                  ["--simulate-gpus", "NoSuchGpu:1"]):
+    for flags in (
+        ["--listen", "nonsense"],
+        ["--simulate-gpus", "L4:x"],
+        ["--simulate-gpus", "NoSuchGpu:1"],
+    ):
         done = other.cli("up", *flags, status=5)
         assert "Traceback" not in done.stderr
         assert flags[1].split(":")[0] in done.stderr

@@ -45,9 +45,7 @@ def test_versions_go_forward_and_back(server: Server, app_name: str, tmp_path: P
     wait_until("no containers", lambda: server.containers(app_name) == [])
 
 
-def test_a_redeploy_under_load_drops_no_call(
-    server: Server, app_name: str, tmp_path: Path
-) -> None:
+def test_a_redeploy_under_load_drops_no_call(server: Server, app_name: str, tmp_path: Path) -> None:
     script = tmp_path / "versions.py"
     text = (APPS / "versions.py").read_text()
     script.write_text(text)

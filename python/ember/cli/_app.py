@@ -30,10 +30,14 @@ def get_app(name: str) -> dict[str, Any]:
 def unknown_app(name: str) -> Exception:
     """Return the error for an app that is not there."""
     names = [app["name"] for app in shared().get_json("/api/v1/apps")["apps"]]
-    evidence = close_names(name, names) or (f"there are: {', '.join(names[:10])}" if names else
-                                            "nothing is deployed yet")
-    return usage_error(f"there is no app {name!r}", evidence=evidence,
-                       next_step="ember app list" if names else "ember deploy FILE.py")
+    evidence = close_names(name, names) or (
+        f"there are: {', '.join(names[:10])}" if names else "nothing is deployed yet"
+    )
+    return usage_error(
+        f"there is no app {name!r}",
+        evidence=evidence,
+        next_step="ember app list" if names else "ember deploy FILE.py",
+    )
 
 
 def list_apps(prog: str, summary: str, argv: list[str]) -> int:
@@ -45,11 +49,17 @@ def list_apps(prog: str, summary: str, argv: list[str]) -> int:
     if options.json:
         _terminal.document(document)
         return _exit.OK
-    rows = [{**app, "app": app["name"], "updated": _terminal.ago(app["updated_ms"])}
-            for app in document["apps"]]
-    _terminal.table(rows, ["app", "state", "version", "functions", "containers", "updated"],
-                    right=["version", "functions", "containers"], cut_column="app",
-                    empty="no apps; next: ember deploy FILE.py")
+    rows = [
+        {**app, "app": app["name"], "updated": _terminal.ago(app["updated_ms"])}
+        for app in document["apps"]
+    ]
+    _terminal.table(
+        rows,
+        ["app", "state", "version", "functions", "containers", "updated"],
+        right=["version", "functions", "containers"],
+        cut_column="app",
+        empty="no apps; next: ember deploy FILE.py",
+    )
     return _exit.OK
 
 
@@ -76,8 +86,12 @@ def history(prog: str, summary: str, argv: list[str]) -> int:
         }
         for version in document["versions"]
     ]
-    _terminal.table(rows, ["version", "current", "deployed", "functions", "message"],
-                    right=["version"], cut_column="functions")
+    _terminal.table(
+        rows,
+        ["version", "current", "deployed", "functions", "message"],
+        right=["version"],
+        cut_column="functions",
+    )
     return _exit.OK
 
 
@@ -85,13 +99,15 @@ def rollback(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember app rollback``."""
     parser = Parser(prog, summary)
     parser.add_argument("app")
-    parser.add_argument("version", nargs="?", type=int, default=0,
-                        help="default: the one before the current one")
+    parser.add_argument(
+        "version", nargs="?", type=int, default=0, help="default: the one before the current one"
+    )
     parser.add_json()
     options = parser.parse_args(argv)
     try:
-        document = shared().post_json(app_path(options.app, "rollback"),
-                                      {"version": options.version})
+        document = shared().post_json(
+            app_path(options.app, "rollback"), {"version": options.version}
+        )
     except NotFoundError as error:
         if "version" in str(error):
             raise usage_error(str(error), next_step=f"ember app history {options.app}") from error
@@ -118,6 +134,7 @@ def stop(prog: str, summary: str, argv: list[str]) -> int:
         _terminal.document(document)
         return _exit.OK
     cancelled = document["cancelled"]
-    _terminal.tick(f"{options.app} stopped" + (f", {cancelled} calls cancelled" if cancelled
-                                               else ""))
+    _terminal.tick(
+        f"{options.app} stopped" + (f", {cancelled} calls cancelled" if cancelled else "")
+    )
     return _exit.OK

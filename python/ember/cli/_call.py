@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ember._client import JSON, shared
+from ember.exception import NotFoundError
 
 from . import _exit, _terminal
 from ._app import get_app
@@ -25,18 +26,15 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
     parser = Parser(prog, f"{summary}; --name VALUE or values in place are its arguments")
     parser.usage = f"{prog} APP.FUNCTION [ARGUMENTS] [options]"
     parser.add_argument("--json-args", metavar="OBJECT", help="all arguments, as a JSON object")
-    parser.add_argument("--no-prices", action="store_true",
-                        help="leave out what the call would cost elsewhere")
+    parser.add_argument(
+        "--no-prices", action="store_true", help="leave out what the call would cost elsewhere"
+    )
     parser.add_json()
     options = parser.parse_args(own)
     if not words:
         raise usage_error("which function? name it as APP.FUNCTION", next_step="ember app list")
-    app, _, function = words.pop(0).partition(".")
-    if not function:
-        raise usage_error(f"{app!r} names no function", evidence=_functions_of(app),
-                          next_step=f"ember call {app}.FUNCTION")
-    body = _body(app, function, words, options.json_args)
-    reply = shared().call(app, function, body, JSON)
+    app, function = _target(words.pop(0))
+    reply = _call(app, function, _body(app, function, words, options.json_args))
     call_id = reply.headers["ember-call-id"]
     if options.json:
         _print_document(reply, call_id)
@@ -49,6 +47,36 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
 
     _report.report([call_id], with_prices=not options.no_prices)
     return _exit.OK
+
+
+def _target(word: str) -> tuple[str, str]:
+    """Part APP.FUNCTION; a slash between them helps names that have a dot."""
+    app, _, function = word.partition("/" if "/" in word else ".")
+    if not function:
+        raise usage_error(
+            f"{app!r} names no function",
+            evidence=_functions_of(app),
+            next_step=f"ember call {app}.FUNCTION",
+        )
+    return app, function
+
+
+def _call(app: str, function: str, body: bytes) -> Reply:
+    """Make the call; what user code raised ends the command with its own frames."""
+    try:
+        return shared().call(app, function, body, JSON)
+    except NotFoundError as error:
+        _find(app, function)  # says which of the two is not there, and what is
+        raise error
+    except KeyboardInterrupt:
+        _terminal.say(f"{app}.{function} cancelled")
+        raise
+    except BaseException as error:  # a SystemExit in a container comes as one
+        from . import _failure
+
+        if _failure.is_user_s(error):
+            raise _failure.failed(f"{app}.{function}", error) from error
+        raise
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -85,9 +113,9 @@ def _body(app: str, function: str, words: list[str], json_args: str | None) -> b
     in_place, named = bind(f"{app}.{function}", words, parameters)
     names = [p.name for p in parameters if p.kind.startswith("positional")]
     arguments = {**dict(zip(names, in_place)), **named}
-    if in_place[len(names):]:
+    if in_place[len(names) :]:
         rest = next(p.name for p in parameters if p.kind == "args")
-        arguments[rest] = in_place[len(names):]
+        arguments[rest] = in_place[len(names) :]
     return json.dumps({name: _plain(value) for name, value in arguments.items()}).encode()
 
 
@@ -100,15 +128,22 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _parameters(app: str, function: str) -> list[Parameter]:
+def _find(app: str, function: str) -> dict[str, Any]:
+    """Return the server's entry of a function, or the error that names those with a close name."""
     found = [entry for entry in get_app(app)["functions"] if entry["name"] == function]
     if not found:
-        raise usage_error(f"app {app!r} has no function {function!r}",
-                          evidence=_functions_of(app, function), next_step="ember function list")
+        raise usage_error(
+            f"app {app!r} has no function {function!r}",
+            evidence=_functions_of(app, function),
+            next_step="ember function list",
+        )
+    return found[0]
+
+
+def _parameters(app: str, function: str) -> list[Parameter]:
     return [
-        Parameter(entry["name"], entry["kind"], entry["annotation"],
-                  entry["required"])
-        for entry in found[0]["parameters"]
+        Parameter(entry["name"], entry["kind"], entry["annotation"], entry["required"])
+        for entry in _find(app, function)["parameters"]
     ]
 
 
@@ -131,14 +166,16 @@ def _print_document(reply: Reply, call_id: str) -> None:
 
     from . import _report
 
-    _terminal.document({
-        "call_id": call_id,
-        "result": json.loads(reply.body),
-        "cold": reply.headers.get("ember-cold") == "true",
-        "container_id": reply.headers.get("ember-container-id"),
-        "phases_ms": phases_ms(reply.headers.get("server-timing", "")),
-        "cost": _report.cost_of(call_id),
-    })
+    _terminal.document(
+        {
+            "call_id": call_id,
+            "result": json.loads(reply.body),
+            "cold": reply.headers.get("ember-cold") == "true",
+            "container_id": reply.headers.get("ember-container-id"),
+            "phases_ms": phases_ms(reply.headers.get("server-timing", "")),
+            "cost": _report.cost_of(call_id),
+        }
+    )
 
 
 def phases_ms(server_timing: str) -> dict[str, float]:

@@ -35,9 +35,13 @@ def list_calls(prog: str, summary: str, argv: list[str]) -> int:
         }
         for call in document["calls"]
     ]
-    _terminal.table(rows, ["call", "function", "state", "start", "arrived", "took", "usd"],
-                    right=["took", "usd"], cut_column="function",
-                    empty="no calls yet; next: ember call APP.FUNCTION")
+    _terminal.table(
+        rows,
+        ["call", "function", "state", "start", "arrived", "took", "usd"],
+        right=["took", "usd"],
+        cut_column="function",
+        empty="no calls yet; next: ember call APP.FUNCTION",
+    )
     return _exit.OK
 
 
@@ -66,8 +70,8 @@ def _show(call: dict[str, Any], cost: dict[str, Any]) -> None:
         "start": "cold" if call["cold"] else "warm",
         "container": call.get("container_id"),
         "attempt": call.get("attempt"),
-        "gpu": cost["gpu"] + (" (simulated)" if cost["simulated"] and "(" not in cost["gpu"]
-                              else ""),
+        "gpu": cost["gpu"]
+        + (" (simulated)" if cost["simulated"] and "(" not in cost["gpu"] else ""),
         "error": _error_text(call.get("error")),
     }
     for name, value in lines.items():
@@ -76,15 +80,28 @@ def _show(call: dict[str, Any], cost: dict[str, Any]) -> None:
     for phase, ms in call["phases_ms"].items():
         if ms:
             _terminal.data(f"{phase:<10}{_terminal.milliseconds(ms)}")
-    _terminal.data(f"{'price':<10}{_terminal.money(cost['cost_usd'])}"
-                   f" + start {_terminal.money(cost['start_cost_usd'])}")
-    rows = [{**row, "gpu": row["gpu"] or "CPU", "usd": _terminal.money(row["usd"]),
-             "per_hour": _terminal.money(row["price_per_hour_usd"]), "since": row["valid_from"]}
-            for row in cost["elsewhere"]]
+    _terminal.data(
+        f"{'price':<10}{_terminal.money(cost['cost_usd'])}"
+        f" + start {_terminal.money(cost['start_cost_usd'])}"
+    )
+    rows = [
+        {
+            **row,
+            "gpu": row["gpu"] or "CPU",
+            "usd": _terminal.money(row["usd"]),
+            "per_hour": _terminal.money(row["price_per_hour_usd"]),
+            "since": row["valid_from"],
+        }
+        for row in cost["elsewhere"]
+    ]
     if rows:
         _terminal.data("")
-        _terminal.table(rows, ["provider", "gpu", "usd", "per_hour", "since", "note"],
-                        right=["usd", "per_hour"], cut_column="note")
+        _terminal.table(
+            rows,
+            ["provider", "gpu", "usd", "per_hour", "since", "note"],
+            right=["usd", "per_hour"],
+            cut_column="note",
+        )
 
 
 def _error_text(error: object) -> str:

@@ -12,15 +12,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_UNITS = {"gpu": "GPU h", "cpu": "core h", "memory": "GiB h", "egress": "GB"}
 _KEYS = ("app", "function", "day", "phase", "meter")
 
 
 def cost(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember cost``."""
     parser = Parser(prog, summary)
-    parser.add_argument("--by", default="app", metavar="KEYS",
-                        help="app, function, day, phase, meter, or some with commas between them "
-                             "(default: %(default)s)")
+    parser.add_argument(
+        "--by",
+        default="app",
+        metavar="KEYS",
+        help="app, function, day, phase, meter, or some with commas between them "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--app", help="only of this app")
     parser.add_json()
     options = parser.parse_args(argv)
@@ -31,8 +36,13 @@ def cost(prog: str, summary: str, argv: list[str]) -> int:
         return _exit.OK
     rows = [_row(row, keys) for row in document["rows"]]
     columns = [*keys, "gpu", "cpu", "memory", "usd"]
-    _terminal.table(rows, columns, right=["gpu", "cpu", "memory", "usd"],
-                    cut_column="app" if "app" in keys else "", empty="nothing used yet")
+    _terminal.table(
+        rows,
+        columns,
+        right=["gpu", "cpu", "memory", "usd"],
+        cut_column="app" if "app" in keys else "",
+        empty="nothing used yet",
+    )
     _terminal.data(f"total {_terminal.money(document['total_usd'])}")
     if any(row.get("simulated") for row in document["rows"]):
         _terminal.say("GPU time marked * was on simulated devices")
@@ -45,9 +55,11 @@ def _keys(text: str) -> list[str]:
     keys = [key.strip() for key in text.split(",") if key.strip()]
     for key in keys:
         if key not in _KEYS:
-            raise usage_error(f"--by {key}: the bill cannot be cut that way",
-                              evidence=close_names(key, _KEYS) or f"one of: {', '.join(_KEYS)}",
-                              next_step="ember cost --by function")
+            raise usage_error(
+                f"--by {key}: the bill cannot be cut that way",
+                evidence=close_names(key, _KEYS) or f"one of: {', '.join(_KEYS)}",
+                next_step="ember cost --by function",
+            )
     # A function's name alone does not say whose it is.
     return ["app", *keys] if "function" in keys and "app" not in keys else keys
 
@@ -73,4 +85,31 @@ def list_prices(prog: str, summary: str, argv: list[str]) -> int:
     if options.json:
         _terminal.document(document)
         return _exit.OK
-    raise NotImplementedError(options.provider)
+    prices = [row for row in document["prices"] if options.provider in (None, row["provider"])]
+    if not prices:
+        providers = sorted({row["provider"] for row in document["prices"]})
+        raise usage_error(
+            f"the price book has no provider {options.provider!r}",
+            evidence=close_names(options.provider or "", providers)
+            or f"it has: {', '.join(providers)}",
+            next_step="ember prices list",
+        )
+    rows = [
+        {
+            "provider": row["provider"],
+            "what": row.get("gpu") or row["meter"],
+            "kind": row["kind"],
+            "usd": _terminal.money(row["usd"]),
+            "per": _UNITS.get(row["meter"], "hour"),
+            "since": row["valid_from"],
+            "source": row["source"],
+        }
+        for row in prices
+    ]
+    _terminal.table(
+        rows,
+        ["provider", "what", "kind", "usd", "per", "since", "source"],
+        right=["usd"],
+        cut_column="source",
+    )
+    return _exit.OK

@@ -49,8 +49,12 @@ def _stop(role: str, pid: int, now: bool) -> None:
     while not wait_for_end(pid, _PROGRESS_EVERY_S):
         waited_s = time.monotonic() - began_s
         if waited_s > limit_s:
-            raise platform_error(f"emberd {role} (process {pid}) has not stopped in "
-                                 f"{limit_s:.0f} s", next_step=f"kill -9 {pid}")
+            raise platform_error(
+                f"emberd {role} (process {pid}) has not stopped in {limit_s:.0f} s",
+                next_step=f"kill -9 {pid}",
+            )
         hint = "; ember down --now cancels them" if drains else ""
-        _terminal.say(f"  waiting for {'running calls' if drains else f'emberd {role}'}, "
-                      f"{waited_s:.0f} s{hint}")
+        _terminal.say(
+            f"  waiting for {'running calls' if drains else f'emberd {role}'}, "
+            f"{waited_s:.0f} s{hint}"
+        )

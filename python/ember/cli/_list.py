@@ -27,19 +27,29 @@ def list_functions(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument("app", nargs="?", help="only of this app")
     parser.add_json()
     options = parser.parse_args(argv)
-    names = [options.app] if options.app else [
-        app["name"] for app in shared().get_json("/api/v1/apps")["apps"]
-        if app["state"] != "stopped"
-    ]
+    names = (
+        [options.app]
+        if options.app
+        else [
+            app["name"]
+            for app in shared().get_json("/api/v1/apps")["apps"]
+            if app["state"] != "stopped"
+        ]
+    )
     apps = [get_app(name) for name in names]
     if options.json:
-        functions = [{"app": app["name"], **function} for app in apps
-                     for function in app["functions"]]
+        functions = [
+            {"app": app["name"], **function} for app in apps for function in app["functions"]
+        ]
         _terminal.document({"functions": functions})
         return _exit.OK
     rows = [_function_row(app["name"], function) for app in apps for function in app["functions"]]
-    _terminal.table(rows, ["function", "gpu", "calls", "containers", "why"], cut_column="why",
-                    empty="no functions; next: ember deploy FILE.py")
+    _terminal.table(
+        rows,
+        ["function", "gpu", "calls", "containers", "why"],
+        cut_column="why",
+        empty="no functions; next: ember deploy FILE.py",
+    )
     return _exit.OK
 
 
@@ -64,8 +74,9 @@ def list_containers(prog: str, summary: str, argv: list[str]) -> int:
     options = parser.parse_args(argv)
     document = shared().get_json("/api/v1/containers")
     if options.app:
-        document["containers"] = [row for row in document["containers"]
-                                  if row["app"] == options.app]
+        document["containers"] = [
+            row for row in document["containers"] if row["app"] == options.app
+        ]
     if options.json:
         _terminal.document(document)
         return _exit.OK
@@ -80,8 +91,13 @@ def list_containers(prog: str, summary: str, argv: list[str]) -> int:
         }
         for row in document["containers"]
     ]
-    _terminal.table(rows, ["container", "function", "state", "gpu", "inputs", "started"],
-                    right=["inputs"], cut_column="function", empty="no containers")
+    _terminal.table(
+        rows,
+        ["container", "function", "state", "gpu", "inputs", "started"],
+        right=["inputs"],
+        cut_column="function",
+        empty="no containers",
+    )
     return _exit.OK
 
 
@@ -100,15 +116,17 @@ def list_nodes(prog: str, summary: str, argv: list[str]) -> int:
         {
             "node": node["node_id"],
             "name": node["name"],
-            "cores": f"{node['cpu_millicores_free'] / 1000:g} of "
-                     f"{node['cpu_millicores'] / 1000:g}",
+            "cores": f"{node['cpu_millicores_free'] / 1000:g} of {node['cpu_millicores'] / 1000:g}",
             "memory": f"{_terminal.size(node['memory_bytes_free'])} of "
-                      f"{_terminal.size(node['memory_bytes'])}",
+            f"{_terminal.size(node['memory_bytes'])}",
             "devices": devices(node["devices"]),
         }
         for node in document["nodes"]
     ]
-    _terminal.table(rows, ["node", "name", "cores", "memory", "devices"], cut_column="name",
-                    empty="no nodes; next: ember up")
+    _terminal.table(
+        rows,
+        ["node", "name", "cores", "memory", "devices"],
+        cut_column="name",
+        empty="no nodes; next: ember up",
+    )
     return _exit.OK
-

@@ -23,13 +23,23 @@ def logs(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument("--function", help="only of this function")
     parser.add_argument("--call", metavar="ID", help="only of this call")
     parser.add_argument("--container", metavar="ID", help="only of this container")
-    parser.add_argument("--last", type=int, default=100, metavar="N",
-                        help="so many of the lines there are (default: %(default)s)")
+    parser.add_argument(
+        "--last",
+        type=int,
+        default=100,
+        metavar="N",
+        help="so many of the lines there are (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document a line")
     options = parser.parse_args(argv)
     lines = shared().stream_ndjson(
-        "/api/v1/logs", app=options.app, function=options.function, container=options.container,
-        call=options.call, last=options.last, follow=options.follow or None,
+        "/api/v1/logs",
+        app=options.app,
+        function=options.function,
+        container=options.container,
+        call=options.call,
+        last=options.last,
+        follow=options.follow or None,
     )
     try:
         for line in lines:

@@ -105,14 +105,20 @@ def _split(words: list[str]) -> tuple[str, list[str]]:
 
     if first not in _GROUPS:
         names = {words.split()[0] for words in COMMANDS}
-        raise usage_error(f"there is no command {first!r}", evidence=close_names(first, names),
-                          next_step="ember --help")
+        raise usage_error(
+            f"there is no command {first!r}",
+            evidence=close_names(first, names),
+            next_step="ember --help",
+        )
     subcommands = [words.split()[1] for words in COMMANDS if words.startswith(f"{first} ")]
     if second in ("-h", "--help", ""):
         sys.stdout.write(_help(first))
         raise SystemExit(_exit.OK if second else _exit.USAGE)
-    raise usage_error(f"there is no command `ember {first} {second}`",
-                      evidence=close_names(second, subcommands), next_step=f"ember {first} --help")
+    raise usage_error(
+        f"there is no command `ember {first} {second}`",
+        evidence=close_names(second, subcommands),
+        next_step=f"ember {first} --help",
+    )
 
 
 def _help(group: str = "") -> str:
@@ -120,16 +126,20 @@ def _help(group: str = "") -> str:
     for words, (_, _, summary) in COMMANDS.items():
         if not group or words.split()[0] == group:
             lines.append(f"  {words:<16}{summary}")
-    lines += ["", "Each command has --help. Data goes to stdout, the rest to stderr.",
-              "Exit status: 0 ok, 1 user code failed, 2 usage, 3 key, 4 quota, 5 platform.", ""]
+    lines += [
+        "",
+        "Each command has --help. Data goes to stdout, the rest to stderr.",
+        "Exit status: 0 ok, 1 user code failed, 2 usage, 3 key, 4 quota, 5 platform.",
+        "",
+    ]
     return "\n".join(lines)
 
 
 def _explain(error: Exception) -> int:
     """Write an error as people need it and return its exit status."""
-    from . import _terminal
-
     from ember.exception import EmberError
+
+    from . import _terminal
 
     if isinstance(error, EmberError):
         error = _of_the_platform(error)
@@ -152,6 +162,4 @@ def _of_the_platform(error: Exception) -> CommandError:
     next_step = f"ember call show {call_id}" if call_id else ""
     if code == "unauthenticated":
         next_step = "set EMBER_KEY, or read the key as the user who ran `ember up`"
-    return CommandError(str(error), status=_STATUSES.get(code, _exit.PLATFORM),
-                        evidence=str(error.__cause__ or "").strip("\n")
-                        if code == "start_failed" else "", next_step=next_step)
+    return CommandError(str(error), status=_STATUSES.get(code, _exit.PLATFORM), next_step=next_step)

@@ -23,8 +23,9 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises its errors and never guesses at shortened options."""
 
     def __init__(self, prog: str, summary: str) -> None:
-        super().__init__(prog=prog, description=summary, allow_abbrev=False,
-                         formatter_class=_Formatter)
+        super().__init__(
+            prog=prog, description=summary, allow_abbrev=False, formatter_class=_Formatter
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing: one place writes errors."""

@@ -50,8 +50,9 @@ def _price_line(calls: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str
     gpus = sorted({_gpu(cost) for cost in costs})
     parts.append(", ".join(gpus))
     parts.append("cold" if any(call["cold"] for call in calls) else "warm")
-    return _terminal.style(" · ".join(parts) if _terminal.symbol("·", "") else
-                           " | ".join(parts), "bold")
+    return _terminal.style(
+        " · ".join(parts) if _terminal.symbol("·", "") else " | ".join(parts), "bold"
+    )
 
 
 def _gpu(cost: dict[str, Any]) -> str:
@@ -61,8 +62,11 @@ def _gpu(cost: dict[str, Any]) -> str:
 
 def _time_line(calls: list[dict[str, Any]]) -> str:
     sums = {phase: sum(call["phases_ms"][phase] for call in calls) for phase in _PHASES}
-    words = [f"{phase} {_terminal.milliseconds(ms)}" for phase, ms in sums.items()
-             if ms or phase == "execute"]
+    words = [
+        f"{phase} {_terminal.milliseconds(ms)}"
+        for phase, ms in sums.items()
+        if ms or phase == "execute"
+    ]
     return f"  time   {', '.join(words)}"
 
 
@@ -94,11 +98,17 @@ def _elsewhere(costs: list[dict[str, Any]]) -> None:
     ]
     import sys
 
-    _terminal.table(table, ["provider", "gpu", "this", "per_hour", "since", "note"],
-                    right=["this", "per_hour"], cut_column="note", stream=sys.stderr)
+    _terminal.table(
+        table,
+        ["provider", "gpu", "this", "per_hour", "since", "note"],
+        right=["this", "per_hour"],
+        cut_column="note",
+        stream=sys.stderr,
+    )
     if len(offers) > _CHEAPEST:
-        _terminal.say(f"  and {len(offers) - _CHEAPEST} dearer: ember call show "
-                      f"{costs[0]['call_id']}")
+        _terminal.say(
+            f"  and {len(offers) - _CHEAPEST} dearer: ember call show {costs[0]['call_id']}"
+        )
 
 
 def total(documents: Sequence[dict[str, Any]], name: str) -> str:

@@ -35,15 +35,14 @@ class Server:
         import fcntl
 
         try:
-            file = open(self.path(f"{role}.pid"), encoding="ascii")
+            with open(self.path(f"{role}.pid"), encoding="ascii") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    text = file.read().strip()
+                    return int(text) if text.isdigit() else None
         except OSError:
-            return None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                text = file.read().strip()
-                return int(text) if text.isdigit() else None
+            return None  # never started here
         return None
 
     def url(self) -> str:
@@ -90,8 +89,11 @@ def find_emberd() -> str:
     if told:
         if os.access(told, os.X_OK):
             return told
-        raise CommandError(f"EMBER_EMBERD={told} cannot be run", status=2,
-                           next_step="unset it, or name the emberd that you built")
+        raise CommandError(
+            f"EMBER_EMBERD={told} cannot be run",
+            status=2,
+            next_step="unset it, or name the emberd that you built",
+        )
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     checkout = os.path.join(os.path.dirname(os.path.dirname(package)), "build", "bin", "emberd")
     if os.access(checkout, os.X_OK):
@@ -101,8 +103,9 @@ def find_emberd() -> str:
     found = shutil.which("emberd")
     if found:
         return found
-    raise platform_error(f"emberd is neither at {checkout} nor on PATH",
-                         next_step="make build, or set EMBER_EMBERD")
+    raise platform_error(
+        f"emberd is neither at {checkout} nor on PATH", next_step="make build, or set EMBER_EMBERD"
+    )
 
 
 def signal_process(pid: int, signal_number: int) -> None:
@@ -112,8 +115,10 @@ def signal_process(pid: int, signal_number: int) -> None:
     except ProcessLookupError:
         pass
     except PermissionError:
-        raise platform_error(f"process {pid} belongs to another user",
-                             next_step="run this as the user who ran `ember up`") from None
+        raise platform_error(
+            f"process {pid} belongs to another user",
+            next_step="run this as the user who ran `ember up`",
+        ) from None
 
 
 def wait_for_end(pid: int, timeout_s: float) -> bool:

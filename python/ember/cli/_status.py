@@ -30,14 +30,19 @@ def status(prog: str, summary: str, argv: list[str]) -> int:
         _terminal.document(document)
         return _exit.OK
     nodes = client.get_json("/api/v1/nodes")["nodes"]
-    _terminal.data(f"Ember {document['version']} at {client.config.url}, "
-                   f"up {_terminal.milliseconds(document['uptime_ms'])}")
-    _terminal.data(f"  apps {document['apps']}, containers {document['containers']}, "
-                   f"nodes {document['nodes']}")
+    _terminal.data(
+        f"Ember {document['version']} at {client.config.url}, "
+        f"up {_terminal.milliseconds(document['uptime_ms'])}"
+    )
+    _terminal.data(
+        f"  apps {document['apps']}, containers {document['containers']}, nodes {document['nodes']}"
+    )
     describe(document, nodes, _terminal.data)
     if not nodes:
-        raise platform_error("no node has joined: nothing can run",
-                             next_step=f"ember up (log: {server.log_path('node')})")
+        raise platform_error(
+            "no node has joined: nothing can run",
+            next_step=f"ember up (log: {server.log_path('node')})",
+        )
     return _exit.OK
 
 

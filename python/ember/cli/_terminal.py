@@ -61,8 +61,10 @@ def tick(text: str, elapsed_s: float | None = None) -> None:
     """Write the line of one thing that is done, with the time it took."""
     mark = style(symbol("✓", "+"), "green")
     took = "" if elapsed_s is None else seconds(elapsed_s)
-    say(f"{mark} {text.ljust(width() - len(took) - 4) if took else text} {style(took, 'dim')}"
-        .rstrip())
+    text = cut(text, width() - len(took) - 4)
+    if took:
+        text = text.ljust(width() - len(took) - 4)
+    say(f"{mark} {text} {style(took, 'dim')}".rstrip())
 
 
 def warn(text: str) -> None:

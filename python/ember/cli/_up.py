@@ -27,12 +27,23 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember up``."""
     parser = Parser(prog, summary)
     parser.add_data()
-    parser.add_argument("--listen", default="127.0.0.1:7777", metavar="HOST:PORT",
-                        help="where to serve (default: %(default)s; port 0: any free one)")
-    parser.add_argument("--simulate-gpus", metavar="SPEC",
-                        help="simulated devices for development, for example L4:2,H100:1")
-    parser.add_argument("--isolation", choices=["auto", "container", "process"], default="auto",
-                        help="how containers are kept apart (default: %(default)s)")
+    parser.add_argument(
+        "--listen",
+        default="127.0.0.1:7777",
+        metavar="HOST:PORT",
+        help="where to serve (default: %(default)s; port 0: any free one)",
+    )
+    parser.add_argument(
+        "--simulate-gpus",
+        metavar="SPEC",
+        help="simulated devices for development, for example L4:2,H100:1",
+    )
+    parser.add_argument(
+        "--isolation",
+        choices=["auto", "container", "process"],
+        default="auto",
+        help="how containers are kept apart (default: %(default)s)",
+    )
     parser.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then stop")
     parser.add_json()
     options = parser.parse_args(argv)
@@ -59,12 +70,20 @@ def _start(server: Server, options: argparse.Namespace) -> None:
             if options.simulate_gpus:
                 arguments += ["--simulate-gpus", options.simulate_gpus]
             _unlink(server.node_socket)
-            _launch(server, "node", [emberd, "node", "--data", server.data, *arguments],
-                    lambda: os.path.exists(server.node_socket))
+            _launch(
+                server,
+                "node",
+                [emberd, "node", "--data", server.data, *arguments],
+                lambda: os.path.exists(server.node_socket),
+            )
         if server.pid("serve") is None:
             _unlink(server.url_path)
-            _launch(server, "serve", [emberd, "serve", "--data", server.data, "--listen",
-                                      options.listen], lambda: bool(server.url()))
+            _launch(
+                server,
+                "serve",
+                [emberd, "serve", "--data", server.data, "--listen", options.listen],
+                lambda: bool(server.url()),
+            )
     except (CommandError, KeyboardInterrupt):
         if not node_runs:
             _down.stop_processes(server, now=True)
@@ -84,12 +103,18 @@ def _launch(server: Server, role: str, command: list[str], ready: Callable[[], b
     tail = server.log_tail(role, offset)
     if outcome == "late":
         process.kill()
-        raise platform_error(f"emberd {role} was not ready in {_START_TIMEOUT_S:.0f} s",
-                             evidence=tail, next_step=f"read {server.log_path(role)}")
+        raise platform_error(
+            f"emberd {role} was not ready in {_START_TIMEOUT_S:.0f} s",
+            evidence=tail,
+            next_step=f"read {server.log_path(role)}",
+        )
     status = process.wait()
     why = f"signal {-status}" if status < 0 else f"status {status}"
-    raise platform_error(f"emberd {role} ended at its start with {why}", evidence=tail,
-                         next_step=_next_step(tail, server.log_path(role)))
+    raise platform_error(
+        f"emberd {role} ended at its start with {why}",
+        evidence=tail,
+        next_step=_next_step(tail, server.log_path(role)),
+    )
 
 
 def _spawn(command: list[str], log: int) -> subprocess.Popen[bytes]:
@@ -97,11 +122,18 @@ def _spawn(command: list[str], log: int) -> subprocess.Popen[bytes]:
     import subprocess
 
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                start_new_session=True, cwd="/")
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
     except OSError as error:
-        raise platform_error(f"{command[0]} does not start: {error.strerror}",
-                             next_step="make build") from None
+        raise platform_error(
+            f"{command[0]} does not start: {error.strerror}", next_step="make build"
+        ) from None
     finally:
         os.close(log)
 
@@ -153,8 +185,9 @@ def _stay(server: Server) -> int:
         return _exit.OK
     tail = server.log_tail("serve")
     _down.stop_processes(server, now=False)
-    raise platform_error("emberd serve ended", evidence=tail,
-                         next_step=f"read {server.log_path('serve')}")
+    raise platform_error(
+        "emberd serve ended", evidence=tail, next_step=f"read {server.log_path('serve')}"
+    )
 
 
 def _unlink(path: str) -> None:

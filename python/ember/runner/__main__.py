@@ -102,6 +102,7 @@ def _load(settings: dict[str, Any]) -> Function:
     handler = getattr(found, "raw", None)
     if not callable(handler):
         raise TypeError(f"{settings['module']}.{settings['qualname']} is not an ember function")
+    _context.app_names = (found.app_name, settings["app"])
     return Function(
         handler,
         Plan(handler),

@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import time
-from typing import Optional
 
 import ember
 
@@ -29,7 +28,7 @@ async def add_async(a: int, b: int) -> int:
 
 
 @app.function()
-def digest(data: bytes, name: Optional[str] = None) -> dict:
+def digest(data: bytes, name: str | None = None) -> dict:
     return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "name": name}
 
 
@@ -46,7 +45,7 @@ def twice(a: int) -> int:
 
 
 @app.function(env={"GREETING": "good day"})
-def environment(name: str) -> Optional[str]:
+def environment(name: str) -> str | None:
     return os.environ.get(name)
 
 

@@ -1,4 +1,5 @@
+import no_such_module_anywhere  # noqa: F401  # pyright: ignore[reportMissingImports]
+
 import ember
-import no_such_module_anywhere
 
 app = ember.App("does-not-import")

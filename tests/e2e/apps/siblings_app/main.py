@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import ember
+
 from siblings_app.helper import double
 
 from . import constants

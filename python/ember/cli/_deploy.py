@@ -1,0 +1,62 @@
+"""``ember deploy FILE``: makes the file's app the version that serves."""
+
+from __future__ import annotations
+
+from . import _exit, _terminal
+from ._parser import Parser
+from ._progress import Progress
+from ._script import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ember._app import App
+
+
+def deploy(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember deploy``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("file", help="a .py file with an ember.App")
+    parser.add_argument("--name", help="deploy the app under another name")
+    parser.add_argument("--message", default="", help="a note for `ember app history`")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    _, app = load(options.file)
+    if options.name:
+        app.rename(options.name)
+    from ember import _deploy
+
+    progress = Progress()
+    made = _deploy.deploy(app, message=options.message, progress=progress)
+    progress.finish(f"{made.app} version {made.version}")
+    for function in made.functions:
+        _terminal.tick(f"function {function['name']}{_gpu(app, function['name'])}")
+    if options.json:
+        _terminal.document(
+            {
+                "app": made.app,
+                "app_id": made.app_id,
+                "version": made.version,
+                "url": made.url,
+                "functions": made.functions,
+            }
+        )
+        return _exit.OK
+    _terminal.data(made.url)
+    _terminal.say(f"next: ember call {_first_call(app)}")
+    return _exit.OK
+
+
+def _gpu(app: App, name: str) -> str:
+    demand = app.functions[name].settings.spec().get("gpu")
+    return f" on {' or '.join(demand)}" if demand else ""
+
+
+def _first_call(app: App) -> str:
+    from ember._signature import parameters
+
+    from ._arguments import usage
+
+    function = next(iter(app.functions.values()))
+    assert function.raw is not None
+    required = [p for p in parameters(function.raw) if p.required]
+    return usage(f"{app.name}.{function.name}", required)

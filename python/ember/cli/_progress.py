@@ -1,0 +1,33 @@
+"""The lines of a deploy: one tick with its time for each thing that is made."""
+
+from __future__ import annotations
+
+import time
+
+from . import _terminal
+
+_WORDS = {"image": "image", "source": "source", "upload": "uploaded", "deploy": "version of"}
+
+
+class Progress:
+    """Told of each stage as it begins; its tick is written when the next one begins."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._began_s = 0.0
+
+    def __call__(self, stage: str, line: str) -> None:
+        """Take note of a stage (see ember._deploy) or of a line of an image's build."""
+        if stage == "image_line":
+            elapsed_s = time.monotonic() - self._began_s
+            _terminal.say(_terminal.style(f"  {elapsed_s:6.1f} s  {line}", "dim"))
+            return
+        self.finish()
+        self._stage = f"{_WORDS.get(stage, stage)} {line}"
+        self._began_s = time.monotonic()
+
+    def finish(self, instead: str = "") -> None:
+        """Tick what was begun last, in other words where these are better."""
+        if self._stage:
+            _terminal.tick(instead or self._stage, time.monotonic() - self._began_s)
+        self._stage = ""

@@ -1,0 +1,215 @@
+"""``ember run FILE[::NAME]``: an app for this once, its logs, its result and its price.
+
+The app gets a name of its own, so that running a file never touches what is deployed from it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from ember import _client, _deploy
+from ember._app import LocalEntrypoint
+from ember._signature import parameters
+from ember.exception import EmberError
+
+from . import _exit, _failure, _report, _terminal
+from ._arguments import bind, usage
+from ._exit import usage_error
+from ._logs import tagged
+from ._parser import Parser, close_names
+from ._progress import Progress
+from ._script import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ember._app import App
+    from ember._function import Function
+
+    Target = LocalEntrypoint | Function[..., Any]
+
+_MAX_LOG_LINES = 10_000
+_MAX_CALLS = 1_000
+_MAX_NAME = 63
+
+
+def run(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember run``."""
+    file, name, words, options = _split(prog, summary, argv)
+    _, app = load(file)
+    target = _find(app, name, file)
+    raw = target.raw
+    assert raw is not None
+    if {"-h", "--help"} & set(words):
+        _terminal.data(f"usage: {prog} {usage(f'{file}::{target.name}', parameters(raw))}")
+        return _exit.OK
+    in_place, named = bind(target.name, words, parameters(raw))
+    work = raw if isinstance(target, LocalEntrypoint) else target.remote
+    _end_on_second_interrupt()
+    app.rename(_once_name(app.name))
+    progress = Progress()
+    with _deploy.run(app, progress=progress):
+        progress.finish(f"app {app.name}, for this once")
+        return _execute(app, target, lambda: work(*in_place, **named), "--no-prices" not in options)
+
+
+def _split(prog: str, summary: str, argv: list[str]) -> tuple[str, str, list[str], list[str]]:
+    """Part the file and our own options from the arguments of what is run."""
+    if not argv or argv[0] in ("-h", "--help"):
+        parser = Parser(prog, f"{summary}; what follows FILE are its arguments")
+        parser.usage = f"{prog} FILE[::NAME] [ARGUMENTS] [--no-prices]"
+        parser.add_argument(
+            "--no-prices", action="store_true", help="leave out what the calls would cost elsewhere"
+        )
+        if argv:
+            parser.parse_args(argv)
+        raise usage_error("which file?", next_step=f"{prog} FILE.py")
+    file, _, name = argv[0].partition("::")
+    options = [word for word in argv[1:] if word == "--no-prices"]
+    return file, name, [word for word in argv[1:] if word not in options], options
+
+
+def _find(app: App, name: str, file: str) -> Target:
+    """Return what to run: what is named, else the one entrypoint, else the one function."""
+    choices: dict[str, Target] = {**app.functions, **app.local_entrypoints}
+    if name:
+        if name in choices:
+            return choices[name]
+        raise usage_error(
+            f"{file} has no function {name!r}",
+            evidence=close_names(name, choices) or _listed(choices),
+            next_step=f"ember run {file}::NAME",
+        )
+    for group in (app.local_entrypoints, app.functions):
+        if len(group) == 1:
+            return next(iter(group.values()))
+        if "main" in group:
+            return group["main"]
+        if group:
+            raise usage_error(
+                f"{file} has several to run",
+                evidence=_listed(group),
+                next_step=f"ember run {file}::{next(iter(group))}",
+            )
+    raise usage_error(
+        f"app {app.name} in {file} has no functions", next_step="add one with @app.function()"
+    )
+
+
+def _listed(names: Any) -> str:
+    return f"there are: {', '.join(names)}"
+
+
+def _once_name(name: str) -> str:
+    suffix = f"-run-{os.urandom(3).hex()}"
+    return name[: _MAX_NAME - len(suffix)] + suffix
+
+
+def _end_on_second_interrupt() -> None:
+    """Ctrl-C (or SIGTERM) cancels what runs and cleans up; once more ends at once."""
+    import signal
+
+    count = 0
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            os._exit(_exit.INTERRUPTED)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _execute(app: App, target: Target, work: Callable[[], Any], with_prices: bool) -> int:
+    """Do the work with its logs, write its result and its report."""
+    what = f"{target.name}"
+    logs = _LiveLogs(app.name)
+    try:
+        result = work()
+    except KeyboardInterrupt:
+        _terminal.say(f"cancelling {what}; Ctrl-C again leaves at once")
+        raise
+    except BaseException as error:
+        logs.finish()
+        _report_if_it_can(app.name)
+        if _failure.is_user_s(error):
+            local = isinstance(target, LocalEntrypoint)
+            raise _failure.failed(what, error, with_local_frames=local) from error
+        raise
+    if not isinstance(target, LocalEntrypoint):
+        _terminal.data(_text_of(result))
+    sys.stdout.flush()
+    logs.finish()
+    _report.report(_calls_of(app.name), with_prices=with_prices)
+    return _exit.OK
+
+
+def _text_of(result: Any) -> str:
+    """Return a result as JSON where it is plain, else as Python shows it."""
+    import json
+
+    try:
+        return json.dumps(result, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(result)
+
+
+def _calls_of(app: str) -> list[str]:
+    """Return the ids of an app's calls, oldest first."""
+    answer = _client.shared().get_json("/api/v1/calls", app=app, limit=_MAX_CALLS)
+    return [call["call_id"] for call in reversed(answer["calls"])]
+
+
+def _report_if_it_can(app: str) -> None:
+    try:
+        _report.report(_calls_of(app), with_prices=False)
+    except EmberError:
+        pass  # the failure that is being told of matters more
+
+
+class _LiveLogs:
+    """Writes an app's log lines to stderr as they come, and none twice."""
+
+    def __init__(self, app: str) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._written = 0
+        self._done = False
+        threading.Thread(target=self._follow, name="ember-logs", daemon=True).start()
+
+    def finish(self) -> None:
+        """Write what has not come yet: the server has each line before the result."""
+        with self._lock:
+            self._done = True
+        try:
+            lines = list(
+                _client.shared().stream_ndjson("/api/v1/logs", app=self._app, last=_MAX_LOG_LINES)
+            )
+        except EmberError:
+            return
+        for line in lines[self._written :]:
+            self._write(line)
+
+    def _follow(self) -> None:
+        try:
+            lines = _client.shared().stream_ndjson(
+                "/api/v1/logs", app=self._app, last=_MAX_LOG_LINES, follow=True
+            )
+            for line in lines:
+                with self._lock:
+                    if self._done:
+                        return
+                    self._write(line)
+                    self._written += 1
+        except EmberError:
+            return  # the calls tell if the server has gone; finish() makes up for the rest
+
+    def _write(self, line: dict[str, Any]) -> None:
+        for text in tagged(line, sys.stderr):
+            _terminal.say(text)
