@@ -131,7 +131,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
                     .missing = machine_.missing,
                     .containers = {}};
     for (const auto& [id, container] : containers_) {
-      const ContainerRecord& record = container->record();
+      const ContainerMeta& record = container->record();
       hello.containers.push_back({id, record.labels_json, record.devices, record.started});
     }
     tell(hello);
@@ -159,7 +159,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     const auto layers = images_.layers(spec.image);
     if (!layers) return {ErrorCode::not_found, "its image has not been built on this node"};
     if (auto taken = leases_.take(id, spec.devices); !taken.ok()) return taken;
-    ContainerRecord record{.container = id,
+    ContainerMeta record{.container = id,
                            .labels_json = std::move(spec.labels_json),
                            .devices = std::move(spec.devices),
                            .started = wall_clock(),
@@ -215,7 +215,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     return slot;
   }
 
-  Container& add(Isolation& isolation, ContainerRecord record, ContainerFiles files) {
+  Container& add(Isolation& isolation, ContainerMeta record, ContainerFiles files) {
     const ContainerId id = record.container;
     auto container =
         std::make_unique<Container>(ContainerTools{loop_, processes_, *this, &wall_clock},

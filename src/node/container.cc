@@ -15,7 +15,7 @@ constexpr std::int64_t kMaxGraceUs = 3'600'000'000;
 
 }  // namespace
 
-Container::Container(const ContainerTools& tools, Isolation& isolation, ContainerRecord record,
+Container::Container(const ContainerTools& tools, Isolation& isolation, ContainerMeta record,
                      ContainerFiles files)
     : tools_(tools),
       isolation_(isolation),

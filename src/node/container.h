@@ -33,7 +33,7 @@ struct ContainerTools {
 
 class Container {
  public:
-  Container(const ContainerTools& tools, Isolation& isolation, ContainerRecord record,
+  Container(const ContainerTools& tools, Isolation& isolation, ContainerMeta record,
             ContainerFiles files);
 
   void launch(LaunchPlan plan, UniqueFd source);
@@ -46,7 +46,7 @@ class Container {
   // The newest connection of the runner, if nobody has taken it.
   UniqueFd take_runner() { return std::move(runner_socket_); }
 
-  const ContainerRecord& record() const { return record_; }
+  const ContainerMeta& record() const { return record_; }
   bool has_runner() const { return static_cast<bool>(runner_socket_); }
   void bound_output() const { files_.bound_output(); }
 
@@ -65,7 +65,7 @@ class Container {
 
   ContainerTools tools_;
   Isolation& isolation_;
-  const ContainerRecord record_;
+  const ContainerMeta record_;
   const ContainerFiles files_;
   State state_ = State::starting;
   pid_t pid_ = 0;

@@ -87,7 +87,7 @@ std::optional<std::string> read_file(const std::string& path) {
 ContainerFiles::ContainerFiles(const std::string& node_directory, ContainerId container)
     : directory_(node_directory + "/containers/" + container.text()) {}
 
-Result<> ContainerFiles::create(const ContainerRecord& record,
+Result<> ContainerFiles::create(const ContainerMeta& record,
                                 const std::string& function_json) const {
   const std::pair<std::string, mode_t> directories[] = {
       {directory_, 0711}, {run_directory(), 0755}, {home_directory(), 0700}};
@@ -119,12 +119,12 @@ Result<> ContainerFiles::write_exit(const ContainerExit& exit) const {
   return write_file(directory_ + "/exit.json", encode(NodeMessage(exit)), 0600, Durable::yes);
 }
 
-Result<ContainerRecord> ContainerFiles::read_record() const {
+Result<ContainerMeta> ContainerFiles::read_record() const {
   const auto text = read_file(directory_ + "/meta.json");
   if (!text) return {ErrorCode::not_found, directory_ + ": no meta.json"};
   const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   JsonFields fields(json);
-  ContainerRecord record;
+  ContainerMeta record;
   record.container = fields.id<ContainerId>("container");
   record.labels_json = fields.text("labels");
   record.devices = fields.ids<DeviceId>("devices");

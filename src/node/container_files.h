@@ -19,7 +19,7 @@
 
 namespace ember {
 
-struct ContainerRecord {
+struct ContainerMeta {
   ContainerId container;
   std::string labels_json;
   std::vector<DeviceId> devices;
@@ -46,12 +46,12 @@ class ContainerFiles {
   std::string pid_path() const { return directory_ + "/pid"; }
 
   // Makes the directories, meta.json and function.json.
-  Result<> create(const ContainerRecord& record, const std::string& function_json) const;
+  Result<> create(const ContainerMeta& record, const std::string& function_json) const;
   Result<> write_runner(const RunnerProcess& runner) const;
   // On disk for good when it returns.
   Result<> write_exit(const ContainerExit& exit) const;
 
-  Result<ContainerRecord> read_record() const;
+  Result<ContainerMeta> read_record() const;
   // The runner, if it was started; it may have ended since.
   std::optional<RunnerProcess> read_runner() const;
   std::optional<ContainerExit> read_exit() const;

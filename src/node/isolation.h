@@ -17,7 +17,7 @@
 namespace ember {
 
 struct LaunchPlan {
-  ContainerRecord record;
+  ContainerMeta record;
   ContainerFiles files;
   std::vector<std::pair<std::string, std::string>> env;  // the user's, already checked
   std::vector<std::string> layers;                       // host directories, the first step's first
@@ -32,13 +32,13 @@ class Isolation {
   virtual void launch(LaunchPlan plan, UniqueFd source,
                       std::function<void(Result<pid_t>)> done) = 0;
   // Whether the process that connected is the container's.
-  virtual bool owns(const ContainerRecord& record, pid_t runner, const ucred& peer) const = 0;
+  virtual bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const = 0;
   // A signal for all of the container's processes.
-  virtual void kill_all(const ContainerRecord& record, pid_t runner) = 0;
+  virtual void kill_all(const ContainerMeta& record, pid_t runner) = 0;
   enum class OutOfMemory { no, yes };
   // The runner has ended: ends what is left of the container and removes what is not in its
   // directory. Whether the kernel ended it for its memory limit. May be asked again.
-  virtual OutOfMemory clean_up(const ContainerRecord& record, pid_t runner) = 0;
+  virtual OutOfMemory clean_up(const ContainerMeta& record, pid_t runner) = 0;
 };
 
 }  // namespace ember

@@ -38,17 +38,17 @@ class ProcessIsolation final : public Isolation {
     });
   }
 
-  bool owns(const ContainerRecord&, pid_t runner, const ucred& peer) const override {
+  bool owns(const ContainerMeta&, pid_t runner, const ucred& peer) const override {
     return peer.pid == runner;
   }
 
-  void kill_all(const ContainerRecord& record, pid_t runner) override {
+  void kill_all(const ContainerMeta& record, pid_t runner) override {
     ::kill(-runner, SIGKILL);
     sweep(record);
   }
 
   // Nothing limits its memory, so the kernel never ends it for a limit of ours.
-  OutOfMemory clean_up(const ContainerRecord& record, pid_t runner) override {
+  OutOfMemory clean_up(const ContainerMeta& record, pid_t runner) override {
     if (runner > 0) ::kill(-runner, SIGKILL);
     sweep(record);
     return OutOfMemory::no;
@@ -83,7 +83,7 @@ class ProcessIsolation final : public Isolation {
   }
 
   // Ends every process that carries the container's mark, wherever it hid.
-  void sweep(const ContainerRecord& record) {
+  void sweep(const ContainerMeta& record) {
     for (int round = 0; round < kSweeps; ++round) {
       const auto left = processes_with_env(container_mark(record.container));
       if (left.empty()) return;
