@@ -12,6 +12,7 @@ import socket
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
 _CHUNK_BYTES = 256 << 10
 _MAX_HEAD_BYTES = 64 << 10
@@ -123,6 +124,6 @@ class Connection:
         self._buffer = self._buffer + data if self._buffer else data
 
 
-def _resolvable(host: str) -> str | bytes:
+def _resolvable(host: str) -> Any:
     """The host as getaddrinfo takes it without importing the idna codec, where it can."""
     return host.encode() if host.isascii() else host

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ember._load import ScriptError
 from ember._load import load as load_script
-
 from ember.exception import EmberError
 
 from . import _exit, _failure, _terminal
