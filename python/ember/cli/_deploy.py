@@ -17,7 +17,6 @@ def deploy(prog: str, summary: str, argv: list[str]) -> int:
     parser = Parser(prog, summary)
     parser.add_argument("file", help="a .py file with an ember.App")
     parser.add_argument("--name", help="deploy the app under another name")
-    parser.add_argument("--message", default="", help="a note for `ember app history`")
     parser.add_json()
     options = parser.parse_args(argv)
     _, app = load(options.file)
@@ -26,7 +25,7 @@ def deploy(prog: str, summary: str, argv: list[str]) -> int:
     from ember import _deploy
 
     progress = Progress()
-    made = _deploy.deploy(app, message=options.message, progress=progress)
+    made = _deploy.deploy(app, progress=progress)
     progress.finish(f"{made.app} version {made.version}")
     for function in made.functions:
         _terminal.tick(f"function {function['name']}{_gpu(app, function['name'])}")
