@@ -109,7 +109,8 @@ class Recorder : public NodeObserver {
 std::string read_exactly(int socket, std::size_t size) {
   std::string bytes(size, '\0');
   ::fcntl(socket, F_SETFL, ::fcntl(socket, F_GETFL) & ~O_NONBLOCK);
-  const ssize_t got = ::recv(socket, bytes.data(), size, MSG_WAITALL);
+  // Even a read of nothing would wait for something.
+  const ssize_t got = size > 0 ? ::recv(socket, bytes.data(), size, MSG_WAITALL) : 0;
   bytes.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   return bytes;
 }
