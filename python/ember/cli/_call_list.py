@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ember._client import shared
+from ember.exception import ConflictError
 
 from . import _exit, _report, _terminal
 from ._parser import Parser
@@ -52,7 +53,10 @@ def show_call(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_json()
     options = parser.parse_args(argv)
     call = _report.call_of(options.id)
-    cost = _report.cost_of(options.id)
+    try:
+        cost = _report.cost_of(options.id)
+    except ConflictError:  # it has not ended
+        cost = None
     if options.json:
         _terminal.document({**call, "cost": cost})
         return _exit.OK
@@ -60,7 +64,7 @@ def show_call(prog: str, summary: str, argv: list[str]) -> int:
     return _exit.OK
 
 
-def _show(call: dict[str, Any], cost: dict[str, Any]) -> None:
+def _show(call: dict[str, Any], cost: dict[str, Any] | None) -> None:
     lines = {
         "call": call["call_id"],
         "function": f"{call['app']}.{call['function']}",
@@ -70,8 +74,7 @@ def _show(call: dict[str, Any], cost: dict[str, Any]) -> None:
         "start": "cold" if call["cold"] else "warm",
         "container": call.get("container_id"),
         "attempt": call.get("attempt"),
-        "gpu": cost["gpu"]
-        + (" (simulated)" if cost["simulated"] and "(" not in cost["gpu"] else ""),
+        "gpu": _report.gpu_of(cost) if cost else None,
         "error": _error_text(call.get("error")),
     }
     for name, value in lines.items():
@@ -80,9 +83,15 @@ def _show(call: dict[str, Any], cost: dict[str, Any]) -> None:
     for phase, ms in call["phases_ms"].items():
         if ms:
             _terminal.data(f"{phase:<10}{_terminal.milliseconds(ms)}")
+    if cost:
+        _show_cost(cost)
+
+
+def _show_cost(cost: dict[str, Any]) -> None:
+    execute, start = cost["cost_usd"], cost["start_cost_usd"]
     _terminal.data(
-        f"{'price':<10}{_terminal.money(cost['cost_usd'])}"
-        f" + start {_terminal.money(cost['start_cost_usd'])}"
+        f"{'price':<10}{_terminal.money(_report.plus(execute, start))} "
+        f"(execute {_terminal.money(execute)}, start {_terminal.money(start)})"
     )
     rows = [
         {

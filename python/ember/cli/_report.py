@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_PHASES = ("queue", "boot", "load", "execute")
 _CHEAPEST = 3
 _MAX_CALLS = 50
 
@@ -24,6 +23,12 @@ def cost_of(call_id: str) -> dict[str, Any]:
 def call_of(call_id: str) -> dict[str, Any]:
     """Return the server's document on a call."""
     return shared().get_json(f"/api/v1/calls/{call_id}")
+
+
+def gpu_of(cost: dict[str, Any]) -> str:
+    """Return the GPU of a call, marked where it is simulated; CPU where it had none."""
+    gpu = cost["gpu"] or "CPU"
+    return f"{gpu} (simulated)" if cost["simulated"] and "(" not in gpu else gpu
 
 
 def report(call_ids: Sequence[str], *, with_prices: bool) -> None:
@@ -47,7 +52,7 @@ def _price_line(calls: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str
     parts = [count, f"{_terminal.money(plus(execute, start))}"]
     if _is_nonzero(start):
         parts.append(f"execute {_terminal.money(execute)} + start {_terminal.money(start)}")
-    gpus = sorted({_gpu(cost) for cost in costs})
+    gpus = sorted({gpu_of(cost) for cost in costs})
     parts.append(", ".join(gpus))
     parts.append("cold" if any(call["cold"] for call in calls) else "warm")
     return _terminal.style(
@@ -55,19 +60,17 @@ def _price_line(calls: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str
     )
 
 
-def _gpu(cost: dict[str, Any]) -> str:
-    gpu = cost["gpu"] or "CPU"
-    return f"{gpu} (simulated)" if cost["simulated"] and "(" not in gpu else gpu
-
-
 def _time_line(calls: list[dict[str, Any]]) -> str:
-    sums = {phase: sum(call["phases_ms"][phase] for call in calls) for phase in _PHASES}
-    words = [
+    queued_us = sum(call["queued_us"] for call in calls)
+    execute_us = sum(call["execute_us"] for call in calls)
+    starts = [
         f"{phase} {_terminal.milliseconds(ms)}"
-        for phase, ms in sums.items()
-        if ms or phase == "execute"
+        for phase in ("boot", "load")
+        if (ms := sum(call["phases_ms"][phase] for call in calls))
     ]
-    return f"  time   {', '.join(words)}"
+    start = f" ({', '.join(starts)})" if starts else ""
+    queued = _terminal.seconds(queued_us / 1e6)
+    return f"  time   queue {queued}{start}, execute {_terminal.seconds(execute_us / 1e6)}"
 
 
 def _elsewhere(costs: list[dict[str, Any]]) -> None:

@@ -1,0 +1,274 @@
+"""The command line against a server that answers what the test says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fake_server import FakeServer, document
+
+from ember.cli import _report, _terminal, main
+from ember.cli._arguments import Parameter, bind, usage
+from ember.cli._exit import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fake_server import Answer, Asked
+
+GREET = {
+    "name": "greet",
+    "parameters": [
+        {"name": "name", "kind": "positional_or_keyword", "annotation": "str", "required": True},
+        {"name": "photo", "kind": "keyword_only", "annotation": "bytes", "required": False},
+    ],
+}
+CALL = {
+    "call_id": "fc-1", "app": "hello", "function": "greet", "state": "succeeded", "cold": True,
+    "arrived_ms": 1, "queued_us": 2_000_000, "execute_us": 1500, "total_us": 2_001_500,
+    "cost_usd": "0.000000100", "reason": None, "container_id": "ct-1", "attempt": 1, "error": None,
+    "phases_ms": {"queue": 2000, "boot": 300, "load": 40, "execute": 1},
+}  # fmt: skip
+OFFER = {
+    "provider": "cheap", "gpu": "L4", "usd": "0.000000050", "price_per_hour_usd": "0.500000000",
+    "valid_from": "2026-01-01", "source": "its page", "note": "",
+}  # fmt: skip
+COST = {
+    "call_id": "fc-1", "cost_usd": "0.000000100", "start_cost_usd": "0.000000023", "gpu": "L4",
+    "simulated": True, "elsewhere": [OFFER],
+}  # fmt: skip
+
+
+class World:
+    """What the server has been asked, and by whom it can be asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self.answers: dict[str, Answer] = {
+            "/api/v1/apps": document({"apps": [{"name": "hello", "state": "deployed"}]}),
+            "/api/v1/apps/hello": document({"name": "hello", "functions": [GREET]}),
+            "/fn/hello/greet": document(
+                "Hello!", Ember_Call_Id="fc-1", Server_Timing="queue;dur=1.5"
+            ),
+            "/api/v1/calls/fc-1": document(CALL),
+            "/api/v1/calls/fc-1/cost": document(COST),
+        }
+
+    def answer(self, asked: Asked) -> Answer:
+        self.asked.append(asked)
+        error = {"code": "not_found", "message": f"no {asked.path}"}
+        return self.answers.get(asked.path.partition("?")[0], document({"error": error}, 404))
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    from ember import _client
+
+    world = World()
+    server = FakeServer(world.answer)
+    monkeypatch.setenv("EMBER_URL", server.url)
+    monkeypatch.setenv("EMBER_KEY", "key")
+    monkeypatch.setattr(_client, "_shared", None)
+    yield world
+    server.close()
+
+
+def test_a_call_sends_words_by_the_parameters_and_reports(
+    world: World, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo"
+    photo.write_bytes(b"\x00\x01")
+    assert main(["call", "hello.greet", "Ada", "--photo", f"@{photo}"]) == 0
+    sent = next(asked for asked in world.asked if asked.path == "/fn/hello/greet")
+    assert sent.json == {"name": "Ada", "photo": "AAE="}
+    written = capsys.readouterr()
+    assert written.out == '"Hello!"\n'
+    assert "$0.000000123" in written.err  # execute and start, to the nano-dollar
+    assert "queue 2.00 s (boot 300 ms, load 40 ms), execute 1.5 ms" in written.err
+    assert "L4 (simulated)" in written.err
+    assert "cheap" in written.err
+    assert "\x1b" not in written.out + written.err
+
+
+def test_a_call_as_a_document(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["call", "hello.greet", "--json-args", '{"name": "Ada"}', "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["result"], told["call_id"], told["cost"]) == ("Hello!", "fc-1", COST)
+    assert told["phases_ms"] == {"queue": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["call", "helo.greet", "x"], "did you mean hello?"),
+        (["call", "hello.great", "x"], "did you mean greet?"),
+        (["call", "hello.great"], "did you mean greet?"),
+        (["call", "hello.greet", "--nam", "x"], "did you mean name?"),
+        (["call", "hello"], "it has: greet"),
+        (["lgos"], "did you mean logs"),
+        (["app", "lst"], "did you mean list"),
+        (["cost", "--by", "functoin"], "did you mean function?"),
+        (["app", "history", "helo"], "did you mean hello?"),
+        (["logs", "helo"], "did you mean hello?"),
+    ],
+)
+def test_a_wrong_name_ends_with_2_and_names_a_close_one(
+    world: World, capsys: pytest.CaptureFixture[str], words: list[str], hint: str
+) -> None:
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert hint in told.err
+    assert "\nnext: " in told.err
+
+
+@pytest.mark.parametrize(
+    ("code", "http_status", "status"),
+    [
+        ("invalid_argument", 400, 2),
+        ("unauthenticated", 401, 3),
+        ("resource_exhausted", 429, 4),
+        ("timed_out", 504, 1),
+        ("container_crashed", 502, 1),
+        ("unavailable", 503, 5),
+        ("internal", 500, 5),
+    ],
+)
+def test_error_codes_become_exit_statuses(
+    world: World,
+    capsys: pytest.CaptureFixture[str],
+    code: str,
+    http_status: int,
+    status: int,
+) -> None:
+    error = {"code": code, "message": "the cause; the step", "call_id": "fc-1"}
+    world.answers["/fn/hello/greet"] = document({"error": error}, http_status)
+    assert main(["call", "hello.greet", "Ada"]) == status
+    assert "error: the cause; the step" in capsys.readouterr().err
+
+
+def test_user_code_that_failed_shows_its_own_frames_first(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exception: dict[str, Any] = {
+        "kind": "user_exception", "type": "Unhappy", "message": "no luck", "pickle": None,
+        "traceback": 'Traceback:\n  File "hello.py", line 3, in greet\nUnhappy: no luck\n',
+    }  # fmt: skip
+    error = {"code": "user_exception", "message": "Unhappy: no luck", "call_id": "fc-1"}
+    world.answers["/fn/hello/greet"] = document({"error": {**error, "exception": exception}}, 500)
+    assert main(["call", "hello.greet", "Ada"]) == 1
+    told = capsys.readouterr().err
+    assert told.index("hello.py") < told.index("error: hello.greet failed: Unhappy: no luck")
+    assert "ember/cli" not in told
+    assert "next: ember call show fc-1" in told
+
+
+def test_a_call_that_has_not_ended_is_shown_without_a_price(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.answers["/api/v1/calls/fc-1"] = document(
+        {**CALL, "state": "waiting", "reason": "no free L4"}
+    )
+    error = {"code": "conflict", "message": "it has not ended"}
+    world.answers["/api/v1/calls/fc-1/cost"] = document({"error": error}, 409)
+    assert main(["call", "show", "fc-1"]) == 0
+    told = capsys.readouterr().out
+    assert "no free L4" in told
+    assert "price" not in told
+
+
+def test_help_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--help"], ["app", "--help"], ["deploy", "--help"], ["version"]):
+        assert main(words) == 0
+        assert capsys.readouterr().out
+    assert main(["app"]) == 2
+
+
+def test_no_command_imports_more_than_it_needs() -> None:
+    """`inspect`, `typing` and the like cost more than a whole command may take."""
+    script = (
+        "import sys; from ember.cli import main; main(['app', 'list']);"
+        "print([m for m in ('inspect', 'typing', 'dataclasses', 'http.client', 'email', 'asyncio',"
+        " 'subprocess', 'shutil', 'pathlib', 'ctypes', 'difflib') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script], capture_output=True, text=True, check=True,
+        env={"EMBER_URL": "http://127.0.0.1:1", "EMBER_KEY": "k",
+             "PYTHONPATH": ":".join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert done.stdout == "[]\n", done.stderr
+
+
+PARAMETERS = [
+    Parameter("count", "positional_or_keyword", "int", True),
+    Parameter("loud", "positional_or_keyword", "bool", False),
+    Parameter("file_name", "keyword_only", "str", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["3"], {"count": 3}),
+        (["-3"], {"count": -3}),
+        (["3", "--loud"], {"count": 3, "loud": True}),
+        (["3", "yes"], {"count": 3, "loud": True}),
+        (["--count=3", "--no-loud"], {"count": 3, "loud": False}),
+        (["--file-name", "--x", "3"], {"count": 3, "file_name": "--x"}),
+        (["--", "3"], {"count": 3}),
+    ],
+)
+def test_words_become_arguments(words: list[str], named: dict[str, object]) -> None:
+    assert bind("f", words, PARAMETERS) == ([], named)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "f needs count"),
+        (["x"], "count: 'x' is not an integer"),
+        (["3", "maybe"], "loud: 'maybe' is neither true nor false"),
+        (["3", "--count", "4"], "loud: '3' is neither true nor false"),
+        (["3", "yes", "4"], "f has no place for '4'"),
+        (["--count"], "--count needs a value"),
+        (["--count", "1", "--count", "2"], "count is given twice"),
+        (["--tone", "2"], "f has no parameter 'tone'"),
+    ],
+)
+def test_words_that_do_not_fit_say_why(words: list[str], why: str) -> None:
+    with pytest.raises(CommandError, match=why.replace("(", r"\(")) as caught:
+        bind("f", words, PARAMETERS)
+    assert caught.value.next_step == f"give {usage('f', PARAMETERS)}"
+
+
+def test_what_is_left_over_goes_to_the_star() -> None:
+    star = [*PARAMETERS[:2], Parameter("rest", "args", "any", False)]
+    assert bind("f", ["1", "no", '{"a": 1}', "x"], star) == ([1, False, {"a": 1}, "x"], {})
+
+
+def test_sums_of_money_are_exact() -> None:
+    assert _report.plus("0.1", "0.2") == "0.300000000"
+    assert _report.plus("1", "-0.000000001") == "0.999999999"
+    assert _report.plus("0.5", "-1.5") == "-1.000000000"
+
+
+@pytest.mark.parametrize(
+    ("value_s", "text"),
+    [(0.0005, "500 µs"), (0.0012, "1.2 ms"), (0.25, "250 ms"), (1.5, "1.50 s"),
+     (200, "3 min 20 s"), (7300, "2 h 1 min"), (3 * 86400, "3 d 0 h")],
+)  # fmt: skip
+def test_durations_in_words(value_s: float, text: str) -> None:
+    assert _terminal.seconds(value_s) == text
+
+
+def test_tables_fit_and_cut_only_free_text(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": "ct-0123456789abc", "why": "because " * 30, "n": 7}]
+    _terminal.table(rows, ["id", "why", "n"], right=["n"], cut_column="why")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].startswith("ct-0123456789abc  because")
+    assert lines[1].endswith("  7")
