@@ -6,9 +6,7 @@ asynchronous call. Failures come out as `ember.exception` types.
 
 from __future__ import annotations
 
-import json
-
-from ember import _config, _http
+from ember import _config, _http, _json
 from ember.exception import InternalError, UnavailableError, from_error_body
 
 TYPE_CHECKING = False
@@ -60,12 +58,12 @@ class Client:
 
     def get_json(self, path: str, **query: object) -> Any:
         """GET, with the query's values that aren't None; the decoded answer."""
-        return json.loads(self._request("GET", path + encode_query(query)).body)
+        return _json.loads(self._request("GET", path + encode_query(query)).body)
 
     def post_json(self, path: str, body: object = None) -> Any:
         """POST of a JSON document (by default `{}`); the decoded answer."""
-        data = json.dumps({} if body is None else body).encode()
-        return json.loads(self._request("POST", path, (data,), JSON).body)
+        data = _json.dumps({} if body is None else body).encode()
+        return _json.loads(self._request("POST", path, (data,), JSON).body)
 
     def upload(self, path: str, data: bytes) -> None:
         """PUT of bytes as they are."""
@@ -112,7 +110,7 @@ class Client:
         self, path: str, *, method: str = "GET", body: object = None, **query: object
     ) -> Iterator[Any]:
         """The documents of an answer of one JSON document a line, as they come."""
-        data = () if body is None else (json.dumps(body).encode(),)
+        data = () if body is None else (_json.dumps(body).encode(),)
         connection, status, headers = self._start(
             method, path + encode_query(query), data, JSON, timeout_s=None
         )
@@ -122,9 +120,9 @@ class Client:
             rest = b""
             for piece in connection.read_body():
                 *lines, rest = (rest + piece).split(b"\n")
-                yield from (json.loads(line) for line in lines if line.strip())
+                yield from (_json.loads(line) for line in lines if line.strip())
             if rest.strip():
-                yield json.loads(rest)
+                yield _json.loads(rest)
         except (OSError, _http.ProtocolError) as error:
             raise self._unreachable(error) from error
         finally:
@@ -250,7 +248,7 @@ def _checked(reply: Reply) -> Reply:
     if 200 <= reply.status < 300:
         return reply
     try:
-        body = dict(json.loads(reply.body)["error"])
+        body = dict(_json.loads(reply.body)["error"])
     except (ValueError, KeyError, TypeError):
         raise InternalError(
             f"status {reply.status} without an error of Ember's: {reply.body[:200]!r}; "

@@ -6,8 +6,8 @@ A Connection is used by one thread at a time; `_client` keeps the idle ones.
 
 from __future__ import annotations
 
+import _socket as socket  # `socket` brings selectors and enums
 import select
-import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ class Connection:
     """One connection that is kept alive between requests."""
 
     def __init__(self, host: str, port: int, *, tls: bool) -> None:
-        self._socket = socket.create_connection((_resolvable(host), port), _CONNECT_TIMEOUT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket: Any = _connected(host, port)
         if tls:
+            import socket as full
             import ssl
 
             self._socket = ssl.create_default_context().wrap_socket(
-                self._socket, server_hostname=host
+                full.socket(fileno=self._socket.detach()), server_hostname=host
             )
         self._buffer = b""
         self._remaining: int | None = 0  # of the body now read; None: in chunks
@@ -124,6 +124,22 @@ class Connection:
         self._buffer = self._buffer + data if self._buffer else data
 
 
-def _resolvable(host: str) -> Any:
-    """The host as getaddrinfo takes it without importing the idna codec, where it can."""
-    return host.encode() if host.isascii() else host
+def _connected(host: str, port: int) -> Any:
+    """A socket that is connected to the first of the host's addresses that answers."""
+    failed: OSError | None = None
+    # As bytes, where it can be: text would import the idna codec.
+    name: Any = host.encode() if host.isascii() else host
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        name, port, type=socket.SOCK_STREAM
+    ):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(_CONNECT_TIMEOUT_S)
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            failed = error
+            continue
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+    raise failed or OSError(f"{host} has no address")

@@ -6,11 +6,10 @@ import time
 
 _began = time.process_time_ns()
 
-import json  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 
-from ember import _context  # noqa: E402
+from ember import _context, _json  # noqa: E402
 from ember.runner import _frames  # noqa: E402
 from ember.runner._codec import user_error  # noqa: E402
 from ember.runner._logs import Logs  # noqa: E402
@@ -28,7 +27,7 @@ def main() -> NoReturn:
     """Runs the function that function.json names until the server says stop."""
     directory = os.environ.get("EMBER_RUN_DIR", "/ember/run")
     with open(f"{directory}/function.json", encoding="utf-8") as file:
-        settings = json.load(file)
+        settings = _json.loads(file.read())
     _context.in_container = True
     link = _frames.Link(f"{directory}/runner.sock")
     _report_crashes()
@@ -42,7 +41,7 @@ def main() -> NoReturn:
     logs.capture_descriptors()
     status = 0
     try:
-        runner.run(_frames.frame(_frames.READY, _frames.JSON, 0, 0, json.dumps(timeline).encode()))
+        runner.run(_frames.frame(_frames.READY, _frames.JSON, 0, 0, _json.dumps(timeline).encode()))
     except Stopped:
         pass
     except _frames.ProtocolError as error:
@@ -70,7 +69,7 @@ def _hello(settings: dict[str, Any], state: str, busy: list[int]) -> bytes:
         "state": state,
         "busy": busy,
     }
-    return _frames.frame(_frames.HELLO, _frames.JSON, 0, 0, json.dumps(body).encode())
+    return _frames.frame(_frames.HELLO, _frames.JSON, 0, 0, _json.dumps(body).encode())
 
 
 def _load_or_fail(settings: dict[str, Any], link: _frames.Link, logs: Logs) -> tuple[Function, int]:
@@ -79,7 +78,7 @@ def _load_or_fail(settings: dict[str, Any], link: _frames.Link, logs: Logs) -> t
         function = _load(settings)
     except BaseException as error:
         logs.finish_input((0, 0, 0))
-        body = json.dumps(user_error("load_failed", error)).encode()
+        body = _json.dumps(user_error("load_failed", error)).encode()
         try:
             link.send(_frames.frame(_frames.FAILED, _frames.JSON, 0, 0, body))
         except _frames.ConnectionLost:

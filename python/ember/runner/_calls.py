@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
-from ember import _context
+from ember import _context, _json
 from ember.exception import UnavailableError, from_error_body
 
 TYPE_CHECKING = False
@@ -42,7 +41,7 @@ class Waiter:
             raise UnavailableError("the connection to the server was lost during the call")
         if self._ok:
             return self._body
-        body = json.loads(self._body)
+        body = _json.loads(self._body)
         raise from_error_body(body.get("error", body))
 
 

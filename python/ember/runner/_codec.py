@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import gc
-import json
-from json.decoder import JSONDecoder
-from json.encoder import (
-    JSONEncoder,
-    c_make_encoder,  # pyright: ignore[reportAttributeAccessIssue]
-    encode_basestring,
-)
 
+from ember import _json
 from ember._signature import BadArguments, Plan
 from ember.exception import InputCancelled
 from ember.runner._frames import JSON, MAX_BODY_BYTES, PICKLE
@@ -41,8 +35,8 @@ def decode_arguments(format: int, body: Any, plan: Plan) -> Arguments:
             return plan.fit(_without_gc(_decode_object, body))
         try:
             text = str(body, "utf-8")
-            value, end = _scan(text, 0)
-        except (StopIteration, ValueError, RecursionError):
+            value, end = _json.scan(text, 0)
+        except _json.NO_JSON:
             return plan.fit(_decode_object(body))
         if end == len(text) and type(value) is dict:
             return plan.fit(value)
@@ -66,7 +60,7 @@ def _decode_pickle(body: Any) -> Any:
 
 def _decode_object(body: Any) -> dict[str, Any]:
     try:
-        value = json.loads(str(body, "utf-8"))
+        value = _json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadArguments(f"the body is not JSON: {error}") from None
     if type(value) is not dict:
@@ -89,7 +83,7 @@ def encode_result(format: int, value: Any) -> bytes:
     """The result in the format of the input."""
     if format & 0x7F == JSON:
         try:
-            data = "".join(_json_chunks(value, 0)).encode()
+            data = "".join(_json_pieces(value, 0)).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise NotSerializable(f"the result can't be written as JSON: {error}") from None
     else:
@@ -128,21 +122,7 @@ def _json_default(value: Any) -> str:
     )
 
 
-def _json_encoder() -> Callable[[Any, int], Any]:
-    """The C encoder, built once: JSONEncoder.encode builds one for each call."""
-    if c_make_encoder is None:
-        slow = JSONEncoder(
-            ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_json_default
-        )
-        return lambda value, _level: slow.encode(value)
-    # No table of containers on the way: a circle ends as a RecursionError.
-    return c_make_encoder(
-        None, _json_default, encode_basestring, None, ":", ",", False, False, False
-    )
-
-
-_scan = JSONDecoder().scan_once  # pyright: ignore[reportAttributeAccessIssue]
-_json_chunks = _json_encoder()
+_json_pieces = _json.encoder(_json_default)
 
 
 def error_body(error: BaseException, *, cancelled: bool = False) -> bytes:
@@ -155,7 +135,7 @@ def error_body(error: BaseException, *, cancelled: bool = False) -> bytes:
         report = _report("cancelled", error, message="the call was cancelled")
     else:
         report = user_error("user_exception", error)
-    return json.dumps(report).encode()
+    return _json.dumps(report).encode()
 
 
 def user_error(kind: str, error: BaseException) -> dict[str, Any]:

@@ -6,12 +6,11 @@ frame's body is lent from the buffer: it is good until the next receive().
 
 from __future__ import annotations
 
+import _socket as socket  # without the enums of `socket`
 import os
-import socket
 import struct
 import time
 from _thread import allocate_lock
-from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Link:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._files: deque[int] = deque()
+        self._files: list[int] = []
         self._send_lock = allocate_lock()
         self._reset()
 
@@ -150,7 +149,7 @@ class Link:
 
         if not self._files:
             raise ProtocolError("a body in a file without the file")
-        file = self._files.popleft()
+        file = self._files.pop(0)
         try:
             if os.fstat(file).st_size == 0:
                 return memoryview(b"")
@@ -181,8 +180,9 @@ class Link:
 
     def _reset(self) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(None)  # whatever default user code has set
         self._buffer = bytearray(_BUFFER_BYTES + _CALL_ID_BYTES)
         self._view = memoryview(self._buffer)
         self._begin = self._end = 0
         while self._files:
-            os.close(self._files.popleft())
+            os.close(self._files.pop(0))

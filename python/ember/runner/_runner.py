@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextvars
-import json
 from itertools import count
 
+from ember import _json
 from ember._context import current
 from ember.runner import _frames
 from ember.runner._frames import frame
@@ -102,7 +102,7 @@ class Runner:
         """Asks the server to call another function; the answer goes to the waiter."""
         number = next(self._numbers)
         self._waiters[number] = waiter
-        target = json.dumps({"app": app, "function": function}).encode()
+        target = _json.dumps({"app": app, "function": function}).encode()
         head = len(target).to_bytes(2, "little") + target
         self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, head + body))
 

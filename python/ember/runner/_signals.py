@@ -8,9 +8,9 @@ thread that finds it not emptied interrupts the main thread again.
 
 from __future__ import annotations
 
+import _signal as signal  # pyright: ignore[reportMissingImports]  # no enums
 import os
 import select
-import signal
 import time
 from _thread import get_ident, start_new_thread
 

@@ -7,10 +7,9 @@ for a Cancel. And user code that waits for a call of its own reads on, in whiche
 
 from __future__ import annotations
 
-import signal
+import _signal as signal  # pyright: ignore[reportMissingImports]  # no enums
+from _socket import MSG_DONTWAIT
 from _thread import allocate_lock, get_ident
-from collections import deque
-from socket import MSG_DONTWAIT
 from time import monotonic
 
 from ember.exception import InputCancelled
@@ -49,7 +48,7 @@ class SyncRunner(Runner):
         self._reading = allocate_lock()
         self._reading.acquire()  # by the main thread, but for when it runs user code
         self._lent = False  # user code runs, or ran just now: any thread may be reading
-        self._backlog: deque[tuple[InputKey, int, bytes]] = deque()  # read by waiting user code
+        self._backlog: list[tuple[InputKey, int, bytes]] = []  # read by waiting user code
         self._wakes: list[Callable[[], object]] = []  # of those who wait for an answer or to read
         self._main_wake: Callable[[], object] | None = None
         self._main_wants_to_read = False
@@ -86,7 +85,7 @@ class SyncRunner(Runner):
         link = self.link
         while True:
             while self._backlog:
-                self._run(*self._backlog.popleft())
+                self._run(*self._backlog.pop(0))
             received = link.next_frame()
             if received is None:
                 self._flush()
