@@ -144,6 +144,7 @@ std::uint64_t Engine::state_hash() const {
     hash.add(function.id.value);
     hash.add(function.max_containers);
     hash.add(function.held);
+    hash.add(static_cast<std::uint64_t>(function.room_wanted));
     for (const Slot pool : function.pools) hash.add(state.pools[pool].id.value);
   }
   for (const Slot slot : slots_by_id(state.containers)) {

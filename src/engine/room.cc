@@ -1,5 +1,7 @@
 // max_containers holds over all versions of a function together. So a pool that has work can be
 // left without a container while others of its function hold them all.
+#include <algorithm>
+
 #include "engine/steps.h"
 
 namespace ember {
@@ -53,12 +55,30 @@ void make_room(State& state, Slot pool_slot) {
     return stop_container(state, donor->groups[State::kIdle].front(), StopMode::graceful, reason);
   }
   // Only what is retired can ask for that: its work is finite, so both come to their turn.
-  if (!is_ended(pool)) return;
-  const Slot slot = busy_donor(state, function);
-  if (slot == kNoSlot) return;
+  const Slot slot = is_ended(pool) ? busy_donor(state, function) : kNoSlot;
+  if (slot == kNoSlot) {
+    const auto wanted =
+        is_ended(pool) ? State::RoomWanted::any_container : State::RoomWanted::idle_container;
+    function.room_wanted = std::max(function.room_wanted, wanted);
+    return;
+  }
   state.containers[slot].yielding = true;
   ++function.yielding;
   update_free_slots(state, slot);
+}
+
+void offer_room(State& state, Slot pool_slot) {
+  const State::Pool& pool = state.pools[pool_slot];
+  State::Function& function = state.functions[pool.function];
+  const bool any = function.room_wanted == State::RoomWanted::any_container;
+  const bool has_idle = !pool.groups[State::kIdle].empty();
+  const bool has_busy = !pool.groups[State::kBusy].empty();
+  if (!has_idle && !(any && has_busy)) return;
+  function.room_wanted = State::RoomWanted::none;
+  const std::vector<Slot> pools = function.pools;  // rescale may forget some
+  for (const Slot slot : pools) {
+    if (state.pools[slot].is_starved()) rescale(state, slot);
+  }
 }
 
 }  // namespace ember

@@ -27,9 +27,6 @@ Reason start_reason(const State::Pool& pool, const Desired& desired) {
   return {ReasonCode::buffer_containers, scaling.buffer_containers};
 }
 
-// It has work and nothing that could ever do it.
-bool is_starved(const State::Pool& pool) { return pool.live() == 0 && !pool.waiting.empty(); }
-
 bool may_start(State& state, Slot pool_slot) {
   const State::Pool& pool = state.pools[pool_slot];
   if (pool.backoff.holds(state.now)) return false;
@@ -37,7 +34,7 @@ bool may_start(State& state, Slot pool_slot) {
   if (pool.backoff.failures() > 0 && !pool.groups[State::kStarting].empty()) return false;
   const State::Function& function = state.functions[pool.function];
   if (function.held < function.max_containers) return true;
-  if (is_starved(pool)) make_room(state, pool_slot);
+  if (pool.is_starved()) make_room(state, pool_slot);
   return false;
 }
 
@@ -126,6 +123,9 @@ void rescale(State& state, Slot pool_slot) {
                                          : shrink_serving(state, pool, live - desired);
   }
   arm_pool(state, pool_slot);
+  if (state.functions[pool.function].room_wanted != State::RoomWanted::none) {
+    offer_room(state, pool_slot);
+  }
   if (pool.ended != ReasonCode::none) forget_if_done(state, pool_slot);
 }
 
@@ -133,10 +133,10 @@ void rescale_function(State& state, Slot function) {
   const std::vector<Slot> pools = state.functions[function].pools;  // rescale may forget some
   // Room that was made for a pool without containers is not to go back to the one that gave it.
   for (const Slot pool : pools) {
-    if (is_starved(state.pools[pool])) rescale(state, pool);
+    if (state.pools[pool].is_starved()) rescale(state, pool);
   }
   for (const Slot pool : pools) {
-    if (!is_starved(state.pools[pool])) rescale(state, pool);
+    if (!state.pools[pool].is_starved()) rescale(state, pool);
   }
 }
 

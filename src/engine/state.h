@@ -94,15 +94,21 @@ class State {
       return groups[kStarting].size() + groups[kIdle].size() + groups[kBusy].size();
     }
     std::uint32_t held() const { return live() + groups[kStopping].size(); }
+    // It has work and nothing that could ever do it.
+    bool is_starved() const { return live() == 0 && !waiting.empty(); }
     bool has_work() const { return in_flight > 0 || !waiting.empty(); }
   };
+
+  // What a pool without containers waits for while its function is at its maximum.
+  enum class RoomWanted : std::uint8_t { none, idle_container, any_container };
 
   struct Function {
     FunctionId id;
     std::uint32_t max_containers = 0;  // of the newest version
     std::uint32_t held = 0;            // containers of all versions that are not gone
     std::uint32_t yielding = 0;        // of those
-    std::vector<Slot> pools;           // oldest first
+    RoomWanted room_wanted = RoomWanted::none;
+    std::vector<Slot> pools;  // oldest first
   };
 
   struct App {

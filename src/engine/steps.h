@@ -69,8 +69,10 @@ void end_container(State& state, Slot container, Time at, ExitCause cause, Start
 void rescale(State& state, Slot pool);
 void rescale_function(State& state, Slot function);
 // Its function is at its maximum and the pool has work but no container: makes another pool of the
-// function give one up (room.cc).
+// function give one up, or notes that it wants one (room.cc).
 void make_room(State& state, Slot pool);
+// Lets the function's pools without containers try again if `pool` has one that it could give up.
+void offer_room(State& state, Slot pool);
 // Resources came free: those who wait for them try again.
 void use_room(State& state);
 
