@@ -1,6 +1,10 @@
 // The parts that need no socket.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include <set>
+
 #include "gateway/error_response.h"
 #include "gateway/host_list.h"
 #include "gateway/query.h"
@@ -70,6 +74,24 @@ TEST(Router, NeedsAKeyEverywhereButForHealthAndTheDocument) {
     const bool open = route.pattern == "/healthz" || route.pattern == "/api/openapi.json";
     EXPECT_EQ(route.needs_key, !open) << route.pattern;
   }
+}
+
+TEST(OpenapiDocument, HasExactlyTheRoutesOfTheRouter) {
+  const auto document = nlohmann::json::parse(kOpenapiDocument);
+  std::set<std::string> documented, served;
+  for (const auto& [path, operations] : document["paths"].items()) {
+    for (const auto& [method, operation] : operations.items()) {
+      const bool open = operation.contains("security") && operation["security"].empty();
+      documented.insert(method + " " + path + (open ? " without a key" : ""));
+    }
+  }
+  for (const Route& route : make_routes(1 << 20)) {
+    const char* method = route.method == Method::get    ? "get "
+                         : route.method == Method::post ? "post "
+                                                        : "put ";
+    served.insert(method + std::string(route.pattern) + (route.needs_key ? "" : " without a key"));
+  }
+  EXPECT_EQ(documented, served);
 }
 
 TEST(ResponseHead, WritesMoneyAndTimesExactly) {
