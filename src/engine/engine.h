@@ -37,6 +37,7 @@ struct ContainerView {
   ContainerState state = ContainerState::placed;
   Time placed, started, ready, idle_since;  // zero where it has not come yet
   std::uint32_t inputs = 0;                 // in flight
+  bool yielding = false;  // takes no more inputs: it stops when empty, an older version needs room
   Reason start_reason, stop_reason;
 };
 

@@ -45,6 +45,7 @@ ContainerView view_of(const State& state, const State::Container& container) {
   view.ready = container.ready;
   view.idle_since = view.state == ContainerState::idle ? container.idle_since : Time{};
   view.inputs = container.inputs.size();
+  view.yielding = container.yielding;
   view.start_reason = container.start_reason;
   view.stop_reason = container.stop_reason;
   return view;
