@@ -6,6 +6,8 @@ nothing in a container and on the command line.
 
 from __future__ import annotations
 
+import sys
+
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ember.exception import InputCancelled as InputCancelled
 
 _HOMES = {
+    "exception": "ember.exception",
     "App": "ember._app",
     "LocalEntrypoint": "ember._app",
     "Function": "ember._function",
@@ -37,16 +40,16 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
-
-    if name == "exception":
-        return import_module("ember.exception")
-    if name not in _HOMES:
+    # Asked for every submodule too, by `from ember import _x`: nothing may be imported for those.
+    home = _HOMES.get(name)
+    if home is None:
         raise AttributeError(f"module 'ember' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    __import__(home)
+    module = sys.modules[home]
+    value = module if name == "exception" else getattr(module, name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES, "exception"])
+    return sorted({*globals(), *_HOMES})
