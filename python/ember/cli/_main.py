@@ -54,9 +54,9 @@ _STATUSES = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run one command line and return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = list(argv)
     trace = "--trace" in words[:1] or bool(os.environ.get("EMBER_TRACE"))
     if words[:1] == ["--trace"]:
         words.pop(0)

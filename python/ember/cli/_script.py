@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 def load(path: str) -> tuple[ModuleType, App]:
     """Import a script and find its app, or end the command."""
+    import gc
+
+    gc.enable()  # see ember.cli
     try:
         return load_script(path)
     except ScriptError as error:
