@@ -141,11 +141,11 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
 
   // --- containers ---
 
-  void take(StartContainer& message, UniqueFd source) {
+  void take(StartRequest& message, UniqueFd source) {
     const ContainerId id = message.spec.container;
     if (auto started = start_container(std::move(message.spec), std::move(source)); !started.ok()) {
       leases_.give_back(id);
-      tell(ContainerRefused{id, started.error().message});
+      tell(RefusedNotice{id, started.error().message});
     }
   }
 
@@ -160,18 +160,18 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     if (!layers) return {ErrorCode::not_found, "its image has not been built on this node"};
     if (auto taken = leases_.take(id, spec.devices); !taken.ok()) return taken;
     ContainerMeta record{.container = id,
-                           .labels_json = std::move(spec.labels_json),
-                           .devices = std::move(spec.devices),
-                           .started = wall_clock(),
-                           .resources = spec.resources,
-                           .isolation = std::string(machine_.isolation->name()),
-                           .slot = free_slot()};
+                         .labels_json = std::move(spec.labels_json),
+                         .devices = std::move(spec.devices),
+                         .started = wall_clock(),
+                         .resources = spec.resources,
+                         .isolation = std::string(machine_.isolation->name()),
+                         .slot = free_slot()};
     const ContainerFiles files(directory_.path, id);
     if (auto created = files.create(record, spec.function_json); !created.ok()) {
       files.remove();
       return created;
     }
-    Container& container = add(*machine_.isolation, record, files);
+    NodeContainer& container = add(*machine_.isolation, record, files);
     container.launch({std::move(record), files, std::move(spec.env), *layers}, std::move(source));
     return Ok{};
   }
@@ -215,11 +215,11 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     return slot;
   }
 
-  Container& add(Isolation& isolation, ContainerMeta record, ContainerFiles files) {
+  NodeContainer& add(Isolation& isolation, ContainerMeta record, ContainerFiles files) {
     const ContainerId id = record.container;
     auto container =
-        std::make_unique<Container>(ContainerTools{loop_, processes_, *this, &wall_clock},
-                                    isolation, std::move(record), std::move(files));
+        std::make_unique<NodeContainer>(ContainerTools{loop_, processes_, *this, &wall_clock},
+                                        isolation, std::move(record), std::move(files));
     return *(containers_[id] = std::move(container));
   }
 
@@ -251,20 +251,20 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   void with_container(ContainerId id, Do what) {
     if (const auto found = containers_.find(id); found != containers_.end()) what(*found->second);
   }
-  void take(StopContainer& m, UniqueFd) {
-    with_container(m.container, [&](Container& container) { container.stop(m.grace); });
+  void take(StopRequest& m, UniqueFd) {
+    with_container(m.container, [&](NodeContainer& container) { container.stop(m.grace); });
   }
-  void take(InterruptContainer& m, UniqueFd) {
-    with_container(m.container, [](Container& container) { container.interrupt(); });
+  void take(InterruptRequest& m, UniqueFd) {
+    with_container(m.container, [](NodeContainer& container) { container.interrupt(); });
   }
   void take(AcknowledgeExit& m, UniqueFd) {
     if (exits_.erase(m.container) > 0) ContainerFiles(directory_.path, m.container).remove();
   }
 
-  void on_container_started(ContainerId id, Time at) override { tell(ContainerStarted{id, at}); }
+  void on_container_started(ContainerId id, Time at) override { tell(StartedNotice{id, at}); }
   void on_container_refused(ContainerId id, std::string why) override {
     leases_.give_back(id);
-    tell(ContainerRefused{id, std::move(why)});
+    tell(RefusedNotice{id, std::move(why)});
     containers_.erase(id);
   }
   void on_container_ended(ContainerExit exit) override {
@@ -277,14 +277,14 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   }
   void on_container_runner(ContainerId id) override {
     if (!driver_ || !driver_said_hello_) return;  // kept by the container until a driver comes
-    with_container(id, [&](Container& container) {
+    with_container(id, [&](NodeContainer& container) {
       if (container.has_runner()) tell(RunnerConnected{id}, container.take_runner());
     });
   }
 
   // --- images ---
 
-  void take(BuildImage& message, UniqueFd) {
+  void take(BuildRequest& message, UniqueFd) {
     const std::string id = message.image_id;
     auto fine = check_image(message.spec);
     if (fine.ok() && image_id(message.spec) != id) {
@@ -320,7 +320,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   Machine machine_;
   DeviceLeases leases_;
   ImageStore images_;
-  std::map<ContainerId, std::unique_ptr<Container>> containers_;
+  std::map<ContainerId, std::unique_ptr<NodeContainer>> containers_;
   std::map<ContainerId, ContainerExit> exits_;  // not yet acknowledged
   stream_descriptor listener_;
   std::unique_ptr<MessageChannel> driver_;

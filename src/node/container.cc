@@ -15,8 +15,8 @@ constexpr std::int64_t kMaxGraceUs = 3'600'000'000;
 
 }  // namespace
 
-Container::Container(const ContainerTools& tools, Isolation& isolation, ContainerMeta record,
-                     ContainerFiles files)
+NodeContainer::NodeContainer(const ContainerTools& tools, Isolation& isolation,
+                             ContainerMeta record, ContainerFiles files)
     : tools_(tools),
       isolation_(isolation),
       record_(std::move(record)),
@@ -26,7 +26,7 @@ Container::Container(const ContainerTools& tools, Isolation& isolation, Containe
 
 // --- beginning --------------------------------------------------------------------------------
 
-void Container::launch(LaunchPlan plan, UniqueFd source) {
+void NodeContainer::launch(LaunchPlan plan, UniqueFd source) {
   if (auto listening = listen(); !listening.ok()) {
     return launched(std::move(listening).error());
   }
@@ -36,7 +36,7 @@ void Container::launch(LaunchPlan plan, UniqueFd source) {
                     });
 }
 
-void Container::launched(Result<pid_t> pid) {
+void NodeContainer::launched(Result<pid_t> pid) {
   if (!pid.ok()) return refuse(pid.error().message);
   pid_ = *pid;
   const RunnerProcess runner{pid_, process_start_ticks(pid_)};
@@ -54,13 +54,13 @@ void Container::launched(Result<pid_t> pid) {
   if (stop_wanted_) stop(*stop_wanted_);
 }
 
-void Container::refuse(std::string why) {
+void NodeContainer::refuse(std::string why) {
   state_ = State::ended;
   files_.remove();
   tools_.owner.on_container_refused(record_.container, std::move(why));
 }
 
-void Container::adopt(Time last_seen) {
+void NodeContainer::adopt(Time last_seen) {
   const auto runner = files_.read_runner();
   const std::uint64_t ticks = runner ? process_start_ticks(runner->pid) : 0;
   const bool lives = ticks != 0 && (runner->start_ticks == 0 || runner->start_ticks == ticks);
@@ -69,7 +69,7 @@ void Container::adopt(Time last_seen) {
 }
 
 // Watches the runner and takes its connections.
-bool Container::follow() {
+bool NodeContainer::follow() {
   const auto watched =
       tools_.processes.watch(pid_, [this, alive = std::weak_ptr<int>(alive_)](ProcessEnd end) {
         if (!alive.expired()) ended(end, tools_.now());
@@ -82,14 +82,14 @@ bool Container::follow() {
 
 // --- the runner's connections -----------------------------------------------------------------
 
-Result<> Container::listen() {
+Result<> NodeContainer::listen() {
   auto listener = listen_unix(files_.socket_path(), 0666);
   if (!listener.ok()) return std::move(listener).error();
   listener_.assign(listener->release());
   return Ok{};
 }
 
-void Container::wait_for_runners() {
+void NodeContainer::wait_for_runners() {
   listener_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                        [this, alive = std::weak_ptr<int>(alive_)](auto error) {
                          if (error || alive.expired()) return;
@@ -98,7 +98,7 @@ void Container::wait_for_runners() {
                        });
 }
 
-void Container::accept_runners() {
+void NodeContainer::accept_runners() {
   while (UniqueFd socket = accept_one(listener_.native_handle())) {
     const ucred peer = peer_of(socket.get());
     if (!isolation_.owns(record_, pid_, peer)) {
@@ -113,11 +113,11 @@ void Container::accept_runners() {
 
 // --- ending -----------------------------------------------------------------------------------
 
-void Container::interrupt() {
+void NodeContainer::interrupt() {
   if (state_ == State::running) tools_.processes.signal(pid_, SIGUSR1);
 }
 
-void Container::stop(Duration grace) {
+void NodeContainer::stop(Duration grace) {
   if (state_ == State::starting) {
     stop_wanted_ = grace;
   } else if (state_ == State::running && grace.us <= 0) {
@@ -129,19 +129,19 @@ void Container::stop(Duration grace) {
 }
 
 // The runner by itself too: it may be so young that it bears no mark of its container yet.
-void Container::kill() {
+void NodeContainer::kill() {
   tools_.processes.signal(pid_, SIGKILL);
   isolation_.kill_all(record_, pid_);
 }
 
-void Container::kill_after(Duration grace) {
+void NodeContainer::kill_after(Duration grace) {
   kill_timer_.expires_after(std::chrono::microseconds(std::min(grace.us, kMaxGraceUs)));
   kill_timer_.async_wait([this, alive = std::weak_ptr<int>(alive_)](auto error) {
     if (!error && !alive.expired() && state_ == State::running) kill();
   });
 }
 
-void Container::ended(ProcessEnd end, Time at) {
+void NodeContainer::ended(ProcessEnd end, Time at) {
   state_ = State::ended;
   kill_timer_.cancel();
   boost::system::error_code ignored;

@@ -31,10 +31,10 @@ struct ContainerTools {
   Time (*now)();
 };
 
-class Container {
+class NodeContainer {
  public:
-  Container(const ContainerTools& tools, Isolation& isolation, ContainerMeta record,
-            ContainerFiles files);
+  NodeContainer(const ContainerTools& tools, Isolation& isolation, ContainerMeta record,
+                ContainerFiles files);
 
   void launch(LaunchPlan plan, UniqueFd source);
   // Goes on with a container that an earlier life of the node started. `last_seen` is when it ended

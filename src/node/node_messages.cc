@@ -238,15 +238,15 @@ std::string encode(const DriverMessage& message) {
           [](const DriverHello& m) -> Json {
             return {{"type", "hello"}, {"protocol", m.protocol}};
           },
-          [](const StartContainer& m) { return with_type("start", to_json(m.spec)); },
-          [](const StopContainer& m) {
+          [](const StartRequest& m) { return with_type("start", to_json(m.spec)); },
+          [](const StopRequest& m) {
             Json json = of_container("stop", m.container);
             json["grace_us"] = m.grace.us;
             return json;
           },
-          [](const InterruptContainer& m) { return of_container("interrupt", m.container); },
+          [](const InterruptRequest& m) { return of_container("interrupt", m.container); },
           [](const AcknowledgeExit& m) { return of_container("acknowledge", m.container); },
-          [](const BuildImage& m) -> Json {
+          [](const BuildRequest& m) -> Json {
             return {{"type", "build"}, {"image_id", m.image_id}, {"spec", to_json(m.spec)}};
           },
       },
@@ -257,12 +257,12 @@ std::string encode(const NodeMessage& message) {
   return dump(
       std::visit(Overloaded{
                      [](const NodeHello& m) { return to_json(m); },
-                     [](const ContainerStarted& m) {
+                     [](const StartedNotice& m) {
                        Json json = of_container("started", m.container);
                        json["at_us"] = m.at.us;
                        return json;
                      },
-                     [](const ContainerRefused& m) {
+                     [](const RefusedNotice& m) {
                        Json json = of_container("refused", m.container);
                        json["why"] = m.why;
                        return json;
@@ -283,15 +283,15 @@ Result<DriverMessage> decode_driver_message(std::string_view json) {
         if (type == "hello") {
           return DriverHello{.protocol = static_cast<int>(fields.integer("protocol"))};
         }
-        if (type == "start") return StartContainer{.spec = read_spec(fields)};
+        if (type == "start") return StartRequest{.spec = read_spec(fields)};
         if (type == "build") {
-          BuildImage build{.image_id = fields.text("image_id"), .spec = {}};
+          BuildRequest build{.image_id = fields.text("image_id"), .spec = {}};
           fields.object("spec", [&](JsonFields& spec) { build.spec = read_image(spec); });
           return build;
         }
         const auto container = fields.id<ContainerId>("container");
-        if (type == "stop") return StopContainer{container, {fields.integer("grace_us")}};
-        if (type == "interrupt") return InterruptContainer{container};
+        if (type == "stop") return StopRequest{container, {fields.integer("grace_us")}};
+        if (type == "interrupt") return InterruptRequest{container};
         if (type == "acknowledge") return AcknowledgeExit{container};
         fields.wrong("type");
         return DriverHello{};
@@ -306,8 +306,8 @@ Result<NodeMessage> decode_node_message(std::string_view json) {
         if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
         if (type == "exited") return read_exit(fields);
         const auto container = fields.id<ContainerId>("container");
-        if (type == "started") return ContainerStarted{container, fields.time("at_us")};
-        if (type == "refused") return ContainerRefused{container, fields.text("why")};
+        if (type == "started") return StartedNotice{container, fields.time("at_us")};
+        if (type == "refused") return RefusedNotice{container, fields.text("why")};
         if (type == "runner") return RunnerConnected{container};
         fields.wrong("type");
         return NodeHello{};

@@ -17,31 +17,31 @@ inline constexpr int kNodeProtocolVersion = 1;
 struct DriverHello {
   int protocol = kNodeProtocolVersion;
 };
-struct StartContainer {  // its file, if one comes with it: the source directory
+struct StartRequest {  // its file, if one comes with it: the source directory
   ContainerSpec spec;
 };
-struct StopContainer {
+struct StopRequest {
   ContainerId container;
   Duration grace;
 };
-struct InterruptContainer {
+struct InterruptRequest {
   ContainerId container;
 };
 struct AcknowledgeExit {
   ContainerId container;
 };
-struct BuildImage {
+struct BuildRequest {
   std::string image_id;
   ImageSpec spec;
 };
-using DriverMessage = std::variant<DriverHello, StartContainer, StopContainer, InterruptContainer,
-                                   AcknowledgeExit, BuildImage>;
+using DriverMessage = std::variant<DriverHello, StartRequest, StopRequest, InterruptRequest,
+                                   AcknowledgeExit, BuildRequest>;
 
-struct ContainerStarted {
+struct StartedNotice {
   ContainerId container;
   Time at;
 };
-struct ContainerRefused {
+struct RefusedNotice {
   ContainerId container;
   std::string why;
 };
@@ -56,7 +56,7 @@ struct ImageBuilt {
   std::string image_id;
   Result<> result = Ok{};
 };
-using NodeMessage = std::variant<NodeHello, ContainerStarted, ContainerRefused, ContainerExit,
+using NodeMessage = std::variant<NodeHello, StartedNotice, RefusedNotice, ContainerExit,
                                  RunnerConnected, BuildLine, ImageBuilt>;
 
 std::string encode(const DriverMessage& message);

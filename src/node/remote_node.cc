@@ -38,12 +38,10 @@ class RemoteNode final : public NodeClient, private MessageObserver {
       });
       return;
     }
-    send(StartContainer{std::move(spec)}, std::move(source));
+    send(StartRequest{std::move(spec)}, std::move(source));
   }
-  void stop(ContainerId container, Duration grace) override {
-    send(StopContainer{container, grace});
-  }
-  void interrupt(ContainerId container) override { send(InterruptContainer{container}); }
+  void stop(ContainerId container, Duration grace) override { send(StopRequest{container, grace}); }
+  void interrupt(ContainerId container) override { send(InterruptRequest{container}); }
   void acknowledge_exit(ContainerId container) override { send(AcknowledgeExit{container}); }
 
   void build(std::string image_id, ImageSpec spec) override {
@@ -52,7 +50,7 @@ class RemoteNode final : public NodeClient, private MessageObserver {
       return;
     }
     builds_.insert(image_id);
-    send(BuildImage{std::move(image_id), std::move(spec)});
+    send(BuildRequest{std::move(image_id), std::move(spec)});
   }
 
  private:
@@ -118,8 +116,8 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     delay_ = kFirstRetry;
     observer_->on_hello(std::move(hello));
   }
-  void take(ContainerStarted& m, UniqueFd) { observer_->on_started(m.container, m.at); }
-  void take(ContainerRefused& m, UniqueFd) { observer_->on_refused(m.container, std::move(m.why)); }
+  void take(StartedNotice& m, UniqueFd) { observer_->on_started(m.container, m.at); }
+  void take(RefusedNotice& m, UniqueFd) { observer_->on_refused(m.container, std::move(m.why)); }
   void take(ContainerExit& m, UniqueFd) { observer_->on_exited(std::move(m)); }
   void take(RunnerConnected& m, UniqueFd file) {
     if (file) observer_->on_runner(m.container, std::move(file));
