@@ -32,8 +32,8 @@ def _as_process(run: Callable[[Sequence[str]], int]) -> int:
 
     gc.disable()
     status = run(sys.argv[1:])
-    if "ember.cli._script" in sys.modules:
-        return status
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    if "ember.cli._script" not in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
