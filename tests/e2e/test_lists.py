@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import wait_until
+from conftest import REPOSITORY, wait_until
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -103,3 +105,15 @@ def test_followed_logs_go_on_with_new_lines(used: Server, basics: str) -> None:
 def test_metrics_and_health_answer(used: Server) -> None:
     assert used.http("GET", "/healthz", Authorization=None).document == {"status": "ok"}
     assert used.http("GET", "/api/openapi.json", Authorization=None).document["openapi"] >= "3.1"
+
+
+def test_answers_are_what_the_openapi_document_says(used: Server) -> None:
+    """tests/conformance asks any server; here it is this one, once there is something to list."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+         REPOSITORY / "tests" / "conformance"],
+        env={**used.environment, "EMBER_URL": used.url, "EMBER_KEY": used.key},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
