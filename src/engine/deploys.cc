@@ -98,6 +98,12 @@ void handle_event(State& state, const AppStopped& event) {
   for (const Slot slot : pools) rescale(state, slot);
 }
 
+void handle_event(State& state, const RecoveryEnded&) {
+  if (!state.recovering) return;
+  state.recovering = false;
+  for (const Slot slot : slots_by_id(state.pools)) rescale(state, slot);
+}
+
 void handle_event(State& state, const DrainStarted&) {
   if (state.draining) return;
   state.draining = true;

@@ -18,6 +18,11 @@
 
 namespace ember {
 
+// Whether something may be left of an earlier driver. Then nothing is started, stopped for its
+// surplus or forgotten until RecoveryEnded, so that what survived is adopted before anything takes
+// its place.
+enum class Begin : std::uint8_t { at_once, recovering };
+
 struct EngineOptions {
   std::uint32_t epoch = 1;  // of the writer: ids of new containers start with it, so none returns
   Duration usage_window = Duration::seconds(60);         // longest time before usage is recorded
@@ -25,6 +30,7 @@ struct EngineOptions {
   Duration start_backoff = Duration::milliseconds(500);  // after a failed start; doubles, to 30 s
   std::uint32_t start_attempts = 3;  // failed starts in a row before waiting callers are failed
   std::uint32_t lost_attempts = 3;   // attempts lost with a crashed neighbour before an input fails
+  Begin begin = Begin::at_once;
 };
 
 enum class ContainerState : std::uint8_t { placed, booting, loading, idle, busy, stopping };

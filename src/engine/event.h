@@ -125,6 +125,10 @@ struct NodeLost {
 
 // --- the driver itself ------------------------------------------------------------------------
 
+// All that survived from an earlier driver has been adopted, as far as its nodes are here. Only
+// after Begin::recovering; ignored else.
+struct RecoveryEnded {};
+
 // No new containers but for inputs already accepted; every container stops as it falls idle.
 struct DrainStarted {};
 
@@ -134,6 +138,7 @@ struct TimerDue {};
 using Event =
     std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
                  ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
-                 ContainerExited, ContainerAdopted, NodeJoined, NodeLost, DrainStarted, TimerDue>;
+                 ContainerExited, ContainerAdopted, NodeJoined, NodeLost, RecoveryEnded, DrainStarted,
+                 TimerDue>;
 
 }  // namespace ember

@@ -135,6 +135,7 @@ std::uint64_t Engine::state_hash() const {
   const State& state = *state_;
   Hasher hash;
   hash.add(state.now);
+  hash.add(state.recovering);
   hash.add(state.draining);
   hash.add(state.next_container);
   hash.add(state.next_order);

@@ -194,6 +194,23 @@ TEST_F(ScalingTest, RetiredByAnAppWithoutFunctionsLeavesNothingBehind) {
   EXPECT_TRUE(engine_.pools().empty());
 }
 
+TEST_F(ScalingTest, StartsNothingBeforeWhatSurvivedIsAdopted) {
+  EngineOptions options;
+  options.begin = Begin::recovering;
+  engine_ = Engine(options);
+  FunctionSettings warm = at_most(1);
+  warm.scaling.min_containers = 1;
+  deploy(warm);
+  join();
+  arrive(1);
+  EXPECT_TRUE(all<StartContainer>().empty());
+  send(ContainerAdopted{ContainerId{7}, kPool, kNode, {}, now_, now_});
+  send(RecoveryEnded{});
+  EXPECT_TRUE(all<StartContainer>().empty());
+  ready(ContainerId{7});
+  EXPECT_EQ(only<DispatchInput>().container, ContainerId{7});
+}
+
 TEST_F(ScalingTest, DrainsAcceptedWorkAndStopsTheRest) {
   FunctionSettings warm = at_most(2);
   warm.scaling.min_containers = 2;

@@ -116,10 +116,12 @@ class State {
     std::vector<Slot> pools;
   };
 
-  explicit State(const EngineOptions& engine_options) : options(engine_options) {}
+  explicit State(const EngineOptions& engine_options)
+      : options(engine_options), recovering(engine_options.begin == Begin::recovering) {}
 
   EngineOptions options;
   Time now;
+  bool recovering;
   bool draining = false;
   std::uint64_t next_container = 1;  // the low half of its id
   std::uint64_t next_order = 1;      // of arrival

@@ -87,6 +87,7 @@ void arm_container(State& state, Slot container);
 
 void handle_event(State& state, const AppDeployed& event);
 void handle_event(State& state, const AppStopped& event);
+void handle_event(State& state, const RecoveryEnded& event);
 void handle_event(State& state, const DrainStarted& event);
 void handle_event(State& state, const NodeJoined& event);
 void handle_event(State& state, const NodeLost& event);
