@@ -1,0 +1,254 @@
+#include "control/function_spec.h"
+
+#include <algorithm>
+#include <set>
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kMaxRequestBytes = 8u << 20;
+constexpr std::size_t kMaxFunctions = 200;
+constexpr std::size_t kMaxGpuChoices = 16;
+constexpr std::size_t kMaxEnv = 256;
+constexpr std::size_t kMaxEnvBytes = 32u << 10;
+constexpr std::size_t kMaxParametersBytes = 64u << 10;
+constexpr std::size_t kMaxEntryLength = 255;
+constexpr std::size_t kMaxImageSteps = 32;
+constexpr std::size_t kMaxStepArguments = 256;
+constexpr std::size_t kMaxArgumentLength = 1024;
+
+Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message)}; }
+
+bool is_printable(std::string_view text) {
+  return std::ranges::all_of(text, [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
+}
+
+// What Python can import or look up by a dotted path; Python itself has the last word.
+bool is_dotted_name(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxEntryLength && is_printable(text) &&
+         text.find_first_of(" /\\\"'") == std::string_view::npos;
+}
+
+bool is_env_name(std::string_view name) {
+  const bool first =
+      !name.empty() && (std::isalpha(static_cast<unsigned char>(name[0])) || name[0] == '_');
+  return first && name.size() <= kMaxEntryLength &&
+         std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '_'; });
+}
+
+Result<GpuDemand> parse_gpu(const JsonValue* list, const std::string& path) {
+  GpuDemand demand;
+  if (!list) return demand;
+  if (list->size() > kMaxGpuChoices) return invalid(path + "gpu has too many choices");
+  for (const JsonValue& item : *list) {
+    if (!item.is_string()) return invalid(path + "gpu must be a list of texts such as \"L4\"");
+    auto choice = parse_gpu_choice(item.get_ref<const std::string&>());
+    if (!choice) return std::move(choice).error().within(path + "gpu");
+    demand.choices.push_back(std::move(choice).value());
+  }
+  return demand;
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> parse_env(const JsonValue* object,
+                                                                   const std::string& path) {
+  std::vector<std::pair<std::string, std::string>> env;
+  if (!object) return env;
+  if (object->size() > kMaxEnv) return invalid(path + "env has more than 256 variables");
+  for (const auto& [name, value] : object->items()) {
+    const std::string where = path + "env." + name.substr(0, 64);
+    if (!is_env_name(name)) return invalid(where + " is not a name for an environment variable");
+    if (!value.is_string()) return invalid(where + " must be a text");
+    const auto& text = value.get_ref<const std::string&>();
+    if (text.size() > kMaxEnvBytes || text.find('\0') != std::string::npos) {
+      return invalid(where + " must be a text of at most 32 KiB without a zero byte");
+    }
+    env.emplace_back(name, text);
+  }
+  return env;
+}
+
+Duration milliseconds_or(Fields& fields, std::string_view name, Duration fallback) {
+  const std::int64_t ms = fields.integer_or(name, fallback.whole_ms());
+  // Out of range either way; the check of the settings says so without an overflow here.
+  return Duration::milliseconds(std::clamp<std::int64_t>(ms, -1, 1ll << 40));
+}
+
+std::uint32_t count_or(Fields& fields, std::string_view name, std::uint32_t fallback) {
+  const std::int64_t count = fields.integer_or(name, fallback);
+  if (count < 0 || count > INT32_MAX) fields.fail(name, "is out of range");
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(count, 0, INT32_MAX));
+}
+
+FunctionSettings read_settings(Fields& fields) {
+  FunctionSettings settings;
+  Resources& resources = settings.resources;
+  resources.cpu_millicores = fields.integer_or("cpu_millicores", resources.cpu_millicores);
+  resources.memory_bytes = fields.integer_or("memory_bytes", resources.memory_bytes);
+  settings.timeout = milliseconds_or(fields, "timeout_ms", settings.timeout);
+  settings.startup_timeout =
+      milliseconds_or(fields, "startup_timeout_ms", settings.startup_timeout);
+  Scaling& scaling = settings.scaling;
+  scaling.min_containers = count_or(fields, "min_containers", scaling.min_containers);
+  scaling.max_containers = count_or(fields, "max_containers", scaling.max_containers);
+  scaling.buffer_containers = count_or(fields, "buffer_containers", scaling.buffer_containers);
+  scaling.scaledown_window =
+      milliseconds_or(fields, "scaledown_window_ms", scaling.scaledown_window);
+  scaling.max_inputs = count_or(fields, "max_inputs", scaling.max_inputs);
+  scaling.target_inputs = count_or(fields, "target_inputs", scaling.max_inputs);
+  scaling.queue_limit = count_or(fields, "queue_limit", scaling.queue_limit);
+  return settings;
+}
+
+Result<> check_entry(const FunctionSpec& spec, const std::string& path) {
+  if (auto named = check_name("function", spec.name); !named) {
+    return std::move(named).error().within(path + "name");
+  }
+  if (!is_dotted_name(spec.module)) return invalid(path + "module is not a module's dotted name");
+  if (!is_dotted_name(spec.qualname)) return invalid(path + "qualname is not a Python name");
+  if (auto fits = check(spec.settings); !fits) {
+    return std::move(fits).error().within(path.empty() ? spec.name
+                                                       : path.substr(0, path.size() - 1));
+  }
+  return Ok{};
+}
+
+Result<ImageStep> parse_image_step(const JsonValue& value, const std::string& path) {
+  Fields fields(value, path + ".");
+  ImageStep step{fields.text("kind"), {}};
+  const JsonValue* arguments = fields.array("arguments");
+  if (auto read = fields.finish(); !read) return std::move(read).error();
+  if (step.kind != "uv_pip_install") {
+    return invalid(path + ".kind \"" + step.kind.substr(0, 64) +
+                   "\" is not known; \"uv_pip_install\" is");
+  }
+  if (!arguments || arguments->empty() || arguments->size() > kMaxStepArguments) {
+    return invalid(path + ".arguments must be a list of 1 to 256 packages");
+  }
+  for (const JsonValue& argument : *arguments) {
+    const std::string text = argument.is_string() ? argument.get<std::string>() : "";
+    if (text.empty() || text.size() > kMaxArgumentLength || !is_printable(text) || text[0] == '-') {
+      return invalid(path + ".arguments must be packages such as \"numpy==2.1\", no options");
+    }
+    step.arguments.push_back(text);
+  }
+  return step;
+}
+
+}  // namespace
+
+Result<ImageSpec> parse_image_spec(const JsonValue& value, const std::string& path) {
+  Fields fields(value, path.empty() ? "" : path + ".");
+  ImageSpec image;
+  image.base = fields.text_or("base", image.base);
+  const JsonValue* steps = fields.array("steps");
+  if (auto read = fields.finish(); !read) return std::move(read).error();
+  const std::string name = path.empty() ? "image" : path;
+  if (image.base != "host") {
+    return invalid(name + ".base \"" + image.base.substr(0, 64) + "\" is not known; \"host\" is");
+  }
+  if (steps && steps->size() > kMaxImageSteps) return invalid(name + ".steps has more than 32");
+  for (std::size_t i = 0; steps && i < steps->size(); ++i) {
+    auto step = parse_image_step((*steps)[i], name + ".steps[" + std::to_string(i) + "]");
+    if (!step) return std::move(step).error();
+    image.steps.push_back(std::move(step).value());
+  }
+  return image;
+}
+
+Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::string& path) {
+  Fields fields(value, path);
+  FunctionSpec spec;
+  spec.name = fields.text("name");
+  spec.module = fields.text("module");
+  spec.qualname = fields.text("qualname");
+  spec.is_async = fields.flag_or("is_async", false);
+  spec.settings = read_settings(fields);
+  const JsonValue* image = fields.object("image");
+  const JsonValue* gpu = fields.array("gpu");
+  const JsonValue* env = fields.object("env");
+  const JsonValue* parameters = fields.array("parameters");
+  if (auto read = fields.finish(); !read) return std::move(read).error();
+  if (image) {
+    auto parsed = parse_image_spec(*image, path + "image");
+    if (!parsed) return std::move(parsed).error();
+    spec.image = std::move(parsed).value();
+  }
+  auto demand = parse_gpu(gpu, path);
+  if (!demand) return std::move(demand).error();
+  spec.settings.resources.gpu = std::move(demand).value();
+  auto variables = parse_env(env, path);
+  if (!variables) return std::move(variables).error();
+  spec.env = std::move(variables).value();
+  if (parameters) spec.parameters = dump_json(*parameters);
+  if (spec.parameters.size() > kMaxParametersBytes) {
+    return invalid(path + "parameters has more than 64 KiB");
+  }
+  if (auto fits = check_entry(spec, path); !fits) return std::move(fits).error();
+  return spec;
+}
+
+Result<DeployRequest> parse_deploy_request(std::string_view text) {
+  auto document = parse_json(text, "the deploy request", kMaxRequestBytes);
+  if (!document) return std::move(document).error();
+  Fields fields(*document, "");
+  DeployRequest request;
+  request.ephemeral = fields.flag_or("ephemeral", false);
+  request.source = fields.text("source");
+  const JsonValue* functions = fields.array("functions");
+  if (auto read = fields.finish(); !read) return std::move(read).error();
+  if (!functions || functions->empty() || functions->size() > kMaxFunctions) {
+    return invalid("functions must be a list of 1 to 200 functions");
+  }
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < functions->size(); ++i) {
+    auto spec = parse_function_spec((*functions)[i], "functions[" + std::to_string(i) + "].");
+    if (!spec) return std::move(spec).error();
+    if (!names.insert(spec->name).second) {
+      return invalid("two functions are named \"" + spec->name + "\"; give one another name");
+    }
+    request.functions.push_back(std::move(spec).value());
+  }
+  return request;
+}
+
+JsonValue to_json(const GpuDemand& demand) {
+  JsonValue list = JsonValue::array();
+  for (const GpuChoice& choice : demand.choices) list.push_back(GpuDemand{{choice}}.text());
+  return list;
+}
+
+JsonValue to_json(const FunctionSettings& settings) {
+  const Scaling& scaling = settings.scaling;
+  return {{"cpu_millicores", settings.resources.cpu_millicores},
+          {"memory_bytes", settings.resources.memory_bytes},
+          {"timeout_ms", settings.timeout.whole_ms()},
+          {"startup_timeout_ms", settings.startup_timeout.whole_ms()},
+          {"min_containers", scaling.min_containers},
+          {"max_containers", scaling.max_containers},
+          {"buffer_containers", scaling.buffer_containers},
+          {"scaledown_window_ms", scaling.scaledown_window.whole_ms()},
+          {"max_inputs", scaling.max_inputs},
+          {"target_inputs", scaling.target_inputs},
+          {"queue_limit", scaling.queue_limit}};
+}
+
+JsonValue to_json(const FunctionSpec& spec) {
+  JsonValue steps = JsonValue::array();
+  for (const ImageStep& step : spec.image.steps) {
+    steps.push_back({{"kind", step.kind}, {"arguments", step.arguments}});
+  }
+  JsonValue env = JsonValue::object();
+  for (const auto& [name, value] : spec.env) env[name] = value;
+  JsonValue value = {{"name", spec.name},
+                     {"module", spec.module},
+                     {"qualname", spec.qualname},
+                     {"is_async", spec.is_async},
+                     {"image", {{"base", spec.image.base}, {"steps", std::move(steps)}}},
+                     {"gpu", to_json(spec.settings.resources.gpu)},
+                     {"env", std::move(env)},
+                     {"parameters", JsonValue::parse(spec.parameters, nullptr, false)}};
+  value.update(to_json(spec.settings));
+  return value;
+}
+
+}  // namespace ember

@@ -1,0 +1,43 @@
+// A function as it is deployed: what the engine must know (settings) and what a container must be
+// told (image, entry, environment). Its JSON form is that of docs/reference/http.md, in a deploy
+// request and, complete with defaults, in the store.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "control/json.h"
+#include "model/function.h"
+#include "node/node_client.h"
+
+namespace ember {
+
+struct FunctionSpec {
+  std::string name;
+  std::string module;    // dotted name of the user's module
+  std::string qualname;  // of the function in it
+  bool is_async = false;
+  ImageSpec image;
+  FunctionSettings settings;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
+};
+
+struct DeployRequest {
+  bool ephemeral = false;
+  std::string source;  // digest of the source's manifest
+  std::vector<FunctionSpec> functions;
+};
+
+// Messages name the field: "functions[2].timeout_ms must be a whole number".
+Result<DeployRequest> parse_deploy_request(std::string_view text);
+Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::string& path);
+Result<ImageSpec> parse_image_spec(const JsonValue& value, const std::string& path);
+
+JsonValue to_json(const FunctionSpec& spec);
+JsonValue to_json(const FunctionSettings& settings);  // the settings' fields alone
+JsonValue to_json(const GpuDemand& demand);           // ["L4", "H100:2"]
+
+}  // namespace ember

@@ -1,0 +1,88 @@
+#include "control/function_spec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace ember {
+namespace {
+
+using testing::HasSubstr;
+
+std::string deploy(const std::string& fields) {
+  return R"({"source": "src-1", "functions": [{"name": "read", "module": "app", "qualname": "read")" +
+         fields + "}]}";
+}
+
+std::string refusal(const std::string& text) {
+  const auto request = parse_deploy_request(text);
+  if (request.ok()) return "accepted";
+  EXPECT_EQ(request.error().code, ErrorCode::invalid_argument);
+  return request.error().message;
+}
+
+TEST(FunctionSpec, TakesTheDefaultForWhatIsLeftOut) {
+  const auto request = parse_deploy_request(deploy(R"(, "max_inputs": 8)"));
+  ASSERT_TRUE(request.ok()) << request.error().message;
+  EXPECT_FALSE(request->ephemeral);
+  const FunctionSpec& spec = request->functions.at(0);
+  EXPECT_EQ(spec.settings.timeout, FunctionSettings{}.timeout);
+  EXPECT_EQ(spec.settings.scaling.target_inputs, 8u) << "aims at what a container may run";
+  EXPECT_EQ(spec.image.base, "host");
+  EXPECT_TRUE(spec.settings.resources.gpu.empty());
+}
+
+TEST(FunctionSpec, ComesBackFromItsJsonAsItWas) {
+  const auto request = parse_deploy_request(deploy(
+      R"(, "is_async": true, "gpu": ["l4", "H100:2"], "cpu_millicores": 500, "timeout_ms": 1500,
+         "image": {"base": "host", "steps": [{"kind": "uv_pip_install", "arguments": ["numpy"]}]},
+         "env": {"A": "1"}, "min_containers": 1, "queue_limit": 5,
+         "parameters": [{"name": "path", "kind": "bytes"}])"));
+  ASSERT_TRUE(request.ok()) << request.error().message;
+  const JsonValue once = to_json(request->functions[0]);
+  const auto again = parse_function_spec(once, "");
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(to_json(*again), once);
+  EXPECT_EQ(once["gpu"], JsonValue::parse(R"(["L4", "H100:2"])"));
+  EXPECT_EQ(again->settings.timeout, Duration::milliseconds(1500));
+  EXPECT_EQ(again->parameters, R"([{"name":"path","kind":"bytes"}])");
+}
+
+TEST(FunctionSpec, NamesTheFieldThatIsWrong) {
+  EXPECT_THAT(refusal(deploy(R"(, "timeout_ms": "5")")), HasSubstr("functions[0].timeout_ms"));
+  EXPECT_THAT(refusal(deploy(R"(, "timeout_ms": 0)")), HasSubstr("timeout (ms) is 0"));
+  EXPECT_THAT(refusal(deploy(R"(, "timeout_ms": 1.5)")), HasSubstr("whole number"));
+  EXPECT_THAT(refusal(deploy(R"(, "timeout_ms": 18446744073709551615)")),
+              HasSubstr("whole number"));
+  EXPECT_THAT(refusal(deploy(R"(, "max_containers": -1)")), HasSubstr("max_containers"));
+  EXPECT_THAT(refusal(deploy(R"(, "min_containers": 101)")), HasSubstr("min_containers"));
+  EXPECT_THAT(refusal(deploy(R"(, "gpu": "L4")")), HasSubstr("functions[0].gpu must be a list"));
+  EXPECT_THAT(refusal(deploy(R"(, "gpu": ["H1000"])")), HasSubstr("known types are"));
+  EXPECT_THAT(refusal(deploy(R"(, "env": {"A=B": "1"})")), HasSubstr("env.A=B"));
+  EXPECT_THAT(refusal(deploy(R"(, "webhook": true)")), HasSubstr("functions[0].webhook"));
+  EXPECT_THAT(refusal(deploy(R"(, "image": {"base": "debian"})")), HasSubstr("functions[0].image"));
+  EXPECT_THAT(refusal(deploy(R"(, "image": {"steps": [{"kind": "run", "arguments": ["x"]}]})")),
+              HasSubstr("image.steps[0].kind"));
+  EXPECT_THAT(refusal(deploy(R"(, "image": {"steps": [{"kind": "uv_pip_install",
+                                                        "arguments": ["--index-url=x"]}]})")),
+              HasSubstr("no options"));
+}
+
+TEST(FunctionSpec, RefusesWhatIsNoDeployRequest) {
+  EXPECT_THAT(refusal("{"), HasSubstr("not valid JSON"));
+  EXPECT_THAT(refusal("[]"), HasSubstr("must be an object"));
+  EXPECT_THAT(refusal(R"({"functions": []})"), HasSubstr("source is missing"));
+  EXPECT_THAT(refusal(R"({"source": "src-1", "functions": []})"), HasSubstr("1 to 200"));
+  EXPECT_THAT(refusal(std::string(100'000, '[')), HasSubstr("nested too deeply"));
+  EXPECT_THAT(
+      refusal(R"({"source": "s", "functions": [{"name": "a/b", "module": "m", "qualname": "q"}]})"),
+      HasSubstr("functions[0].name"));
+  const std::string one = R"({"name": "read", "module": "m", "qualname": "q"})";
+  EXPECT_THAT(refusal(R"({"source": "s", "functions": [)" + one + "," + one + "]}"),
+              HasSubstr("two functions are named \"read\""));
+  std::string many = one;
+  for (int i = 0; i < 200; ++i) many += "," + one;
+  EXPECT_THAT(refusal(R"({"source": "s", "functions": [)" + many + "]}"), HasSubstr("1 to 200"));
+}
+
+}  // namespace
+}  // namespace ember

@@ -1,0 +1,106 @@
+#include "control/json.h"
+
+#include <algorithm>
+
+namespace ember {
+namespace {
+
+constexpr int kDeepest = 64;
+constexpr std::size_t kShownName = 64;
+
+}  // namespace
+
+Result<JsonValue> parse_json(std::string_view text, std::string_view what, std::size_t max_bytes) {
+  const std::string name(what);
+  if (text.size() > max_bytes) {
+    return {ErrorCode::payload_too_large, name + " has " + std::to_string(text.size()) +
+                                              " bytes; the most is " + std::to_string(max_bytes)};
+  }
+  bool too_deep = false;
+  const auto watch = [&](int depth, JsonValue::parse_event_t, JsonValue&) {
+    too_deep |= depth > kDeepest;
+    return !too_deep;
+  };
+  JsonValue value = JsonValue::parse(text, watch, /*allow_exceptions=*/false);
+  if (too_deep) return {ErrorCode::invalid_argument, name + " is nested too deeply"};
+  if (value.is_discarded()) return {ErrorCode::invalid_argument, name + " is not valid JSON"};
+  return value;
+}
+
+std::string dump_json(const JsonValue& value) {
+  return value.dump(-1, ' ', false, JsonValue::error_handler_t::replace);
+}
+
+Fields::Fields(const JsonValue& object, std::string path)
+    : object_(object), path_(std::move(path)) {
+  if (object_.is_object()) return;
+  if (path_.ends_with('.')) path_.pop_back();
+  problem_ = (path_.empty() ? "the document" : path_) + " must be an object";
+}
+
+const JsonValue* Fields::find(std::string_view name) {
+  seen_.push_back(name);
+  if (!object_.is_object()) return nullptr;
+  const auto found = object_.find(std::string(name));
+  return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+const JsonValue* Fields::find_of(std::string_view name, JsonValue::value_t type,
+                                 std::string_view kind) {
+  const JsonValue* value = find(name);
+  if (!value || value->type() == type) return value;
+  fail(name, "must be " + std::string(kind));
+  return nullptr;
+}
+
+std::string Fields::text(std::string_view name) {
+  const JsonValue* value = find_of(name, JsonValue::value_t::string, "a text");
+  if (!value) fail(name, "is missing");
+  return value ? value->get<std::string>() : std::string();
+}
+
+std::string Fields::text_or(std::string_view name, std::string fallback) {
+  const JsonValue* value = find_of(name, JsonValue::value_t::string, "a text");
+  return value ? value->get<std::string>() : std::move(fallback);
+}
+
+std::int64_t Fields::integer_or(std::string_view name, std::int64_t fallback) {
+  const JsonValue* value = find(name);
+  if (!value) return fallback;
+  const bool whole = value->is_number_integer();
+  const bool fits = whole && (!value->is_number_unsigned() ||
+                              value->get<std::uint64_t>() <= std::uint64_t{INT64_MAX});
+  if (!fits) fail(name, "must be a whole number");
+  return fits ? value->get<std::int64_t>() : fallback;
+}
+
+bool Fields::flag_or(std::string_view name, bool fallback) {
+  const JsonValue* value = find_of(name, JsonValue::value_t::boolean, "true or false");
+  return value ? value->get<bool>() : fallback;
+}
+
+const JsonValue* Fields::array(std::string_view name) {
+  return find_of(name, JsonValue::value_t::array, "a list");
+}
+
+const JsonValue* Fields::object(std::string_view name) {
+  return find_of(name, JsonValue::value_t::object, "an object");
+}
+
+void Fields::fail(std::string_view name, std::string_view problem) {
+  if (problem_.empty()) problem_ = path_ + std::string(name) + " " + std::string(problem);
+}
+
+Result<> Fields::finish() {
+  if (problem_.empty()) {
+    for (const auto& member : object_.items()) {
+      if (std::ranges::find(seen_, member.key()) != seen_.end()) continue;
+      fail(member.key().substr(0, kShownName), "is not a field known here");
+      break;
+    }
+  }
+  if (problem_.empty()) return Ok{};
+  return {ErrorCode::invalid_argument, problem_};
+}
+
+}  // namespace ember
