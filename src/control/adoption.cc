@@ -1,0 +1,133 @@
+// After a restart of either side: what the node still has, and what we still know, made one.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <set>
+
+#include "control/containers.h"
+
+namespace ember {
+namespace {
+
+// How long exits that the node remembers may take to be told after its hello.
+constexpr Duration kExitReports = Duration::seconds(5);
+
+PoolSpec guest_pool(const Function& function, const std::vector<PoolSpec>& current) {
+  PoolSpec guest{function.pool, function.line->id, function.spec.settings};
+  guest.settings.scaling.min_containers = 0;
+  guest.settings.scaling.buffer_containers = 0;
+  const auto successor = std::ranges::find(current, guest.function, &PoolSpec::function);
+  if (successor != current.end()) {
+    guest.settings.scaling.max_containers = successor->settings.scaling.max_containers;
+  }
+  return guest;
+}
+
+}  // namespace
+
+void Containers::await(Awaited awaited) {
+  const ContainerId id = awaited.record.id;
+  awaited_[id] = std::move(awaited);
+}
+
+void Containers::reconcile(const NodeHello& hello) {
+  reconcile_known(hello);
+  for (const SurvivingContainer& survivor : hello.containers) {
+    const Container* known = find(survivor.container);
+    const auto awaited = awaited_.find(survivor.container);
+    if (known) {
+      if (!known->started.us) on_started(survivor.container, survivor.started);
+      if (known->stop_requested) kill(survivor.container);  // the request may have been lost
+    } else if (awaited != awaited_.end() && awaited->second.function) {
+      adopt(awaited->second, survivor.devices, survivor.started);
+      awaited_.erase(awaited);
+    } else {
+      spdlog::warn("container {} is not known here; it is ended", survivor.container.text());
+      kill(survivor.container);
+    }
+  }
+  driver_.after(kExitReports, [this] { give_up_on_awaited(); });
+}
+
+// What we know and the node does not: it never took the start, or tells the exit next.
+void Containers::reconcile_known(const NodeHello& hello) {
+  std::set<ContainerId> there;
+  for (const SurvivingContainer& survivor : hello.containers) there.insert(survivor.container);
+  std::vector<ContainerId> missing;
+  for (const auto& [id, container] : containers_) {
+    if (!there.contains(id)) missing.push_back(id);
+  }
+  std::ranges::sort(missing);
+  for (const ContainerId id : missing) {
+    if (find(id)->started.us) {
+      expect_exit(id);
+    } else {
+      driver_.handle(ContainerRefused{id});
+    }
+  }
+}
+
+void Containers::expect_exit(ContainerId id) {
+  driver_.after(kExitReports, [this, id] {
+    Container* container = find(id);
+    if (!container || container->exited || !fleet_.is_connected()) return;
+    ContainerExit exit;
+    exit.container = id;
+    exit.started = container->started;
+    exit.at = driver_.now();
+    exit.last_output = "the node does not know this container any more";
+    finish(*container, std::move(exit));
+  });
+}
+
+// The engine knows the pools of current versions. That of another one is declared beside them for
+// as long as it takes to adopt the container, and is then retired with it. It asks for no
+// containers of its own, and leaves the maximum of its function as it is.
+void Containers::adopt(const Awaited& awaited, const std::vector<DeviceId>& devices, Time started) {
+  const FunctionPtr& function = awaited.function;
+  const App* app = catalog_.find_app(function->app_name);
+  const auto current = app ? pool_specs(app->functions) : std::vector<PoolSpec>();
+  const bool is_current = std::ranges::count(current, function->pool, &PoolSpec::pool) > 0;
+  if (!is_current) {
+    auto widened = current;
+    widened.push_back(guest_pool(*function, current));
+    driver_.handle(AppDeployed{function->app, std::move(widened)});
+  }
+  Container& container = add(awaited.record.id, function, fleet_.hello().node, devices);
+  container.adopted = true;
+  container.started = started;
+  const Time billed_until = std::max(awaited.billed_until, started);
+  driver_.handle(ContainerAdopted{container.id, function->pool, container.node, devices, started,
+                                  billed_until});
+  if (is_current) return;
+  if (current.empty()) {
+    driver_.handle(AppStopped{function->app});
+  } else {
+    driver_.handle(AppDeployed{function->app, current});
+  }
+}
+
+// It ended while no server was there to see: it is billed to the end that the node saw.
+void Containers::late_exit(ContainerExit exit) {
+  const auto awaited = awaited_.find(exit.container);
+  if (awaited == awaited_.end() || !awaited->second.function) {
+    node_.acknowledge_exit(exit.container);
+    return;
+  }
+  adopt(awaited->second, exit.devices, awaited->second.record.started);
+  awaited_.erase(awaited);
+  if (Container* container = find(exit.container)) finish(*container, std::move(exit));
+}
+
+// Nobody saw their end, so nothing is billed after what is on disk.
+void Containers::give_up_on_awaited() {
+  for (auto& [id, awaited] : awaited_) {
+    ContainerRecord record = awaited.record;
+    record.ended = std::max(awaited.billed_until, record.started);
+    record.exit = "lost while the server was down";
+    biller_.container_ended(record, [] {});
+  }
+  awaited_.clear();
+}
+
+}  // namespace ember

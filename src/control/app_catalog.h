@@ -1,0 +1,114 @@
+// What is deployed: apps, the functions of their current versions, and the pools of older versions
+// that still have calls or containers.
+#pragma once
+
+#include <array>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "control/control.h"
+#include "control/function_spec.h"
+#include "engine/event.h"
+#include "store/store.h"
+
+namespace ember {
+
+// Counts for /metrics since this server started.
+struct FunctionStats {
+  std::uint64_t succeeded = 0, errors = 0, timeouts = 0, cold_starts = 0;
+  std::uint64_t gpu_ms_busy = 0, gpu_ms_cold = 0, gpu_ms_idle = 0;
+  Money cost;
+  std::array<std::uint64_t, std::size(kInvokeBucketsMs) + 1> invoke_buckets{};
+  std::array<std::uint64_t, std::size(kInitBucketsMs) + 1> init_buckets{};
+  std::int64_t invoke_sum_us = 0, init_sum_us = 0;
+
+  void add_invocation(Duration execute);
+  void add_start(Duration init);
+};
+
+// A named function of an app over all its versions.
+struct FunctionLine {
+  FunctionId id;
+  FunctionStats stats;
+};
+
+// Why containers of a pool did not come up, for the callers that are failed for it.
+struct StartFailure {
+  std::string message;
+  std::string body;  // the runner's error body, where it got that far
+};
+
+// One function of one version of an app: one pool. Calls, containers and records of recent calls
+// share it, because they outlive the version's time in the catalog.
+struct Function {
+  AppId app;
+  std::string app_name;
+  std::uint32_t version = 0;
+  std::string source;
+  PoolId pool;
+  FunctionSpec spec;
+  std::shared_ptr<FunctionLine> line;  // shared with the other versions
+  StartFailure last_start_failure;
+};
+using FunctionPtr = std::shared_ptr<Function>;
+
+struct App {
+  AppRecord record;
+  std::string source;
+  std::vector<FunctionPtr> functions;  // of the current version; none when stopped
+  std::map<std::string, std::shared_ptr<FunctionLine>> lines;
+  Time lease_ends = Time::never();  // of an ephemeral app
+
+  const std::string& name() const { return record.name; }
+};
+
+class AppCatalog {
+ public:
+  // Makes the functions of a version, on the lines of those that the app has already.
+  Result<std::vector<FunctionPtr>> functions_of(const VersionRecord& version,
+                                                const std::string& app_name) const;
+
+  // These are the app's current functions from now on.
+  void set_current(const AppRecord& record, std::string source, std::vector<FunctionPtr> functions);
+  void set_stopped(const AppRecord& record);
+  // Functions of an older version whose containers may still live. The caller keeps them alive.
+  void remember(const std::vector<FunctionPtr>& functions);
+
+  App* find_app(std::string_view name);
+  const App* find_app(std::string_view name) const;
+  // The function that a call of this name goes to now; null if there is none. No allocation.
+  const FunctionPtr* find_callable(std::string_view app, std::string_view function) const;
+  // Null once nothing uses the pool any more.
+  FunctionPtr by_pool(PoolId pool) const;
+  // The id of the app's function of that name; zero if it is new here.
+  FunctionId line_id(std::string_view app, const std::string& function) const;
+
+  const std::map<std::string, App, std::less<>>& apps() const { return apps_; }
+
+ private:
+  struct CallableKey {
+    std::string_view app, function;
+    friend bool operator==(const CallableKey&, const CallableKey&) = default;
+  };
+  struct CallableHash {
+    std::size_t operator()(const CallableKey& key) const;
+  };
+
+  void withdraw(App& app);
+  void forget_expired_pools();
+
+  std::map<std::string, App, std::less<>> apps_;
+  // Keys view into the functions themselves.
+  boost::unordered_flat_map<CallableKey, FunctionPtr, CallableHash> callable_;
+  boost::unordered_flat_map<PoolId, std::weak_ptr<Function>, IdHash> pools_;
+};
+
+std::vector<PoolSpec> pool_specs(const std::vector<FunctionPtr>& functions);
+
+}  // namespace ember

@@ -1,0 +1,83 @@
+// The calls of this server: those that live, found by id, and the most recent finished ones.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/id_index.h"
+#include "base/slab.h"
+#include "control/app_catalog.h"
+#include "control/control.h"
+#include "control/tariff.h"
+#include "node/unique_fd.h"
+
+namespace ember {
+
+// What a runner said of an attempt, until the engine says whether it counts.
+struct Reply {
+  Attempt attempt = 0;  // zero: none yet
+  Body body;            // the value, or the runner's error body
+  ErrorCode code = ErrorCode::internal;
+  std::string message;
+};
+
+struct Call {
+  CallId id;
+  FunctionPtr function;
+  CallWaiter* waiter = nullptr;  // borrowed; null once the caller has gone
+  Body arguments;                // kept until the end: an attempt that is lost is made again
+  UniqueFd arguments_file;       // instead of the bytes where they are many
+  Time arrived;
+  ContainerId container;         // of the last attempt
+  Attempt attempt = 0;           // zero: not dispatched yet
+  Time dispatched;               // the last attempt
+  bool starting = false;         // inside start_call
+  std::optional<Error> refusal;  // for start_call to return
+  Reply reply;
+  Links links;
+};
+
+enum class CallState : std::uint8_t { waiting, running, succeeded, failed, timed_out, cancelled };
+std::string_view call_state_name(CallState state);
+
+struct FinishedCall {
+  CallId id;
+  FunctionPtr function;
+  CallState state = CallState::succeeded;
+  std::string error;  // "timed_out: …"; empty after success
+  Time arrived;
+  CallReport report;  // without the text of its GPU: the tariff has it
+  Duration execute_share;
+  std::shared_ptr<const Tariff> tariff;  // of its last container; none if it never had one
+};
+
+class CallTable {
+ public:
+  // The reference holds until remove().
+  Call& add(CallId id);
+  Call* find(CallId id);
+  const Call* find(CallId id) const;
+  void remove(CallId id);
+  std::size_t live() const { return index_.size(); }
+  // Newest first.
+  std::vector<const Call*> live_calls() const;
+
+  // Forgets the oldest when there are too many.
+  void finish(FinishedCall call);
+  const FinishedCall* find_finished(CallId id) const;
+  // Newest first; of one app if it is named.
+  std::vector<const FinishedCall*> finished_calls(std::string_view app, std::size_t limit) const;
+
+ private:
+  Slab<Call> calls_;
+  IdIndex<CallId> index_;
+  SlotList<Call, &Call::links> by_arrival_;
+  std::vector<FinishedCall> ring_;
+  std::size_t ring_next_ = 0;
+};
+
+}  // namespace ember

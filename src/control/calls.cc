@@ -1,0 +1,264 @@
+#include "control/calls.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "control/error_body.h"
+#include "control/failure_text.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kBodyInFile = 4u << 20;
+constexpr std::size_t kEvidenceLines = 10;
+constexpr std::int64_t kRetryQueueFull = 1, kRetryUnavailable = 5;  // seconds
+
+std::string_view little_endian(const std::uint64_t& value) {
+  static_assert(std::endian::native == std::endian::little);
+  return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+
+// A file in memory that nobody can change any more; empty if there is no memory for it.
+UniqueFd sealed_file(std::string_view bytes) {
+  UniqueFd file(::memfd_create("ember-arguments", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  while (file && !bytes.empty()) {
+    const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
+    if (written < 0) return {};
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (file) ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
+  return file;
+}
+
+std::int64_t retry_after_s(ErrorCode code) {
+  if (code == ErrorCode::resource_exhausted) return kRetryQueueFull;
+  return code == ErrorCode::unavailable ? kRetryUnavailable : 0;
+}
+
+CallState ended_state(ErrorCode code) {
+  if (code == ErrorCode::timed_out) return CallState::timed_out;
+  return code == ErrorCode::cancelled ? CallState::cancelled : CallState::failed;
+}
+
+}  // namespace
+
+Calls::Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, Fleet& fleet,
+             LogBook& logs, NodeClient& node, IdSource& ids)
+    : driver_(driver),
+      catalog_(catalog),
+      containers_(containers),
+      fleet_(fleet),
+      logs_(logs),
+      node_(node),
+      ids_(ids) {}
+
+Error Calls::no_such_function(std::string_view app, std::string_view function) const {
+  const App* found = catalog_.find_app(app);
+  if (!found) {
+    return {ErrorCode::not_found, "there is no app \"" + std::string(app.substr(0, 64)) +
+                                      "\"; `ember app list` shows those there are"};
+  }
+  if (found->record.stopped) {
+    return {ErrorCode::not_found, "the app " + found->name() + " is stopped; deploy it again"};
+  }
+  std::string names;
+  for (const FunctionPtr& one : found->functions) {
+    names += (names.empty() ? "" : ", ") + one->spec.name;
+  }
+  return {ErrorCode::not_found, "the app " + found->name() + " has no function \"" +
+                                    std::string(function.substr(0, 64)) + "\"; it has " + names};
+}
+
+Result<CallId> Calls::start(CallRequest request, CallWaiter* waiter) {
+  const FunctionPtr* function = catalog_.find_callable(request.app, request.function);
+  if (!function) return no_such_function(request.app, request.function);
+  const Time now = driver_.now();
+  const CallId id{ids_.next(now)};
+  Call& call = table_.add(id);
+  call.function = *function;
+  call.waiter = waiter;
+  call.arguments = std::move(request.arguments);
+  call.arrived = now;
+  if (driver_.handling()) {
+    // From inside an answer: whatever becomes of it is told through the waiter.
+    driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool});
+    return id;
+  }
+  call.starting = true;
+  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool});
+  call.starting = false;
+  if (!call.refusal) return id;
+  Error refusal = *std::move(call.refusal);
+  table_.remove(id);
+  return refusal;
+}
+
+void Calls::abandon(CallId id) {
+  Call* call = table_.find(id);
+  if (!call) return;
+  call->waiter = nullptr;
+  driver_.handle(InputCancelled{InputId{id.value}});
+}
+
+Result<> Calls::cancel(CallId id) {
+  if (table_.find(id)) {
+    driver_.handle(InputCancelled{InputId{id.value}});
+    return Ok{};
+  }
+  if (const FinishedCall* finished = table_.find_finished(id)) {
+    return {ErrorCode::conflict, "the call " + id.text() + " has already ended: " +
+                                     std::string(call_state_name(finished->state))};
+  }
+  return {ErrorCode::not_found, "the call " + id.text() + " is not known; recent ones are kept"};
+}
+
+UniqueFd Calls::attempt_file(Call& call) {
+  if (!call.arguments_file && call.arguments.bytes.size() >= kBodyInFile) {
+    call.arguments_file = sealed_file(call.arguments.bytes);
+    if (call.arguments_file) call.arguments.bytes = {};
+  }
+  if (!call.arguments_file) return {};
+  // Opened anew, so that each attempt has an offset of its own.
+  const std::string path = "/proc/self/fd/" + std::to_string(call.arguments_file.get());
+  return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+void Calls::dispatch(const DispatchInput& action) {
+  const std::uint64_t number = action.input.value;
+  Call* call = table_.find(CallId{number});
+  EMBER_ASSERT(call);
+  call->attempt = action.attempt;
+  call->container = action.container;
+  call->dispatched = driver_.now();
+  UniqueFd file = attempt_file(*call);
+  auto format = static_cast<std::uint8_t>(call->arguments.format);
+  if (file) format |= kFrameBodyInFile;
+  containers_.send(action.container, {0, FrameType::input, format, action.attempt, number},
+                   little_endian(number), call->arguments.bytes, std::move(file));
+}
+
+void Calls::interrupt(const CancelInput& action) {
+  containers_.send(action.container, {0, FrameType::cancel, 0, action.attempt, action.input.value},
+                   {}, {});
+  node_.interrupt(action.container);
+}
+
+// What the runner said is kept with the call; the engine says whether it counts.
+void Calls::on_reply(Container& container, const FrameHeader& header, std::string& body) {
+  const InputId input{header.stream};
+  InputOutcome outcome = InputOutcome::succeeded;
+  Call* call = table_.find(CallId{header.stream});
+  if (call && call->attempt == header.attempt && call->container == container.id) {
+    Reply& reply = call->reply;
+    if (header.type == FrameType::error) {
+      ErrorBody error = read_error_body(body);
+      outcome = error.outcome;
+      reply.code = error.code;
+      reply.message = std::move(error.message);
+    }
+    reply.attempt = header.attempt;
+    reply.body.format = static_cast<BodyFormat>(header.format & 3);
+    reply.body.bytes = std::move(body);
+  }
+  driver_.handle(InputFinished{input, header.attempt, container.id, outcome});
+}
+
+CallReport Calls::report_of(const Call& call, const InputReport& report) const {
+  CallReport result;
+  result.call = call.id;
+  result.container = report.container;
+  result.attempt = report.attempt;
+  result.total_us = (report.finished - report.arrived).us;
+  const bool dispatched = report.dispatched.us != 0;
+  result.queued_us = dispatched ? (report.dispatched - report.arrived).us : result.total_us;
+  result.execute_us = dispatched ? (report.finished - report.dispatched).us : 0;
+  const Container* container = containers_.find(report.container);
+  if (!container) return result;
+  const Tariff& tariff = *container->tariff;
+  result.gpu = tariff.gpu_text();
+  result.cost = tariff.cost(report.execute_share);
+  result.cold = report.cold && !container->adopted;
+  if (!result.cold) return result;
+  result.boot_ms = container->boot().whole_ms();
+  result.load_ms = container->load().whole_ms();
+  result.start_cost = tariff.cost(container->boot() + container->load());
+  return result;
+}
+
+// Takes the call out of the table before its waiter hears of it: the waiter may start the next.
+void Calls::end(Call& call, CallState state, const std::string& error, const CallReport& report,
+                Duration execute_share) {
+  FunctionStats& stats = call.function->line->stats;
+  if (state == CallState::succeeded) {
+    ++stats.succeeded;
+  } else {
+    ++(state == CallState::timed_out ? stats.timeouts : stats.errors);
+  }
+  if (report.attempt != 0) stats.add_invocation(Duration{report.execute_us});
+  const Container* container = containers_.find(report.container);
+  FinishedCall finished{call.id,       std::move(call.function),
+                        state,         error,
+                        call.arrived,  report,
+                        execute_share, container ? container->tariff : nullptr};
+  finished.report.gpu.clear();
+  table_.finish(std::move(finished));
+  table_.remove(call.id);
+}
+
+void Calls::answer(const AnswerInput& action) {
+  Call* call = table_.find(CallId{action.input.value});
+  EMBER_ASSERT(call && call->reply.attempt == action.report.attempt);
+  const CallReport report = report_of(*call, action.report);
+  CallWaiter* waiter = call->waiter;
+  Reply reply = std::move(call->reply);
+  if (action.outcome == InputOutcome::succeeded) {
+    end(*call, CallState::succeeded, {}, report, action.report.execute_share);
+    if (waiter) waiter->on_result(std::move(reply.body), report);
+    return;
+  }
+  end(*call, ended_state(reply.code), reply.message, report, action.report.execute_share);
+  if (!waiter) return;
+  waiter->on_failure({{reply.code, std::move(reply.message)}, std::move(reply.body.bytes), 0},
+                     report);
+}
+
+CallFailure Calls::failure_of(const FailInput& action, const Function& function) const {
+  FailureEvidence evidence;
+  evidence.fleet = fleet_.gpus_text();
+  CallFailure failure;
+  const bool start_failed = action.code == ErrorCode::start_failed;
+  if (start_failed) {
+    evidence.exit = function.last_start_failure.message;
+    failure.body = function.last_start_failure.body;
+  } else if (const Container* container = containers_.find(action.container)) {
+    if (container->exited) evidence.exit = describe_exit(container->exit);
+  }
+  if (action.container) {
+    evidence.log_tail = logs_.tail(function.app_name, action.container, kEvidenceLines);
+  }
+  failure.error = {action.code, failure_text(action, function, evidence)};
+  failure.retry_after_s = retry_after_s(action.code);
+  return failure;
+}
+
+void Calls::fail(const FailInput& action) {
+  Call* call = table_.find(CallId{action.input.value});
+  EMBER_ASSERT(call);
+  CallFailure failure = failure_of(action, *call->function);
+  if (call->starting) {
+    call->refusal = std::move(failure.error);
+    return;
+  }
+  const CallReport report = report_of(*call, action.report);
+  CallWaiter* waiter = call->waiter;
+  end(*call, ended_state(action.code), failure.error.message, report, action.report.execute_share);
+  if (waiter) waiter->on_failure(std::move(failure), report);
+}
+
+}  // namespace ember

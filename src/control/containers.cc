@@ -1,0 +1,253 @@
+#include "control/containers.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "control/container_spec.h"
+#include "control/failure_text.h"
+
+namespace ember {
+namespace {
+
+constexpr Duration kExitPathGrace = Duration::seconds(10);  // for the user's own clean-up
+constexpr Duration kTermGrace = Duration::seconds(2);       // from SIGTERM to SIGKILL
+constexpr Duration kKillNow = Duration{0};
+constexpr Duration kExitNews = Duration::seconds(5);  // from a broken connection to the exit
+
+Duration between(Time from, Time to) { return from.us && to.us ? to - from : Duration{0}; }
+
+}  // namespace
+
+Duration Container::boot() const { return between(started, loading); }
+Duration Container::load() const { return between(loading, ready); }
+
+Containers::Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
+                       Fleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
+                       LogBook& logs)
+    : loop_(loop),
+      driver_(driver),
+      node_(node),
+      fleet_(fleet),
+      catalog_(catalog),
+      sources_(sources),
+      biller_(biller),
+      logs_(logs) {}
+
+Container& Containers::add(ContainerId id, FunctionPtr function, NodeId node,
+                           std::vector<DeviceId> devices) {
+  auto container = std::make_unique<Container>();
+  container->id = id;
+  container->tariff = biller_.tariff(function->spec.settings.resources, devices, fleet_);
+  container->function = std::move(function);
+  container->node = node;
+  container->devices = std::move(devices);
+  container->placed = driver_.now();
+  return *(containers_[id] = std::move(container));
+}
+
+Container* Containers::find(ContainerId id) {
+  const auto found = containers_.find(id);
+  return found == containers_.end() ? nullptr : found->second.get();
+}
+
+const Container* Containers::find(ContainerId id) const {
+  return const_cast<Containers*>(this)->find(id);
+}
+
+// A line of our own in the container's log.
+void Containers::note(const Container& container, std::string text) {
+  const Function& function = *container.function;
+  logs_.append({driver_.now(),
+                function.app_name,
+                function.spec.name,
+                container.id,
+                {},
+                "system",
+                std::move(text)});
+}
+
+void Containers::start(const StartContainer& action) {
+  FunctionPtr function = catalog_.by_pool(action.pool);
+  EMBER_ASSERT(function);
+  const std::string source = function->source;
+  Container& container = add(action.container, std::move(function), action.node, action.devices);
+  auto directory = sources_.open(source);
+  if (!directory) return fail_start(container, directory.error().message);
+  node_.start(container_spec(container.id, *container.function, action.devices),
+              std::move(directory).value());
+}
+
+void Containers::fail_start(Container& container, const std::string& why) {
+  note(container, "not started: " + why);
+  container.function->last_start_failure = {why, {}};
+  driver_.handle(ContainerRefused{container.id});
+}
+
+void Containers::kill(ContainerId id) { node_.stop(id, kKillNow); }
+
+void Containers::stop(const StopContainer& action) {
+  Container* container = find(action.container);
+  if (!container) return kill(action.container);
+  container->stop_requested = true;
+  if (action.mode == StopMode::kill) return kill(action.container);
+  if (!container->session) return node_.stop(action.container, kTermGrace);
+  container->session->link().send({0, FrameType::stop, 0, 0, 0}, {}, {});
+  driver_.after(kExitPathGrace, [this, id = action.container] {
+    const Container* still = find(id);
+    if (still && !still->exited) node_.stop(id, kTermGrace);
+  });
+}
+
+void Containers::release(const ReleaseContainer& action) {
+  const auto found = containers_.find(action.container);
+  if (found == containers_.end()) return;
+  const std::unique_ptr<Container> container = std::move(found->second);
+  containers_.erase(found);
+  if (listener_) listener_->on_runner_gone(container->id);
+  if (!container->started.us) return;
+  const bool seen = container->exited;
+  const std::string why = seen ? describe_exit(container->exit) : "its node was lost";
+  const Time ended = seen ? container->exit.at : driver_.now();
+  const Function& function = *container->function;
+  biller_.container_ended({container->id, function.pool, function.app, function.spec.name,
+                           container->started, ended, why},
+                          [this, id = container->id, seen] {
+                            if (seen) node_.acknowledge_exit(id);
+                          });
+}
+
+void Containers::on_started(ContainerId id, Time at) {
+  Container* container = find(id);
+  if (!container) return kill(id);  // nobody waits for it any more
+  if (container->started.us) return;
+  container->started = std::min(at, driver_.now());
+  const Function& function = *container->function;
+  biller_.container_started(
+      {id, function.pool, function.app, function.spec.name, container->started, Time{}, ""});
+  driver_.handle(ContainerStarted{id, container->started});
+}
+
+void Containers::on_refused(ContainerId id, const std::string& why) {
+  Container* container = find(id);
+  if (container && !container->started.us) fail_start(*container, why);
+}
+
+void Containers::on_exited(ContainerExit exit) {
+  Container* container = find(exit.container);
+  if (!container) return late_exit(std::move(exit));
+  if (!container->exited) finish(*container, std::move(exit));
+}
+
+// The container may be gone afterwards.
+void Containers::finish(Container& container, ContainerExit exit) {
+  container.exited = true;
+  container.exit = std::move(exit);
+  if (!container.started.us) on_started(container.id, container.exit.started);
+  const ExitCause cause =
+      exit_cause(container.exit,
+                 {.asked = container.stop_requested, .load_failed = !container.load_error.empty()});
+  if (!container.exit.last_output.empty()) note(container, container.exit.last_output);
+  if (cause != ExitCause::stopped) {
+    note(container, "ended: " + describe_exit(container.exit));
+    container.function->last_start_failure = {describe_exit(container.exit), container.load_error};
+  }
+  driver_.handle(ContainerExited{container.id, std::min(container.exit.at, driver_.now()), cause});
+}
+
+void Containers::on_runner(ContainerId id, UniqueFd socket) {
+  Container* container = find(id);
+  if (!container || container->exited) return;
+  const auto view = driver_.engine().container(id);
+  if (container->met_runner && view && view->inputs > 0) {
+    // What its inputs answered went to the connection that broke: they begin anew elsewhere.
+    note(*container, "ended: its runner lost the connection while it ran inputs");
+    return kill(id);
+  }
+  container->met_runner = true;
+  container->session =
+      std::make_unique<RunnerSession>(id, make_runner_link(loop_, std::move(socket)), *this);
+  container->session->start();
+}
+
+bool Containers::send(ContainerId id, FrameHeader header, std::string_view prefix, std::string body,
+                      UniqueFd file) {
+  Container* container = find(id);
+  if (!container || !container->session) return false;
+  container->session->link().send(header, prefix, std::move(body), std::move(file));
+  return true;
+}
+
+void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std::string& body) {
+  Container* found = find(id);
+  if (!found) return;
+  Container& container = *found;
+  switch (header.type) {
+    case FrameType::result:
+    case FrameType::error:
+      return listener_->on_reply(container, header, body);
+    case FrameType::log:
+      return on_log_frame(container, header, body);
+    case FrameType::call:
+      return listener_->on_nested_call(container, header, body);
+    case FrameType::hello:
+      return on_hello_frame(container, body);
+    case FrameType::ready:
+      return on_ready_frame(container);
+    case FrameType::failed:
+      container.load_error = std::move(body);
+      return;
+    case FrameType::ping:
+      container.session->link().send({0, FrameType::pong, 0, 0, 0}, {}, {});
+      return;
+    default:
+      return;  // a pong, or what only we may say
+  }
+}
+
+void Containers::on_hello_frame(Container& container, const std::string& body) {
+  const auto hello = parse_json(body, "hello", 64u << 10);
+  Fields fields(hello.ok() ? *hello : JsonValue(), "");
+  if (fields.integer_or("protocol", 0) != kRunnerProtocolVersion) {
+    note(container, "ended: its runner speaks another protocol than this server");
+    return kill(container.id);
+  }
+  if (fields.text_or("state", "") != "loading") return;
+  if (!container.loading.us) container.loading = driver_.now();
+  driver_.handle(ContainerLoading{container.id});
+}
+
+void Containers::on_ready_frame(Container& container) {
+  if (!container.ready.us) {
+    container.ready = driver_.now();
+    if (!container.adopted) {
+      container.function->line->stats.add_start(between(container.started, container.ready));
+    }
+  }
+  driver_.handle(ContainerReady{container.id});
+}
+
+void Containers::on_log_frame(Container& container, const FrameHeader& header, std::string& body) {
+  if (body.empty()) return;
+  std::string text = body.substr(1);
+  if (text.ends_with('\n')) text.pop_back();
+  const Function& function = *container.function;
+  logs_.append({driver_.now(), function.app_name, function.spec.name, container.id,
+                CallId{header.stream}, body[0] == 2 ? "stderr" : "stdout", std::move(text)});
+}
+
+// A container's end closes its socket first; where no end follows, the connection was at fault.
+void Containers::on_runner_closed(ContainerId id, std::string_view why) {
+  Container* container = find(id);
+  if (!container) return;
+  container->session.reset();
+  listener_->on_runner_gone(id);
+  driver_.after(kExitNews, [this, id, text = std::string(why)] {
+    const Container* still = find(id);
+    if (!still || still->exited || still->session || still->stop_requested) return;
+    note(*still, "ended: the connection to its runner broke: " + text);
+    kill(id);
+  });
+}
+
+}  // namespace ember

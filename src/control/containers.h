@@ -1,0 +1,119 @@
+// The containers as the driver sees them: it has the node start and stop them, talks to their
+// runners, and tells the engine what becomes of them.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/app_catalog.h"
+#include "control/biller.h"
+#include "control/engine_driver.h"
+#include "control/fleet.h"
+#include "control/log_book.h"
+#include "control/runner_session.h"
+#include "control/source_store.h"
+#include "node/node_client.h"
+
+namespace ember {
+
+struct Container {
+  ContainerId id;
+  FunctionPtr function;
+  NodeId node;
+  std::vector<DeviceId> devices;
+  std::shared_ptr<const Tariff> tariff;  // shared with records of its calls
+  Time placed, started, loading, ready;  // zero where it has not come yet
+  bool adopted = false;                  // it was there before this server
+  bool stop_requested = false;
+  bool met_runner = false;
+  std::unique_ptr<RunnerSession> session;  // null while the runner is not connected
+  std::string load_error;                  // the runner's error body, if it could not load
+  ContainerExit exit;                      // once it has ended
+  bool exited = false;
+
+  Duration boot() const;
+  Duration load() const;
+};
+
+// What the rest of the driver hears from runners.
+class RunnerListener {
+ public:
+  virtual ~RunnerListener() = default;
+  virtual void on_reply(Container& container, const FrameHeader& header, std::string& body) = 0;
+  virtual void on_nested_call(Container& container, const FrameHeader& header,
+                              std::string& body) = 0;
+  virtual void on_runner_gone(ContainerId container) = 0;
+};
+
+// A container of an earlier server that has not been seen to end.
+struct Awaited {
+  ContainerRecord record;
+  Time billed_until;
+  FunctionPtr function;  // null where it is not known any more
+};
+
+class Containers final : public RunnerEvents {
+ public:
+  Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node, Fleet& fleet,
+             AppCatalog& catalog, SourceStore& sources, Biller& biller, LogBook& logs);
+
+  void set_listener(RunnerListener* listener) { listener_ = listener; }
+  void await(Awaited awaited);  // before the node is met
+
+  // --- what the engine wants ---
+  void start(const StartContainer& action);
+  void stop(const StopContainer& action);
+  void release(const ReleaseContainer& action);
+
+  // --- what the node says ---
+  void reconcile(const NodeHello& hello);
+  void on_started(ContainerId id, Time at);
+  void on_refused(ContainerId id, const std::string& why);
+  void on_exited(ContainerExit exit);
+  void on_runner(ContainerId id, UniqueFd socket);
+
+  // --- runners ---
+  Container* find(ContainerId id);
+  const Container* find(ContainerId id) const;
+  // Whether it went out; a runner that is not there is found to be gone by its exit.
+  bool send(ContainerId id, FrameHeader header, std::string_view prefix, std::string body,
+            UniqueFd file = {});
+  void on_runner_frame(ContainerId id, const FrameHeader& header, std::string& body) override;
+  void on_runner_closed(ContainerId id, std::string_view why) override;
+
+  std::size_t size() const { return containers_.size(); }
+
+ private:
+  Container& add(ContainerId id, FunctionPtr function, NodeId node, std::vector<DeviceId> devices);
+  void note(const Container& container, std::string text);
+  void fail_start(Container& container, const std::string& why);
+  void kill(ContainerId id);
+  void adopt(const Awaited& awaited, const std::vector<DeviceId>& devices, Time started);
+  void reconcile_known(const NodeHello& hello);
+  void expect_exit(ContainerId id);
+  void give_up_on_awaited();
+  void finish(Container& container, ContainerExit exit);
+  void late_exit(ContainerExit exit);
+  void on_hello_frame(Container& container, const std::string& body);
+  void on_ready_frame(Container& container);
+  void on_log_frame(Container& container, const FrameHeader& header, std::string& body);
+
+  boost::asio::io_context& loop_;
+  EngineDriver& driver_;
+  NodeClient& node_;
+  Fleet& fleet_;
+  AppCatalog& catalog_;
+  SourceStore& sources_;
+  Biller& biller_;
+  LogBook& logs_;
+  RunnerListener* listener_ = nullptr;
+  boost::unordered_flat_map<ContainerId, std::unique_ptr<Container>, IdHash> containers_;
+  std::map<ContainerId, Awaited> awaited_;
+};
+
+}  // namespace ember

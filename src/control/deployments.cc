@@ -1,0 +1,259 @@
+#include "control/deployments.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace ember {
+namespace {
+
+constexpr Duration kLease = Duration::seconds(30);  // an ephemeral app lives on heartbeats
+constexpr std::size_t kMaxApps = 10'000;
+
+Result<std::vector<FunctionSpec>> specs_of(const VersionRecord& version) {
+  std::vector<FunctionSpec> specs;
+  for (const FunctionRecord& function : version.functions) {
+    auto document = parse_json(function.spec_json, function.name, function.spec_json.size());
+    if (!document) return std::move(document).error();
+    auto spec = parse_function_spec(*document, function.name + ".");
+    if (!spec) return std::move(spec).error();
+    specs.push_back(std::move(spec).value());
+  }
+  return specs;
+}
+
+}  // namespace
+
+struct Deployments::Change {
+  std::string app;
+  bool ephemeral = false;
+  std::string source;
+  std::string message;
+  std::vector<FunctionSpec> functions;
+};
+
+Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store,
+                         Background& background, SourceStore& sources, ImageBuilds& images,
+                         const Fleet& fleet, const Calls& calls, IdSource& ids, std::string url)
+    : driver_(driver),
+      catalog_(catalog),
+      store_(store),
+      background_(background),
+      sources_(sources),
+      images_(images),
+      fleet_(fleet),
+      calls_(calls),
+      ids_(ids),
+      url_(std::move(url)) {}
+
+Result<> Deployments::begin(const std::string& app) {
+  if (changing_.insert(app).second) return Ok{};
+  return {ErrorCode::conflict, "another change of the app " + app + " is under way; try again"};
+}
+
+void Deployments::end(const std::string& app) { changing_.erase(app); }
+
+Result<> Deployments::check_placeable(const FunctionSpec& spec) const {
+  if (driver_.engine().could_ever_place(spec.settings.resources)) return Ok{};
+  const NodeCapacity& capacity = fleet_.hello().capacity;
+  const Resources& wanted = spec.settings.resources;
+  return {ErrorCode::conflict,
+          "no node could ever hold a container of " + spec.name + ": it asks for " +
+              std::to_string(wanted.cpu_millicores) + " milli-cores, " +
+              std::to_string(wanted.memory_bytes >> 20) + " MiB" +
+              (wanted.gpu.empty() ? "" : " and GPU " + wanted.gpu.text()) + "; the fleet has " +
+              std::to_string(capacity.cpu_millicores) + " milli-cores, " +
+              std::to_string(capacity.memory_bytes >> 20) + " MiB and " + fleet_.gpus_text()};
+}
+
+Result<> Deployments::check_request(const std::string& app, const DeployRequest& request) const {
+  if (auto named = check_name("app", app); !named) return named;
+  if (!fleet_.has_met()) {
+    return {ErrorCode::unavailable, "no node has connected yet; try again in a few seconds"};
+  }
+  const App* existing = catalog_.find_app(app);
+  if (!existing && catalog_.apps().size() >= kMaxApps) {
+    return {ErrorCode::resource_exhausted, "there are 10000 apps already; use other names"};
+  }
+  const bool deployed = existing && !existing->record.stopped && !existing->record.ephemeral;
+  if (request.ephemeral && deployed) {
+    return {ErrorCode::conflict,
+            "the app " + app + " is deployed; run it under another name, or stop it first"};
+  }
+  for (const FunctionSpec& spec : request.functions) {
+    if (auto fits = check_placeable(spec); !fits) return fits;
+    if (!images_.is_built(spec.image)) {
+      return {ErrorCode::conflict,
+              "the image " + image_id(spec.image) + " of " + spec.name +
+                  " is not built; have it built first, as `ember deploy` does"};
+    }
+  }
+  return Ok{};
+}
+
+void Deployments::deploy(std::string app, const std::string& request_json, Done done) {
+  auto request = parse_deploy_request(request_json);
+  if (!request) return done(std::move(request).error());
+  if (auto fits = check_request(app, *request); !fits) return done(std::move(fits).error());
+  if (auto begun = begin(app); !begun) return done(std::move(begun).error());
+  Change change{std::move(app), request->ephemeral, request->source,
+                request->ephemeral ? "run" : "deploy", std::move(request->functions)};
+  const std::string source = change.source;
+  background_.run(
+      [this, source] { return sources_.materialise(source); },
+      [this, change = std::move(change), done = std::move(done)](const Result<>& laid_out) mutable {
+        if (laid_out.ok()) return publish(std::move(change), std::move(done));
+        end(change.app);
+        done(laid_out.error());
+      });
+}
+
+void Deployments::rollback(std::string app, std::uint32_t version, Done done) {
+  const App* found = catalog_.find_app(app);
+  if (!found || found->record.stopped) {
+    return done({ErrorCode::not_found, "there is no running app \"" + app.substr(0, 64) + "\""});
+  }
+  const std::uint32_t wanted = version ? version : found->record.version - 1;
+  if (wanted == 0 || wanted == found->record.version) {
+    return done({ErrorCode::conflict,
+                 wanted == 0 ? "the app " + app + " has only one version"
+                             : "version " + std::to_string(wanted) + " is the current one"});
+  }
+  if (auto begun = begin(app); !begun) return done(std::move(begun).error());
+  Change change{app, found->record.ephemeral, "", "rollback to " + std::to_string(wanted), {}};
+  store_.query_version(
+      found->record.id, wanted,
+      background_.to_loop([this, change = std::move(change),
+                           done = std::move(done)](const Result<VersionRecord>& record) mutable {
+        auto specs = record.ok() ? specs_of(*record) : record.error();
+        if (specs.ok()) {
+          change.source = record->source;
+          change.functions = std::move(specs).value();
+          return publish_when_built(std::move(change), std::move(done));
+        }
+        end(change.app);
+        done(std::move(specs).error());
+      }));
+}
+
+// The node may have been wiped since that version was built.
+void Deployments::publish_when_built(Change change, Done done) {
+  std::vector<ImageSpec> images;
+  for (const FunctionSpec& spec : change.functions) images.push_back(spec.image);
+  images_.require(std::move(images), [this, change = std::move(change),
+                                      done = std::move(done)](const Result<>& built) mutable {
+    if (built.ok()) return publish(std::move(change), std::move(done));
+    end(change.app);
+    done(built.error());
+  });
+}
+
+void Deployments::publish(Change change, Done done) {
+  const App* app = catalog_.find_app(change.app);
+  const Time now = driver_.now();
+  AppRecord record;
+  record.id = app ? app->record.id : AppId{ids_.next(now)};
+  record.name = change.app;
+  record.ephemeral = change.ephemeral;
+  record.version = (app ? app->record.version : 0) + 1;
+  record.updated = now;
+  VersionRecord version{record.id, record.version, now, change.source, change.message, {}};
+  for (const FunctionSpec& spec : change.functions) {
+    FunctionId line = catalog_.line_id(change.app, spec.name);
+    if (!line) line = FunctionId{ids_.next(now)};
+    version.functions.push_back(
+        {line, PoolId{ids_.next(now)}, spec.name, dump_json(to_json(spec))});
+  }
+  store_.apply({record, version},
+               background_.to_loop([this, record, version, done](const Result<>& written) {
+                 end(record.name);
+                 Result<> installed = written.ok() ? install(record, version) : written;
+                 if (!installed) return done(std::move(installed).error());
+                 done(answer(*catalog_.find_app(record.name)));
+               }));
+}
+
+Result<> Deployments::install(const AppRecord& record, const VersionRecord& version) {
+  auto functions = catalog_.functions_of(version, record.name);
+  if (!functions) return std::move(functions).error();
+  const auto specs = pool_specs(*functions);
+  catalog_.set_current(record, version.source, std::move(functions).value());
+  App& app = *catalog_.find_app(record.name);
+  app.lease_ends = record.ephemeral ? driver_.now() + kLease : Time::never();
+  if (record.ephemeral) driver_.after(kLease, [this] { check_leases(); });
+  driver_.handle(AppDeployed{record.id, specs});
+  return Ok{};
+}
+
+std::string Deployments::answer(const App& app) const {
+  JsonValue list = JsonValue::array();
+  for (const FunctionPtr& function : app.functions) {
+    list.push_back({{"name", function->spec.name},
+                    {"function_id", function->line->id.text()},
+                    {"url", function_url(*function)}});
+  }
+  return dump_json({{"app", app.name()},
+                    {"app_id", app.record.id.text()},
+                    {"version", app.record.version},
+                    {"url", url_ + "/fn/" + app.name()},
+                    {"functions", std::move(list)}});
+}
+
+Result<> Deployments::restore(const AppRecord& app, const VersionRecord& current) {
+  return install(app, current);
+}
+
+std::string Deployments::function_url(const Function& function) const {
+  return url_ + "/fn/" + function.app_name + "/" + function.spec.name;
+}
+
+void Deployments::stop(const std::string& name, Done done) {
+  const App* app = catalog_.find_app(name);
+  if (!app) {
+    return done({ErrorCode::not_found, "there is no app \"" + name.substr(0, 64) + "\""});
+  }
+  if (auto begun = begin(name); !begun) return done(std::move(begun).error());
+  AppRecord record = app->record;
+  record.stopped = true;
+  record.updated = driver_.now();
+  store_.apply({record}, background_.to_loop([this, record, done](const Result<>& written) {
+    end(record.name);
+    if (!written) return done(written.error());
+    const auto of_app = [&](const Call* call) { return call->function->app == record.id; };
+    const auto live = calls_.table().live_calls();
+    const auto cancelled = std::ranges::count_if(live, of_app);
+    catalog_.set_stopped(record);
+    driver_.handle(AppStopped{record.id});
+    done(dump_json({{"app", record.name}, {"cancelled", cancelled}}));
+  }));
+}
+
+Result<> Deployments::heartbeat(std::string_view name) {
+  App* app = catalog_.find_app(name);
+  if (!app || app->record.stopped) {
+    return {ErrorCode::not_found, "there is no running app \"" + std::string(name.substr(0, 64)) +
+                                      "\"; it may have been stopped"};
+  }
+  if (app->record.ephemeral) {
+    app->lease_ends = driver_.now() + kLease;
+    driver_.after(kLease, [this] { check_leases(); });
+  }
+  return Ok{};
+}
+
+void Deployments::check_leases() {
+  std::vector<std::string> over;
+  for (const auto& [name, app] : catalog_.apps()) {
+    if (!app.record.stopped && app.lease_ends <= driver_.now()) over.push_back(name);
+  }
+  for (const std::string& name : over) {
+    spdlog::info("the ephemeral app {} had no heartbeat for 30 s; it is stopped", name);
+    stop(name, [this, name](const Result<std::string>& stopped) {
+      // The state could not be written: the lease stays over, look again.
+      if (!stopped) driver_.after(kLease, [this] { check_leases(); });
+    });
+  }
+}
+
+}  // namespace ember

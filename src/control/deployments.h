@@ -1,0 +1,67 @@
+// Deploying, rolling back and stopping apps. A change is durable first, then the engine learns of
+// it, then it is answered; until all three the old version serves. One change of an app at a time.
+#pragma once
+
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/app_catalog.h"
+#include "control/background.h"
+#include "control/calls.h"
+#include "control/engine_driver.h"
+#include "control/fleet.h"
+#include "control/id_source.h"
+#include "control/image_builds.h"
+#include "control/source_store.h"
+#include "store/store.h"
+
+namespace ember {
+
+class Deployments {
+ public:
+  using Done = std::function<void(Result<std::string>)>;  // with the answer's JSON
+
+  Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store, Background& background,
+              SourceStore& sources, ImageBuilds& images, const Fleet& fleet, const Calls& calls,
+              IdSource& ids, std::string url);
+
+  void deploy(std::string app, const std::string& request_json, Done done);
+  void rollback(std::string app, std::uint32_t version, Done done);
+  void stop(const std::string& app, Done done);
+  Result<> heartbeat(std::string_view app);
+
+  // At start: what the store remembers.
+  Result<> restore(const AppRecord& app, const VersionRecord& current);
+
+  std::string function_url(const Function& function) const;
+
+ private:
+  struct Change;  // a version on its way
+
+  Result<> check_request(const std::string& app, const DeployRequest& request) const;
+  Result<> check_placeable(const FunctionSpec& spec) const;
+  Result<> begin(const std::string& app);
+  void end(const std::string& app);
+  void publish(Change change, Done done);
+  void publish_when_built(Change change, Done done);
+  Result<> install(const AppRecord& record, const VersionRecord& version);
+  std::string answer(const App& app) const;
+  void check_leases();
+
+  EngineDriver& driver_;
+  AppCatalog& catalog_;
+  Store& store_;
+  Background& background_;
+  SourceStore& sources_;
+  ImageBuilds& images_;
+  const Fleet& fleet_;
+  const Calls& calls_;
+  IdSource& ids_;
+  const std::string url_;
+  std::set<std::string> changing_;  // apps
+};
+
+}  // namespace ember

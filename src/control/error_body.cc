@@ -1,0 +1,51 @@
+#include "control/error_body.h"
+
+#include "control/json.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kMaxErrorBody = 64u << 20;
+constexpr std::size_t kMaxMessage = 4096;
+
+std::string text_of(const JsonValue& value, const char* name) {
+  const auto found = value.find(name);
+  return found != value.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+ErrorCode code_of(const std::string& kind) {
+  if (kind == "bad_arguments") return ErrorCode::invalid_argument;
+  if (kind == "cancelled") return ErrorCode::cancelled;
+  if (kind == "load_failed") return ErrorCode::start_failed;
+  return ErrorCode::user_exception;
+}
+
+}  // namespace
+
+ErrorBody read_error_body(std::string_view json) {
+  const auto value = parse_json(json, "error body", kMaxErrorBody);
+  if (!value || !value->is_object()) {
+    return {ErrorCode::internal, InputOutcome::failed, "the runner gave an error without a body"};
+  }
+  ErrorBody body;
+  body.code = code_of(text_of(*value, "kind"));
+  if (body.code == ErrorCode::cancelled) body.outcome = InputOutcome::cancelled;
+  const std::string type = text_of(*value, "type");
+  body.message = text_of(*value, "message");
+  if (!type.empty()) body.message = body.message.empty() ? type : type + ": " + body.message;
+  if (body.message.size() > kMaxMessage) body.message.resize(kMaxMessage);
+  return body;
+}
+
+// What a runner made itself goes on unread; the rest takes its form.
+std::string to_error_body(const CallFailure& failure) {
+  if (!failure.body.empty()) return failure.body;
+  return dump_json({{"kind", error_name(failure.error.code)},
+                    {"type", "EmberError"},
+                    {"message", failure.error.message},
+                    {"traceback", ""},
+                    {"pickle", nullptr},
+                    {"status", nullptr}});
+}
+
+}  // namespace ember

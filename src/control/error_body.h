@@ -1,0 +1,23 @@
+// The runner's error body, as far as control reads it: which error it is, in one line.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "control/control.h"
+#include "engine/event.h"
+
+namespace ember {
+
+struct ErrorBody {
+  ErrorCode code = ErrorCode::user_exception;
+  InputOutcome outcome = InputOutcome::failed;
+  std::string message;  // "ValueError: bad page"
+};
+
+ErrorBody read_error_body(std::string_view json);
+// A failure as an error body, for a runner that called another function.
+std::string to_error_body(const CallFailure& failure);
+
+}  // namespace ember

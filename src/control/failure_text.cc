@@ -1,0 +1,77 @@
+#include "control/failure_text.h"
+
+#include <cstring>
+
+namespace ember {
+namespace {
+
+constexpr int kLoadFailedStatus = 70;
+
+std::string megabytes(std::int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+std::string cause(const FailInput& failure, const Function& function,
+                  const FailureEvidence& evidence) {
+  const std::string reason = failure.reason.text();
+  const std::string how = evidence.exit.empty() ? "" : " (" + evidence.exit + ")";
+  switch (failure.reason.code) {
+    case ReasonCode::container_out_of_memory:
+      return reason + " of " + megabytes(function.spec.settings.resources.memory_bytes);
+    case ReasonCode::never_placeable:
+      return reason + ": it asks for " + function.spec.settings.resources.gpu.text() +
+             ", the fleet has " + evidence.fleet;
+    case ReasonCode::container_crashed:
+    case ReasonCode::container_lost_repeatedly:
+    case ReasonCode::start_failed_repeatedly:
+      return reason + how;
+    default:
+      return reason;
+  }
+}
+
+std::string next_step(ReasonCode code, const std::string& app) {
+  switch (code) {
+    case ReasonCode::execution_timed_out:
+      return "raise timeout= if it needs longer";
+    case ReasonCode::container_out_of_memory:
+      return "raise memory= in the function's decorator";
+    case ReasonCode::container_crashed:
+    case ReasonCode::container_lost_repeatedly:
+    case ReasonCode::start_failed_repeatedly:
+      return "see `ember logs " + app + "`";
+    case ReasonCode::draining:
+      return "try again once it is up again";
+    case ReasonCode::app_stopped:
+      return "deploy it again with `ember deploy`";
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+std::string describe_exit(const ContainerExit& exit) {
+  if (exit.out_of_memory) return "out of memory";
+  if (exit.signal != 0) {
+    return "signal " + std::to_string(exit.signal) + ", " + ::strsignal(exit.signal);
+  }
+  if (exit.exit_status >= 0) return "exit status " + std::to_string(exit.exit_status);
+  return "nobody saw how";
+}
+
+ExitCause exit_cause(const ContainerExit& exit, ExitContext context) {
+  if (exit.out_of_memory) return ExitCause::out_of_memory;
+  if (context.load_failed || exit.exit_status == kLoadFailedStatus) return ExitCause::load_failed;
+  return context.asked ? ExitCause::stopped : ExitCause::crashed;
+}
+
+std::string failure_text(const FailInput& failure, const Function& function,
+                         const FailureEvidence& evidence) {
+  std::string text =
+      function.app_name + "." + function.spec.name + ": " + cause(failure, function, evidence);
+  const std::string step = next_step(failure.reason.code, function.app_name);
+  if (!step.empty()) text += "; " + step;
+  if (!evidence.log_tail.empty()) text += ". Last lines of its log:\n" + evidence.log_tail;
+  return text;
+}
+
+}  // namespace ember

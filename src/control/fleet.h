@@ -1,0 +1,30 @@
+// What the node said of itself when it last connected.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "node/node_client.h"
+
+namespace ember {
+
+class Fleet {
+ public:
+  void connected(NodeHello hello);
+  void disconnected() { connected_ = false; }
+
+  bool is_connected() const { return connected_; }
+  bool has_met() const { return static_cast<bool>(hello_.node); }
+  const NodeHello& hello() const { return hello_; }
+  const Device* find_device(DeviceId id) const;
+  bool has_simulated_gpus() const;
+  // "2 x L4 (simulated), 1 x H100", or "no GPU": for messages.
+  std::string gpus_text() const;
+
+ private:
+  NodeHello hello_;
+  bool connected_ = false;
+};
+
+}  // namespace ember

@@ -1,0 +1,90 @@
+#include "control/image_builds.h"
+
+#include <utility>
+
+#include "control/function_spec.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kMaxSpecBytes = 1u << 20;
+constexpr std::size_t kMaxBuilds = 64;
+
+// Waits for several builds and tells of them once.
+class AllBuilt final : public BuildObserver {
+ public:
+  explicit AllBuilt(std::function<void(Result<>)> done) : done_(std::move(done)) {}
+  // When the last owner lets go, all builds have ended.
+  ~AllBuilt() override { done_(std::move(outcome_)); }
+
+  void on_line(std::string_view) override {}
+  void on_end(const std::string& id, Result<> result) override {
+    if (!result && outcome_) outcome_ = std::move(result).error().within("image " + id);
+  }
+
+ private:
+  std::function<void(Result<>)> done_;
+  Result<> outcome_ = Ok{};
+};
+
+}  // namespace
+
+void ImageBuilds::build(const std::string& spec_json, std::shared_ptr<BuildObserver> observer) {
+  auto document = parse_json(spec_json, "the image", kMaxSpecBytes);
+  if (!document) return observer->on_end("", std::move(document).error());
+  auto image = parse_image_spec(*document, "");
+  if (!image) return observer->on_end("", std::move(image).error());
+  watch(*image, std::move(observer));
+}
+
+void ImageBuilds::require(std::vector<ImageSpec> images, std::function<void(Result<>)> done) {
+  const auto all = std::make_shared<AllBuilt>(std::move(done));
+  for (const ImageSpec& image : images) {
+    if (!is_built(image)) watch(image, all);
+  }
+}
+
+bool ImageBuilds::is_built(const ImageSpec& image) const {
+  return built_.contains(image_id(image));
+}
+
+void ImageBuilds::watch(const ImageSpec& image, std::shared_ptr<BuildObserver> observer) {
+  const std::string id = image_id(image);
+  if (!fleet_.is_connected()) {
+    return observer->on_end(
+        id, {ErrorCode::unavailable, "no node is connected that could build it; try again"});
+  }
+  const bool running = running_.contains(id);
+  if (!running && running_.size() >= kMaxBuilds) {
+    return observer->on_end(
+        id, {ErrorCode::resource_exhausted, "too many images are being built; try again"});
+  }
+  running_[id].push_back(std::move(observer));
+  if (!running) node_.build(id, image);
+}
+
+void ImageBuilds::on_line(const std::string& id, const std::string& line) {
+  const auto found = running_.find(id);
+  if (found == running_.end()) return;
+  const auto observers = found->second;  // one may leave while it is told
+  for (const auto& observer : observers) observer->on_line(line);
+}
+
+void ImageBuilds::on_built(const std::string& id, const Result<>& result) {
+  if (result.ok()) built_.insert(id);
+  const auto ended = running_.extract(id);
+  if (ended.empty()) return;
+  for (const auto& observer : ended.mapped()) observer->on_end(id, result);
+}
+
+void ImageBuilds::on_node_lost() {
+  const auto lost = std::exchange(running_, {});
+  for (const auto& [id, observers] : lost) {
+    for (const auto& observer : observers) {
+      observer->on_end(
+          id, {ErrorCode::unavailable, "the node was lost while it built the image; try again"});
+    }
+  }
+}
+
+}  // namespace ember

@@ -1,0 +1,41 @@
+// Images that the node builds on request, who watches each build, and which are known to be built.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "control/control.h"
+#include "control/fleet.h"
+#include "node/node_client.h"
+
+namespace ember {
+
+class ImageBuilds {
+ public:
+  ImageBuilds(NodeClient& node, const Fleet& fleet) : node_(node), fleet_(fleet) {}
+
+  void build(const std::string& spec_json, std::shared_ptr<BuildObserver> observer);
+  // Has these images built, or found built; `done` with the first that fails.
+  void require(std::vector<ImageSpec> images, std::function<void(Result<>)> done);
+  bool is_built(const ImageSpec& image) const;
+
+  // --- what the node says ---
+  void on_line(const std::string& id, const std::string& line);
+  void on_built(const std::string& id, const Result<>& result);
+  // Builds under way end here: whoever asked may ask again.
+  void on_node_lost();
+
+ private:
+  void watch(const ImageSpec& image, std::shared_ptr<BuildObserver> observer);
+
+  NodeClient& node_;
+  const Fleet& fleet_;
+  std::map<std::string, std::vector<std::shared_ptr<BuildObserver>>> running_;
+  std::set<std::string> built_;
+};
+
+}  // namespace ember

@@ -1,0 +1,241 @@
+#include "control/listings.h"
+
+#include <algorithm>
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kMostCalls = 10'000;
+
+std::string_view state_name(ContainerState state) {
+  switch (state) {
+    case ContainerState::placed:
+      return "placed";
+    case ContainerState::booting:
+      return "booting";
+    case ContainerState::loading:
+      return "loading";
+    case ContainerState::idle:
+      return "idle";
+    case ContainerState::busy:
+      return "busy";
+    case ContainerState::stopping:
+      return "stopping";
+  }
+  return "";
+}
+
+std::string_view app_state(const App& app) {
+  if (app.record.stopped) return "stopped";
+  return app.record.ephemeral ? "ephemeral" : "deployed";
+}
+
+std::uint32_t containers_of(const PoolView& pool) {
+  return pool.starting + pool.idle + pool.busy + pool.stopping;
+}
+
+JsonValue text_or_null(const std::string& text) {
+  return text.empty() ? JsonValue() : JsonValue(text);
+}
+
+}  // namespace
+
+JsonValue Listings::app_entry(const App& app, const std::vector<PoolView>& pools) const {
+  std::uint32_t containers = 0;
+  for (const PoolView& pool : pools) {
+    if (pool.app == app.record.id) containers += containers_of(pool);
+  }
+  return {{"name", app.name()},
+          {"app_id", app.record.id.text()},
+          {"version", app.record.version},
+          {"state", app_state(app)},
+          {"updated_ms", app.record.updated.whole_ms()},
+          {"functions", app.functions.size()},
+          {"containers", containers}};
+}
+
+std::string Listings::apps() const {
+  const auto pools = driver_.engine().pools();
+  JsonValue list = JsonValue::array();
+  for (const auto& [name, app] : catalog_.apps()) list.push_back(app_entry(app, pools));
+  return dump_json({{"apps", std::move(list)}});
+}
+
+JsonValue Listings::function_entry(const Function& function) const {
+  const PoolView pool = driver_.engine().pool(function.pool).value_or(PoolView{});
+  const Reason& reason =
+      pool.wait_reason.code != ReasonCode::none ? pool.wait_reason : pool.scale_reason;
+  return {{"name", function.spec.name},
+          {"function_id", function.line->id.text()},
+          {"url", deployments_.function_url(function)},
+          {"gpu", to_json(function.spec.settings.resources.gpu)},
+          {"settings", to_json(function.spec.settings)},
+          {"parameters", JsonValue::parse(function.spec.parameters, nullptr, false)},
+          {"waiting", pool.waiting},
+          {"running", pool.running},
+          {"containers", {{"starting", pool.starting}, {"idle", pool.idle}, {"busy", pool.busy}}},
+          {"desired", pool.desired},
+          {"reason", reason.code == ReasonCode::none ? JsonValue() : JsonValue(reason.text())}};
+}
+
+Result<std::string> Listings::app(std::string_view name) const {
+  const App* app = catalog_.find_app(name);
+  if (!app) {
+    return {ErrorCode::not_found, "there is no app \"" + std::string(name.substr(0, 64)) +
+                                      "\"; `ember app list` shows those there are"};
+  }
+  JsonValue document = app_entry(*app, driver_.engine().pools());
+  JsonValue functions = JsonValue::array();
+  for (const FunctionPtr& function : app->functions) functions.push_back(function_entry(*function));
+  document["functions"] = std::move(functions);
+  return dump_json(document);
+}
+
+JsonValue Listings::container_entry(const ContainerView& view) const {
+  const Container& container = *containers_.find(view.container);
+  const Function& function = *container.function;
+  JsonValue devices = JsonValue::array();
+  for (const DeviceId device : view.devices) devices.push_back(device.text());
+  const bool idle = view.state == ContainerState::idle;
+  const bool stopping = view.state == ContainerState::stopping;
+  const Reason& reason = stopping ? view.stop_reason : view.start_reason;
+  return {
+      {"container_id", view.container.text()},
+      {"app", function.app_name},
+      {"function", function.spec.name},
+      {"version", function.version},
+      {"node_id", view.node.text()},
+      {"state", state_name(view.state)},
+      {"gpu", text_or_null(container.tariff->gpu_text())},
+      {"devices", std::move(devices)},
+      {"simulated", container.tariff->simulated},
+      {"inputs", view.inputs},
+      {"started_ms", container.started.whole_ms()},
+      {"idle_ms", idle ? (driver_.now() - view.idle_since).whole_ms() : 0},
+      {"reason", container.adopted && !stopping ? "it outlived an earlier server" : reason.text()}};
+}
+
+std::string Listings::containers() const {
+  JsonValue list = JsonValue::array();
+  for (const ContainerView& view : driver_.engine().containers()) {
+    list.push_back(container_entry(view));
+  }
+  return dump_json({{"containers", std::move(list)}});
+}
+
+std::string Listings::nodes() const {
+  JsonValue list = JsonValue::array();
+  for (const NodeView& node : driver_.engine().nodes()) {
+    JsonValue devices = JsonValue::array();
+    for (const Device& device : node.capacity.devices) {
+      const auto lease =
+          std::ranges::find(node.leases, device.id, &decltype(node.leases)::value_type::first);
+      devices.push_back(
+          {{"device_id", device.id.text()},
+           {"type", device.type},
+           {"vram_bytes", device.vram_bytes},
+           {"simulated", device.simulated},
+           {"container_id",
+            lease == node.leases.end() ? JsonValue() : JsonValue(lease->second.text())}});
+    }
+    list.push_back({{"node_id", node.node.text()},
+                    {"name", fleet_.hello().name},
+                    {"cpu_millicores", node.capacity.cpu_millicores},
+                    {"cpu_millicores_free", node.cpu_millicores_free},
+                    {"memory_bytes", node.capacity.memory_bytes},
+                    {"memory_bytes_free", node.memory_bytes_free},
+                    {"devices", std::move(devices)}});
+  }
+  return dump_json({{"nodes", std::move(list)}});
+}
+
+JsonValue Listings::call_entry(const Call& call) const {
+  const Time now = driver_.now();
+  const auto reason = driver_.engine().explain(InputId{call.id.value});
+  const bool running = reason && reason->code == ReasonCode::running;
+  const std::int64_t waited_us = (now - call.arrived).us;
+  return {{"call_id", call.id.text()},
+          {"app", call.function->app_name},
+          {"function", call.function->spec.name},
+          {"state", call_state_name(running ? CallState::running : CallState::waiting)},
+          {"arrived_ms", call.arrived.whole_ms()},
+          {"cold", false},
+          {"queued_us", running ? (call.dispatched - call.arrived).us : waited_us},
+          {"execute_us", running ? (now - call.dispatched).us : 0},
+          {"total_us", waited_us},
+          {"cost_usd", Money{}.decimal()}};
+}
+
+JsonValue Listings::call_entry(const FinishedCall& call) const {
+  return {{"call_id", call.id.text()},
+          {"app", call.function->app_name},
+          {"function", call.function->spec.name},
+          {"state", call_state_name(call.state)},
+          {"arrived_ms", call.arrived.whole_ms()},
+          {"cold", call.report.cold},
+          {"queued_us", call.report.queued_us},
+          {"execute_us", call.report.execute_us},
+          {"total_us", call.report.total_us},
+          {"cost_usd", call.report.cost.decimal()}};
+}
+
+std::string Listings::calls(std::string_view app, std::size_t limit) const {
+  limit = std::min(limit, kMostCalls);
+  JsonValue list = JsonValue::array();
+  for (const Call* call : calls_.live_calls()) {
+    if (list.size() == limit) break;
+    if (app.empty() || call->function->app_name == app) list.push_back(call_entry(*call));
+  }
+  for (const FinishedCall* call : calls_.finished_calls(app, limit - list.size())) {
+    list.push_back(call_entry(*call));
+  }
+  return dump_json({{"calls", std::move(list)}});
+}
+
+Result<std::string> Listings::call(CallId id) const {
+  if (const Call* live = calls_.find(id)) {
+    JsonValue document = call_entry(*live);
+    const auto reason = driver_.engine().explain(InputId{id.value});
+    document["reason"] = reason ? JsonValue(reason->text()) : JsonValue();
+    document["container_id"] = live->container ? JsonValue(live->container.text()) : JsonValue();
+    document["attempt"] = live->attempt;
+    document["phases_ms"] = {{"queue", document["queued_us"].get<std::int64_t>() / 1000},
+                             {"boot", 0},
+                             {"load", 0},
+                             {"execute", document["execute_us"].get<std::int64_t>() / 1000}};
+    document["error"] = nullptr;
+    return dump_json(document);
+  }
+  const FinishedCall* call = calls_.find_finished(id);
+  if (!call) {
+    return {ErrorCode::not_found,
+            "the call " + id.text() + " is not known; only the last 10000 are kept"};
+  }
+  JsonValue document = call_entry(*call);
+  const CallReport& report = call->report;
+  document["reason"] = "it has ended";
+  document["container_id"] = report.container ? JsonValue(report.container.text()) : JsonValue();
+  document["attempt"] = report.attempt;
+  document["phases_ms"] = {{"queue", report.queued_us / 1000},
+                           {"boot", report.boot_ms},
+                           {"load", report.load_ms},
+                           {"execute", report.execute_us / 1000}};
+  document["error"] = text_or_null(call->error);
+  return dump_json(document);
+}
+
+std::string history_document(const std::vector<VersionRecord>& versions, std::uint32_t current) {
+  JsonValue list = JsonValue::array();
+  for (const VersionRecord& version : versions) {
+    JsonValue names = JsonValue::array();
+    for (const FunctionRecord& function : version.functions) names.push_back(function.name);
+    list.push_back({{"version", version.version},
+                    {"created_ms", version.created.whole_ms()},
+                    {"message", version.message},
+                    {"current", version.version == current},
+                    {"functions", std::move(names)}});
+  }
+  return dump_json({{"versions", std::move(list)}});
+}
+
+}  // namespace ember

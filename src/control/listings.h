@@ -1,0 +1,52 @@
+// The documents of docs/reference/http.md that show what there is: apps, containers, nodes, calls.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/app_catalog.h"
+#include "control/call_table.h"
+#include "control/containers.h"
+#include "control/deployments.h"
+#include "control/engine_driver.h"
+#include "control/fleet.h"
+
+namespace ember {
+
+class Listings {
+ public:
+  Listings(EngineDriver& driver, const AppCatalog& catalog, const CallTable& calls,
+           const Containers& containers, const Fleet& fleet, const Deployments& deployments)
+      : driver_(driver),
+        catalog_(catalog),
+        calls_(calls),
+        containers_(containers),
+        fleet_(fleet),
+        deployments_(deployments) {}
+
+  std::string apps() const;
+  Result<std::string> app(std::string_view name) const;
+  std::string containers() const;
+  std::string nodes() const;
+  std::string calls(std::string_view app, std::size_t limit) const;
+  Result<std::string> call(CallId id) const;
+
+ private:
+  JsonValue app_entry(const App& app, const std::vector<PoolView>& pools) const;
+  JsonValue function_entry(const Function& function) const;
+  JsonValue container_entry(const ContainerView& view) const;
+  JsonValue call_entry(const Call& call) const;
+  JsonValue call_entry(const FinishedCall& call) const;
+
+  EngineDriver& driver_;
+  const AppCatalog& catalog_;
+  const CallTable& calls_;
+  const Containers& containers_;
+  const Fleet& fleet_;
+  const Deployments& deployments_;
+};
+
+std::string history_document(const std::vector<VersionRecord>& versions, std::uint32_t current);
+
+}  // namespace ember

@@ -1,0 +1,200 @@
+#include "control/live_control.h"
+
+#include <type_traits>
+#include <utility>
+
+#include "control/parts.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kThreads = 2;  // for disks and hashing
+constexpr Duration kDrainLook = Duration::milliseconds(20);
+
+EngineOptions engine_options(std::uint32_t epoch) {
+  EngineOptions options;
+  options.epoch = epoch;
+  options.begin = Begin::recovering;
+  return options;
+}
+
+}  // namespace
+
+LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loop, Clock& clock,
+                          Store& store_given, Snapshot snapshot_given, NodeClient& node_given,
+                          const PriceBook& prices_given)
+    : options(std::move(given)),
+      store(store_given),
+      node(node_given),
+      prices(prices_given),
+      snapshot(std::move(snapshot_given)),
+      sources(options.data),
+      driver(loop, clock, engine_options(snapshot.epoch)),
+      background(loop, kThreads),
+      logs(options.data, driver, background),
+      biller(driver, store, background, prices),
+      images(node, fleet),
+      containers(loop, driver, node, fleet, catalog, sources, biller, logs),
+      calls(driver, catalog, containers, fleet, logs, node, ids),
+      nested(calls, containers),
+      deployments(driver, catalog, store, background, sources, images, fleet, calls, ids,
+                  options.url),
+      listings(driver, catalog, calls.table(), containers, fleet, deployments),
+      performer(*this),
+      startup(store, background, catalog, deployments, containers),
+      started(driver.now()) {
+  driver.set_performer(&performer);
+  containers.set_listener(&performer);
+}
+
+void LiveControl::Performer::perform(const Action& action) {
+  std::visit(
+      [this](const auto& wanted) {
+        using Kind = std::decay_t<decltype(wanted)>;
+        if constexpr (std::is_same_v<Kind, DispatchInput>) parts_.calls.dispatch(wanted);
+        if constexpr (std::is_same_v<Kind, CancelInput>) parts_.calls.interrupt(wanted);
+        if constexpr (std::is_same_v<Kind, AnswerInput>) parts_.calls.answer(wanted);
+        if constexpr (std::is_same_v<Kind, FailInput>) parts_.calls.fail(wanted);
+        if constexpr (std::is_same_v<Kind, StartContainer>) parts_.containers.start(wanted);
+        if constexpr (std::is_same_v<Kind, StopContainer>) parts_.containers.stop(wanted);
+        if constexpr (std::is_same_v<Kind, ReleaseContainer>) parts_.containers.release(wanted);
+        if constexpr (std::is_same_v<Kind, RecordUsage>) {
+          const Container* container = parts_.containers.find(wanted.row.container);
+          EMBER_ASSERT(container);  // usage is recorded before its container is released
+          parts_.biller.record(wanted.row, *container->function, *container->tariff);
+        }
+      },
+      action);
+}
+
+void LiveControl::Performer::on_reply(Container& container, const FrameHeader& header,
+                                      std::string& body) {
+  parts_.calls.on_reply(container, header, body);
+}
+
+void LiveControl::Performer::on_nested_call(Container& container, const FrameHeader& header,
+                                            std::string& body) {
+  parts_.nested.start(container.id, header, body);
+}
+
+void LiveControl::Performer::on_runner_gone(ContainerId container) {
+  parts_.nested.runner_gone(container);
+}
+
+LiveControl::LiveControl(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock,
+                         Store& store, Snapshot snapshot, NodeClient& node, const PriceBook& prices)
+    : parts_(std::make_unique<Parts>(std::move(options), loop, clock, store, std::move(snapshot),
+                                     node, prices)) {}
+
+LiveControl::~LiveControl() = default;
+
+Result<> LiveControl::start() {
+  if (auto prepared = parts_->sources.prepare(); !prepared) return prepared;
+  parts_->logs.load();
+  const Snapshot snapshot = std::exchange(parts_->snapshot, {});
+  for (const KeyRecord& key : snapshot.keys) parts_->keys.add(key);
+  parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
+  return Ok{};
+}
+
+void LiveControl::tick() { parts_->driver.tick(); }
+
+// --- keys ---
+
+Result<KeyId> LiveControl::authenticate(std::string_view key_text) {
+  return parts_->keys.authenticate(key_text, parts_->driver.now());
+}
+
+void LiveControl::ensure_key(std::string key_text, std::string name,
+                             std::function<void(Result<>)> done) {
+  if (parts_->keys.knows(key_text)) return done(Ok{});
+  const Time now = parts_->driver.now();
+  const KeyRecord record{KeyId{parts_->ids.next(now)},
+                         std::move(name),
+                         hex(sha256(key_text)),
+                         now,
+                         Time::never(),
+                         false};
+  parts_->store.apply({record}, parts_->background.to_loop(
+                                    [this, record, done = std::move(done)](Result<> written) {
+                                      if (written.ok()) parts_->keys.add(record);
+                                      done(std::move(written));
+                                    }));
+}
+
+// --- draining ---
+
+Result<> LiveControl::refuse_while_draining() const {
+  if (!parts_->draining) return Ok{};
+  return {ErrorCode::unavailable, "the server is going down; try again once it is up again"};
+}
+
+void LiveControl::begin_drain(std::function<void()> drained) {
+  parts_->draining = true;
+  parts_->drained = std::move(drained);
+  parts_->driver.handle(DrainStarted{});
+  check_drained();
+}
+
+// Four parts have to be done, each in its own time: looked at now and then rather than told by all.
+void LiveControl::check_drained() {
+  const bool done = parts_->calls.table().live() == 0 && parts_->containers.size() == 0 &&
+                    parts_->biller.backlog() == 0 && parts_->logs.is_written();
+  if (done) return parts_->background.later(std::exchange(parts_->drained, {}));
+  parts_->driver.after(kDrainLook, [this] { check_drained(); });
+}
+
+// --- calls ---
+
+Result<CallId> LiveControl::start_call(CallRequest request, CallWaiter* waiter) {
+  if (auto open = refuse_while_draining(); !open) return std::move(open).error();
+  if (parts_->biller.is_full()) {
+    return {ErrorCode::unavailable,
+            "usage cannot be recorded (" + parts_->biller.failure() + "); free the disk"};
+  }
+  return parts_->calls.start(std::move(request), waiter);
+}
+
+void LiveControl::abandon_call(CallId call) { parts_->calls.abandon(call); }
+
+Result<> LiveControl::cancel_call(CallId call) { return parts_->calls.cancel(call); }
+
+// --- deploying ---
+
+void LiveControl::register_source(std::string manifest_json,
+                                  std::function<void(Result<UploadResult>)> done) {
+  parts_->background.run(
+      [sources = &parts_->sources, text = std::move(manifest_json)] {
+        return sources->register_manifest(text);
+      },
+      std::move(done));
+}
+
+void LiveControl::put_blob(std::string sha256, std::string bytes,
+                           std::function<void(Result<>)> done) {
+  parts_->background.run([sources = &parts_->sources, sha256 = std::move(sha256),
+                          bytes = std::move(bytes)] { return sources->put_blob(sha256, bytes); },
+                         std::move(done));
+}
+
+void LiveControl::build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) {
+  parts_->images.build(spec_json, std::move(observer));
+}
+
+void LiveControl::deploy(std::string app, std::string request_json, Json done) {
+  if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
+  parts_->deployments.deploy(std::move(app), request_json, std::move(done));
+}
+
+void LiveControl::rollback(std::string app, std::uint32_t version, Json done) {
+  if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
+  parts_->deployments.rollback(std::move(app), version, std::move(done));
+}
+
+void LiveControl::stop_app(std::string app, Json done) {
+  parts_->deployments.stop(app, std::move(done));
+}
+
+Result<> LiveControl::heartbeat(std::string_view app) { return parts_->deployments.heartbeat(app); }
+
+}  // namespace ember

@@ -1,0 +1,105 @@
+// The live driver of the engine: feeds it what happens, performs what it decides, and is the
+// `Control` that the gateway calls. This class only joins the parts; each does one thing:
+//
+//   EngineDriver   time, events in, actions out      Calls        from arrival to answer
+//   AppCatalog     what is deployed                  Containers   start, talk, stop, adopt
+//   Deployments    changes of it, durable first      Biller       usage to ledger
+//   SourceStore    users' files                      LogBook      what containers write
+//   ImageBuilds    images                            Listings     documents to look at
+//
+// Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
+// thread, and both answer through the loop.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "billing/price_book.h"
+#include "control/clock.h"
+#include "control/control.h"
+#include "node/node_client.h"
+#include "store/store.h"
+
+namespace ember {
+
+struct LiveControlOptions {
+  std::string data;                             // directory of serve's own state
+  std::string version;                          // of Ember, for `status`
+  std::string url = "http://127.0.0.1:7777";    // where the gateway listens, without a final slash
+  Duration node_grace = Duration::seconds(10);  // from a lost connection to a lost node
+};
+
+class LiveControl final : public Control, private NodeObserver {
+ public:
+  // Borrows the loop, clock, store, node and prices; all outlive it, and the loop does not run once
+  // it is gone.
+  // `snapshot` is what the store gave when it was opened.
+  LiveControl(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock, Store& store,
+              Snapshot snapshot, NodeClient& node, const PriceBook& prices);
+  ~LiveControl() override;
+
+  // Takes up where the last server stopped, then connects to the node. Before the loop runs.
+  Result<> start();
+
+  // Makes the key known, durably, unless it is already; `done` with its id.
+  void ensure_key(std::string key_text, std::string name, std::function<void(Result<>)> done);
+
+  // Refuses new calls, lets running ones end, stops the containers. `drained` once all of it is
+  // done and on disk; the caller has a deadline of its own.
+  void begin_drain(std::function<void()> drained);
+
+  // Does what is due; for tests with a clock of their own.
+  void tick();
+
+  // --- Control ---
+  Result<KeyId> authenticate(std::string_view key_text) override;
+  Result<CallId> start_call(CallRequest request, CallWaiter* waiter) override;
+  void abandon_call(CallId call) override;
+  Result<> cancel_call(CallId call) override;
+  void register_source(std::string manifest_json,
+                       std::function<void(Result<UploadResult>)> done) override;
+  void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) override;
+  void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) override;
+  void deploy(std::string app, std::string request_json, Json done) override;
+  void rollback(std::string app, std::uint32_t version, Json done) override;
+  void stop_app(std::string app, Json done) override;
+  Result<> heartbeat(std::string_view app) override;
+  std::string status_json() override;
+  std::string apps_json() override;
+  Result<std::string> app_json(std::string_view app) override;
+  void history_json(std::string app, Json done) override;
+  std::string containers_json() override;
+  std::string nodes_json() override;
+  std::string calls_json(std::string_view app, std::size_t limit) override;
+  Result<std::string> call_json(CallId call) override;
+  void cost_json(std::string by, std::string app, Time from, Time until, Json done) override;
+  std::string prices_json() override;
+  Result<std::string> call_cost_json(CallId call) override;
+  Result<std::vector<LogLine>> logs(const LogQuery& query) override;
+  Result<std::shared_ptr<void>> follow_logs(const LogQuery& query,
+                                            std::shared_ptr<LogFollower> follower) override;
+  std::vector<FunctionMetrics> metrics() override;
+
+ private:
+  struct Parts;
+  class Performer;
+
+  // --- NodeObserver ---
+  void on_hello(NodeHello hello) override;
+  void on_lost() override;
+  void on_started(ContainerId container, Time at) override;
+  void on_refused(ContainerId container, std::string why) override;
+  void on_exited(ContainerExit exit) override;
+  void on_runner(ContainerId container, UniqueFd socket) override;
+  void on_build_line(std::string image_id, std::string line) override;
+  void on_built(std::string image_id, Result<> result) override;
+
+  Result<> refuse_while_draining() const;
+  void check_drained();
+
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace ember

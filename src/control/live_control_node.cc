@@ -1,0 +1,67 @@
+// What the node says, passed on.
+#include <spdlog/spdlog.h>
+
+#include "control/parts.h"
+
+namespace ember {
+
+// Until the recovery has ended the engine starts nothing, so no survivor's place is taken.
+void LiveControl::on_hello(NodeHello hello) {
+  Parts& parts = *parts_;
+  const NodeId before = parts.fleet.hello().node;
+  if (before && before != hello.node && !parts.node_is_lost) {
+    parts.driver.handle(NodeLost{before});
+    parts.node_is_lost = true;
+  }
+  parts.fleet.connected(hello);
+  parts.node_is_lost = false;
+  parts.driver.handle(NodeJoined{hello.node, hello.capacity});
+  parts.containers.reconcile(hello);
+  parts.driver.handle(RecoveryEnded{});
+
+  std::vector<ImageSpec> images;
+  for (const auto& [name, app] : parts.catalog.apps()) {
+    for (const FunctionPtr& function : app.functions) images.push_back(function->spec.image);
+  }
+  parts.images.require(std::move(images), [](const Result<>& built) {
+    if (!built) spdlog::warn("an image of a deployed app: {}", built.error().message);
+  });
+}
+
+void LiveControl::on_lost() {
+  Parts& parts = *parts_;
+  parts.fleet.disconnected();
+  parts.images.on_node_lost();
+  const std::uint64_t loss = ++parts.node_losses;
+  parts.driver.after(parts.options.node_grace, [this, loss] {
+    Parts& later = *parts_;
+    if (later.fleet.is_connected() || later.node_losses != loss || later.node_is_lost) return;
+    spdlog::warn("the node has not come back; its containers count as lost");
+    later.node_is_lost = true;
+    later.driver.handle(NodeLost{later.fleet.hello().node});
+  });
+}
+
+void LiveControl::on_started(ContainerId container, Time at) {
+  parts_->containers.on_started(container, at);
+}
+
+void LiveControl::on_refused(ContainerId container, std::string why) {
+  parts_->containers.on_refused(container, why);
+}
+
+void LiveControl::on_exited(ContainerExit exit) { parts_->containers.on_exited(std::move(exit)); }
+
+void LiveControl::on_runner(ContainerId container, UniqueFd socket) {
+  parts_->containers.on_runner(container, std::move(socket));
+}
+
+void LiveControl::on_build_line(std::string image_id, std::string line) {
+  parts_->images.on_line(image_id, line);
+}
+
+void LiveControl::on_built(std::string image_id, Result<> result) {
+  parts_->images.on_built(image_id, result);
+}
+
+}  // namespace ember

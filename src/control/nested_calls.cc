@@ -1,0 +1,93 @@
+#include "control/nested_calls.h"
+
+#include <cstring>
+
+#include "control/error_body.h"
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kMaxNestedPerServer = 100'000;
+
+struct CallHead {
+  std::string app, function;
+};
+
+// u16 length, JSON of that length; the arguments follow.
+Result<CallHead> take_head(std::string& body) {
+  std::uint16_t length = 0;
+  if (body.size() >= sizeof length) std::memcpy(&length, body.data(), sizeof length);
+  if (body.size() < sizeof length + length) {
+    return {ErrorCode::invalid_argument, "the call's head is cut off"};
+  }
+  auto value = parse_json(std::string_view(body).substr(sizeof length, length), "the call", length);
+  if (!value) return std::move(value).error();
+  Fields fields(*value, "");
+  CallHead head{fields.text("app"), fields.text("function")};
+  if (auto read = fields.finish(); !read) return std::move(read).error();
+  body.erase(0, sizeof length + length);
+  return head;
+}
+
+}  // namespace
+
+class NestedCalls::Waiter final : public CallWaiter {
+ public:
+  Waiter(NestedCalls& owner, Key key) : owner_(owner), key_(key) {}
+
+  void on_result(Body value, const CallReport&) override {
+    const auto self = std::move(owner_.waiters_.extract(key_).mapped());
+    owner_.reply(key_, FrameType::call_result, std::move(value));
+  }
+  void on_failure(CallFailure failure, const CallReport&) override {
+    const auto self = std::move(owner_.waiters_.extract(key_).mapped());
+    owner_.refuse(key_, std::move(failure));
+  }
+
+  CallId call;
+
+ private:
+  NestedCalls& owner_;
+  const Key key_;
+};
+
+NestedCalls::NestedCalls(Calls& calls, Containers& containers)
+    : calls_(calls), containers_(containers) {}
+
+NestedCalls::~NestedCalls() = default;
+
+void NestedCalls::start(ContainerId container, const FrameHeader& header, std::string& body) {
+  const Key key{container, header.stream};
+  auto head = take_head(body);
+  if (!head) return refuse(key, {std::move(head).error(), {}, 0});
+  if (waiters_.size() >= kMaxNestedPerServer || waiters_.contains(key)) {
+    return refuse(key, {{ErrorCode::resource_exhausted, "too many calls from containers"}, {}, 0});
+  }
+  auto waiter = std::make_unique<Waiter>(*this, key);
+  CallRequest request{
+      head->app, head->function, {static_cast<BodyFormat>(header.format & 3), std::move(body)}};
+  auto started = calls_.start(std::move(request), waiter.get());
+  if (!started) return refuse(key, {std::move(started).error(), {}, 0});
+  waiter->call = *started;
+  waiters_[key] = std::move(waiter);
+}
+
+void NestedCalls::runner_gone(ContainerId container) {
+  auto first = waiters_.lower_bound({container, 0});
+  while (first != waiters_.end() && first->first.first == container) {
+    const auto gone = waiters_.extract(first);
+    calls_.abandon(gone.mapped()->call);
+    first = waiters_.lower_bound({container, 0});
+  }
+}
+
+void NestedCalls::reply(const Key& key, FrameType type, Body body) {
+  const auto format = static_cast<std::uint8_t>(body.format);
+  containers_.send(key.first, {0, type, format, 0, key.second}, {}, std::move(body.bytes));
+}
+
+void NestedCalls::refuse(const Key& key, CallFailure failure) {
+  reply(key, FrameType::call_error, {BodyFormat::json, to_error_body(failure)});
+}
+
+}  // namespace ember

@@ -1,0 +1,37 @@
+// Calls that user code in a container makes of other functions: over the runner's own socket, so a
+// container needs no network and no key for them.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "control/calls.h"
+
+namespace ember {
+
+class NestedCalls {
+ public:
+  NestedCalls(Calls& calls, Containers& containers);
+  ~NestedCalls();
+  NestedCalls(const NestedCalls&) = delete;
+  NestedCalls& operator=(const NestedCalls&) = delete;
+
+  // A Call frame. The answer goes to the container's runner, unless its connection has gone.
+  void start(ContainerId container, const FrameHeader& header, std::string& body);
+  // Withdraws what the container's runner waits for.
+  void runner_gone(ContainerId container);
+
+ private:
+  class Waiter;
+  using Key = std::pair<ContainerId, std::uint64_t>;  // and the runner's own number
+
+  void reply(const Key& key, FrameType type, Body body);
+  void refuse(const Key& key, CallFailure failure);
+
+  Calls& calls_;
+  Containers& containers_;
+  std::map<Key, std::unique_ptr<Waiter>> waiters_;
+};
+
+}  // namespace ember

@@ -1,0 +1,67 @@
+// The parts of the live driver, put together in the order in which they lean on each other. For
+// live_control*.cc alone.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control/calls.h"
+#include "control/deployments.h"
+#include "control/key_ring.h"
+#include "control/listings.h"
+#include "control/live_control.h"
+#include "control/nested_calls.h"
+#include "control/startup.h"
+
+namespace ember {
+
+// Passes each action on to the part that performs it.
+class LiveControl::Performer final : public ActionPerformer, public RunnerListener {
+ public:
+  explicit Performer(Parts& parts) : parts_(parts) {}
+
+  void perform(const Action& action) override;
+  void on_reply(Container& container, const FrameHeader& header, std::string& body) override;
+  void on_nested_call(Container& container, const FrameHeader& header, std::string& body) override;
+  void on_runner_gone(ContainerId container) override;
+
+ private:
+  Parts& parts_;
+};
+
+struct LiveControl::Parts {
+  Parts(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock, Store& store,
+        Snapshot snapshot, NodeClient& node, const PriceBook& prices);
+
+  const LiveControlOptions options;
+  Store& store;
+  NodeClient& node;
+  const PriceBook& prices;
+  Snapshot snapshot;  // until start()
+  IdSource ids;
+  KeyRing keys;
+  Fleet fleet;
+  AppCatalog catalog;
+  SourceStore sources;
+  EngineDriver driver;
+  Background background;  // ends, when its turn comes, before all that its threads work on
+  LogBook logs;
+  Biller biller;
+  ImageBuilds images;
+  Containers containers;
+  Calls calls;
+  NestedCalls nested;
+  Deployments deployments;
+  Listings listings;
+  Performer performer;
+  Startup startup;
+  Time started;
+  std::uint64_t node_losses = 0;  // tells a lost connection from a later one
+  bool node_is_lost = true;       // as the engine sees it
+  bool draining = false;
+  std::function<void()> drained;
+};
+
+}  // namespace ember

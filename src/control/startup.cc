@@ -1,0 +1,80 @@
+#include "control/startup.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <set>
+
+namespace ember {
+
+void Startup::restore(const Snapshot& snapshot, std::function<void()> ready) {
+  ready_ = std::move(ready);
+  restore_apps(snapshot);
+  restore_containers(snapshot);
+  if (questions_ == 0) ready_();
+}
+
+void Startup::restore_apps(const Snapshot& snapshot) {
+  for (const VersionRecord& version : snapshot.versions) versions_[version.app].push_back(version);
+  for (const AppRecord& app : snapshot.apps) {
+    apps_[app.id] = app;
+    const auto& versions = versions_[app.id];
+    const auto current = std::ranges::find(versions, app.version, &VersionRecord::version);
+    if (app.stopped || current == versions.end()) {
+      catalog_.set_stopped(app);
+    } else if (auto restored = deployments_.restore(app, *current); !restored) {
+      spdlog::error("the app {} cannot be restored: {}", app.name, restored.error().message);
+      catalog_.set_stopped(app);
+    }
+  }
+}
+
+void Startup::restore_containers(const Snapshot& snapshot) {
+  billed_until_.insert(snapshot.billed_until.begin(), snapshot.billed_until.end());
+  std::set<AppId> unknown;
+  for (const ContainerRecord& record : snapshot.containers) {
+    if (versions_[record.app].empty() && apps_.contains(record.app)) {
+      undecided_.push_back(record);
+      unknown.insert(record.app);
+    } else {
+      await(record);
+    }
+  }
+  questions_ = unknown.size();
+  for (const AppId app : unknown) ask_for_versions(apps_[app]);
+}
+
+void Startup::ask_for_versions(const AppRecord& app) {
+  store_.query_versions(
+      app.id, background_.to_loop([this, id = app.id](Result<std::vector<VersionRecord>> found) {
+        if (found.ok()) versions_[id] = std::move(found).value();
+        if (--questions_ > 0) return;
+        for (const ContainerRecord& record : undecided_) await(record);
+        undecided_.clear();
+        ready_();
+      }));
+}
+
+void Startup::await(const ContainerRecord& record) {
+  const auto billed = billed_until_.find(record.id);
+  const Time until = billed == billed_until_.end() ? record.started : billed->second;
+  containers_.await({record, until, function_of(record)});
+}
+
+FunctionPtr Startup::function_of(const ContainerRecord& record) const {
+  if (FunctionPtr current = catalog_.by_pool(record.pool)) return current;
+  const auto versions = versions_.find(record.app);
+  if (versions == versions_.end()) return nullptr;
+  for (const VersionRecord& version : versions->second) {
+    if (std::ranges::count(version.functions, record.pool, &FunctionRecord::pool) == 0) continue;
+    auto functions = catalog_.functions_of(version, apps_.at(record.app).name);
+    if (!functions) return nullptr;
+    const auto found = std::ranges::find_if(
+        *functions, [&](const FunctionPtr& function) { return function->pool == record.pool; });
+    catalog_.remember({*found});
+    return *found;
+  }
+  return nullptr;
+}
+
+}  // namespace ember
