@@ -112,7 +112,7 @@ Growth grow_by_one(State& state, Slot pool_slot) {
 }  // namespace
 
 void rescale(State& state, Slot pool_slot) {
-  if (state.recovering) return;
+  if (state.recovering) return arm_pool(state, pool_slot);
   State::Pool& pool = state.pools[pool_slot];
   const std::uint32_t desired = state.desired(pool).containers;
   const std::uint32_t live = pool.live();

@@ -211,6 +211,20 @@ TEST_F(ScalingTest, StartsNothingBeforeWhatSurvivedIsAdopted) {
   EXPECT_EQ(only<DispatchInput>().container, ContainerId{7});
 }
 
+TEST_F(ScalingTest, HoldsExecutionToItsTimeoutWhileItRecovers) {
+  EngineOptions options;
+  options.begin = Begin::recovering;
+  engine_ = Engine(options);
+  deploy(at_most(1));
+  join();
+  send(ContainerAdopted{ContainerId{7}, kPool, kNode, {}, now_, now_});
+  ready(ContainerId{7});
+  arrive(1);
+  forget();
+  pass(FunctionSettings{}.timeout);
+  EXPECT_EQ(only<FailInput>().code, ErrorCode::timed_out);
+}
+
 TEST_F(ScalingTest, DrainsAcceptedWorkAndStopsTheRest) {
   FunctionSettings warm = at_most(2);
   warm.scaling.min_containers = 2;

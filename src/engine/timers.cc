@@ -79,6 +79,20 @@ void container_due(State& state, Slot slot) {
   rescale(state, pool);
 }
 
+// When time alone will change how many containers the pool should have or may start.
+Time next_scaling(const State& state, const State::Pool& pool) {
+  const auto& idle = pool.groups[State::kIdle];
+  const std::uint32_t desired = state.desired(pool).containers;
+  const std::uint32_t live = pool.live();
+  Time next = pool.backlog_order != 0 ? pool.refusal_retry : Time::never();
+  if (live > desired && !idle.empty()) {
+    const Time idle_since = state.containers[idle.front()].idle_since;
+    next = std::min(next, idle_since + pool.settings.scaling.scaledown_window);
+  }
+  if (live < desired && pool.backoff.holds(state.now)) next = std::min(next, pool.backoff.until());
+  return next;
+}
+
 }  // namespace
 
 void handle_event(State& state, const TimerDue&) {
@@ -98,18 +112,10 @@ void handle_event(State& state, const TimerDue&) {
 
 void arm_pool(State& state, Slot slot) {
   State::Pool& pool = state.pools[slot];
-  const auto& idle = pool.groups[State::kIdle];
-  const std::uint32_t desired = state.desired(pool).containers;
-  const std::uint32_t live = pool.live();
-  Time next = pool.backlog_order != 0 ? pool.refusal_retry : Time::never();
+  Time next = state.recovering ? Time::never() : next_scaling(state, pool);
   if (!pool.running.empty()) {
     next = std::min(next, state.inputs[pool.running.front()].dispatched + pool.settings.timeout);
   }
-  if (live > desired && !idle.empty()) {
-    const Time idle_since = state.containers[idle.front()].idle_since;
-    next = std::min(next, idle_since + pool.settings.scaling.scaledown_window);
-  }
-  if (live < desired && pool.backoff.holds(state.now)) next = std::min(next, pool.backoff.until());
   const Deadline* armed = state.pool_deadlines.key(pool);
   if (next == Time::never() || (armed && armed->at <= next)) return;
   state.pool_deadlines.put(state.pools, slot, {next, pool.id.value});
