@@ -207,7 +207,8 @@ void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std:
 
 void Containers::on_hello_frame(Container& container, const std::string& body) {
   const auto hello = parse_json(body, "hello", 64u << 10);
-  Fields fields(hello.ok() ? *hello : JsonValue(), "");
+  const JsonValue document = hello.ok() ? *hello : JsonValue();
+  Fields fields(document, "");
   if (fields.integer_or("protocol", 0) != kRunnerProtocolVersion) {
     note(container, "ended: its runner speaks another protocol than this server");
     return kill(container.id);

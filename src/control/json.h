@@ -26,6 +26,7 @@ class Fields {
  public:
   // `path` is in front of the names in messages: "functions[0]." or "".
   Fields(const JsonValue& object, std::string path);
+  Fields(JsonValue&& object, std::string path) = delete;  // it is borrowed
 
   std::string text(std::string_view name);  // required
   std::string text_or(std::string_view name, std::string fallback);

@@ -1,0 +1,270 @@
+// Calls through the whole of control: a real store, a real loop, runners that speak frames.
+#include <fcntl.h>
+
+#include "control/control_fixture.h"
+
+namespace ember {
+namespace {
+
+using testing::HasSubstr;
+
+class LiveCalls : public ControlTest {};
+
+TEST_F(LiveCalls, AnswersACallFromAColdStartAndTheNextFromTheWarmContainer) {
+  must_deploy("docs", {function("echo", R"("gpu": ["L4"])")});
+  Caller cold, warm;
+  call("docs", "echo", cold, R"({"page": 1})");
+  ASSERT_TRUE(cold.result);
+  EXPECT_EQ(cold.result->bytes, R"({"page": 1})");
+  EXPECT_EQ(cold.result->format, BodyFormat::json);
+  EXPECT_TRUE(cold.report.cold);
+  EXPECT_EQ(cold.report.boot_ms, 300);
+  EXPECT_EQ(cold.report.load_ms, 200);
+  EXPECT_EQ(cold.report.gpu, "L4 (simulated)");
+  // Half a second of an L4 at 0.72, an eighth of a core at 0.036 and 128 MiB at 0.0036 an hour.
+  EXPECT_EQ(cold.report.start_cost, Money{100'000 + 625 + 63});
+  EXPECT_TRUE(node.has_source);
+
+  call("docs", "echo", warm);
+  EXPECT_FALSE(warm.report.cold);
+  EXPECT_EQ(warm.report.container, cold.report.container);
+  EXPECT_EQ(warm.report.boot_ms, 0);
+  EXPECT_EQ(node.containers.size(), 1u);
+}
+
+TEST_F(LiveCalls, SaysWhatThereIsWhenAFunctionIsNotThere) {
+  must_deploy("docs", {function("echo"), function("sum")});
+  Caller caller;
+  auto refused = start("nothing", "echo", caller);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::not_found);
+  refused = start("docs", "read", caller);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::not_found);
+  EXPECT_THAT(refused.error().message, HasSubstr("echo, sum"));
+  EXPECT_FALSE(caller.done());
+}
+
+TEST_F(LiveCalls, RefusesOneMoreThanTheQueueHoldsWithoutTheWaiter) {
+  must_deploy("docs", {function("slow", R"("max_containers": 1, "queue_limit": 1)")});
+  Caller running, waiting, refused;
+  must_start("docs", "slow", running);
+  until_running();
+  must_start("docs", "slow", waiting);
+  const auto result = start("docs", "slow", refused);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code, ErrorCode::resource_exhausted);
+  EXPECT_FALSE(refused.done());
+  EXPECT_FALSE(waiting.done());
+}
+
+TEST_F(LiveCalls, CancelsAWaitingCallAtOnceAndARunningOneThroughItsRunner) {
+  must_deploy("docs", {function("slow", R"("max_containers": 1)")});
+  Caller running, waiting;
+  const CallId first = must_start("docs", "slow", running);
+  until_running();
+  const CallId second = must_start("docs", "slow", waiting);
+
+  ASSERT_TRUE(control->cancel_call(second).ok());
+  ASSERT_TRUE(waiting.failure);
+  EXPECT_EQ(waiting.failure->error.code, ErrorCode::cancelled);
+  ASSERT_TRUE(control->cancel_call(first).ok());
+  ASSERT_TRUE(running.failure);
+  EXPECT_EQ(node.interrupted.size(), 1u);
+  until([&] { return node.only().inputs.empty(); });
+  EXPECT_EQ(control->cancel_call(first).error().code, ErrorCode::conflict);
+  EXPECT_EQ(control->cancel_call(CallId{5}).error().code, ErrorCode::not_found);
+  EXPECT_EQ(json(*control->call_json(first))["state"], "cancelled");
+}
+
+TEST_F(LiveCalls, AnswersNobodyOnceTheCallerHasGone) {
+  must_deploy("docs", {function("slow")});
+  {
+    Caller caller;
+    const CallId id = must_start("docs", "slow", caller);
+    until_running();
+    control->abandon_call(id);
+    EXPECT_FALSE(caller.done());
+  }
+  until([&] { return node.only().inputs.empty(); });
+}
+
+TEST_F(LiveCalls, TimesOutAndKillsWhatDoesNotEnd) {
+  must_deploy("docs", {function("stubborn", R"("timeout_ms": 1500)")});
+  Caller caller;
+  must_start("docs", "stubborn", caller);
+  until_running();
+  const ContainerId container = node.ids()[0];
+  pass(Duration::milliseconds(1499));
+  EXPECT_FALSE(caller.done());
+  pass(Duration::milliseconds(1));
+  ASSERT_TRUE(caller.failure);
+  EXPECT_EQ(caller.failure->error.code, ErrorCode::timed_out);
+  EXPECT_THAT(caller.failure->error.message, HasSubstr("1500 ms"));
+  EXPECT_EQ(caller.report.execute_us, 1'500'000);
+  pass(Duration::seconds(2));
+  until([&] { return !node.containers.contains(container); });
+}
+
+TEST_F(LiveCalls, GivesTheExitAndTheLastLinesWhenTheContainerCrashes) {
+  must_deploy("docs", {function("crash")});
+  Caller caller;
+  call("docs", "crash", caller);
+  ASSERT_TRUE(caller.failure);
+  EXPECT_EQ(caller.failure->error.code, ErrorCode::container_crashed);
+  EXPECT_THAT(caller.failure->error.message, HasSubstr("signal 11"));
+  EXPECT_THAT(caller.failure->error.message, HasSubstr("about to fall"));
+  EXPECT_THAT(caller.failure->error.message, HasSubstr("ember logs docs"));
+}
+
+TEST_F(LiveCalls, NamesTheLimitWhenTheContainerRunsOutOfMemory) {
+  must_deploy("docs", {function("slow", R"("memory_bytes": 268435456)")});
+  Caller caller;
+  must_start("docs", "slow", caller);
+  until_running();
+  node.end(node.ids()[0], -1, SIGKILL, true);
+  ASSERT_TRUE(caller.failure);
+  EXPECT_EQ(caller.failure->error.code, ErrorCode::out_of_memory);
+  EXPECT_THAT(caller.failure->error.message, HasSubstr("256 MiB"));
+}
+
+TEST_F(LiveCalls, PassesOnWhyTheModuleCouldNotBeLoadedAfterAFewTries) {
+  must_deploy("docs", {function("broken")});
+  Caller caller;
+  must_start("docs", "broken", caller);
+  until([&] {
+    clock.advance(Duration::milliseconds(100));
+    return caller.done();
+  });
+  ASSERT_TRUE(caller.failure);
+  EXPECT_EQ(caller.failure->error.code, ErrorCode::start_failed);
+  EXPECT_EQ(json(caller.failure->body)["type"], "ImportError");
+  EXPECT_THAT(caller.failure->error.message, HasSubstr("exit status 70"));
+}
+
+TEST_F(LiveCalls, HoldsTheCallWhileTheNodeRefusesAndSaysWhy) {
+  must_deploy("docs", {function("refused")});
+  Caller caller;
+  const CallId id = must_start("docs", "refused", caller);
+  until([&] { return !control->logs(logs_of("docs"))->empty(); });
+  EXPECT_THAT(control->logs(logs_of("docs"))->back().text, HasSubstr("the disk is full"));
+  EXPECT_FALSE(caller.done());
+  const JsonValue shown = json(*control->call_json(id));
+  EXPECT_EQ(shown["state"], "waiting");
+  EXPECT_THAT(shown["reason"].get<std::string>(), HasSubstr("waits"));
+}
+
+TEST_F(LiveCalls, PassesAnExceptionOfUserCodeOn) {
+  must_deploy("docs", {function("raise")});
+  Caller caller;
+  call("docs", "raise", caller);
+  ASSERT_TRUE(caller.failure);
+  EXPECT_EQ(caller.failure->error.code, ErrorCode::user_exception);
+  EXPECT_EQ(caller.failure->error.message, "ValueError: bad page");
+  EXPECT_EQ(json(caller.failure->body)["type"], "ValueError");
+  EXPECT_EQ(control->metrics().at(0).errors, 1u);
+}
+
+TEST_F(LiveCalls, LetsAFunctionCallAnother) {
+  must_deploy("docs", {function("echo"), function("outer")});
+  Caller caller;
+  call("docs", "outer", caller, "7");
+  ASSERT_TRUE(caller.result);
+  EXPECT_EQ(caller.result->bytes, "outer of 7");
+}
+
+TEST_F(LiveCalls, SendsLargeArgumentsAsAFileThatNobodyCanChange) {
+  must_deploy("docs", {function("slow")});
+  Caller caller;
+  must_start("docs", "slow", caller, std::string(5 << 20, 'x'));
+  until_running();
+  const FakeRunner::Frame& input = node.only().inputs[0];
+  EXPECT_EQ(input.body.size(), 8u) << "the call id alone";
+  ASSERT_TRUE(input.file);
+  EXPECT_EQ(::lseek(input.file.get(), 0, SEEK_END), 5 << 20);
+  const std::string path = "/proc/self/fd/" + std::to_string(input.file.get());
+  const UniqueFd writable(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  EXPECT_TRUE(!writable || ::write(writable.get(), "y", 1) < 0);
+}
+
+TEST_F(LiveCalls, StartsTheNextCallFromInsideAnAnswer) {
+  struct Again final : CallWaiter {
+    void on_result(Body, const CallReport&) override {
+      if (++answers == 3) return;
+      EXPECT_TRUE(control->start_call({"docs", "echo", {BodyFormat::json, "{}"}}, this).ok());
+    }
+    void on_failure(CallFailure, const CallReport&) override { FAIL(); }
+    LiveControl* control = nullptr;
+    int answers = 0;
+  } again;
+  again.control = control.get();
+  must_deploy("docs", {function("echo")});
+  ASSERT_TRUE(control->start_call({"docs", "echo", {BodyFormat::json, "{}"}}, &again).ok());
+  until([&] { return again.answers == 3; });
+}
+
+TEST_F(LiveCalls, TagsLogLinesWithTheCallThatWroteThem) {
+  must_deploy("docs", {function("echo")});
+  Caller one, two;
+  const CallId first = must_start("docs", "echo", one, "1");
+  until([&] { return one.done(); });
+  call("docs", "echo", two, "2");
+  LogQuery query = logs_of("docs");
+  query.call = first;
+  const auto lines = control->logs(query);
+  ASSERT_EQ(lines->size(), 1u);
+  EXPECT_EQ(lines->at(0).text, "read 1");
+  EXPECT_EQ(lines->at(0).stream, "stdout");
+  EXPECT_EQ(control->logs(logs_of("none")).error().code, ErrorCode::not_found);
+}
+
+TEST_F(LiveCalls, TellsFollowersUntilTheyLetGo) {
+  struct Follower final : LogFollower {
+    void on_line(const LogLine& line) override { texts.push_back(line.text); }
+    std::vector<std::string> texts;
+  };
+  must_deploy("docs", {function("echo")});
+  const auto follower = std::make_shared<Follower>();
+  auto handle = control->follow_logs(logs_of("docs"), follower);
+  Caller one, two;
+  call("docs", "echo", one, "1");
+  EXPECT_THAT(follower->texts, testing::ElementsAre("read 1"));
+  handle = std::shared_ptr<void>();
+  call("docs", "echo", two, "2");
+  EXPECT_EQ(follower->texts.size(), 1u);
+}
+
+TEST_F(LiveCalls, ComparesTheCostOfACallWithOtherProvidersCheapestFirst) {
+  must_deploy("docs", {function("echo", R"("gpu": ["L4"])")});
+  Caller caller;
+  const CallId id = must_start("docs", "echo", caller);
+  until([&] { return caller.done(); });
+  const JsonValue cost = json(*control->call_cost_json(id));
+  EXPECT_EQ(cost["gpu"], "L4 (simulated)");
+  EXPECT_TRUE(cost["simulated"]);
+  EXPECT_EQ(cost["by_phase"][0]["phase"], "boot");
+  EXPECT_EQ(cost["by_phase"][0]["ms"], 300);
+  ASSERT_EQ(cost["elsewhere"].size(), 2u);
+  EXPECT_EQ(cost["elsewhere"][0]["provider"], "cheap");
+  EXPECT_THAT(cost["elsewhere"][0]["note"].get<std::string>(), HasSubstr("memory"));
+  EXPECT_EQ(cost["elsewhere"][1]["usd"], "0.000500000") << "half a second at 3.6 an hour";
+}
+
+TEST_F(LiveCalls, CountsForMetrics) {
+  must_deploy("docs", {function("echo", R"("gpu": ["L4"])")});
+  Caller one, two;
+  call("docs", "echo", one);
+  call("docs", "echo", two);
+  const auto metrics = control->metrics();
+  ASSERT_EQ(metrics.size(), 1u);
+  EXPECT_EQ(metrics[0].succeeded, 2u);
+  EXPECT_EQ(metrics[0].cold_starts, 1u);
+  EXPECT_EQ(metrics[0].idle, 1u);
+  EXPECT_EQ(metrics[0].init_sum_us, 500'000);
+  std::uint64_t invocations = 0;
+  for (const std::uint64_t count : metrics[0].invoke_buckets) invocations += count;
+  EXPECT_EQ(invocations, 2u);
+}
+
+}  // namespace
+}  // namespace ember
