@@ -495,7 +495,8 @@ TEST_P(AgentTest, MalformedMessagesCloseTheConnectionAndNothingElse) {
   EXPECT_EQ(recorder_.hellos.back().containers.size(), 1u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Isolation, AgentTest, testing::Values(IsolationChoice::process),
+INSTANTIATE_TEST_SUITE_P(Isolation, AgentTest,
+                         testing::Values(IsolationChoice::process, IsolationChoice::container),
                          [](const auto& one) {
                            return one.param == IsolationChoice::process ? "process" : "container";
                          });

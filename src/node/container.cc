@@ -39,7 +39,7 @@ void NodeContainer::launch(LaunchPlan plan, UniqueFd source) {
 void NodeContainer::launched(Result<pid_t> pid) {
   if (!pid.ok()) return refuse(pid.error().message);
   pid_ = *pid;
-  const RunnerProcess runner{pid_, process_start_ticks(pid_)};
+  const ProcessIdentity runner{pid_, process_start_ticks(pid_)};
   // A runner that has ended already is a zombie of ours: it can be watched, and ends at once.
   if (auto written = files_.write_runner(runner); !written.ok()) {
     isolation_.kill_all(record_, pid_);

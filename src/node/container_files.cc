@@ -49,6 +49,19 @@ bool sync_directory_of(const std::string& path) {
   return directory && ::fsync(directory.get()) == 0;
 }
 
+Result<> write_identity(const std::string& path, const ProcessIdentity& process) {
+  return write_file(
+      path, std::to_string(process.pid) + " " + std::to_string(process.start_ticks) + "\n", 0600);
+}
+
+std::optional<ProcessIdentity> read_identity(const std::string& path) {
+  std::ifstream file(path);
+  ProcessIdentity process;
+  if (!(file >> process.pid) || process.pid <= 0) return std::nullopt;
+  file >> process.start_ticks;  // missing where the node died right after the start
+  return process;
+}
+
 std::string tail_of(int file, off_t size, std::size_t at_most) {
   const off_t from = std::max<off_t>(0, size - static_cast<off_t>(at_most));
   std::string text(static_cast<std::size_t>(size - from), '\0');
@@ -109,10 +122,12 @@ Result<> ContainerFiles::create(const ContainerMeta& record,
   return write_file(run_directory() + "/function.json", function_json, 0444);
 }
 
-Result<> ContainerFiles::write_runner(const RunnerProcess& runner) const {
-  return write_file(pid_path(),
-                    std::to_string(runner.pid) + " " + std::to_string(runner.start_ticks) + "\n",
-                    0600);
+Result<> ContainerFiles::write_runner(const ProcessIdentity& runner) const {
+  return write_identity(pid_path(), runner);
+}
+
+Result<> ContainerFiles::write_network(const ProcessIdentity& process) const {
+  return write_identity(directory_ + "/network", process);
 }
 
 Result<> ContainerFiles::write_exit(const ContainerExit& exit) const {
@@ -137,12 +152,12 @@ Result<ContainerMeta> ContainerFiles::read_record() const {
   return record;
 }
 
-std::optional<RunnerProcess> ContainerFiles::read_runner() const {
-  std::ifstream file(pid_path());
-  RunnerProcess runner;
-  if (!(file >> runner.pid) || runner.pid <= 0) return std::nullopt;
-  file >> runner.start_ticks;  // missing where the node died right after the start
-  return runner;
+std::optional<ProcessIdentity> ContainerFiles::read_runner() const {
+  return read_identity(pid_path());
+}
+
+std::optional<ProcessIdentity> ContainerFiles::read_network() const {
+  return read_identity(directory_ + "/network");
 }
 
 std::optional<ContainerExit> ContainerFiles::read_exit() const {

@@ -2,6 +2,7 @@
 //
 //   meta.json      who it is and what it holds: written before anything is started
 //   pid            the runner's pid and start time, once there is one
+//   network        the same of the process that is its way out, where it has one
 //   run/           seen by the container: runner.sock, function.json
 //   home/          working directory and scratch space where there is no sandbox
 //   output         what the runner's process writes outside frames
@@ -29,7 +30,7 @@ struct ContainerMeta {
   std::uint32_t slot = 0;  // its own range of user ids
 };
 
-struct RunnerProcess {
+struct ProcessIdentity {
   pid_t pid = 0;
   std::uint64_t start_ticks = 0;
 };
@@ -47,13 +48,15 @@ class ContainerFiles {
 
   // Makes the directories, meta.json and function.json.
   Result<> create(const ContainerMeta& record, const std::string& function_json) const;
-  Result<> write_runner(const RunnerProcess& runner) const;
+  Result<> write_runner(const ProcessIdentity& runner) const;
+  Result<> write_network(const ProcessIdentity& process) const;
   // On disk for good when it returns.
   Result<> write_exit(const ContainerExit& exit) const;
 
   Result<ContainerMeta> read_record() const;
   // The runner, if it was started; it may have ended since.
-  std::optional<RunnerProcess> read_runner() const;
+  std::optional<ProcessIdentity> read_runner() const;
+  std::optional<ProcessIdentity> read_network() const;
   std::optional<ContainerExit> read_exit() const;
   // The last bytes of the output, whole lines where it was cut.
   std::string last_output(std::size_t at_most) const;

@@ -8,6 +8,7 @@
 
 #include "model/node.h"
 #include "node/isolation.h"
+#include "node/network_pool.h"
 #include "node/node_directory.h"
 #include "node/node_options.h"
 #include "node/process_table.h"
@@ -21,6 +22,7 @@ struct Machine {
   std::string refusal;
   std::string network;               // how containers reach out, one line
   std::vector<std::string> missing;  // limits that are not to be had, one line each
+  std::unique_ptr<NetworkPool> networks;
   std::vector<std::unique_ptr<Isolation>> isolations;  // all that can be cleaned up here
 
   // The one that a container was started with; the one for new containers where it is unknown.

@@ -16,8 +16,6 @@
 namespace ember {
 namespace {
 
-constexpr int kSweeps = 20;  // a process that forks while it is swept is met again
-
 std::string path_of(const UniqueFd& directory) {
   if (!directory) return "";
   std::error_code ignored;
@@ -44,13 +42,13 @@ class ProcessIsolation final : public Isolation {
 
   void kill_all(const ContainerMeta& record, pid_t runner) override {
     ::kill(-runner, SIGKILL);
-    sweep(record);
+    end_marked_processes(container_mark(record.container));
   }
 
   // Nothing limits its memory, so the kernel never ends it for a limit of ours.
   OutOfMemory clean_up(const ContainerMeta& record, pid_t runner) override {
     if (runner > 0) ::kill(-runner, SIGKILL);
-    sweep(record);
+    end_marked_processes(container_mark(record.container));
     return OutOfMemory::no;
   }
 
@@ -80,16 +78,6 @@ class ProcessIsolation final : public Isolation {
            return files.write_runner({::getpid(), process_start_ticks(::getpid())}).ok();
          }}};
     return spawn(command);
-  }
-
-  // Ends every process that carries the container's mark, wherever it hid.
-  void sweep(const ContainerMeta& record) {
-    for (int round = 0; round < kSweeps; ++round) {
-      const auto left = processes_with_env(container_mark(record.container));
-      if (left.empty()) return;
-      for (const pid_t pid : left) ::kill(pid, SIGKILL);
-      ::usleep(1000);  // they die on their own time; a later round sees who is left
-    }
   }
 
   boost::asio::io_context& loop_;

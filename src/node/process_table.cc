@@ -192,4 +192,14 @@ std::vector<pid_t> processes_with_env(const std::string& entry) {
   return found;
 }
 
+void end_marked_processes(const std::string& entry) {
+  constexpr int kRounds = 50;  // a process that forks while it is killed is met again
+  for (int round = 0; round < kRounds; ++round) {
+    const auto left = processes_with_env(entry);
+    if (left.empty()) return;
+    for (const pid_t pid : left) ::kill(pid, SIGKILL);
+    ::usleep(1000);  // they die on their own time; the next round sees who is left
+  }
+}
+
 }  // namespace ember

@@ -76,5 +76,7 @@ std::uint64_t process_start_ticks(pid_t pid);
 
 // Living processes whose first environment holds the entry "NAME=value".
 std::vector<pid_t> processes_with_env(const std::string& entry);
+// Kills them until there are none, wherever they hid.
+void end_marked_processes(const std::string& entry);
 
 }  // namespace ember

@@ -22,11 +22,38 @@ void Stage::add(std::string name, std::string host_path) {
   entries_.push_back({std::move(name), std::move(host_path)});
 }
 
+void Stage::add_open_directory(std::string name, UniqueFd directory) {
+  directories_.push_back({std::move(name), std::move(directory)});
+}
+
 std::vector<PreparationStep> Stage::steps() const {
-  return {{"begin a mount namespace", [] { return ::unshare(CLONE_NEWNS) == 0; }},
+  return {{"clone the directories' mounts", [this] { return clone_trees(); }},
+          {"begin a mount namespace", [] { return ::unshare(CLONE_NEWNS) == 0; }},
           {"keep mounts apart",
            [] { return ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0; }},
-          {"set the stage", [this] { return bind_entries(); }}};
+          {"set the stage", [this] { return bind_entries(); }},
+          {"attach the directories", [this] { return attach_trees(); }}};
+}
+
+// A mount can be cloned in its own namespace alone, so before the new one begins.
+bool Stage::clone_trees() const {
+  for (const OpenDirectory& open : directories_) {
+    trees_.emplace_back(
+        ::open_tree(open.directory.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+    if (!trees_.back()) return false;
+  }
+  return true;
+}
+
+bool Stage::attach_trees() const {
+  for (std::size_t i = 0; i < directories_.size(); ++i) {
+    const std::string place = path(directories_[i].name);
+    if (!make_mount_point(place, true) ||
+        ::move_mount(trees_[i].get(), "", AT_FDCWD, place.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+      return false;
+    }
+  }
+  return true;
 }
 
 bool Stage::bind_entries() const {

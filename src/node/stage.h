@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "node/process_table.h"
+#include "node/unique_fd.h"
 
 namespace ember {
 
@@ -16,6 +17,8 @@ class Stage {
  public:
   // Will appear as kStageRoot/name; a file, if that is what it is. The name is a single component.
   void add(std::string name, std::string host_path);
+  // The same for a directory that is open already, whatever mount namespace it came from.
+  void add_open_directory(std::string name, UniqueFd directory);
   static std::string path(const std::string& name) { return std::string(kStageRoot) + "/" + name; }
   // Borrows the stage.
   std::vector<PreparationStep> steps() const;
@@ -24,9 +27,17 @@ class Stage {
   struct Entry {
     std::string name, host_path;
   };
+  struct OpenDirectory {
+    std::string name;
+    UniqueFd directory;
+  };
+  bool clone_trees() const;
   bool bind_entries() const;
+  bool attach_trees() const;
 
   std::vector<Entry> entries_;
+  std::vector<OpenDirectory> directories_;
+  mutable std::vector<UniqueFd> trees_;  // the directories' mounts, cloned; in the child alone
 };
 
 // Tries it, in a child.

@@ -1,0 +1,142 @@
+#include "node/bundle.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "node/seccomp.h"
+#include "node/stage.h"
+
+namespace ember {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::int64_t kPidLimit = 1024;
+constexpr std::int64_t kCpuPeriodUs = 100'000;
+constexpr std::int64_t kMinCpuQuotaUs = 1'000;  // the kernel's least
+constexpr std::int64_t kFilesLimit = 65'536;
+constexpr std::int64_t kMinScratchBytes = 64 << 20;
+
+Json bind_read_only(const std::string& from, const std::string& to) {
+  return {{"destination", to},
+          {"source", from},
+          {"type", "bind"},
+          {"options", {"rbind", "ro", "nosuid", "nodev"}}};
+}
+
+Json scratch(const std::string& at, const std::string& mode, std::int64_t bytes) {
+  return {{"destination", at},
+          {"source", "tmpfs"},
+          {"type", "tmpfs"},
+          {"options", {"nosuid", "nodev", "mode=" + mode, "size=" + std::to_string(bytes)}}};
+}
+
+Json mounts(const Bundle& bundle) {
+  // Scratch space is memory, counted within the container's limit.
+  const std::int64_t scratch_bytes = std::max(kMinScratchBytes, bundle.resources.memory_bytes / 2);
+  Json all = Json::array();
+  all.push_back(bind_read_only("/usr", "/usr"));
+  all.push_back({{"destination", "/proc"},
+                 {"source", "proc"},
+                 {"type", "proc"},
+                 {"options", {"nosuid", "noexec", "nodev"}}});
+  all.push_back({{"destination", "/dev"},
+                 {"source", "tmpfs"},
+                 {"type", "tmpfs"},
+                 {"options", {"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}}});
+  all.push_back(scratch("/dev/shm", "1777", scratch_bytes));
+  all.push_back(scratch("/tmp", "1777", scratch_bytes));
+  all.push_back(scratch("/root", "0700", scratch_bytes));
+  for (const StagedDirectory& directory : bundle.directories) {
+    all.push_back(bind_read_only(Stage::path(directory.name), directory.destination));
+  }
+  return all;
+}
+
+// No more than we may have ourselves: raising a limit is a privilege.
+std::int64_t files_limit() {
+  rlimit ours{};
+  ::getrlimit(RLIMIT_NOFILE, &ours);
+  return std::min(kFilesLimit, static_cast<std::int64_t>(std::min<rlim_t>(ours.rlim_max, 1 << 30)));
+}
+
+Json process(const Bundle& bundle) {
+  const auto limit = [](const char* type, std::int64_t value) {
+    return Json{{"type", type}, {"hard", value}, {"soft", value}};
+  };
+  return {{"terminal", false},
+          {"user", {{"uid", 0}, {"gid", 0}}},
+          {"args", bundle.argv},
+          {"env", bundle.env},
+          {"cwd", "/root"},
+          {"capabilities", Json::object()},
+          {"noNewPrivileges", true},
+          {"rlimits", {limit("RLIMIT_NOFILE", files_limit()), limit("RLIMIT_CORE", 0)}}};
+}
+
+Json namespaces(const Bundle& bundle) {
+  Json all = Json::array();
+  for (const char* type : {"pid", "ipc", "uts", "mount", "cgroup", "user"}) {
+    all.push_back({{"type", type}});
+  }
+  if (!bundle.network_path.empty()) {
+    all.push_back({{"type", "network"}, {"path", bundle.network_path}});
+  }
+  return all;
+}
+
+Json limits(const Bundle& bundle) {
+  Json all = Json::object();
+  all["devices"] = Json::array({Json{{"allow", false}, {"access", "rwm"}}});
+  if (bundle.cgroups.has("memory")) {
+    all["memory"] = {{"limit", bundle.resources.memory_bytes}};
+  }
+  if (bundle.cgroups.has("pids")) all["pids"] = {{"limit", kPidLimit}};
+  if (bundle.cgroups.has("cpu")) {
+    all["cpu"] = {
+        {"period", kCpuPeriodUs},
+        {"quota", std::max(kMinCpuQuotaUs, bundle.resources.cpu_millicores * kCpuPeriodUs / 1000)},
+        {"shares", std::max<std::int64_t>(2, bundle.resources.cpu_millicores * 1024 / 1000)}};
+  }
+  return all;
+}
+
+Json linux_part(const Bundle& bundle) {
+  const Json ids =
+      Json::array({Json{{"containerID", 0},
+                        {"hostID", kFirstContainerUid + bundle.slot * kUidsPerContainer},
+                        {"size", kUidsPerContainer}}});
+  Json part{{"namespaces", namespaces(bundle)},
+            {"uidMappings", ids},
+            {"gidMappings", ids},
+            {"rootfsPropagation", "private"},
+            {"maskedPaths",
+             {"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+              "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+              "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"}},
+            {"readonlyPaths",
+             {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}}};
+  if (bundle.cgroups.usable()) {
+    part["cgroupsPath"] = bundle.cgroups.path_of(bundle.container);
+    part["resources"] = limits(bundle);
+  }
+  return part;
+}
+
+}  // namespace
+
+std::string config_json(const Bundle& bundle) {
+  static const std::string kFilter = seccomp_annotation();
+  return Json{{"ociVersion", "1.0.0"},
+              {"hostname", bundle.container.text()},
+              {"root", {{"path", Stage::path("rootfs")}, {"readonly", true}}},
+              {"process", process(bundle)},
+              {"mounts", mounts(bundle)},
+              {"linux", linux_part(bundle)},
+              {"annotations", {{"run.oci.seccomp_bpf_data", kFilter}}}}
+      .dump();
+}
+
+}  // namespace ember

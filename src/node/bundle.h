@@ -1,0 +1,37 @@
+// The OCI configuration of a container: what crun is told (config.json), as design.md's isolation
+// `container` says. Everything it mounts stands on the stage (stage.h) or is the machine's /usr.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "node/cgroup.h"
+#include "node/isolation.h"
+
+namespace ember {
+
+// Each container runs as a range of users of its own, so that two never meet in the kernel's eyes.
+// The range lies above what systemd and subuid hand out (uid-gid.md of systemd).
+inline constexpr std::uint32_t kFirstContainerUid = 0x7000'0000;
+inline constexpr std::uint32_t kUidsPerContainer = 65'536;
+inline constexpr std::uint32_t kMaxSlots = 4096;
+
+struct StagedDirectory {
+  std::string name;         // on the stage
+  std::string destination;  // in the container
+};
+
+struct Bundle {
+  std::vector<std::string> argv, env;
+  const Resources& resources;
+  ContainerId container;
+  std::uint32_t slot = 0;
+  std::vector<StagedDirectory> directories;  // mounted read-only
+  std::string network_path;                  // of a namespace made before; empty: the machine's own
+  const Cgroups& cgroups;
+};
+
+std::string config_json(const Bundle& bundle);
+
+}  // namespace ember

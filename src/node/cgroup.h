@@ -1,0 +1,49 @@
+// Control groups of containers: one directory a container in each hierarchy that the machine has
+// (v1, v2 or both), under "/ember/<node>". crun makes and fills them; what is read before they go,
+// and that they go, is ours.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/ids.h"
+
+namespace ember {
+
+class Cgroups {
+ public:
+  // Finds the hierarchies; tries in each whether a group can be made.
+  explicit Cgroups(NodeId node);
+
+  bool usable() const { return !limits_.empty(); }  // at least one limit can be set
+  bool has(const std::string& controller) const;    // "memory", "pids" or "cpu"
+  bool hybrid() const { return hybrid_; }           // v1 hierarchies, and a v2 one beside them
+  // One line for each limit that cannot be set, with the cause.
+  const std::vector<std::string>& missing() const { return missing_; }
+
+  // For crun: the same path in every hierarchy.
+  std::string path_of(ContainerId container) const;
+  // Whether the kernel ended a process of the group for its memory limit.
+  bool ran_out_of_memory(ContainerId container) const;
+  // Ends what still runs in them and removes the directories.
+  void remove(ContainerId container) const;
+  // When the last container is gone: the node's own, empty directories.
+  void remove_parents() const;
+
+ private:
+  void find_hierarchies();
+  void try_controller(const std::string& controller);
+
+  struct Hierarchy {
+    std::string mount;                     // "/sys/fs/cgroup/memory"
+    std::vector<std::string> controllers;  // empty for v1 ones without any of ours
+    bool v2 = false;
+  };
+  std::vector<Hierarchy> hierarchies_;
+  std::vector<std::string> limits_;  // controllers that can be used
+  std::vector<std::string> missing_;
+  std::string parent_;  // "/ember/<node>"
+  bool hybrid_ = false;
+};
+
+}  // namespace ember

@@ -1,0 +1,196 @@
+#include "node/crun_isolation.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "node/bundle.h"
+#include "node/runner_env.h"
+#include "node/stage.h"
+
+namespace ember {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kErrorOutput = 2 << 10;
+
+// A launch on its way, kept by the callbacks that bring it on.
+struct Launch {
+  LaunchPlan plan;
+  Stage stage;
+  std::vector<StagedDirectory> directories;
+  Network network;
+  UniqueFd output;
+  std::function<void(Result<pid_t>)> done;
+};
+
+// crun refuses a v2 hierarchy that stands beside v1 ones; hidden from it, all limits are set.
+bool hide_v2_beside_v1() {
+  return ::mount("ember", "/sys/fs/cgroup/unified", "tmpfs", 0, nullptr) == 0;
+}
+
+class CrunIsolation final : public Isolation {
+ public:
+  CrunIsolation(ProcessTable& processes, CrunSetup setup)
+      : processes_(processes), setup_(std::move(setup)) {}
+
+  std::string_view name() const override { return "container"; }
+
+  void launch(LaunchPlan plan, UniqueFd source, std::function<void(Result<pid_t>)> done) override {
+    auto launch =
+        std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, std::move(done)});
+    set_stage(*launch, std::move(source));
+    if (setup_.networks == nullptr) return run(launch);
+    setup_.networks->take([this, launch](Result<Network> network) {
+      if (!network.ok()) return launch->done(std::move(network).error());
+      launch->network = std::move(*network);
+      run(launch);
+    });
+  }
+
+  bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const override {
+    const uid_t first = kFirstContainerUid + record.slot * kUidsPerContainer;
+    return peer.pid == runner && peer.uid >= first && peer.uid - first < kUidsPerContainer;
+  }
+
+  // The runner is the first process of its namespace: with it goes every other one.
+  void kill_all(const ContainerMeta&, pid_t runner) override {
+    if (runner > 0) processes_.signal(runner, SIGKILL);
+  }
+
+  OutOfMemory clean_up(const ContainerMeta& record, pid_t) override {
+    const bool out_of_memory = setup_.cgroups.ran_out_of_memory(record.container);
+    end_marked_processes(container_mark(record.container));
+    setup_.cgroups.remove(record.container);
+    std::error_code ignored;
+    fs::remove_all(state_directory() + "/" + record.container.text(), ignored);
+    const ContainerFiles files(setup_.directory.path, record.container);
+    if (const auto network = files.read_network()) {
+      if (process_start_ticks(network->pid) == network->start_ticks) NetworkPool::end(network->pid);
+    }
+    return out_of_memory ? OutOfMemory::yes : OutOfMemory::no;
+  }
+
+ private:
+  std::string state_directory() const { return setup_.directory.path + "/crun"; }
+
+  void set_stage(Launch& launch, UniqueFd source) {
+    const auto add = [&](const std::string& name, const std::string& host_path,
+                         const std::string& destination) {
+      launch.stage.add(name, host_path);
+      launch.directories.push_back({name, destination});
+    };
+    launch.stage.add("rootfs", setup_.rootfs);
+    for (const char* name : {"ssl", "alternatives"}) {
+      const std::string path = std::string("/etc/") + name;
+      std::error_code ignored;
+      if (fs::is_directory(path, ignored)) add(name, path, path);
+    }
+    for (const PythonDirectory& package : setup_.python) {
+      add("python-" + package.name, package.host_path, "/ember/python/" + package.name);
+    }
+    for (std::size_t i = 0; i < launch.plan.layers.size(); ++i) {
+      const std::string number = std::to_string(i);
+      add("layer-" + number, launch.plan.layers[i], "/ember/layers/" + number);
+    }
+    add("run", launch.plan.files.run_directory(), "/ember/run");
+    if (source) {
+      launch.stage.add_open_directory("source", std::move(source));
+      launch.directories.push_back({"source", "/source"});
+    }
+  }
+
+  RunnerPlaces places(const Launch& launch) const {
+    RunnerPlaces places{.python = "/ember/python",
+                        .layers = {},
+                        .home = "/root",
+                        .temporary = "/tmp",
+                        .run = "/ember/run",
+                        .source = "/source"};
+    for (std::size_t i = 0; i < launch.plan.layers.size(); ++i) {
+      places.layers.push_back("/ember/layers/" + std::to_string(i));
+    }
+    return places;
+  }
+
+  void run(const std::shared_ptr<Launch>& launch) {
+    auto command = prepare(*launch);
+    if (!command.ok()) return fail(*launch, std::move(command).error());
+    auto pid =
+        processes_.run(*command, [this, launch](ProcessEnd end) { crun_ended(*launch, end); });
+    if (!pid.ok()) fail(*launch, std::move(pid).error());
+  }
+
+  Result<Command> prepare(Launch& launch) const {
+    const ContainerFiles& files = launch.plan.files;
+    const ContainerMeta& record = launch.plan.record;
+    if (launch.network.pid > 0) {
+      const pid_t pid = launch.network.pid;
+      auto written = files.write_network({pid, process_start_ticks(pid)});
+      if (!written.ok()) return std::move(written).error();
+    }
+    const std::string config = config_json({.argv = runner_argv(),
+                                            .env = runner_env(launch.plan, places(launch)),
+                                            .resources = record.resources,
+                                            .container = record.container,
+                                            .slot = record.slot,
+                                            .directories = launch.directories,
+                                            .network_path = launch.network.path,
+                                            .cgroups = setup_.cgroups});
+    auto written = write_file(files.directory() + "/config.json", config, 0600);
+    if (!written.ok()) return std::move(written).error();
+    launch.output = UniqueFd(
+        ::open(files.output_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    if (!launch.output)
+      return {ErrorCode::unavailable, std::string("output: ") + std::strerror(errno)};
+    Command command;
+    command.argv = {setup_.crun,
+                    "--root",
+                    state_directory(),
+                    "--cgroup-manager",
+                    setup_.cgroups.usable() ? "cgroupfs" : "disabled",
+                    "run",
+                    "--detach",
+                    "--bundle",
+                    files.directory(),
+                    "--pid-file",
+                    files.pid_path(),
+                    record.container.text()};
+    // The mark is for crun too: were the node to die now, its next life would end both.
+    command.env = {container_mark(record.container), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+    command.output = launch.output.get();
+    command.steps = launch.stage.steps();
+    if (setup_.cgroups.hybrid()) {
+      command.steps.push_back({"hide the v2 half of the cgroup layout", hide_v2_beside_v1});
+    }
+    return command;
+  }
+
+  void crun_ended(Launch& launch, ProcessEnd end) {
+    const auto runner = launch.plan.files.read_runner();
+    if (end.exit_status == 0 && runner) return launch.done(runner->pid);
+    fail(launch, {ErrorCode::start_failed, "crun: " + launch.plan.files.last_output(kErrorOutput)});
+  }
+
+  void fail(Launch& launch, Error why) {
+    clean_up(launch.plan.record, 0);
+    NetworkPool::end(launch.network.pid);
+    launch.done(std::move(why));
+  }
+
+  ProcessTable& processes_;
+  const CrunSetup setup_;
+};
+
+}  // namespace
+
+std::unique_ptr<Isolation> make_crun_isolation(ProcessTable& processes, CrunSetup setup) {
+  return std::make_unique<CrunIsolation>(processes, std::move(setup));
+}
+
+}  // namespace ember

@@ -1,0 +1,28 @@
+// The class of isolation `container`: each runner under crun, in namespaces and a range of users of
+// its own, with a read-only root, no capabilities, a seccomp filter and what limits the machine
+// has.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "node/cgroup.h"
+#include "node/isolation.h"
+#include "node/network_pool.h"
+#include "node/node_directory.h"
+
+namespace ember {
+
+struct CrunSetup {
+  std::string crun;  // the program's path
+  NodeDirectory directory;
+  std::string rootfs;  // what every container has for its root
+  std::vector<PythonDirectory> python;
+  Cgroups cgroups;
+  NetworkPool* networks = nullptr;  // borrowed; null: the machine's own network
+};
+
+std::unique_ptr<Isolation> make_crun_isolation(ProcessTable& processes, CrunSetup setup);
+
+}  // namespace ember

@@ -1,0 +1,126 @@
+#include "node/network_pool.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <cerrno>
+#include <cstring>
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kSpare = 2;
+// Where the child keeps its two descriptors: of the namespace, and of the pipe it reports on.
+constexpr int kNamespaceFd = 60;
+constexpr int kReadyFd = 61;
+
+// Makes the namespace and comes back: slirp4netns joins it by itself, and talks to the outside from
+// here.
+bool make_namespace() {
+  const UniqueFd own(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!own || ::unshare(CLONE_NEWNET) != 0) return false;
+  const UniqueFd made(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  return made && ::dup2(made.get(), kNamespaceFd) == kNamespaceFd &&
+         ::setns(own.get(), CLONE_NEWNET) == 0;
+}
+
+}  // namespace
+
+struct NetworkPool::Making {
+  boost::asio::posix::stream_descriptor ready;
+};
+
+NetworkPool::NetworkPool(boost::asio::io_context& loop, ProcessTable& processes,
+                         std::string program, std::string mark)
+    : loop_(loop), processes_(processes), program_(std::move(program)), mark_(std::move(mark)) {}
+
+NetworkPool::~NetworkPool() {
+  for (const Network& network : ready_) end(network.pid);
+  for (const auto& [pid, making] : making_) end(pid);
+}
+
+void NetworkPool::fill() {
+  while (ready_.size() + making_.size() < kSpare + waiting_.size()) {
+    const std::size_t before = making_.size();
+    make();
+    if (making_.size() == before) return;  // it cannot be made; who waits has been told
+  }
+}
+
+void NetworkPool::take(std::function<void(Result<Network>)> done) {
+  if (ready_.empty()) {
+    waiting_.push_back(std::move(done));
+    return fill();
+  }
+  Network network = std::move(ready_.front());
+  ready_.pop_front();
+  processes_.forget(network.pid);
+  done(std::move(network));
+  fill();
+}
+
+void NetworkPool::end(pid_t pid) {
+  if (pid > 0) ::kill(pid, SIGKILL);
+}
+
+void NetworkPool::make() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return failed(0, std::strerror(errno));
+  UniqueFd read_end(ends[0]), write_end(ends[1]);
+  Command command;
+  command.argv = {program_,
+                  "--configure",
+                  "--mtu=65520",
+                  "--disable-host-loopback",
+                  "--enable-sandbox",
+                  "--enable-seccomp",
+                  "--ready-fd=" + std::to_string(kReadyFd),
+                  "--netns-type=path",
+                  "/proc/self/fd/" + std::to_string(kNamespaceFd),
+                  "tap0"};
+  command.env = {mark_, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+  command.steps = {
+      {"make a network namespace", make_namespace},
+      {"pass the pipe on", [&write_end] { return ::dup2(write_end.get(), kReadyFd) == kReadyFd; }}};
+  auto pid = processes_.run(command, [](ProcessEnd) {});
+  if (!pid.ok()) return failed(0, pid.error().message);
+  making_[*pid] = std::make_unique<Making>(
+      Making{boost::asio::posix::stream_descriptor(loop_, read_end.release())});
+  wait_until_ready(*pid);
+}
+
+void NetworkPool::wait_until_ready(pid_t pid) {
+  making_[pid]->ready.async_wait(
+      boost::asio::posix::stream_descriptor::wait_read, [this, pid](auto error) {
+        if (error) return;
+        char byte;
+        const ssize_t got = ::read(making_[pid]->ready.native_handle(), &byte, 1);
+        if (got == 1) return made(pid);
+        failed(pid, "slirp4netns ended before the network was ready");
+      });
+}
+
+void NetworkPool::made(pid_t pid) {
+  making_.erase(pid);
+  Network network{pid, "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(kNamespaceFd)};
+  if (waiting_.empty()) {
+    ready_.push_back(std::move(network));
+    return;
+  }
+  const auto done = std::move(waiting_.front());
+  waiting_.pop_front();
+  processes_.forget(pid);
+  done(std::move(network));
+}
+
+void NetworkPool::failed(pid_t pid, std::string why) {
+  making_.erase(pid);
+  end(pid);
+  const auto waiting = std::exchange(waiting_, {});
+  for (const auto& done : waiting) done(Error{ErrorCode::unavailable, "network: " + why});
+}
+
+}  // namespace ember

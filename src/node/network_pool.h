@@ -1,0 +1,57 @@
+// Networks of containers: a namespace each, whose one way out is a user-mode network stack
+// (slirp4netns): no privilege, no rule and no route of the machine is touched, and the machine's
+// own loopback services are out of reach. A few are made ahead, so that no start waits for one.
+#pragma once
+
+#include <sys/types.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "node/process_table.h"
+
+namespace ember {
+
+inline constexpr const char* kSlirpNameServer = "10.0.2.3";
+
+struct Network {
+  pid_t pid = 0;     // of its slirp4netns, which lives as long as the network
+  std::string path;  // of the namespace
+};
+
+class NetworkPool {
+ public:
+  // `mark` is an environment entry by which a later life of the node knows these processes.
+  NetworkPool(boost::asio::io_context& loop, ProcessTable& processes, std::string program,
+              std::string mark);
+  ~NetworkPool();  // ends those that nobody took
+
+  // Makes the spare ones; taking makes them as needed.
+  void fill();
+  // Calls back once, from the loop or at once.
+  void take(std::function<void(Result<Network>)> done);
+  // Ends the network's process.
+  static void end(pid_t pid);
+
+ private:
+  struct Making;
+
+  void make();
+  void wait_until_ready(pid_t pid);
+  void made(pid_t pid);
+  void failed(pid_t pid, std::string why);
+
+  boost::asio::io_context& loop_;
+  ProcessTable& processes_;
+  const std::string program_;
+  const std::string mark_;
+  std::map<pid_t, std::unique_ptr<Making>> making_;
+  std::deque<Network> ready_;
+  std::deque<std::function<void(Result<Network>)>> waiting_;
+};
+
+}  // namespace ember

@@ -1,0 +1,123 @@
+#include "node/root_filesystem.h"
+
+#include <filesystem>
+
+#include "node/container_files.h"
+#include "node/digest.h"
+
+namespace ember {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kDirectories[] = {"usr",
+                                        "proc",
+                                        "dev",
+                                        "tmp",
+                                        "root",
+                                        "run",
+                                        "var",
+                                        "source",
+                                        "ember",
+                                        "ember/run",
+                                        "etc",
+                                        "etc/ssl",
+                                        "etc/alternatives",
+                                        "ember/python",
+                                        "ember/layers"};
+
+constexpr const char* kPasswd =
+    "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+constexpr const char* kGroup = "root:x:0:\nnogroup:x:65534:\n";
+constexpr const char* kHosts = "127.0.0.1 localhost\n::1 localhost\n";
+constexpr const char* kNameServices = "passwd: files\ngroup: files\nhosts: files dns\n";
+
+struct Entry {
+  enum class Kind { directory, file, link } kind;
+  std::string path;  // below the root
+  std::string text;  // of a file; where a link leads
+};
+
+std::vector<Entry> entries(const std::vector<PythonDirectory>& python,
+                           const std::string& name_server) {
+  using Kind = Entry::Kind;
+  std::vector<Entry> all;
+  for (const char* directory : kDirectories) all.push_back({Kind::directory, directory, ""});
+  for (const PythonDirectory& package : python) {
+    all.push_back({Kind::directory, "ember/python/" + package.name, ""});
+  }
+  for (std::size_t i = 0; i < kMaxLayers; ++i) {
+    all.push_back({Kind::directory, "ember/layers/" + std::to_string(i), ""});
+  }
+  all.push_back({Kind::link, "var/tmp", "../tmp"});
+  // Links like /lib -> usr/lib, as the machine itself has them.
+  for (const char* name : {"bin", "sbin", "lib", "lib32", "lib64"}) {
+    std::error_code error;
+    const fs::path target = fs::read_symlink(std::string("/") + name, error);
+    if (!error) all.push_back({Kind::link, name, target.string()});
+  }
+  all.push_back({Kind::file, "etc/passwd", kPasswd});
+  all.push_back({Kind::file, "etc/group", kGroup});
+  all.push_back({Kind::file, "etc/hosts", kHosts});
+  all.push_back({Kind::file, "etc/nsswitch.conf", kNameServices});
+  if (!name_server.empty()) {
+    all.push_back({Kind::file, "etc/resolv.conf", "nameserver " + name_server + "\n"});
+  }
+  for (const char* name :
+       {"etc/ld.so.cache", "etc/localtime", "etc/mime.types", "etc/resolv.conf"}) {
+    if (name == std::string("etc/resolv.conf") && !name_server.empty()) continue;
+    if (auto text = read_file(std::string("/") + name)) {
+      all.push_back({Kind::file, name, std::move(*text)});
+    }
+  }
+  return all;
+}
+
+std::string digest_of(const std::vector<Entry>& all) {
+  std::string recipe;
+  for (const Entry& entry : all) {
+    recipe += entry.path + '\0' + std::to_string(entry.text.size()) + '\0' + entry.text;
+  }
+  return hex_sha256(recipe).substr(0, 32);
+}
+
+Result<> make(const std::string& root, const std::vector<Entry>& all) {
+  std::error_code error;
+  for (const Entry& entry : all) {
+    const std::string path = root + "/" + entry.path;
+    if (entry.kind == Entry::Kind::file) {
+      if (auto written = write_file(path, entry.text, 0644); !written.ok()) return written;
+    } else if (entry.kind == Entry::Kind::link) {
+      fs::create_symlink(entry.text, path, error);
+    } else {
+      fs::create_directories(path, error);
+      if (!error) fs::permissions(path, fs::perms(0755), error);
+    }
+    if (error) return {ErrorCode::unavailable, path + ": " + error.message()};
+  }
+  return Ok{};
+}
+
+}  // namespace
+
+Result<std::string> make_root_filesystem(const std::string& node_directory,
+                                         const std::vector<PythonDirectory>& python,
+                                         const std::string& name_server) {
+  const std::vector<Entry> all = entries(python, name_server);
+  const std::string path = node_directory + "/rootfs/" + digest_of(all);
+  std::error_code error;
+  if (fs::is_directory(path, error)) return path;
+  const std::string part = path + ".part";
+  fs::remove_all(part, error);
+  fs::create_directories(part, error);
+  for (const std::string& one : {node_directory + "/rootfs", part}) {
+    if (!error) fs::permissions(one, fs::perms(0755), error);
+  }
+  if (error) return {ErrorCode::unavailable, part + ": " + error.message()};
+  if (auto made = make(part, all); !made.ok()) return std::move(made).error();
+  fs::rename(part, path, error);
+  if (error) return {ErrorCode::unavailable, path + ": " + error.message()};
+  return path;
+}
+
+}  // namespace ember
