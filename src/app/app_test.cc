@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "app/data_directory.h"
+#include "app/listen_address.h"
 #include "app/privileges.h"
 
 namespace ember {
@@ -65,6 +66,19 @@ TEST(Privileges, AreGivenUpForGood) {
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST(ListenAddress, ReadsWhatPeopleWriteAndShowsWhereClientsGo) {
+  EXPECT_EQ(parse_listen_address("127.0.0.1:7777")->url(7777), "http://127.0.0.1:7777");
+  EXPECT_EQ(parse_listen_address("[::1]:0")->url(8080), "http://[::1]:8080");
+  EXPECT_EQ(parse_listen_address("0.0.0.0:80")->url(80), "http://127.0.0.1:80");
+}
+
+TEST(ListenAddress, RefusesWhatIsNotOne) {
+  for (const char* text :
+       {"", ":", "127.0.0.1", "127.0.0.1:", "localhost:80", "1.2.3.4:65536", "1.2.3.4:x"}) {
+    EXPECT_FALSE(parse_listen_address(text).ok()) << text;
+  }
 }
 
 }  // namespace

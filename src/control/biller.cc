@@ -27,7 +27,7 @@ Biller::Biller(EngineDriver& driver, Store& store, Background& background, const
 
 std::shared_ptr<const Tariff> Biller::tariff(const Resources& resources,
                                              const std::vector<DeviceId>& devices,
-                                             const Fleet& fleet) const {
+                                             const NodeFleet& fleet) const {
   const Date today = date_of(driver_.now());
   Tariff tariff;
   tariff.cpu_millicores = resources.cpu_millicores;

@@ -24,7 +24,7 @@ class Biller {
   // The rates of this day for what such a container holds.
   std::shared_ptr<const Tariff> tariff(const Resources& resources,
                                        const std::vector<DeviceId>& devices,
-                                       const Fleet& fleet) const;
+                                       const NodeFleet& fleet) const;
 
   void container_started(const ContainerRecord& record);
   // `durable` runs once the end, and all usage recorded before, is on disk.

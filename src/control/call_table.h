@@ -18,7 +18,7 @@
 namespace ember {
 
 // What a runner said of an attempt, until the engine says whether it counts.
-struct Reply {
+struct CallReply {
   Attempt attempt = 0;  // zero: none yet
   Body body;            // the value, or the runner's error body
   ErrorCode code = ErrorCode::internal;
@@ -37,7 +37,7 @@ struct Call {
   Time dispatched;               // the last attempt
   bool starting = false;         // inside start_call
   std::optional<Error> refusal;  // for start_call to return
-  Reply reply;
+  CallReply reply;
   Links links;
 };
 

@@ -48,7 +48,7 @@ CallState ended_state(ErrorCode code) {
 
 }  // namespace
 
-Calls::Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, Fleet& fleet,
+Calls::Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, NodeFleet& fleet,
              LogBook& logs, NodeClient& node, IdSource& ids)
     : driver_(driver),
       catalog_(catalog),
@@ -155,7 +155,7 @@ void Calls::on_reply(Container& container, const FrameHeader& header, std::strin
   InputOutcome outcome = InputOutcome::succeeded;
   Call* call = table_.find(CallId{header.stream});
   if (call && call->attempt == header.attempt && call->container == container.id) {
-    Reply& reply = call->reply;
+    CallReply& reply = call->reply;
     if (header.type == FrameType::error) {
       ErrorBody error = read_error_body(body);
       outcome = error.outcome;
@@ -216,7 +216,7 @@ void Calls::answer(const AnswerInput& action) {
   EMBER_ASSERT(call && call->reply.attempt == action.report.attempt);
   const CallReport report = report_of(*call, action.report);
   CallWaiter* waiter = call->waiter;
-  Reply reply = std::move(call->reply);
+  CallReply reply = std::move(call->reply);
   if (action.outcome == InputOutcome::succeeded) {
     end(*call, CallState::succeeded, {}, report, action.report.execute_share);
     if (waiter) waiter->on_result(std::move(reply.body), report);

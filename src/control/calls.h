@@ -17,7 +17,7 @@ namespace ember {
 
 class Calls {
  public:
-  Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, Fleet& fleet,
+  Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, NodeFleet& fleet,
         LogBook& logs, NodeClient& node, IdSource& ids);
 
   Result<CallId> start(CallRequest request, CallWaiter* waiter);
@@ -46,7 +46,7 @@ class Calls {
   EngineDriver& driver_;
   AppCatalog& catalog_;
   Containers& containers_;
-  Fleet& fleet_;
+  NodeFleet& fleet_;
   LogBook& logs_;
   NodeClient& node_;
   IdSource& ids_;

@@ -23,7 +23,7 @@ Duration Container::boot() const { return between(started, loading); }
 Duration Container::load() const { return between(loading, ready); }
 
 Containers::Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
-                       Fleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
+                       NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
                        LogBook& logs)
     : loop_(loop),
       driver_(driver),

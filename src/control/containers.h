@@ -59,8 +59,9 @@ struct Awaited {
 
 class Containers final : public RunnerEvents {
  public:
-  Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node, Fleet& fleet,
-             AppCatalog& catalog, SourceStore& sources, Biller& biller, LogBook& logs);
+  Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
+             NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
+             LogBook& logs);
 
   void set_listener(RunnerListener* listener) { listener_ = listener; }
   void await(Awaited awaited);  // before the node is met
@@ -106,7 +107,7 @@ class Containers final : public RunnerEvents {
   boost::asio::io_context& loop_;
   EngineDriver& driver_;
   NodeClient& node_;
-  Fleet& fleet_;
+  NodeFleet& fleet_;
   AppCatalog& catalog_;
   SourceStore& sources_;
   Biller& biller_;

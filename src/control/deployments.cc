@@ -35,7 +35,7 @@ struct Deployments::Change {
 
 Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store,
                          Background& background, SourceStore& sources, ImageBuilds& images,
-                         const Fleet& fleet, const Calls& calls, IdSource& ids, std::string url)
+                         const NodeFleet& fleet, const Calls& calls, IdSource& ids)
     : driver_(driver),
       catalog_(catalog),
       store_(store),
@@ -44,8 +44,7 @@ Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store
       images_(images),
       fleet_(fleet),
       calls_(calls),
-      ids_(ids),
-      url_(std::move(url)) {}
+      ids_(ids) {}
 
 Result<> Deployments::begin(const std::string& app) {
   if (changing_.insert(app).second) return Ok{};

@@ -25,8 +25,8 @@ class Deployments {
   using Done = std::function<void(Result<std::string>)>;  // with the answer's JSON
 
   Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store, Background& background,
-              SourceStore& sources, ImageBuilds& images, const Fleet& fleet, const Calls& calls,
-              IdSource& ids, std::string url);
+              SourceStore& sources, ImageBuilds& images, const NodeFleet& fleet, const Calls& calls,
+              IdSource& ids);
 
   void deploy(std::string app, const std::string& request_json, Done done);
   void rollback(std::string app, std::uint32_t version, Done done);
@@ -36,6 +36,8 @@ class Deployments {
   // At start: what the store remembers.
   Result<> restore(const AppRecord& app, const VersionRecord& current);
 
+  // Where the gateway listens, without a final slash: known once it does.
+  void set_url(std::string url) { url_ = std::move(url); }
   std::string function_url(const Function& function) const;
 
  private:
@@ -57,10 +59,10 @@ class Deployments {
   Background& background_;
   SourceStore& sources_;
   ImageBuilds& images_;
-  const Fleet& fleet_;
+  const NodeFleet& fleet_;
   const Calls& calls_;
   IdSource& ids_;
-  const std::string url_;
+  std::string url_;
   std::set<std::string> changing_;  // apps
 };
 

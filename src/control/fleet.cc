@@ -4,22 +4,22 @@
 
 namespace ember {
 
-void Fleet::connected(NodeHello hello) {
+void NodeFleet::connected(NodeHello hello) {
   hello_ = std::move(hello);
   connected_ = true;
 }
 
-const Device* Fleet::find_device(DeviceId id) const {
+const Device* NodeFleet::find_device(DeviceId id) const {
   const auto& devices = hello_.capacity.devices;
   const auto found = std::ranges::find(devices, id, &Device::id);
   return found == devices.end() ? nullptr : &*found;
 }
 
-bool Fleet::has_simulated_gpus() const {
+bool NodeFleet::has_simulated_gpus() const {
   return std::ranges::any_of(hello_.capacity.devices, &Device::simulated);
 }
 
-std::string Fleet::gpus_text() const {
+std::string NodeFleet::gpus_text() const {
   std::map<std::string, int> counts;
   for (const Device& device : hello_.capacity.devices) {
     ++counts[device.type + (device.simulated ? " (simulated)" : "")];

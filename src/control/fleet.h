@@ -9,7 +9,7 @@
 
 namespace ember {
 
-class Fleet {
+class NodeFleet {
  public:
   void connected(NodeHello hello);
   void disconnected() { connected_ = false; }

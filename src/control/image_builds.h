@@ -16,7 +16,7 @@ namespace ember {
 
 class ImageBuilds {
  public:
-  ImageBuilds(NodeClient& node, const Fleet& fleet) : node_(node), fleet_(fleet) {}
+  ImageBuilds(NodeClient& node, const NodeFleet& fleet) : node_(node), fleet_(fleet) {}
 
   void build(const std::string& spec_json, std::shared_ptr<BuildObserver> observer);
   // Has these images built, or found built; `done` with the first that fails.
@@ -33,7 +33,7 @@ class ImageBuilds {
   void watch(const ImageSpec& image, std::shared_ptr<BuildObserver> observer);
 
   NodeClient& node_;
-  const Fleet& fleet_;
+  const NodeFleet& fleet_;
   std::map<std::string, std::vector<std::shared_ptr<BuildObserver>>> running_;
   std::set<std::string> built_;
 };

@@ -17,7 +17,7 @@ namespace ember {
 class Listings {
  public:
   Listings(EngineDriver& driver, const AppCatalog& catalog, const CallTable& calls,
-           const Containers& containers, const Fleet& fleet, const Deployments& deployments)
+           const Containers& containers, const NodeFleet& fleet, const Deployments& deployments)
       : driver_(driver),
         catalog_(catalog),
         calls_(calls),
@@ -43,7 +43,7 @@ class Listings {
   const AppCatalog& catalog_;
   const CallTable& calls_;
   const Containers& containers_;
-  const Fleet& fleet_;
+  const NodeFleet& fleet_;
   const Deployments& deployments_;
 };
 

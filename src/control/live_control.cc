@@ -37,8 +37,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       containers(loop, driver, node, fleet, catalog, sources, biller, logs),
       calls(driver, catalog, containers, fleet, logs, node, ids),
       nested(calls, containers),
-      deployments(driver, catalog, store, background, sources, images, fleet, calls, ids,
-                  options.url),
+      deployments(driver, catalog, store, background, sources, images, fleet, calls, ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments),
       performer(*this),
       startup(store, background, catalog, deployments, containers),
@@ -194,6 +193,8 @@ void LiveControl::rollback(std::string app, std::uint32_t version, Json done) {
 void LiveControl::stop_app(std::string app, Json done) {
   parts_->deployments.stop(app, std::move(done));
 }
+
+void LiveControl::set_url(std::string url) { parts_->deployments.set_url(std::move(url)); }
 
 Result<> LiveControl::heartbeat(std::string_view app) { return parts_->deployments.heartbeat(app); }
 

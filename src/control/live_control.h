@@ -27,7 +27,6 @@ namespace ember {
 struct LiveControlOptions {
   std::string data;                             // directory of serve's own state
   std::string version;                          // of Ember, for `status`
-  std::string url = "http://127.0.0.1:7777";    // where the gateway listens, without a final slash
   Duration node_grace = Duration::seconds(10);  // from a lost connection to a lost node
 };
 
@@ -42,6 +41,9 @@ class LiveControl final : public Control, private NodeObserver {
 
   // Takes up where the last server stopped, then connects to the node. Before the loop runs.
   Result<> start();
+
+  // Where the gateway listens, without a final slash; for the URLs that deploys and listings name.
+  void set_url(std::string url);
 
   // Makes the key known, durably, unless it is already; `done` with its id.
   void ensure_key(std::string key_text, std::string name, std::function<void(Result<>)> done);

@@ -42,7 +42,7 @@ struct LiveControl::Parts {
   Snapshot snapshot;  // until start()
   IdSource ids;
   KeyRing keys;
-  Fleet fleet;
+  NodeFleet fleet;
   AppCatalog catalog;
   SourceStore sources;
   EngineDriver driver;

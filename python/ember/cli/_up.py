@@ -60,13 +60,36 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
     return _exit.OK
 
 
+def _node_tools() -> list[str]:
+    """Return where the node finds what containers need: this package, cloudpickle and uv."""
+    import importlib.util
+    import sys
+
+    arguments = []
+    for name in ("ember", "cloudpickle"):
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.origin:
+            raise platform_error(f"the package {name} is not installed", next_step="make setup")
+        arguments += ["--python", f"{name}={os.path.dirname(spec.origin)}"]
+    uv = os.path.join(os.path.dirname(sys.executable), "uv")
+    return [*arguments, "--uv", uv if os.access(uv, os.X_OK) else "uv"]
+
+
+def _price_book(emberd: str) -> str:
+    """Return the price book that came with this emberd."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(emberd))))
+    return os.path.join(root, "data", "prices.json")
+
+
 def _start(server: Server, options: argparse.Namespace) -> None:
     """Start what does not run yet, the node first; undo on failure."""
     emberd = find_emberd()
     node_runs = server.pid("node") is not None
     try:
         if not node_runs:
-            arguments = ["--isolation", options.isolation]
+            arguments = ["--isolation", options.isolation, *_node_tools()]
+            if options.listen.startswith(("127.", "[::1]")):
+                arguments.append("--allow-process")
             if options.simulate_gpus:
                 arguments += ["--simulate-gpus", options.simulate_gpus]
             _unlink(server.node_socket)
@@ -81,7 +104,7 @@ def _start(server: Server, options: argparse.Namespace) -> None:
             _launch(
                 server,
                 "serve",
-                [emberd, "serve", "--data", server.data, "--listen", options.listen],
+                [emberd, "serve", "--data", server.data, "--listen", options.listen, "--prices", _price_book(emberd)],
                 lambda: bool(server.url()),
             )
     except (CommandError, KeyboardInterrupt):

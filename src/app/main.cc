@@ -1,0 +1,54 @@
+// emberd: one binary, two roles. Parses flags, builds the parts, wires them; nothing else.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+
+#include "app/node_role.h"
+#include "app/serve_role.h"
+
+namespace {
+
+void add_node(CLI::App& program, ember::NodeFlags& flags) {
+  CLI::App* node =
+      program.add_subcommand("node", "One machine's hands: containers, images, devices");
+  node->add_option("--data", flags.data, "Data directory, shared with serve")->required();
+  node->add_option("--name", flags.options.name, "Shown to people (default: the host's name)");
+  node->add_option("--simulate-gpus", flags.options.simulate_gpus,
+                   "Simulated devices for development, for example L4:2,H100:1");
+  node->add_option("--python", flags.python, "NAME=DIRECTORY: a package that every container gets")
+      ->required();
+  node->add_option("--uv", flags.options.uv, "The uv program, by name or path");
+  node->add_option("--isolation", flags.isolation, "How containers are kept apart")
+      ->check(CLI::IsMember({"auto", "container", "process"}));
+  node->add_flag("--allow-process", flags.options.allow_process,
+                 "Fall back to no isolation where the machine allows no containers");
+}
+
+void add_serve(CLI::App& program, ember::ServeFlags& flags) {
+  CLI::App* serve = program.add_subcommand("serve", "The control plane: HTTP, engine, state");
+  serve->add_option("--data", flags.data, "Data directory, shared with node")->required();
+  serve->add_option("--listen", flags.listen, "HOST:PORT; port 0: any free one");
+  serve->add_option("--host-name", flags.host_names, "A name clients may use beside localhost");
+  serve->add_option("--prices", flags.prices, "The price book, a JSON file")->required();
+  serve->add_option("--drain-seconds", flags.drain_seconds, "Longest wait for calls at SIGTERM");
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  CLI::App program("Ember: serverless functions on the GPUs you hold", "emberd");
+  program.require_subcommand(1);
+  program.set_version_flag("--version", EMBER_VERSION);
+  ember::NodeFlags node;
+  ember::ServeFlags serve;
+  add_node(program, node);
+  add_serve(program, serve);
+  CLI11_PARSE(program, count, arguments);
+
+  const auto ended = program.got_subcommand("node") ? ember::run_node_role(std::move(node))
+                                                    : ember::run_serve_role(std::move(serve));
+  if (ended) return 0;
+  fmt::print(stderr, "emberd: {}\n", ended.error().message);
+  return 1;
+}

@@ -1,0 +1,47 @@
+#include "app/node_role.h"
+
+#include <unistd.h>
+
+#include <map>
+
+#include "app/data_directory.h"
+#include "app/privileges.h"
+#include "node/agent.h"
+
+namespace ember {
+namespace {
+
+Result<std::vector<PythonDirectory>> parse_python(const std::vector<std::string>& flags) {
+  std::vector<PythonDirectory> directories;
+  for (const std::string& flag : flags) {
+    const auto equals = flag.find('=');
+    if (equals == 0 || equals == std::string::npos || equals + 1 == flag.size()) {
+      return Error{ErrorCode::invalid_argument, "--python takes NAME=DIRECTORY, not " + flag};
+    }
+    directories.push_back({flag.substr(equals + 1), flag.substr(0, equals)});
+  }
+  return directories;
+}
+
+IsolationChoice isolation_named(const std::string& name) {
+  if (name == "container") return IsolationChoice::container;
+  return name == "process" ? IsolationChoice::process : IsolationChoice::automatic;
+}
+
+}  // namespace
+
+Result<> run_node_role(NodeFlags flags) {
+  auto python = parse_python(flags.python);
+  if (!python) return std::move(python).error();
+  flags.options.python = std::move(*python);
+  flags.options.isolation = isolation_named(flags.isolation);
+  flags.options.data = flags.data;
+  flags.options.driver_uid = geteuid() == 0 ? kServeUid : geteuid();
+  if (auto made = prepare_data_directory(flags.data, Role::node); !made) return made;
+  const auto pid_file = take_pid_file(flags.data, Role::node);
+  if (!pid_file) return pid_file.error();
+  if (run_node(flags.options) == 0) return Ok{};
+  return {ErrorCode::unavailable, "the node could not go on; the lines above say why"};
+}
+
+}  // namespace ember

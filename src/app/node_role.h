@@ -1,0 +1,22 @@
+// `emberd node`, from its flags to its end.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "node/node_options.h"
+
+namespace ember {
+
+struct NodeFlags {
+  std::string data;
+  std::string isolation = "auto";
+  std::vector<std::string> python;  // NAME=DIRECTORY
+  NodeOptions options;
+};
+
+// Returns at SIGTERM, or with why it could not start. Containers go on.
+Result<> run_node_role(NodeFlags flags);
+
+}  // namespace ember

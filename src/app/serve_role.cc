@@ -1,0 +1,157 @@
+#include "app/serve_role.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <csignal>
+#include <memory>
+
+#include "app/data_directory.h"
+#include "app/listen_address.h"
+#include "app/privileges.h"
+#include "control/clock.h"
+#include "control/key_ring.h"
+#include "control/live_control.h"
+#include "control/price_file.h"
+#include "gateway/server.h"
+#include "node/remote_node.h"
+#include "store/store.h"
+
+namespace ember {
+namespace {
+
+Time wall_clock() {
+  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
+  return {std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count()};
+}
+
+// All that is opened while the process may still have privileges.
+struct Opened {
+  UniqueFd pid_file, url_file;
+  std::string key;
+  PriceBook prices;
+};
+
+Result<Opened> open_files(const ServeFlags& flags) {
+  Opened opened;
+  if (auto made = prepare_data_directory(flags.data, Role::serve); !made) {
+    return std::move(made).error();
+  }
+  auto pid_file = take_pid_file(flags.data, Role::serve);
+  if (!pid_file) return std::move(pid_file).error();
+  opened.pid_file = std::move(*pid_file);
+  auto key = read_or_make_key(flags.data, generate_key);
+  if (!key) return std::move(key).error();
+  opened.key = std::move(*key);
+  auto url_file = open_url_file(flags.data);
+  if (!url_file) return std::move(url_file).error();
+  opened.url_file = std::move(*url_file);
+  auto prices = read_price_file(flags.prices, date_of(wall_clock()));
+  if (!prices) return std::move(prices).error().within("price book " + flags.prices);
+  opened.prices = std::move(*prices);
+  return opened;
+}
+
+// The running server: the parts in the order they lean on each other, and the way it ends.
+class Serve {
+ public:
+  Serve(const ServeFlags& flags, Opened opened, std::unique_ptr<Store> store, Snapshot snapshot)
+      : flags_(flags),
+        opened_(std::move(opened)),
+        store_(std::move(store)),
+        node_(make_remote_node(loop_, flags.data + "/node/node.sock")),
+        control_({.data = flags.data + "/serve", .version = EMBER_VERSION}, loop_, clock_, *store_,
+                 std::move(snapshot), *node_, opened_.prices),
+        signals_(loop_, SIGTERM, SIGINT),
+        deadline_(loop_) {}
+
+  Result<> run(const ListenAddress& address) {
+    if (auto started = control_.start(); !started) return started;
+    control_.ensure_key(opened_.key, "generated at the first start", [this](Result<> known) {
+      if (!known) end(std::move(known).error().within("keep the key"));
+    });
+    ServerOptions options;
+    options.address = address.host;
+    options.port = address.port;
+    options.host_names = flags_.host_names;
+    options.wall_clock = wall_clock;
+    auto server = Server::listen(loop_, control_, std::move(options));
+    if (!server) return std::move(server).error();
+    server_ = std::move(*server);
+    const std::string url = address.url(server_->port());
+    control_.set_url(url);
+    if (auto written = write_url(opened_.url_file, url); !written) return written;
+    spdlog::info("serving at {}", url);
+    wait_for_signal();
+    loop_.run();
+    return std::move(ended_);
+  }
+
+ private:
+  void wait_for_signal() {
+    signals_.async_wait([this](boost::system::error_code error, int) {
+      if (error) return;
+      drain();
+      signals_.async_wait([this](boost::system::error_code again, int) {
+        if (again) return;
+        spdlog::warn("a second signal: ending without waiting");
+        loop_.stop();
+      });
+    });
+  }
+
+  void drain() {
+    spdlog::info("draining: no new calls; at most {} s for those that run", flags_.drain_seconds);
+    server_->begin_drain();
+    control_.begin_drain([this] {
+      spdlog::info("drained");
+      loop_.stop();
+    });
+    deadline_.expires_after(std::chrono::seconds(flags_.drain_seconds));
+    deadline_.async_wait([this](boost::system::error_code error) {
+      if (error) return;
+      spdlog::warn("not drained in {} s; what still runs is given up", flags_.drain_seconds);
+      loop_.stop();
+    });
+  }
+
+  void end(Error why) {
+    ended_ = std::move(why);
+    loop_.stop();
+  }
+
+  const ServeFlags& flags_;
+  Opened opened_;
+  boost::asio::io_context loop_{1};
+  SystemClock clock_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<NodeClient> node_;
+  LiveControl control_;
+  std::unique_ptr<Server> server_;
+  boost::asio::signal_set signals_;
+  boost::asio::steady_timer deadline_;
+  Result<> ended_ = Ok{};
+};
+
+}  // namespace
+
+Result<> run_serve_role(ServeFlags flags) {
+  spdlog::set_default_logger(spdlog::stderr_logger_st("serve"));
+  std::signal(SIGPIPE, SIG_IGN);
+  const auto address = parse_listen_address(flags.listen);
+  if (!address) return address.error();
+  auto opened = open_files(flags);
+  if (!opened) return std::move(opened).error();
+  if (auto given_up = give_up_privileges(); !given_up) return given_up;
+  Snapshot snapshot;
+  auto store = open_sqlite_store(flags.data + "/serve", snapshot);
+  if (!store) return std::move(store).error();
+  Serve serve(flags, std::move(*opened), std::move(*store), std::move(snapshot));
+  return serve.run(*address);
+}
+
+}  // namespace ember

@@ -1,0 +1,23 @@
+// `emberd serve`, from its flags to its end.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace ember {
+
+struct ServeFlags {
+  std::string data;
+  std::string listen = "127.0.0.1:7777";
+  std::vector<std::string> host_names;
+  std::string prices;
+  std::int64_t drain_seconds = 30;
+};
+
+// Returns once drained after SIGTERM, or with why it could not start or go on.
+Result<> run_serve_role(ServeFlags flags);
+
+}  // namespace ember
