@@ -104,7 +104,16 @@ def _start(server: Server, options: argparse.Namespace) -> None:
             _launch(
                 server,
                 "serve",
-                [emberd, "serve", "--data", server.data, "--listen", options.listen, "--prices", _price_book(emberd)],
+                [
+                    emberd,
+                    "serve",
+                    "--data",
+                    server.data,
+                    "--listen",
+                    options.listen,
+                    "--prices",
+                    _price_book(emberd),
+                ],
                 lambda: bool(server.url()),
             )
     except (CommandError, KeyboardInterrupt):
