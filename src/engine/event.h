@@ -135,10 +135,9 @@ struct DrainStarted {};
 // next_deadline() has come.
 struct TimerDue {};
 
-using Event =
-    std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
-                 ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
-                 ContainerExited, ContainerAdopted, NodeJoined, NodeLost, RecoveryEnded, DrainStarted,
-                 TimerDue>;
+using Event = std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
+                           ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
+                           ContainerExited, ContainerAdopted, NodeJoined, NodeLost, RecoveryEnded,
+                           DrainStarted, TimerDue>;
 
 }  // namespace ember

@@ -1,0 +1,145 @@
+#include "sim/catalog.h"
+
+#include <algorithm>
+
+namespace ember {
+namespace {
+
+constexpr std::uint64_t kFunctionsPerApp = 3;
+
+AppId app_of(FunctionId function) { return {1 + (function.value - 1) / kFunctionsPerApp}; }
+
+GpuDemand draw_demand(Random& random) {
+  static const std::vector<std::vector<GpuChoice>> kDemands = {
+      {{"L4", 1}}, {{"L4", 2}}, {{"H100", 1}}, {{"H100", 2}, {"L4", 2}}, {{"H100", 1}, {"L4", 1}}};
+  if (random.chance(500)) return {};
+  return {kDemands[random.below(kDemands.size())]};
+}
+
+// Small enough that all the minimums together leave room for any one container.
+void draw_floor(Random& random, FunctionSettings& settings) {
+  Scaling& scaling = settings.scaling;
+  if (settings.resources.gpu.empty() && random.chance(250)) {
+    scaling.min_containers = static_cast<std::uint32_t>(random.between(1, 2));
+  }
+  if (random.chance(250)) scaling.buffer_containers = 1;
+  scaling.max_containers = std::max(scaling.max_containers, scaling.min_containers);
+}
+
+Duration draw_ms(Random& random, std::int64_t low, std::int64_t high) {
+  return Duration::milliseconds(random.between(low, high));
+}
+
+std::vector<Device> draw_devices(NodeId node, const char* type, std::uint32_t count) {
+  std::vector<Device> devices;
+  for (std::uint32_t i = 1; i <= count; ++i) {
+    devices.push_back({DeviceId{node.value * 100 + i}, type, 24ll << 30, true});
+  }
+  return devices;
+}
+
+}  // namespace
+
+Catalog::Catalog(Random& random, std::uint32_t apps) : random_(random) {
+  for (std::uint64_t i = 1; i <= apps; ++i) apps_[AppId{i}].stopped = true;
+}
+
+FunctionSettings Catalog::draw_settings(FunctionId function) {
+  FunctionSettings settings;
+  settings.resources.cpu_millicores = 250 * random_.between(1, 8);
+  settings.resources.memory_bytes = (256ll << 20) * random_.between(1, 8);
+  settings.resources.gpu = draw_demand(random_);
+  Scaling& scaling = settings.scaling;
+  scaling.max_containers = static_cast<std::uint32_t>(random_.between(1, 6));
+  scaling.scaledown_window = draw_ms(random_, 0, 12'000);
+  scaling.max_inputs = random_.chance(500) ? 1 : static_cast<std::uint32_t>(random_.between(2, 8));
+  scaling.target_inputs = static_cast<std::uint32_t>(random_.between(1, scaling.max_inputs));
+  scaling.queue_limit = random_.chance(200) ? 8 : 10'000;
+  draw_floor(random_, settings);
+  settings.timeout = draw_ms(random_, 2'000, 12'000);
+  settings.startup_timeout = draw_ms(random_, 3'000, 8'000);
+  EMBER_ASSERT(function && check(settings).ok());
+  return settings;
+}
+
+Behaviour Catalog::draw_behaviour(Health health) {
+  Behaviour behaviour;
+  behaviour.boot = draw_ms(random_, 50, 300);
+  behaviour.load = draw_ms(random_, 10, 1'200);
+  behaviour.execution = draw_ms(random_, 5, 600);
+  behaviour.failing = random_.chance(300) ? 100 : 0;
+  behaviour.broken = health == Health::any && random_.chance(120);
+  return behaviour;
+}
+
+AppDeployed Catalog::declare(AppId app, const std::vector<DeployedPool>& pools) {
+  AppDeployed event{app, {}};
+  std::vector<PoolId> version;
+  for (DeployedPool pool : pools) {
+    pool.spec.pool = PoolId{next_pool_++};
+    version.push_back(pool.spec.pool);
+    event.pools.push_back(pool.spec);
+    pools_.emplace(pool.spec.pool, std::move(pool));
+  }
+  apps_.at(app).versions.push_back(std::move(version));
+  apps_.at(app).stopped = false;
+  return event;
+}
+
+AppDeployed Catalog::deploy(AppId app, Health health) {
+  std::vector<DeployedPool> pools;
+  const std::uint64_t first = (app.value - 1) * kFunctionsPerApp + 1;
+  for (std::uint64_t i = 0; i < kFunctionsPerApp; ++i) {
+    const bool left_out = random_.chance(200) && (i + 1 < kFunctionsPerApp || !pools.empty());
+    if (left_out) continue;
+    const FunctionId function{first + i};
+    pools.push_back({{{}, function, draw_settings(function)}, app, draw_behaviour(health)});
+  }
+  return declare(app, pools);
+}
+
+AppDeployed Catalog::roll_back(AppId app) {
+  const auto& versions = apps_.at(app).versions;
+  std::vector<DeployedPool> pools;
+  for (const PoolId id : versions[random_.below(versions.size())]) pools.push_back(pools_.at(id));
+  return declare(app, pools);
+}
+
+std::optional<PoolId> Catalog::current_pool(FunctionId function) const {
+  const DeployedApp& app = apps_.at(app_of(function));
+  if (app.stopped || app.versions.empty()) return std::nullopt;
+  for (const PoolId id : app.versions.back()) {
+    if (pools_.at(id).spec.function == function) return id;
+  }
+  return std::nullopt;
+}
+
+std::vector<FunctionId> Catalog::functions() const {
+  std::vector<FunctionId> functions;
+  for (std::uint64_t i = 1; i <= apps_.size() * kFunctionsPerApp; ++i) functions.push_back({i});
+  return functions;
+}
+
+bool Catalog::any_broken(AppId app) const {
+  const auto& versions = apps_.at(app).versions;
+  return !versions.empty() &&
+         std::any_of(versions.back().begin(), versions.back().end(),
+                     [&](PoolId id) { return pools_.at(id).behaviour.broken; });
+}
+
+std::vector<std::pair<NodeId, NodeCapacity>> draw_fleet(Random& random) {
+  constexpr std::int64_t kGiB = 1ll << 30;
+  std::vector<std::pair<NodeId, NodeCapacity>> fleet;
+  const auto add = [&](std::uint64_t id, const char* type, std::uint32_t devices) {
+    fleet.push_back({NodeId{id},
+                     {1000 * random.between(8, 24), kGiB * random.between(8, 24),
+                      draw_devices(NodeId{id}, type, devices)}});
+  };
+  add(1, "L4", static_cast<std::uint32_t>(random.between(2, 4)));
+  add(2, "H100", 2);
+  add(3, "L4", static_cast<std::uint32_t>(random.between(1, 2)));
+  add(4, "", 0);
+  return fleet;
+}
+
+}  // namespace ember

@@ -1,0 +1,53 @@
+// Inputs go to ready containers of their own pool, first come, first served, each attempt numbered.
+#include "sim/checker.h"
+
+namespace ember {
+namespace {
+
+class CheckDispatch : public Checker {
+ public:
+  void on_action(const Step& step, const Action& action) override {
+    if (const auto* dispatch = std::get_if<DispatchInput>(&action)) on_dispatch(step, *dispatch);
+    if (const auto* cancel = std::get_if<CancelInput>(&action)) on_cancel(step, *cancel);
+  }
+
+ private:
+  static void on_dispatch(const Step& step, const DispatchInput& dispatch) {
+    const InputFact* input = step.facts.input(dispatch.input);
+    const ContainerFact* container = step.facts.container(dispatch.container);
+    const std::string what = dispatch.input.text() + " to " + dispatch.container.text();
+    if (!input || input->container) {
+      step.findings.add("only waiting inputs are dispatched", what);
+      return;
+    }
+    if (!container || !container->ready || container->stopping) {
+      step.findings.add("inputs go to ready containers only", what);
+      return;
+    }
+    const PoolFact& pool = *step.facts.pool(input->pool);
+    if (container->pool != input->pool || pool.end == PoolEnd::stopped) {
+      step.findings.add("retired pools get no new inputs, and pools keep their own", what);
+    }
+    if (dispatch.attempt != input->attempt + 1) {
+      step.findings.add("attempts are numbered without a gap", what);
+    }
+    if (pool.waiting.empty() || pool.waiting.begin()->second != dispatch.input) {
+      step.findings.add("first come, first served",
+                        what + " goes before " + pool.waiting.begin()->second.text());
+    }
+  }
+
+  static void on_cancel(const Step& step, const CancelInput& cancel) {
+    const ContainerFact* container = step.facts.container(cancel.container);
+    const bool held = container && container->slots.contains(cancel.input) &&
+                      container->slots.at(cancel.input).attempt == cancel.attempt;
+    if (held) return;
+    step.findings.add("only what runs is cancelled", cancel.input.text());
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Checker> check_dispatch() { return std::make_unique<CheckDispatch>(); }
+
+}  // namespace ember

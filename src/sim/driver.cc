@@ -1,0 +1,229 @@
+#include "sim/driver.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sim/text.h"
+
+namespace ember {
+namespace {
+
+PoolSpec guest_pool(const DeployedPool& pool, const std::vector<PoolSpec>& current) {
+  PoolSpec guest = pool.spec;
+  guest.settings.scaling.min_containers = 0;
+  guest.settings.scaling.buffer_containers = 0;
+  for (const PoolSpec& spec : current) {
+    if (spec.function != guest.function) continue;
+    guest.settings.scaling.max_containers = spec.settings.scaling.max_containers;
+  }
+  return guest;
+}
+
+}  // namespace
+
+Driver::Driver(DriverWorld world, Duration usage_window, Trace trace)
+    : world_(world),
+      usage_window_(usage_window),
+      trace_(std::move(trace)),
+      checkers_(all_checkers()) {}
+
+std::uint64_t Driver::hash() const { return engine_ ? hash_ ^ engine_->state_hash() : hash_; }
+
+void Driver::handle(const Event& event) {
+  const Time now = world_.agenda.now();
+  if (!engine_ || world_.findings.any()) return;
+  ++counts_.events;
+  mix(event.index() * 0x100000001B3ull + static_cast<std::uint64_t>(now.us));
+  if (trace_) trace_(now, "event  " + describe(event));
+  for (const auto& checker : checkers_) checker->on_event(step(event));
+  facts_.apply(event, now);
+  engine_->handle(event, now);
+  engine_->take_actions(actions_);
+  for (const Action& action : actions_) {
+    ++counts_.actions;
+    mix(action.index());
+    if (trace_) trace_(now, "action " + describe(action));
+    for (const auto& checker : checkers_) checker->on_action(step(event), action);
+    if (world_.findings.any()) return;
+    facts_.apply(action, now);
+    perform(action);
+  }
+  for (const auto& checker : checkers_) checker->after_step(step(event), *engine_);
+  write_batch();
+  arm_timer();
+}
+
+void Driver::perform(const Action& action) {
+  std::visit([&](const auto& one) { perform_one(one); }, action);
+}
+
+void Driver::perform_one(const StartContainer& action) {
+  ++counts_.containers;
+  mix(action.container.value ^ action.node.value);
+  node_of_[action.container] = action.node;
+  world_.link.to_node(action.node, action);
+}
+
+void Driver::perform_one(const StopContainer& action) { world_.link.to_node(action.node, action); }
+
+void Driver::perform_one(const DispatchInput& action) {
+  mix(action.input.value ^ action.container.value);
+  world_.link.to_node(node_of_.at(action.container), action);
+}
+
+void Driver::perform_one(const CancelInput& action) {
+  world_.link.to_node(node_of_.at(action.container), action);
+}
+
+void Driver::perform_one(const ReleaseContainer& action) {
+  node_of_.erase(action.container);
+  released_.insert(action.container);
+  batch_.ended.push_back(action.container);
+}
+
+void Driver::write_batch() {
+  if (batch_.empty()) return;
+  store_.write(std::exchange(batch_, {}));
+  if (std::exchange(commit_planned_, true)) return;
+  world_.agenda.after(Duration::microseconds(world_.random.between(1'000, 60'000)),
+                      StoreCommits{epoch_});
+}
+
+void Driver::on_commit(const StoreCommits& commit) {
+  if (commit.epoch != epoch_ || !engine_) return;
+  commit_planned_ = false;
+  for (const ContainerId id : store_.commit()) {
+    const auto life = world_.witness.find(id);
+    if (life != world_.witness.end()) world_.link.to_node(life->second.node, AcknowledgeExit{id});
+  }
+}
+
+void Driver::arm_timer() {
+  const Time next = engine_->next_deadline();
+  if (next >= armed_ || next == Time::never()) return;
+  Time at = next;
+  if (world_.faults.strikes(&FaultRates::timer_late)) {
+    at = at + Duration::microseconds(world_.faults.random().between(0, 50'000));
+  }
+  armed_ = at;
+  world_.agenda.at(at, EngineTimer{++timer_serial_});
+}
+
+void Driver::on_timer(const EngineTimer& timer) {
+  if (timer.serial != timer_serial_ || !engine_) return;
+  armed_ = Time::never();
+  if (engine_->next_deadline() <= world_.agenda.now()) return handle(TimerDue{});
+  arm_timer();
+}
+
+void Driver::on_message(NodeId node, const NodeMessage& message) {
+  std::visit(
+      [&](const auto& one) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(one)>, ExitNotice>) {
+          on_exit(node, one);
+        } else {
+          handle(one);
+        }
+      },
+      message);
+}
+
+// The notice says since when the container lived, in case the word of its start has not come; and
+// it may be of a container that an earlier driver knew.
+void Driver::on_exit(NodeId node, const ExitNotice& notice) {
+  const ContainerId id = notice.facts.container;
+  if (store_.has_ended(id)) return world_.link.to_node(node, AcknowledgeExit{id});
+  if (released_.contains(id)) return;  // acknowledged when that is on disk
+  if (!engine_->container(id)) adopt(node, notice.facts);
+  handle(ContainerStarted{id, notice.facts.started});
+  handle(ContainerExited{id, notice.at, notice.cause});
+}
+
+std::vector<PoolSpec> Driver::current_pools(AppId id) const {
+  const DeployedApp& app = world_.catalog.apps().at(id);
+  std::vector<PoolSpec> specs;
+  if (app.stopped) return specs;
+  for (const PoolId pool : app.versions.back()) specs.push_back(world_.catalog.pool(pool).spec);
+  return specs;
+}
+
+// The pool of an earlier version is declared beside the current ones for as long as it takes to
+// adopt the container, and is then retired again with it.
+void Driver::adopt(NodeId node, const NodeContainerFacts& facts) {
+  const DeployedPool& pool = world_.catalog.pool(facts.pool);
+  const std::vector<PoolSpec> current = current_pools(pool.app);
+  const bool is_current = std::any_of(current.begin(), current.end(), [&](const PoolSpec& spec) {
+    return spec.pool == facts.pool;
+  });
+  if (!is_current) {
+    std::vector<PoolSpec> widened = current;
+    widened.push_back(guest_pool(pool, current));
+    handle(AppDeployed{pool.app, std::move(widened)});
+  }
+  ++counts_.adopted;
+  node_of_[facts.container] = node;
+  handle(ContainerAdopted{facts.container, facts.pool, node, facts.devices, facts.started,
+                          store_.billed_until(facts.container, facts.started)});
+  if (is_current) return;
+  if (current.empty()) {
+    handle(AppStopped{pool.app});
+  } else {
+    handle(AppDeployed{pool.app, current});
+  }
+}
+
+void Driver::on_node_up(NodeId id) {
+  if (!engine_) return;
+  SimNode& node = world_.nodes.at(id);
+  // At first without room, so that nothing new takes the place of what is adopted.
+  handle(NodeJoined{id, {0, 0, node.capacity().devices}});
+  for (const NodeContainerFacts& facts : node.survivors()) {
+    if (!engine_->container(facts.container)) adopt(id, facts);
+  }
+  for (const ExitNotice& notice : node.unacknowledged()) on_exit(id, notice);
+  handle(NodeJoined{id, node.capacity()});
+  node.greet_driver();
+}
+
+void Driver::on_node_down(NodeId node) { handle(NodeLost{node}); }
+
+void Driver::crash() {
+  if (trace_) trace_(world_.agenda.now(), "driver crashes");
+  const bool all = !world_.faults.strikes(&FaultRates::store_lost);
+  store_.crash(all ? store_.waiting() : world_.random.below(store_.waiting() + 1));
+  engine_.reset();
+  facts_.restart();
+  for (const auto& checker : checkers_) checker->on_restart();
+  batch_ = {};
+  node_of_.clear();
+  released_.clear();
+  armed_ = Time::never();
+  for (const auto& [id, node] : world_.nodes) world_.link.renew(id);
+}
+
+void Driver::start() {
+  EngineOptions options;
+  options.epoch = ++epoch_;
+  options.usage_window = usage_window_;
+  options.begin = Begin::recovering;
+  engine_.emplace(options);
+  commit_planned_ = false;
+  if (epoch_ > 1) ++counts_.restarts;
+  if (trace_) trace_(world_.agenda.now(), "driver starts, epoch " + std::to_string(epoch_));
+  for (const auto& [id, app] : world_.catalog.apps()) {
+    if (!app.stopped) handle(AppDeployed{id, current_pools(id)});
+  }
+  for (const auto& [id, node] : world_.nodes) {
+    if (!world_.link.is_cut(id)) on_node_up(id);
+  }
+  handle(RecoveryEnded{});
+}
+
+void Driver::check_end() {
+  if (!engine_) return;
+  store_.commit();
+  const EndOfRun end{facts_, *engine_, store_, world_.witness, world_.findings};
+  for (const auto& checker : checkers_) checker->at_end(end);
+}
+
+}  // namespace ember

@@ -1,0 +1,115 @@
+// Drives the engine in simulated time as control/ drives it live: feeds it events, performs its
+// actions on the simulated nodes, keeps usage in the store model, and after a crash builds another
+// engine from what is on disk and what the nodes still have.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "sim/agenda.h"
+#include "sim/catalog.h"
+#include "sim/checker.h"
+#include "sim/faults.h"
+#include "sim/findings.h"
+#include "sim/link.h"
+#include "sim/sim_node.h"
+#include "sim/store_model.h"
+#include "sim/task.h"
+
+namespace ember {
+
+struct DriverCounts {
+  std::uint64_t events = 0, actions = 0;
+  std::uint64_t answered = 0, failed = 0;
+  std::uint64_t containers = 0, adopted = 0;
+  std::uint64_t restarts = 0;
+};
+
+// What the driver works with; all borrowed.
+struct DriverWorld {
+  Agenda<Task>& agenda;
+  Faults& faults;
+  Random& random;
+  Link& link;
+  const Catalog& catalog;
+  Findings& findings;
+  const Witness& witness;
+  std::map<NodeId, SimNode>& nodes;
+};
+
+class Driver {
+ public:
+  using Trace = std::function<void(Time, const std::string&)>;
+
+  Driver(DriverWorld world, Duration usage_window, Trace trace);
+
+  bool up() const { return engine_.has_value(); }
+  const Engine& engine() const { return *engine_; }
+  const DriverCounts& counts() const { return counts_; }
+  // Whether the node is connected, as far as this driver knows.
+  bool knows(NodeId node) const { return facts_.nodes().contains(node); }
+  // Whether every caller has been answered.
+  bool is_settled() const { return engine_ && facts_.inputs().empty(); }
+  Money billed() const { return store_.total(); }
+  // A digest of everything that has happened, and of the engine as it is.
+  std::uint64_t hash() const;
+
+  void handle(const Event& event);
+  void on_message(NodeId node, const NodeMessage& message);
+  void on_timer(const EngineTimer& timer);
+  void on_commit(const StoreCommits& commit);
+
+  // A node has connected: it may know containers that this driver does not.
+  void on_node_up(NodeId node);
+  void on_node_down(NodeId node);
+
+  void crash();
+  void start();
+  void check_end();
+
+ private:
+  void perform(const Action& action);
+  void perform_one(const StartContainer& action);
+  void perform_one(const StopContainer& action);
+  void perform_one(const DispatchInput& action);
+  void perform_one(const CancelInput& action);
+  void perform_one(const AnswerInput&) { ++counts_.answered; }
+  void perform_one(const FailInput&) { ++counts_.failed; }
+  void perform_one(const RecordUsage& action) { batch_.rows.push_back(action.row); }
+  void perform_one(const ReleaseContainer& action);
+
+  void on_exit(NodeId node, const ExitNotice& notice);
+  void adopt(NodeId node, const NodeContainerFacts& facts);
+  std::vector<PoolSpec> current_pools(AppId app) const;
+  void write_batch();
+  void arm_timer();
+  void mix(std::uint64_t word) { hash_ = (hash_ ^ word) * 0x9E3779B97F4A7C15ull + (hash_ >> 29); }
+  Step step(const Event& event) { return {facts_, event, world_.agenda.now(), world_.findings}; }
+
+  DriverWorld world_;
+  Duration usage_window_;
+  Trace trace_;
+  std::optional<Engine> engine_;
+  std::uint32_t epoch_ = 0;
+  Facts facts_;
+  std::vector<std::unique_ptr<Checker>> checkers_;
+  StoreModel store_;
+  StoreBatch batch_;
+  bool commit_planned_ = false;
+  Time armed_ = Time::never();
+  std::uint64_t timer_serial_ = 0;
+  std::map<ContainerId, NodeId> node_of_;  // of containers that are not released
+  std::set<ContainerId> released_;         // by this engine; their end may not be on disk yet
+  Actions actions_;
+  DriverCounts counts_;
+  std::uint64_t hash_ = 0;
+};
+
+}  // namespace ember

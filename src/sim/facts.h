@@ -1,0 +1,87 @@
+// The checkers' own picture of what the engine has been told and has decided, kept from events and
+// actions alone, never from the engine's state.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "engine/action.h"
+#include "engine/event.h"
+
+namespace ember {
+
+struct ContainerFact {
+  PoolId pool;
+  NodeId node;
+  std::vector<DeviceId> devices;
+  bool confirmed = false;  // the node has said that it holds its resources
+  bool loading = false;
+  bool ready = false;
+  bool stopping = false;
+  bool adopted = false;
+  Time placed;
+  struct Taken {
+    Attempt attempt = 0;
+    bool ending = false;  // its caller has been answered
+    Time ending_since;
+  };
+  std::map<InputId, Taken> slots;
+};
+
+struct InputFact {
+  PoolId pool;
+  std::uint64_t order = 0;  // of arrival
+  Time arrived;
+  Time dispatched;
+  Attempt attempt = 0;
+  ContainerId container;  // while it runs
+};
+
+enum class PoolEnd : std::uint8_t { none, retired, stopped };
+
+struct PoolFact {
+  PoolSpec spec;
+  AppId app;
+  PoolEnd end = PoolEnd::none;
+  std::map<std::uint64_t, InputId> waiting;  // by order of arrival
+};
+
+class Facts {
+ public:
+  void apply(const Event& event, Time now);
+  void apply(const Action& action, Time now);
+  // The driver died and a new engine begins: it knows nothing.
+  void restart();
+
+  const ContainerFact* container(ContainerId id) const;
+  const InputFact* input(InputId id) const;
+  const PoolFact* pool(PoolId id) const;
+  const std::map<ContainerId, ContainerFact>& containers() const { return containers_; }
+  const std::map<InputId, InputFact>& inputs() const { return inputs_; }
+  const std::map<PoolId, PoolFact>& pools() const { return pools_; }
+  const std::map<NodeId, NodeCapacity>& nodes() const { return nodes_; }
+  // Over all versions.
+  std::uint32_t containers_of(FunctionId function) const;
+  std::uint32_t max_containers(FunctionId function) const;
+  bool draining() const { return draining_; }
+
+ private:
+  void deploy(const AppDeployed& event);
+  void stop(AppId app);
+  void finish(const InputFinished& event);
+  void wait_again(InputId id, InputFact& input);
+  void take_inputs_off(ContainerFact& container);
+  void end_input(InputId id);
+
+  std::map<ContainerId, ContainerFact> containers_;
+  std::map<InputId, InputFact> inputs_;
+  std::map<PoolId, PoolFact> pools_;
+  std::map<NodeId, NodeCapacity> nodes_;
+  std::map<FunctionId, std::uint32_t> held_;
+  std::map<FunctionId, std::uint32_t> max_containers_;  // of the newest version
+  std::uint64_t next_order_ = 1;
+  bool draining_ = false;
+};
+
+}  // namespace ember

@@ -1,0 +1,249 @@
+#include "sim/sim_node.h"
+
+namespace ember {
+namespace {
+
+constexpr Duration kExitPath = Duration::milliseconds(400);  // at most, unless it hangs
+
+// Between half and twice the typical time.
+Duration vary(Random& random, Duration typical) {
+  return Duration::microseconds(random.between(typical.us / 2, typical.us * 2));
+}
+
+}  // namespace
+
+SimNode::Container* SimNode::find(ContainerId id) {
+  const auto found = containers_.find(id);
+  return found == containers_.end() ? nullptr : &found->second;
+}
+
+void SimNode::on(const StartContainer& command) {
+  if (containers_.contains(command.container)) return;  // a second copy
+  const bool over = over_.contains(command.container);
+  if (over && exits_.contains(command.container)) return;
+  if (over || world_.faults.strikes(&FaultRates::refused)) {
+    over_.insert(command.container);
+    world_.link.to_driver(id_, ContainerRefused{command.container});
+    return;
+  }
+  check_promises(command);
+  begin(command);
+}
+
+void SimNode::check_promises(const StartContainer& command) {
+  const Resources& wanted = world_.catalog.pool(command.pool).spec.settings.resources;
+  std::int64_t cpu = wanted.cpu_millicores;
+  std::int64_t memory = wanted.memory_bytes;
+  for (const auto& [id, other] : containers_) {
+    const Resources& held = world_.catalog.pool(other.facts.pool).spec.settings.resources;
+    cpu += held.cpu_millicores;
+    memory += held.memory_bytes;
+    for (const DeviceId device : other.facts.devices) {
+      for (const DeviceId asked : command.devices) {
+        if (asked != device) continue;
+        world_.findings.add("no device is leased twice",
+                            device.text() + " is held by " + id.text() +
+                                " on its node and given to " + command.container.text());
+      }
+    }
+  }
+  if (cpu > capacity_.cpu_millicores || memory > capacity_.memory_bytes) {
+    world_.findings.add("no node is promised twice over",
+                        command.container.text() + " does not fit on " + id_.text());
+  }
+}
+
+void SimNode::begin(const StartContainer& command) {
+  const Time now = world_.agenda.now();
+  Container container;
+  container.facts = {command.container, command.pool, command.devices, now};
+  containers_.emplace(command.container, std::move(container));
+  world_.witness[command.container] = {command.pool, id_, command.devices, now, {}, LifeEnd::none};
+  world_.link.to_driver(id_, ContainerStarted{command.container, now});
+  plan_start(command.container, world_.catalog.pool(command.pool).behaviour);
+}
+
+void SimNode::plan_start(ContainerId id, const Behaviour& behaviour) {
+  Random& random = world_.random;
+  const Duration boot = vary(random, behaviour.boot);
+  const Duration load = vary(random, behaviour.load);
+  const auto plan = [&](Duration delay, StartStep step) {
+    world_.agenda.after(delay, StartStepDue{id_, id, step});
+  };
+  std::uint64_t way = 0;  // of failing: to load, by crash in either phase, by hanging in either
+  if (behaviour.broken) way = 1;
+  if (world_.faults.strikes(&FaultRates::half_done)) way = random.below(5) + 1;
+  if (way == 2) return plan(boot, StartStep::crashes);
+  if (way == 3) return;
+  plan(boot, StartStep::runner_connects);
+  if (way == 4) return;
+  plan(boot + load, way == 1   ? StartStep::load_fails
+                    : way == 5 ? StartStep::crashes
+                               : StartStep::module_loads);
+}
+
+void SimNode::on(const StartStepDue& due) {
+  Container* container = find(due.container);
+  if (!container || container->stage == Stage::exiting) return;
+  switch (due.step) {
+    case StartStep::runner_connects:
+      container->stage = Stage::loading;
+      world_.link.to_driver(id_, ContainerLoading{due.container});
+      return;
+    case StartStep::module_loads:
+      container->stage = Stage::ready;
+      world_.link.to_driver(id_, ContainerReady{due.container});
+      return;
+    case StartStep::load_fails:
+      return end(due.container, ExitCause::load_failed);
+    case StartStep::crashes:
+      return end(due.container, ExitCause::crashed);
+  }
+}
+
+void SimNode::on(const StopContainer& command) {
+  Container* container = find(command.container);
+  if (!container) {
+    // It never began here, and now it never will.
+    if (over_.insert(command.container).second) {
+      world_.link.to_driver(id_, ContainerRefused{command.container});
+    }
+    return;
+  }
+  const Duration delay = Duration::microseconds(world_.random.between(200, kExitPath.us));
+  if (command.mode == StopMode::kill) {
+    container->stage = Stage::exiting;
+    world_.agenda.after(Duration::microseconds(delay.us / 20), ExitDue{id_, command.container});
+  } else if (container->stage != Stage::exiting) {
+    container->stage = Stage::exiting;
+    if (world_.faults.strikes(&FaultRates::hung_exit)) return;
+    world_.agenda.after(delay, ExitDue{id_, command.container});
+  }
+}
+
+void SimNode::on(const ExitDue& due) {
+  if (find(due.container)) end(due.container, ExitCause::stopped);
+}
+
+void SimNode::on(const DispatchInput& command) {
+  Container* container = find(command.container);
+  if (!container || container->stage == Stage::exiting) return;
+  if (!container->received.insert({command.input, command.attempt}).second) return;
+  const std::size_t max_inputs =
+      world_.catalog.pool(container->facts.pool).spec.settings.scaling.max_inputs;
+  if (container->stage != Stage::ready) {
+    world_.findings.add("inputs go to ready containers only",
+                        command.input.text() + " came to " + command.container.text());
+  }
+  if (container->inputs.size() >= max_inputs) {
+    world_.findings.add("no container runs more than max_inputs",
+                        command.container.text() + " got " + command.input.text() + " with " +
+                            std::to_string(container->inputs.size()) + " under way");
+  }
+  plan_execution(*container, command);
+}
+
+void SimNode::plan_execution(Container& container, const DispatchInput& input) {
+  const DeployedPool& pool = world_.catalog.pool(container.facts.pool);
+  Random& random = world_.random;
+  container.inputs[input.input] = input.attempt;
+  Duration duration = vary(random, pool.behaviour.execution);
+  ExecutionEnd end = ExecutionEnd::result;
+  if (random.chance(pool.behaviour.failing)) end = ExecutionEnd::user_failure;
+  if (world_.faults.strikes(&FaultRates::misbehaved)) {
+    switch (random.below(4)) {
+      case 0:
+        end = ExecutionEnd::crash;
+        break;
+      case 1:
+        end = ExecutionEnd::out_of_memory;
+        break;
+      case 2:
+        duration = pool.spec.settings.timeout * 3;
+        break;
+      default:
+        return;  // never ends, and is deaf to cancellation
+    }
+  }
+  world_.agenda.after(duration,
+                      ExecutionDue{id_, input.container, input.input, input.attempt, end});
+}
+
+void SimNode::on(const CancelInput& command) {
+  Container* container = find(command.container);
+  if (!container || container->stage == Stage::exiting) return;
+  const auto found = container->inputs.find(command.input);
+  if (found == container->inputs.end() || found->second != command.attempt) return;
+  if (world_.faults.strikes(&FaultRates::misbehaved)) return;  // user code catches it and goes on
+  const Duration unwinding = Duration::microseconds(world_.random.between(100, 50'000));
+  world_.agenda.after(unwinding, ExecutionDue{id_, command.container, command.input,
+                                              command.attempt, ExecutionEnd::cancelled});
+}
+
+void SimNode::on(const ExecutionDue& due) {
+  Container* container = find(due.container);
+  if (!container) return;
+  const auto found = container->inputs.find(due.input);
+  if (found == container->inputs.end() || found->second != due.attempt) return;
+  if (due.end == ExecutionEnd::crash) return end(due.container, ExitCause::crashed);
+  if (due.end == ExecutionEnd::out_of_memory) return end(due.container, ExitCause::out_of_memory);
+  container->inputs.erase(found);
+  const InputOutcome outcome = due.end == ExecutionEnd::result         ? InputOutcome::succeeded
+                               : due.end == ExecutionEnd::user_failure ? InputOutcome::failed
+                                                                       : InputOutcome::cancelled;
+  world_.link.to_driver(id_, InputFinished{due.input, due.attempt, due.container, outcome});
+  if (container->owes_ready && container->inputs.empty() && container->stage == Stage::ready) {
+    container->owes_ready = false;
+    world_.link.to_driver(id_, ContainerReady{due.container});
+  }
+}
+
+void SimNode::end(ContainerId id, ExitCause cause) {
+  const auto found = containers_.find(id);
+  const Time now = world_.agenda.now();
+  const ExitNotice notice{found->second.facts, now, cause};
+  containers_.erase(found);
+  over_.insert(id);
+  exits_.emplace(id, notice);
+  world_.witness[id].ended = now;
+  world_.witness[id].end = LifeEnd::seen;
+  world_.link.to_driver(id_, notice);
+}
+
+void SimNode::fence() {
+  while (!containers_.empty()) end(containers_.begin()->first, ExitCause::crashed);
+}
+
+void SimNode::reboot() {
+  for (const auto& [id, container] : containers_) {
+    world_.witness[id].ended = world_.agenda.now();
+    world_.witness[id].end = LifeEnd::vanished;
+  }
+  for (const auto& [id, notice] : exits_) world_.witness[id].end = LifeEnd::vanished;
+  containers_.clear();
+  exits_.clear();
+  over_.clear();
+}
+
+std::vector<NodeContainerFacts> SimNode::survivors() const {
+  std::vector<NodeContainerFacts> facts;
+  for (const auto& [id, container] : containers_) facts.push_back(container.facts);
+  return facts;
+}
+
+std::vector<ExitNotice> SimNode::unacknowledged() const {
+  std::vector<ExitNotice> notices;
+  for (const auto& [id, notice] : exits_) notices.push_back(notice);
+  return notices;
+}
+
+void SimNode::greet_driver() {
+  for (auto& [id, container] : containers_) {
+    if (container.stage == Stage::loading) world_.link.to_driver(id_, ContainerLoading{id});
+    if (container.stage != Stage::ready) continue;
+    container.owes_ready = !container.inputs.empty();
+    if (!container.owes_ready) world_.link.to_driver(id_, ContainerReady{id});
+  }
+}
+
+}  // namespace ember

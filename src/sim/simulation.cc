@@ -1,0 +1,269 @@
+#include "sim/simulation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sim/workload.h"
+
+namespace ember {
+namespace {
+
+constexpr Time kStart = Time::from_ms(1'700'000'000'000);
+constexpr Duration kLease = Duration::seconds(8);         // a node's, from the cut on
+constexpr Duration kLeaseMargin = Duration::seconds(1);   // the driver waits so much longer
+constexpr Duration kDemand = Duration::seconds(15);       // of the healed system
+constexpr Duration kPatience = Duration::seconds(1'800);  // at most, until all are answered
+constexpr Duration kRest = Duration::seconds(90);         // for idle windows and hung exits
+constexpr std::uint32_t kApps = 3;
+
+class Simulation {
+ public:
+  Simulation(const SimOptions& options, Driver::Trace trace)
+      : options_(options),
+        faults_(options, options.seed ^ 0xFA017ull),
+        random_(options.seed ^ 0x510ADull),
+        agenda_(kStart),
+        link_(agenda_, faults_),
+        catalog_(random_, kApps),
+        workload_(random_, catalog_.functions()),
+        driver_({agenda_, faults_, random_, link_, catalog_, findings_, witness_, nodes_},
+                Duration::seconds(random_.between(2, 20)), std::move(trace)) {}
+
+  SimReport run();
+
+ private:
+  void begin();
+  void run_until(Time end);
+  void heal();
+
+  void on(const CommandArrives& task);
+  void on(const MessageArrives& task);
+  void on(const StartStepDue& task) { nodes_.at(task.node).on(task); }
+  void on(const ExecutionDue& task) { nodes_.at(task.node).on(task); }
+  void on(const ExitDue& task) { nodes_.at(task.node).on(task); }
+  void on(const NodeHeals& task);
+  void on(const NodeFencesItself& task);
+  void on(const LeaseRunsOut& task);
+  void on(const EngineTimer& task) { driver_.on_timer(task); }
+  void on(const StoreCommits& task) { driver_.on_commit(task); }
+  void on(const DriverStarts&);
+  void on(const FunctionCalled& task);
+  void on(const CallerLeaves& task) { driver_.handle(InputCancelled{task.input}); }
+  void on(const SecondPasses&);
+
+  void change_an_app();
+  void restart_driver();
+  void start_outage();
+  void call(FunctionId function);
+
+  SimOptions options_;
+  Findings findings_;
+  Faults faults_;
+  Random random_;
+  Agenda<Task> agenda_;
+  Link link_;
+  Catalog catalog_;
+  Workload workload_;
+  Witness witness_;
+  std::map<NodeId, SimNode> nodes_;
+  Driver driver_;
+
+  struct Outage {
+    std::uint64_t number = 0;  // of the last one
+    bool rebooted = false;
+    bool given_up = false;  // by the driver
+  };
+  std::map<NodeId, Outage> outages_;
+  std::uint64_t next_input_ = 1;
+  bool calling_ = true;
+  bool changing_ = true;
+  bool draining_ = false;
+};
+
+void Simulation::begin() {
+  const NodeWorld world{agenda_, faults_, random_, link_, catalog_, findings_, witness_};
+  for (auto& [id, capacity] : draw_fleet(random_)) {
+    nodes_.emplace(std::piecewise_construct, std::forward_as_tuple(id),
+                   std::forward_as_tuple(id, std::move(capacity), world));
+  }
+  driver_.start();
+  for (const auto& [id, app] : catalog_.apps()) {
+    driver_.handle(catalog_.deploy(id, Catalog::Health::any));
+  }
+  for (const FunctionId function : catalog_.functions()) {
+    agenda_.after(workload_.draw(function).next, FunctionCalled{function});
+  }
+  agenda_.after(Duration::seconds(1), SecondPasses{});
+}
+
+void Simulation::run_until(Time end) {
+  while (!findings_.any() && agenda_.next_time() <= end) {
+    const Task task = agenda_.pop();
+    findings_.set_time(agenda_.now());
+    std::visit([this](const auto& one) { on(one); }, task);
+  }
+}
+
+SimReport Simulation::run() {
+  findings_.set_time(kStart);
+  begin();
+  run_until(kStart + options_.safety);
+  heal();
+  run_until(kStart + options_.safety + kDemand);
+  calling_ = false;
+  const Time latest = agenda_.now() + kPatience;
+  while (!driver_.is_settled() && !findings_.any() && agenda_.next_time() < latest) {
+    run_until(agenda_.next_time());
+  }
+  run_until(agenda_.now() + kRest);
+  if (!findings_.any()) driver_.check_end();
+
+  SimReport report;
+  report.seed = options_.seed;
+  report.violation = findings_.first();
+  report.state_hash = driver_.hash();
+  report.counts = driver_.counts();
+  report.inputs = next_input_ - 1;
+  report.simulated = agenda_.now() - kStart;
+  report.faults = faults_.counts();
+  report.billed_nano_usd = driver_.billed().nano_usd;
+  return report;
+}
+
+// No more faults, all nodes and the driver are back, and what could not be loaded is replaced.
+void Simulation::heal() {
+  faults_.heal();
+  changing_ = false;
+  if (driver_.up() && draining_) restart_driver();
+  for (auto& [id, node] : nodes_) {
+    if (link_.is_cut(id)) agenda_.after(Duration::seconds(1), NodeHeals{id});
+  }
+  for (const auto& [id, app] : catalog_.apps()) {
+    if (!app.stopped && !catalog_.any_broken(id)) continue;
+    driver_.handle(catalog_.deploy(id, Catalog::Health::healthy));
+  }
+}
+
+void Simulation::on(const CommandArrives& task) {
+  if (!link_.is_current(task.node, task.session)) return;
+  if (link_.is_cut(task.node)) return link_.hold(task.node, task);
+  SimNode& node = nodes_.at(task.node);
+  std::visit([&](const auto& command) { node.on(command); }, task.command);
+}
+
+void Simulation::on(const MessageArrives& task) {
+  if (!link_.is_current(task.node, task.session)) return;
+  if (link_.is_cut(task.node)) return link_.hold(task.node, task);
+  if (!driver_.up()) return;
+  driver_.on_message(task.node, task.message);
+}
+
+// --- nodes ---------------------------------------------------------------------------------------
+
+// A node is cut off, or goes down with all it has. It may be back before its lease runs out.
+void Simulation::start_outage() {
+  auto node = nodes_.begin();
+  std::advance(node, static_cast<std::ptrdiff_t>(random_.below(nodes_.size())));
+  const NodeId id = node->first;
+  if (link_.is_cut(id)) return;
+  Outage& outage = outages_[id];
+  ++outage.number;
+  outage.given_up = false;
+  outage.rebooted = random_.chance(300);
+  link_.cut(id);
+  if (outage.rebooted) {
+    node->second.reboot();
+    link_.renew(id);
+  }
+  agenda_.after(kLease, NodeFencesItself{id, outage.number});
+  agenda_.after(kLease + kLeaseMargin, LeaseRunsOut{id, outage.number});
+  agenda_.after(Duration::milliseconds(random_.between(200, 16'000)), NodeHeals{id});
+}
+
+void Simulation::on(const NodeFencesItself& task) {
+  if (link_.is_cut(task.node) && outages_[task.node].number == task.outage) {
+    nodes_.at(task.node).fence();
+  }
+}
+
+void Simulation::on(const LeaseRunsOut& task) {
+  Outage& outage = outages_[task.node];
+  if (!link_.is_cut(task.node) || outage.number != task.outage) return;
+  outage.given_up = true;
+  link_.renew(task.node);
+  driver_.on_node_down(task.node);
+}
+
+// A node that has rebooted is another one: what it had is gone.
+void Simulation::on(const NodeHeals& task) {
+  if (!link_.is_cut(task.node)) return;
+  Outage& outage = outages_[task.node];
+  const bool same_connection = !outage.rebooted && !outage.given_up && driver_.knows(task.node);
+  if (same_connection) return link_.mend(task.node);
+  if (!outage.given_up) driver_.on_node_down(task.node);
+  link_.renew(task.node);
+  link_.mend(task.node);
+  driver_.on_node_up(task.node);
+}
+
+// --- the driver ----------------------------------------------------------------------------------
+
+void Simulation::restart_driver() {
+  driver_.crash();
+  draining_ = false;
+  agenda_.after(Duration::milliseconds(random_.between(100, 3'000)), DriverStarts{});
+}
+
+void Simulation::on(const DriverStarts&) { driver_.start(); }
+
+void Simulation::on(const SecondPasses&) {
+  if (!changing_) return;
+  agenda_.after(Duration::seconds(1), SecondPasses{});
+  if (faults_.strikes(&FaultRates::node_outage)) start_outage();
+  if (!driver_.up()) return;
+  if (faults_.strikes(&FaultRates::driver_crash)) return restart_driver();
+  if (draining_ && random_.chance(150)) return restart_driver();
+  if (random_.chance(60)) change_an_app();
+  if (!draining_ && random_.chance(3)) {
+    draining_ = true;
+    driver_.handle(DrainStarted{});
+  }
+}
+
+// --- the load ------------------------------------------------------------------------------------
+
+void Simulation::change_an_app() {
+  const AppId id{random_.below(kApps) + 1};
+  const bool stopped = catalog_.apps().at(id).stopped;
+  if (!stopped && random_.chance(200)) {
+    catalog_.stop(id);
+    driver_.handle(AppStopped{id});
+  } else if (random_.chance(300)) {
+    driver_.handle(catalog_.roll_back(id));
+  } else {
+    driver_.handle(catalog_.deploy(id, Catalog::Health::any));
+  }
+}
+
+void Simulation::on(const FunctionCalled& task) {
+  if (!calling_) return;
+  const Workload::Arrivals arrivals = workload_.draw(task.function);
+  agenda_.after(arrivals.next, FunctionCalled{task.function});
+  for (std::uint32_t i = 0; i < arrivals.count; ++i) call(task.function);
+}
+
+void Simulation::call(FunctionId function) {
+  const auto pool = catalog_.current_pool(function);
+  if (!pool || !driver_.up()) return;
+  const InputId input{next_input_++};
+  driver_.handle(InputArrived{input, CallId{input.value}, *pool});
+  if (workload_.caller_leaves()) agenda_.after(workload_.patience(), CallerLeaves{input});
+}
+
+}  // namespace
+
+SimReport simulate(const SimOptions& options, const Driver::Trace& trace) {
+  return Simulation(options, trace).run();
+}
+
+}  // namespace ember

@@ -1,0 +1,58 @@
+#include "sim/store_model.h"
+
+#include <algorithm>
+
+namespace ember {
+
+LedgerKey key_of(const UsageRow& row) {
+  return {row.container, row.window_start.us, row.meter, row.phase};
+}
+
+Money price_of(const UsageRow& row) {
+  constexpr std::int64_t kDollar = 1'000'000'000;
+  constexpr std::int64_t kGiB = 1ll << 30;
+  switch (row.meter) {
+    case Meter::gpu:
+      return PricePerHour{row.gpu_type == "H100" ? 4 * kDollar : kDollar}.over_ms(row.quantity_ms,
+                                                                                  row.units, 1);
+    case Meter::cpu:
+      return PricePerHour{kDollar / 20}.over_ms(row.quantity_ms, row.units, 1000);
+    case Meter::memory:
+      return PricePerHour{kDollar / 120}.over_ms(row.quantity_ms, row.units, kGiB);
+    case Meter::egress:
+      break;
+  }
+  return {};
+}
+
+void StoreModel::apply(const StoreBatch& batch) {
+  for (const UsageRow& row : batch.rows) {
+    if (!rows_.emplace(key_of(row), row).second) continue;
+    total_ += price_of(row);
+    Time& until = billed_until_[row.container];
+    until = std::max(until, row.window_end);
+  }
+  ended_.insert(batch.ended.begin(), batch.ended.end());
+}
+
+std::vector<ContainerId> StoreModel::commit() {
+  std::vector<ContainerId> ended;
+  for (const StoreBatch& batch : waiting_) {
+    apply(batch);
+    ended.insert(ended.end(), batch.ended.begin(), batch.ended.end());
+  }
+  waiting_.clear();
+  return ended;
+}
+
+void StoreModel::crash(std::size_t survives) {
+  for (std::size_t i = 0; i < std::min(survives, waiting_.size()); ++i) apply(waiting_[i]);
+  waiting_.clear();
+}
+
+Time StoreModel::billed_until(ContainerId container, Time started) const {
+  const auto found = billed_until_.find(container);
+  return found == billed_until_.end() ? started : found->second;
+}
+
+}  // namespace ember

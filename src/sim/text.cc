@@ -1,0 +1,110 @@
+#include "sim/text.h"
+
+#include "sim/overload.h"
+
+namespace ember {
+namespace {
+
+std::string words() { return {}; }
+template <class First, class... Rest>
+std::string words(const First& first, const Rest&... rest) {
+  std::string text;
+  if constexpr (requires { first.text(); }) {
+    text = first.text();
+  } else if constexpr (requires { std::to_string(first); }) {
+    text = std::to_string(first);
+  } else {
+    text = first;
+  }
+  const std::string tail = words(rest...);
+  return tail.empty() ? text : text + " " + tail;
+}
+
+std::string ids(const std::vector<DeviceId>& devices) {
+  std::string text;
+  for (const DeviceId device : devices) text += (text.empty() ? "" : ",") + device.text();
+  return text;
+}
+
+std::string pools(const AppDeployed& event) {
+  std::string text;
+  for (const PoolSpec& spec : event.pools) text += " " + words(spec.pool, "of", spec.function);
+  return text;
+}
+
+int number(auto value) { return static_cast<int>(value); }
+
+}  // namespace
+
+std::string describe(const Event& event) {
+  return std::visit(
+      Overload{
+          [](const AppDeployed& e) { return words("AppDeployed", e.app) + pools(e); },
+          [](const AppStopped& e) { return words("AppStopped", e.app); },
+          [](const InputArrived& e) { return words("InputArrived", e.input, e.pool); },
+          [](const InputCancelled& e) { return words("InputCancelled", e.input); },
+          [](const InputFinished& e) {
+            return words("InputFinished", e.input, "attempt", e.attempt, e.container, "outcome",
+                         number(e.outcome));
+          },
+          [](const ContainerStarted& e) {
+            return words("ContainerStarted", e.container, "at", e.at.us);
+          },
+          [](const ContainerLoading& e) { return words("ContainerLoading", e.container); },
+          [](const ContainerReady& e) { return words("ContainerReady", e.container); },
+          [](const ContainerRefused& e) { return words("ContainerRefused", e.container); },
+          [](const ContainerExited& e) {
+            return words("ContainerExited", e.container, "at", e.at.us, "cause", number(e.cause));
+          },
+          [](const ContainerAdopted& e) {
+            return words("ContainerAdopted", e.container, e.pool, e.node, ids(e.devices), "started",
+                         e.started.us, "billed until", e.billed_until.us);
+          },
+          [](const NodeJoined& e) { return words("NodeJoined", e.node); },
+          [](const NodeLost& e) { return words("NodeLost", e.node); },
+          [](const DrainStarted&) { return words("DrainStarted"); },
+          [](const RecoveryEnded&) { return words("RecoveryEnded"); },
+          [](const TimerDue&) { return words("TimerDue"); },
+      },
+      event);
+}
+
+std::string describe(const Action& action) {
+  return std::visit(
+      Overload{
+          [](const StartContainer& a) {
+            return words("StartContainer", a.container, a.pool, a.node, ids(a.devices), "-",
+                         a.reason);
+          },
+          [](const StopContainer& a) {
+            return words("StopContainer", a.container,
+                         a.mode == StopMode::kill ? "kill -" : "graceful -", a.reason);
+          },
+          [](const DispatchInput& a) {
+            return words("DispatchInput", a.input, "attempt", a.attempt, a.container);
+          },
+          [](const CancelInput& a) {
+            return words("CancelInput", a.input, "attempt", a.attempt, a.container);
+          },
+          [](const AnswerInput& a) {
+            return words("AnswerInput", a.input, "outcome", number(a.outcome), "share",
+                         a.report.execute_share.us);
+          },
+          [](const FailInput& a) {
+            return words("FailInput", a.input, std::string(error_name(a.code)), "share",
+                         a.report.execute_share.us, "-", a.reason);
+          },
+          [](const RecordUsage& a) {
+            return words("RecordUsage", a.row.container, std::string(meter_name(a.row.meter)),
+                         std::string(phase_name(a.row.phase)), a.row.window_start.whole_ms(), "to",
+                         a.row.window_end.whole_ms(), "ms:", a.row.quantity_ms, "ms of",
+                         a.row.units);
+          },
+          [](const ReleaseContainer& a) {
+            return words("ReleaseContainer", a.container, "cause", number(a.cause));
+          },
+      },
+      action);
+}
+
+}  // namespace ember

@@ -1,0 +1,38 @@
+// The load of a run, drawn from the seed: each function is called at a rate of its own, some of
+// them in bursts; some callers leave before they are answered.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "base/random.h"
+#include "sim/agenda.h"
+#include "sim/task.h"
+
+namespace ember {
+
+class Workload {
+ public:
+  Workload(Random& random, const std::vector<FunctionId>& functions);
+
+  struct Arrivals {
+    std::uint32_t count = 1;  // at once
+    Duration next;            // until the function is called again
+  };
+  Arrivals draw(FunctionId function);
+  bool caller_leaves() { return random_.chance(60); }
+  Duration patience() { return Duration::milliseconds(random_.between(1, 4'000)); }
+
+ private:
+  struct Habit {
+    Duration mean_gap;
+    std::uint32_t burst = 1;     // most calls at once
+    std::uint32_t bursting = 0;  // per mille of its arrivals
+  };
+
+  Random& random_;
+  std::map<FunctionId, Habit> habits_;
+};
+
+}  // namespace ember
