@@ -172,7 +172,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
       return created;
     }
     NodeContainer& container = add(*machine_.isolation, record, files);
-    container.launch({std::move(record), files, std::move(spec.env), *layers}, std::move(source));
+    container.launch({std::move(record), files, std::move(spec.env), *layers, runner_argv()},
+                     std::move(source));
     return Ok{};
   }
 

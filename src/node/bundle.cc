@@ -92,6 +92,8 @@ Json limits(const Bundle& bundle) {
   all["devices"] = Json::array({Json{{"allow", false}, {"access", "rwm"}}});
   if (bundle.cgroups.has("memory")) {
     all["memory"] = {{"limit", bundle.resources.memory_bytes}};
+    // Of memory and swap together: none of it may be swap.
+    if (bundle.cgroups.limits_swap()) all["memory"]["swap"] = bundle.resources.memory_bytes;
   }
   if (bundle.cgroups.has("pids")) all["pids"] = {{"limit", kPidLimit}};
   if (bundle.cgroups.has("cpu")) {

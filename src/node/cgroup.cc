@@ -94,6 +94,15 @@ void Cgroups::try_controller(const std::string& controller) {
     return;
   }
   limits_.push_back(controller);
+  if (controller == "memory") {
+    const char* file = found->v2 ? "/memory.swap.max" : "/memory.memsw.limit_in_bytes";
+    limits_swap_ = std::filesystem::exists(found->mount + parent_ + file, error);
+  }
+}
+
+void Cgroups::give_up(const std::string& cause) {
+  limits_.clear();
+  missing_ = {"memory, CPU and process limits: " + cause};
 }
 
 bool Cgroups::has(const std::string& controller) const {

@@ -17,7 +17,10 @@ class Cgroups {
 
   bool usable() const { return !limits_.empty(); }  // at least one limit can be set
   bool has(const std::string& controller) const;    // "memory", "pids" or "cpu"
-  bool hybrid() const { return hybrid_; }           // v1 hierarchies, and a v2 one beside them
+  bool limits_swap() const { return limits_swap_; }
+  // Goes on without any limit, for the cause.
+  void give_up(const std::string& cause);
+  bool hybrid() const { return hybrid_; }  // v1 hierarchies, and a v2 one beside them
   // One line for each limit that cannot be set, with the cause.
   const std::vector<std::string>& missing() const { return missing_; }
 
@@ -44,6 +47,7 @@ class Cgroups {
   std::vector<std::string> missing_;
   std::string parent_;  // "/ember/<node>"
   bool hybrid_ = false;
+  bool limits_swap_ = false;
 };
 
 }  // namespace ember

@@ -146,13 +146,15 @@ void NodeContainer::ended(ProcessEnd end, Time at) {
   kill_timer_.cancel();
   boost::system::error_code ignored;
   listener_.close(ignored);
+  // The kernel may have ended another process of the container, and the runner gone on.
+  const bool was_killed = end.signal == SIGKILL || (end.signal == 0 && end.exit_status < 0);
   const auto out_of_memory = isolation_.clean_up(record_, pid_);
   ContainerExit exit{.container = record_.container,
                      .labels_json = record_.labels_json,
                      .started = record_.started,
                      .at = std::max(at, record_.started),
                      .devices = record_.devices,
-                     .out_of_memory = out_of_memory == Isolation::OutOfMemory::yes,
+                     .out_of_memory = was_killed && out_of_memory == Isolation::OutOfMemory::yes,
                      .exit_status = end.exit_status,
                      .signal = end.signal,
                      .last_output = files_.last_output(kLastOutput)};

@@ -134,7 +134,7 @@ class CrunIsolation final : public Isolation {
       auto written = files.write_network({pid, process_start_ticks(pid)});
       if (!written.ok()) return std::move(written).error();
     }
-    const std::string config = config_json({.argv = runner_argv(),
+    const std::string config = config_json({.argv = launch.plan.argv,
                                             .env = runner_env(launch.plan, places(launch)),
                                             .resources = record.resources,
                                             .container = record.container,

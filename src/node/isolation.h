@@ -21,6 +21,7 @@ struct LaunchPlan {
   ContainerFiles files;
   std::vector<std::pair<std::string, std::string>> env;  // the user's, already checked
   std::vector<std::string> layers;                       // host directories, the first step's first
+  std::vector<std::string> argv;                         // the runner's command
 };
 
 class Isolation {

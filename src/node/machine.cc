@@ -4,7 +4,11 @@
 #include <unistd.h>
 
 #include <spdlog/spdlog.h>
+#include <chrono>
+#include <optional>
+#include <set>
 
+#include "node/bundle.h"
 #include "node/cgroup.h"
 #include "node/crun_isolation.h"
 #include "node/devices.h"
@@ -15,6 +19,12 @@
 
 namespace ember {
 namespace {
+
+constexpr std::size_t kSpareNetworks = 2;
+constexpr std::chrono::seconds kTrialLimit{20};
+constexpr const char* kSlirpLine =
+    "a network of its own for each container, out through slirp4netns; this machine's loopback is "
+    "out of reach";
 
 std::string host_name() {
   char name[256] = {};
@@ -28,6 +38,53 @@ std::int64_t machine_memory_bytes() {
 // By which a later life of the node knows the networks that this one made.
 std::string network_mark(NodeId node) { return "EMBER_NETWORK_OF=" + node.text(); }
 
+// Networks that an earlier life of the node made and no container of it uses.
+void end_stray_networks(const NodeDirectory& directory) {
+  std::set<pid_t> used;
+  for (const ContainerId id : containers_on_disk(directory.path)) {
+    const auto network = ContainerFiles(directory.path, id).read_network();
+    if (network) used.insert(network->pid);
+  }
+  for (const pid_t pid : processes_with_env(network_mark(directory.node))) {
+    if (!used.contains(pid)) NetworkPool::end(pid);
+  }
+}
+
+// Runs a trivial program through the whole path of a container.
+Result<> try_container(CrunSetup setup, const std::optional<NetworkPool::Options>& network) {
+  boost::asio::io_context loop(1);
+  ProcessTable processes(loop);
+  std::unique_ptr<NetworkPool> networks;
+  if (network) networks = std::make_unique<NetworkPool>(loop, processes, *network);
+  setup.networks = networks.get();
+  const ContainerMeta record{.container = ContainerId{setup.directory.node.value},
+                             .labels_json = "",
+                             .devices = {},
+                             .started = {},
+                             .resources = {},
+                             .isolation = "container",
+                             .slot = kMaxSlots - 1};
+  const ContainerFiles files(setup.directory.path, record.container);
+  if (auto created = files.create(record, "{}"); !created.ok()) return created;
+  const auto isolation = make_crun_isolation(processes, std::move(setup));
+  Result<> outcome{ErrorCode::unavailable, "it did not come to an end"};
+  const auto ended = [&](ProcessEnd end) {
+    loop.stop();
+    outcome = end.exit_status == 0 ? Result<>(Ok{})
+                                   : Error{ErrorCode::unavailable,
+                                           "a trial program failed: " + files.last_output(500)};
+  };
+  isolation->launch({record, files, {}, {}, {"/usr/bin/true"}}, {}, [&](Result<pid_t> pid) {
+    if (pid.ok() && processes.watch(*pid, ended).ok()) return;
+    if (!pid.ok()) outcome = std::move(pid).error();
+    loop.stop();
+  });
+  loop.run_for(kTrialLimit);
+  isolation->clean_up(record, 0);
+  files.remove();
+  return outcome;
+}
+
 struct Containers {
   std::unique_ptr<NetworkPool> networks;
   std::unique_ptr<Isolation> isolation;
@@ -35,40 +92,59 @@ struct Containers {
   std::string network;
 };
 
+std::string own_network(const std::string& why) {
+  return "the machine's own network, with its services within reach (" + why + ")";
+}
+
+// The most that works: with a network of its own and limits, without the one, the other, both.
 Result<Containers> set_up_containers(boost::asio::io_context& loop, ProcessTable& processes,
                                      const NodeOptions& options, const NodeDirectory& directory) {
   const auto crun = find_program("crun");
   if (!crun) return {ErrorCode::unavailable, "crun is not installed"};
   if (::geteuid() != 0) {
-    return {ErrorCode::unavailable, "an ordinary user's containers are not supported yet"};
+    return {ErrorCode::unavailable, "it takes root to give containers users of their own"};
   }
-  if (!can_stage()) {
-    return {ErrorCode::unavailable, "this machine lets us make no mount namespace"};
+  if (!can_stage()) return {ErrorCode::unavailable, "no mount namespace can be made here"};
+  end_stray_networks(directory);
+  const auto slirp = find_program("slirp4netns");
+  std::string network_fault = "slirp4netns is not installed";
+  std::string limits_fault;
+  Error fault;
+  for (const bool with_limits : {true, false}) {
+    for (const bool with_network : {true, false}) {
+      if (with_network && !slirp) continue;
+      auto rootfs = make_root_filesystem(directory.path, options.python,
+                                         with_network ? kSlirpNameServer : "");
+      if (!rootfs.ok()) return std::move(rootfs).error();
+      Cgroups cgroups(directory.node);
+      if (!with_limits) cgroups.give_up(limits_fault);
+      CrunSetup setup{.crun = *crun,
+                      .directory = directory,
+                      .rootfs = std::move(*rootfs),
+                      .python = options.python,
+                      .cgroups = std::move(cgroups),
+                      .networks = nullptr};
+      std::optional<NetworkPool::Options> network;
+      if (with_network) network = {*slirp, network_mark(directory.node), 0};
+      if (auto tried = try_container(setup, network); !tried.ok()) {
+        fault = std::move(tried).error();
+        (with_network ? network_fault : limits_fault) = fault.message;
+        continue;
+      }
+      Containers made;
+      if (with_network) {
+        network->spare = kSpareNetworks;
+        made.networks = std::make_unique<NetworkPool>(loop, processes, *network);
+        made.networks->fill();
+      }
+      made.network = with_network ? kSlirpLine : own_network(network_fault);
+      made.missing = setup.cgroups.missing();
+      setup.networks = made.networks.get();
+      made.isolation = make_crun_isolation(processes, std::move(setup));
+      return made;
+    }
   }
-  Containers made;
-  if (const auto slirp = find_program("slirp4netns")) {
-    made.networks =
-        std::make_unique<NetworkPool>(loop, processes, *slirp, network_mark(directory.node));
-    made.network =
-        "a network of its own, out through slirp4netns; this machine's loopback is out "
-        "of reach";
-  } else {
-    made.network =
-        "the machine's own network, its services within reach: slirp4netns is not "
-        "installed";
-  }
-  auto rootfs =
-      make_root_filesystem(directory.path, options.python, made.networks ? kSlirpNameServer : "");
-  if (!rootfs.ok()) return std::move(rootfs).error();
-  Cgroups cgroups(directory.node);
-  made.missing = cgroups.missing();
-  made.isolation = make_crun_isolation(processes, {.crun = *crun,
-                                                   .directory = directory,
-                                                   .rootfs = std::move(*rootfs),
-                                                   .python = options.python,
-                                                   .cgroups = std::move(cgroups),
-                                                   .networks = made.networks.get()});
-  return made;
+  return fault;
 }
 
 void use_processes(Machine& machine, const NodeOptions& options, const std::string& why) {

@@ -12,7 +12,6 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kSpare = 2;
 // Where the child keeps its two descriptors: of the namespace, and of the pipe it reports on.
 constexpr int kNamespaceFd = 60;
 constexpr int kReadyFd = 61;
@@ -33,9 +32,8 @@ struct NetworkPool::Making {
   boost::asio::posix::stream_descriptor ready;
 };
 
-NetworkPool::NetworkPool(boost::asio::io_context& loop, ProcessTable& processes,
-                         std::string program, std::string mark)
-    : loop_(loop), processes_(processes), program_(std::move(program)), mark_(std::move(mark)) {}
+NetworkPool::NetworkPool(boost::asio::io_context& loop, ProcessTable& processes, Options options)
+    : loop_(loop), processes_(processes), options_(std::move(options)) {}
 
 NetworkPool::~NetworkPool() {
   for (const Network& network : ready_) end(network.pid);
@@ -43,7 +41,7 @@ NetworkPool::~NetworkPool() {
 }
 
 void NetworkPool::fill() {
-  while (ready_.size() + making_.size() < kSpare + waiting_.size()) {
+  while (ready_.size() + making_.size() < options_.spare + waiting_.size()) {
     const std::size_t before = making_.size();
     make();
     if (making_.size() == before) return;  // it cannot be made; who waits has been told
@@ -71,7 +69,7 @@ void NetworkPool::make() {
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return failed(0, std::strerror(errno));
   UniqueFd read_end(ends[0]), write_end(ends[1]);
   Command command;
-  command.argv = {program_,
+  command.argv = {options_.program,
                   "--configure",
                   "--mtu=65520",
                   "--disable-host-loopback",
@@ -81,7 +79,7 @@ void NetworkPool::make() {
                   "--netns-type=path",
                   "/proc/self/fd/" + std::to_string(kNamespaceFd),
                   "tap0"};
-  command.env = {mark_, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+  command.env = {options_.mark, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   command.steps = {
       {"make a network namespace", make_namespace},
       {"pass the pipe on", [&write_end] { return ::dup2(write_end.get(), kReadyFd) == kReadyFd; }}};

@@ -25,9 +25,12 @@ struct Network {
 
 class NetworkPool {
  public:
-  // `mark` is an environment entry by which a later life of the node knows these processes.
-  NetworkPool(boost::asio::io_context& loop, ProcessTable& processes, std::string program,
-              std::string mark);
+  struct Options {
+    std::string program;    // slirp4netns
+    std::string mark;       // an environment entry: a later life of the node knows them by it
+    std::size_t spare = 2;  // made ahead
+  };
+  NetworkPool(boost::asio::io_context& loop, ProcessTable& processes, Options options);
   ~NetworkPool();  // ends those that nobody took
 
   // Makes the spare ones; taking makes them as needed.
@@ -47,8 +50,7 @@ class NetworkPool {
 
   boost::asio::io_context& loop_;
   ProcessTable& processes_;
-  const std::string program_;
-  const std::string mark_;
+  const Options options_;
   std::map<pid_t, std::unique_ptr<Making>> making_;
   std::deque<Network> ready_;
   std::deque<std::function<void(Result<Network>)>> waiting_;

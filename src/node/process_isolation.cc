@@ -63,7 +63,7 @@ class ProcessIsolation final : public Isolation {
         ::open(files.output_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     if (!output) return {ErrorCode::unavailable, std::string("output: ") + std::strerror(errno)};
     Command command;
-    command.argv = runner_argv();
+    command.argv = plan.argv;
     command.env = runner_env(plan, {.python = python_directory_,
                                     .layers = plan.layers,
                                     .home = files.home_directory(),
