@@ -30,8 +30,7 @@ void Containers::await(Awaited awaited) {
   awaited_[id] = std::move(awaited);
 }
 
-void Containers::reconcile(const NodeHello& hello) {
-  reconcile_known(hello);
+void Containers::settle_survivors(const NodeHello& hello) {
   for (const SurvivingContainer& survivor : hello.containers) {
     const Container* known = find(survivor.container);
     const auto awaited = awaited_.find(survivor.container);
@@ -49,8 +48,8 @@ void Containers::reconcile(const NodeHello& hello) {
   driver_.after(kExitReports, [this] { give_up_on_awaited(); });
 }
 
-// What we know and the node does not: it never took the start, or tells the exit next.
-void Containers::reconcile_known(const NodeHello& hello) {
+// The node never took the start, or tells the exit next.
+void Containers::settle_missing(const NodeHello& hello) {
   std::set<ContainerId> there;
   for (const SurvivingContainer& survivor : hello.containers) there.insert(survivor.container);
   std::vector<ContainerId> missing;

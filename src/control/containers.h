@@ -72,7 +72,10 @@ class Containers final : public RunnerEvents {
   void release(const ReleaseContainer& action);
 
   // --- what the node says ---
-  void reconcile(const NodeHello& hello);
+  // Two halves of a hello: first what we know and the node does not, before it offers room, then
+  // what the node has.
+  void settle_missing(const NodeHello& hello);
+  void settle_survivors(const NodeHello& hello);
   void on_started(ContainerId id, Time at);
   void on_refused(ContainerId id, const std::string& why);
   void on_exited(ContainerExit exit);
@@ -95,7 +98,6 @@ class Containers final : public RunnerEvents {
   void fail_start(Container& container, const std::string& why);
   void kill(ContainerId id);
   void adopt(const Awaited& awaited, const std::vector<DeviceId>& devices, Time started);
-  void reconcile_known(const NodeHello& hello);
   void expect_exit(ContainerId id);
   void give_up_on_awaited();
   void finish(Container& container, ContainerExit exit);

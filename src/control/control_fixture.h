@@ -71,8 +71,8 @@ class FakeRunner {
     const auto head = encode(header);
     std::string bytes(head.data(), head.size());
     bytes += body;
-    EXPECT_EQ(::write(socket_.get(), bytes.data(), bytes.size()),
-              static_cast<ssize_t>(bytes.size()));
+    // The server may have closed its end; that is found elsewhere.
+    (void)::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
   }
 
   // A frame, if a whole one has come.
@@ -368,8 +368,8 @@ struct Caller final : CallWaiter {
 
 class ControlTest : public testing::Test {
  protected:
-  ControlTest() { open(); }
-  ~ControlTest() override { close(); }
+  void SetUp() override { open(); }
+  void TearDown() override { close(); }
 
   // Opens the store and the control on the same directory, and lets the node connect.
   void open() {

@@ -15,8 +15,9 @@ void LiveControl::on_hello(NodeHello hello) {
   }
   parts.fleet.connected(hello);
   parts.node_is_lost = false;
+  parts.containers.settle_missing(hello);
   parts.driver.handle(NodeJoined{hello.node, hello.capacity});
-  parts.containers.reconcile(hello);
+  parts.containers.settle_survivors(hello);
   parts.driver.handle(RecoveryEnded{});
 
   std::vector<ImageSpec> images;

@@ -1,0 +1,237 @@
+// Deploying, rolling back, stopping; drains and keys.
+#include "control/control_fixture.h"
+#include "control/key_ring.h"
+
+namespace ember {
+namespace {
+
+using testing::HasSubstr;
+
+class LiveDeployments : public ControlTest {
+ protected:
+  Result<std::string> rollback(const std::string& app, std::uint32_t version) {
+    return wait_for<std::string>([&](auto done) { control->rollback(app, version, done); });
+  }
+  Result<std::string> stop(const std::string& app) {
+    return wait_for<std::string>([&](auto done) { control->stop_app(app, done); });
+  }
+  JsonValue app(const std::string& name) { return json(*control->app_json(name)); }
+};
+
+TEST_F(LiveDeployments, ShowsWhatWasDeployed) {
+  const auto answer =
+      deploy("docs", {function("echo", R"("gpu": ["L4"], "parameters": [{"name": "page"}])")});
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  EXPECT_EQ(json(*answer)["version"], 1);
+  EXPECT_THAT(json(*answer)["functions"][0]["url"].get<std::string>(),
+              testing::EndsWith("/fn/docs/echo"));
+  const JsonValue shown = app("docs");
+  EXPECT_EQ(shown["state"], "deployed");
+  EXPECT_EQ(shown["functions"][0]["gpu"], json(R"(["L4"])"));
+  EXPECT_EQ(shown["functions"][0]["parameters"], json(R"([{"name": "page"}])"));
+  EXPECT_EQ(shown["functions"][0]["settings"]["max_inputs"], 1);
+  EXPECT_EQ(json(control->apps_json())["apps"].size(), 1u);
+  EXPECT_FALSE(control->app_json("other").ok());
+}
+
+TEST_F(LiveDeployments, SendsNewCallsToTheNewVersionAndLetsRunningOnesEndOnTheOld) {
+  must_deploy("docs", {function("slow")});
+  Caller old_call, new_call;
+  must_start("docs", "slow", old_call);
+  until_running();
+  const ContainerId old_container = node.ids()[0];
+  must_deploy("docs", {function("slow")});
+  EXPECT_FALSE(old_call.done());
+  must_start("docs", "slow", new_call);
+  until([&] {
+    return node.containers.size() == 2 && !node.containers.at(node.ids()[1]).inputs.empty();
+  });
+
+  FakeContainer& container = node.containers.at(old_container);
+  const FrameHeader input = container.inputs[0].header;
+  container.runner->send(FrameType::result, "1", input.stream, input.attempt);
+  until([&] { return old_call.done() && !node.containers.contains(old_container); });
+  EXPECT_TRUE(old_call.result);
+  EXPECT_FALSE(new_call.done());
+}
+
+TEST_F(LiveDeployments, RollsBackByANewVersionLikeTheOldOne) {
+  must_deploy("docs", {function("echo", R"("timeout_ms": 1111)")});
+  must_deploy("docs", {function("echo", R"("timeout_ms": 2222)"), function("sum")});
+  ASSERT_TRUE(rollback("docs", 0).ok());
+  const JsonValue shown = app("docs");
+  EXPECT_EQ(shown["version"], 3);
+  ASSERT_EQ(shown["functions"].size(), 1u);
+  EXPECT_EQ(shown["functions"][0]["settings"]["timeout_ms"], 1111);
+
+  const auto history =
+      wait_for<std::string>([&](auto done) { control->history_json("docs", done); });
+  const JsonValue versions = json(*history)["versions"];
+  ASSERT_EQ(versions.size(), 3u);
+  EXPECT_EQ(versions[2]["message"], "rollback to 1");
+  EXPECT_TRUE(versions[2]["current"]);
+  EXPECT_EQ(rollback("docs", 9).error().code, ErrorCode::not_found);
+  EXPECT_EQ(rollback("docs", 3).error().code, ErrorCode::conflict);
+  EXPECT_EQ(rollback("none", 1).error().code, ErrorCode::not_found);
+}
+
+TEST_F(LiveDeployments, StopsAnAppWithItsCallsAndContainersAndDeploysItAgain) {
+  must_deploy("docs", {function("slow", R"("max_containers": 1)")});
+  Caller running, waiting, late;
+  must_start("docs", "slow", running);
+  until_running();
+  must_start("docs", "slow", waiting);
+  const auto stopped = stop("docs");
+  ASSERT_TRUE(stopped.ok());
+  EXPECT_EQ(json(*stopped)["cancelled"], 2);
+  until([&] { return node.containers.empty(); });
+  ASSERT_TRUE(running.failure && waiting.failure);
+  EXPECT_EQ(waiting.failure->error.code, ErrorCode::cancelled);
+  EXPECT_THAT(start("docs", "slow", late).error().message, HasSubstr("is stopped"));
+  EXPECT_EQ(app("docs")["state"], "stopped");
+
+  must_deploy("docs", {function("echo")});
+  EXPECT_EQ(app("docs")["version"], 2);
+  Caller again;
+  call("docs", "echo", again);
+  EXPECT_TRUE(again.result);
+}
+
+TEST_F(LiveDeployments, StopsAnEphemeralAppWithoutHeartbeats) {
+  must_deploy("run", {function("echo")}, /*ephemeral=*/true);
+  pass(Duration::seconds(20));
+  ASSERT_TRUE(control->heartbeat("run").ok());
+  pass(Duration::seconds(29));
+  EXPECT_EQ(app("run")["state"], "ephemeral");
+  pass(Duration::seconds(1));
+  until([&] { return app("run")["state"] == "stopped"; });
+  EXPECT_EQ(control->heartbeat("run").error().code, ErrorCode::not_found);
+}
+
+TEST_F(LiveDeployments, RefusesWhatTheFleetCanNeverHoldAndSaysWhatItHas) {
+  const auto gpu = deploy("docs", {function("echo", R"("gpu": ["H100:2"])")});
+  ASSERT_FALSE(gpu.ok());
+  EXPECT_EQ(gpu.error().code, ErrorCode::conflict);
+  EXPECT_THAT(gpu.error().message, HasSubstr("H100:2"));
+  EXPECT_THAT(gpu.error().message, HasSubstr("1 x L4 (simulated)"));
+  EXPECT_FALSE(control->app_json("docs").ok());
+}
+
+TEST_F(LiveDeployments, RefusesImagesThatAreNotBuiltAndSourcesThatAreNotThere) {
+  const auto image = deploy("docs", {function("echo", R"("image": {"base": "host", "steps":
+                                   [{"kind": "uv_pip_install", "arguments": ["numpy"]}]})")});
+  ASSERT_FALSE(image.ok());
+  EXPECT_EQ(image.error().code, ErrorCode::conflict);
+  EXPECT_THAT(image.error().message, HasSubstr("not built"));
+
+  const std::string source = "src-" + std::string(32, '0');
+  const auto missing = wait_for<std::string>([&](auto done) {
+    control->deploy("docs", dump_json({{"source", source}, {"functions", {function("echo")}}}),
+                    done);
+  });
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().code, ErrorCode::conflict);
+  EXPECT_THAT(missing.error().message, HasSubstr(source));
+  EXPECT_FALSE(deploy("a/b", {function("echo")}).ok());
+}
+
+TEST_F(LiveDeployments, RunsUnderNoNameThatIsDeployed) {
+  must_deploy("docs", {function("echo")});
+  const auto refused = deploy("docs", {function("echo")}, /*ephemeral=*/true);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+}
+
+TEST_F(LiveDeployments, MakesOneChangeOfAnAppAtATime) {
+  build();
+  const std::string request = dump_json({{"source", upload()}, {"functions", {function("echo")}}});
+  std::optional<Result<std::string>> first, second;
+  control->deploy("docs", request, [&](auto given) { first = std::move(given); });
+  control->deploy("docs", request, [&](auto given) { second = std::move(given); });
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->error().code, ErrorCode::conflict);
+  until([&] { return first.has_value(); });
+  EXPECT_TRUE(first->ok());
+}
+
+TEST_F(LiveDeployments, TellsWhoWatchesABuildAndFailsItWhenTheNodeGoes) {
+  struct Watch final : BuildObserver {
+    void on_line(std::string_view line) override { lines.emplace_back(line); }
+    void on_end(const std::string&, Result<> given) override { result = std::move(given); }
+    std::vector<std::string> lines;
+    std::optional<Result<>> result;
+  };
+  const std::string spec = R"({"steps": [{"kind": "uv_pip_install", "arguments": ["numpy"]}]})";
+  const auto lost = std::make_shared<Watch>(), good = std::make_shared<Watch>();
+  control->build_image(spec, lost);
+  node.lose();
+  ASSERT_TRUE(lost->result && !lost->result->ok());
+  EXPECT_EQ(lost->result->error().code, ErrorCode::unavailable);
+  node.builds.clear();
+  node.connect();
+  control->build_image(spec, good);
+  until([&] { return good->result.has_value(); });
+  EXPECT_TRUE(good->result->ok());
+  EXPECT_EQ(good->lines, std::vector<std::string>{"building"});
+}
+
+TEST_F(LiveDeployments, DrainsByEndingCallsAndContainersAndWritingTheBill) {
+  must_deploy("docs", {function("slow"), function("echo")});
+  Caller running, refused;
+  must_start("docs", "slow", running);
+  until_running();
+  bool drained = false;
+  control->begin_drain([&] { drained = true; });
+  const auto late = start("docs", "echo", refused);
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().code, ErrorCode::unavailable);
+  for (int i = 0; i < 20; ++i) turn();
+  EXPECT_FALSE(drained) << "a call still runs";
+
+  FakeContainer& container = node.only();
+  const FrameHeader input = container.inputs[0].header;
+  container.runner->send(FrameType::result, "1", input.stream, input.attempt);
+  until([&] {
+    clock.advance(Duration::milliseconds(50));
+    return drained;
+  });
+  EXPECT_TRUE(running.result);
+  EXPECT_TRUE(node.containers.empty());
+  EXPECT_FALSE(bill({CostGroup::app}).empty());
+}
+
+TEST_F(LiveDeployments, KnowsAKeyAfterItIsDurable) {
+  const std::string key = generate_key();
+  EXPECT_EQ(key.size(), 46u);
+  EXPECT_NE(key, generate_key());
+  EXPECT_EQ(control->authenticate(key).error().code, ErrorCode::unauthenticated);
+  const auto ensure = [&] {
+    return wait_for<Ok>([&](auto done) { control->ensure_key(key, "default", done); });
+  };
+  ASSERT_TRUE(ensure().ok());
+  const auto id = control->authenticate(key);
+  ASSERT_TRUE(id.ok());
+  EXPECT_FALSE(control->authenticate(key.substr(1)).ok());
+  EXPECT_FALSE(control->authenticate("").ok());
+  EXPECT_FALSE(control->authenticate(std::string(100'000, 'k')).ok());
+
+  close();
+  open();
+  ASSERT_TRUE(ensure().ok());
+  EXPECT_EQ(*control->authenticate(key), *id);
+}
+
+TEST(KeyRing, RefusesKeysThatAreRevokedOrHaveExpired) {
+  KeyRing ring;
+  const auto add = [&](const std::string& text, Time expires, bool revoked) {
+    ring.add({KeyId{1}, "k", hex(sha256(text)), Time{0}, expires, revoked});
+  };
+  add("good", Time::from_ms(10), false);
+  add("gone", Time::never(), true);
+  EXPECT_TRUE(ring.authenticate("good", Time::from_ms(9)).ok());
+  EXPECT_THAT(ring.authenticate("good", Time::from_ms(10)).error().message, HasSubstr("expired"));
+  EXPECT_THAT(ring.authenticate("gone", Time::from_ms(0)).error().message, HasSubstr("revoked"));
+}
+
+}  // namespace
+}  // namespace ember

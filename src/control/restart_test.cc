@@ -1,0 +1,274 @@
+// Restarts of either side, and the bill through them: every millisecond of a container's life is in
+// the ledger once.
+#include "control/control_fixture.h"
+
+namespace ember {
+namespace {
+
+using testing::HasSubstr;
+
+// A store that fails as long as it is told to.
+class FlakyStore final : public Store {
+ public:
+  explicit FlakyStore(std::unique_ptr<Store>& real) : real_(real) {}
+
+  void apply(Batch batch, std::function<void(Result<>)> done) override {
+    if (full) return done({ErrorCode::unavailable, "database or disk is full"});
+    real_->apply(std::move(batch), std::move(done));
+  }
+  void query_cost(CostQuery query,
+                  std::function<void(Result<std::vector<CostRow>>)> done) override {
+    real_->query_cost(std::move(query), std::move(done));
+  }
+  void query_versions(AppId app,
+                      std::function<void(Result<std::vector<VersionRecord>>)> done) override {
+    real_->query_versions(app, std::move(done));
+  }
+  void query_version(AppId app, std::uint32_t version,
+                     std::function<void(Result<VersionRecord>)> done) override {
+    real_->query_version(app, version, std::move(done));
+  }
+
+  bool full = false;
+
+ private:
+  std::unique_ptr<Store>& real_;
+};
+
+class Restarts : public ControlTest {
+ protected:
+  Store& wrapped_store() override { return flaky; }
+
+  std::int64_t billed_gpu_ms() {
+    const auto rows = bill({});
+    return rows.empty() ? 0 : rows[0].gpu_ms;
+  }
+  // Lets what is recorded reach the disk.
+  void flush() {
+    pass(Duration::seconds(1));
+    const std::size_t acknowledged = node.unacknowledged.size();
+    for (int i = 0; i < 50; ++i) turn();
+    EXPECT_LE(node.unacknowledged.size(), acknowledged);
+  }
+  void stop_docs() {
+    ASSERT_TRUE(wait_for<std::string>([&](auto done) { control->stop_app("docs", done); }).ok());
+    until([&] { return node.containers.empty(); });
+  }
+  void until_acknowledged() {
+    until([&] {
+      clock.advance(Duration::milliseconds(100));
+      return node.unacknowledged.empty();
+    });
+  }
+
+  FlakyStore flaky{store};
+};
+
+constexpr const char* kOneL4 = R"("gpu": ["L4"], "scaledown_window_ms": 3600000)";
+
+TEST_F(Restarts, BillEveryMillisecondOfALifeOnce) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller caller;
+  call("docs", "echo", caller);
+  const Time started = node.only().started;
+  for (int minute = 0; minute < 5; ++minute) pass(Duration::seconds(61));
+  stop_docs();
+  const Time ended = node.unacknowledged.begin()->second.at;
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  const auto gpu_ms = [&](const std::string& phase) {
+    for (const CostRow& row : bill({CostGroup::phase, CostGroup::meter})) {
+      if (row.keys == std::vector<std::string>{phase, "gpu"}) return row.gpu_ms;
+    }
+    return std::int64_t{-1};
+  };
+  EXPECT_EQ(gpu_ms("boot"), 300);
+  EXPECT_EQ(gpu_ms("load"), 200);
+  const JsonValue cost = json(*wait_for<std::string>(
+      [&](auto done) { control->cost_json("app,meter", "docs", Time{0}, Time::never(), done); }));
+  EXPECT_EQ(cost["rows"].size(), 3u);
+  EXPECT_EQ(cost["rows"][1]["meter"], "gpu");
+  EXPECT_TRUE(cost["rows"][1]["simulated"]);
+}
+
+TEST_F(Restarts, AdoptContainersAndBillThemWithoutAGap) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller before, after;
+  call("docs", "echo", before);
+  const Time started = node.only().started;
+  flush();
+  close();
+  clock.advance(Duration::seconds(100));
+  open();
+  node.reconnect_runners();
+  call("docs", "echo", after, "again");
+  ASSERT_TRUE(after.result);
+  EXPECT_EQ(after.result->bytes, "again");
+  EXPECT_EQ(after.report.container, before.report.container);
+  EXPECT_FALSE(after.report.cold);
+  EXPECT_EQ(node.containers.size(), 1u);
+  EXPECT_THAT(control->containers_json(), HasSubstr("outlived"));
+
+  stop_docs();
+  const Time ended = node.unacknowledged.begin()->second.at;
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+}
+
+TEST_F(Restarts, StartNoSecondContainerForAMinimumThatSurvived) {
+  must_deploy("docs", {function("echo", R"("min_containers": 1, "max_containers": 1)")});
+  until([&] { return node.containers.size() == 1 && node.only().loaded; });
+  flush();
+  close();
+  open();
+  node.reconnect_runners();
+  for (int i = 0; i < 50; ++i) turn();
+  EXPECT_EQ(node.containers.size(), 1u);
+}
+
+TEST_F(Restarts, BillAContainerThatEndedMeanwhileToItsEnd) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller caller;
+  call("docs", "echo", caller);
+  const Time started = node.only().started;
+  flush();
+  close();
+  clock.advance(Duration::seconds(7));
+  const Time ended = clock.now();
+  node.end(node.ids()[0], 1);
+  clock.advance(Duration::seconds(50));
+  open();
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  close();
+  Snapshot snapshot;
+  ASSERT_TRUE(open_sqlite_store(directory.path(), snapshot).ok());
+  EXPECT_TRUE(snapshot.containers.empty());
+}
+
+TEST_F(Restarts, BillTheContainersOfAnAppThatWasStoppedAsTheServerWentDown) {
+  must_deploy("docs", {function("slow", kOneL4)});
+  Caller caller;
+  must_start("docs", "slow", caller);
+  until_running();
+  const Time started = node.only().started;
+  flush();
+  // The stop is durable; the server dies before the container ends.
+  std::optional<Result<std::string>> stopped;
+  control->stop_app("docs", [&](auto given) { stopped = std::move(given); });
+  while (!stopped) {
+    loop->restart();
+    loop->run_one_for(std::chrono::milliseconds(1));
+  }
+  close();
+  clock.advance(Duration::seconds(30));
+  open();
+  until([&] { return node.containers.empty(); });
+  const Time ended = node.unacknowledged.begin()->second.at;
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+}
+
+TEST_F(Restarts, FinishOldVersionsContainersWithoutRetiringTheNewOnes) {
+  must_deploy("docs", {function("slow", kOneL4)});
+  Caller caller, fresh;
+  must_start("docs", "slow", caller);
+  until_running();
+  must_deploy("docs", {function("echo")});
+  flush();
+  close();
+  open();
+  node.reconnect_runners();
+  until([&] { return node.containers.empty(); });
+  call("docs", "echo", fresh);
+  EXPECT_TRUE(fresh.result);
+}
+
+TEST_F(Restarts, EndContainersThatNobodyKnows) {
+  must_deploy("docs", {function("echo")});
+  node.containers[ContainerId{12345}].loaded = true;
+  node.lose();
+  node.connect();
+  until([&] { return node.containers.empty(); });
+  until_acknowledged();
+}
+
+TEST_F(Restarts, KeepServingWhileTheNodeIsAwayForAMoment) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller one, two;
+  call("docs", "echo", one);
+  node.lose();
+  pass(Duration::seconds(5));
+  call("docs", "echo", two);
+  EXPECT_EQ(two.report.container, one.report.container);
+  node.connect();
+  pass(Duration::seconds(60));
+  for (int i = 0; i < 20; ++i) turn();
+  EXPECT_EQ(node.containers.size(), 1u);
+}
+
+TEST_F(Restarts, CountANodesContainersAsLostWhenItStaysAway) {
+  must_deploy("docs", {function("slow")});
+  Caller caller;
+  const CallId id = must_start("docs", "slow", caller);
+  until_running();
+  node.lose();
+  pass(Duration::seconds(10));
+  EXPECT_FALSE(caller.done()) << "it is run again, not failed";
+  EXPECT_EQ(json(*control->call_json(id))["state"], "waiting");
+  const ContainerId old = node.ids()[0];
+  node.connect();
+  until([&] { return !node.containers.contains(old) && node.containers.size() == 1; });
+  until_running();
+}
+
+TEST_F(Restarts, RefuseAStartThatTheNodeNeverHeard) {
+  must_deploy("docs", {function("echo")});
+  Caller caller;
+  must_start("docs", "echo", caller);
+  node.starts.clear();  // lost with the connection
+  node.lose();
+  node.connect();
+  until([&] {
+    clock.advance(Duration::milliseconds(100));
+    return caller.done();
+  });
+  EXPECT_TRUE(caller.result);
+}
+
+TEST_F(Restarts, RecordUsageOnceTheDiskHasRoomAgain) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller caller;
+  flaky.full = true;
+  call("docs", "echo", caller);
+  const Time started = node.only().started;
+  flush();
+  EXPECT_THAT(control->status_json(), HasSubstr("disk is full"));
+  EXPECT_EQ(billed_gpu_ms(), 0);
+  flaky.full = false;
+  stop_docs();
+  const Time ended = node.unacknowledged.begin()->second.at;
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+}
+
+TEST_F(Restarts, RememberLogLines) {
+  must_deploy("docs", {function("echo")});
+  Caller caller;
+  call("docs", "echo", caller, "7");
+  until([&] {
+    clock.advance(Duration::milliseconds(50));
+    return std::filesystem::exists(directory.path() + "/logs/docs");
+  });
+  for (int i = 0; i < 50; ++i) turn();
+  close();
+  open();
+  const auto lines = control->logs(logs_of("docs"));
+  ASSERT_TRUE(lines.ok());
+  ASSERT_FALSE(lines->empty());
+  EXPECT_EQ(lines->at(0).text, "read 7");
+  EXPECT_EQ(lines->at(0).container, caller.report.container);
+}
+
+}  // namespace
+}  // namespace ember
