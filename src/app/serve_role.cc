@@ -71,9 +71,6 @@ class Serve {
 
   Result<> run(const ListenAddress& address) {
     if (auto started = control_.start(); !started) return started;
-    control_.ensure_key(opened_.key, "generated at the first start", [this](Result<> known) {
-      if (!known) end(std::move(known).error().within("keep the key"));
-    });
     ServerOptions options;
     options.address = address.host;
     options.port = address.port;
@@ -84,14 +81,25 @@ class Serve {
     server_ = std::move(*server);
     const std::string url = address.url(server_->port());
     control_.set_url(url);
-    if (auto written = write_url(opened_.url_file, url); !written) return written;
-    spdlog::info("serving at {}", url);
+    control_.ensure_key(opened_.key, "generated at the first start", [this, url](Result<> known) {
+      if (!known) return end(std::move(known).error().within("keep the key"));
+      announce(url);
+    });
     wait_for_signal();
     loop_.run();
     return std::move(ended_);
   }
 
  private:
+  // The URL in the data directory is what clients wait for, so it comes once the key opens the
+  // door.
+  void announce(const std::string& url) {
+    if (auto written = write_url(opened_.url_file, url); !written) {
+      return end(std::move(written).error());
+    }
+    spdlog::info("serving at {}", url);
+  }
+
   void wait_for_signal() {
     signals_.async_wait([this](boost::system::error_code error, int) {
       if (error) return;
