@@ -15,6 +15,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <random>
 #include <set>
 
 #include "node/container_files.h"
@@ -76,6 +77,12 @@ while True:
         out = repr(error)
     send(7, str(out).encode())
 )py";
+
+// Of this run alone: containers of a test that runs beside this one bear other names.
+ContainerId id(std::uint64_t number) {
+  static const std::uint64_t kRun = std::random_device{}() * 1'000'003ull;
+  return ContainerId{(kRun << 20) + number};
+}
 
 class Recorder : public NodeObserver {
  public:
@@ -227,9 +234,9 @@ class AgentTest : public testing::TestWithParam<IsolationChoice> {
     }
   }
 
-  static ContainerSpec spec(std::uint64_t id, std::string function = "{}") {
+  static ContainerSpec spec(std::uint64_t number, std::string function = "{}") {
     ContainerSpec one;
-    one.container = ContainerId{id};
+    one.container = id(number);
     one.function_json = std::move(function);
     one.labels_json = R"({"pool":"po"})";
     one.resources.memory_bytes = 256 << 20;
@@ -286,26 +293,26 @@ TEST_P(AgentTest, SaysWhatTheMachineHasAndKeepsItsIdsOverRestarts) {
 TEST_P(AgentTest, ARunnerConnectsAndStopsWhenAsked) {
   const UniqueFd& runner = start(spec(1));
   EXPECT_EQ(ask(runner, "out = 6 * 7"), "42");
-  node_->stop(ContainerId{1}, Duration::seconds(30));
+  node_->stop(id(1), Duration::seconds(30));
   const ContainerExit& exit = next_exit();
   EXPECT_EQ(exit.exit_status, 0);
   EXPECT_EQ(exit.signal, 0);
   EXPECT_FALSE(exit.out_of_memory);
   EXPECT_EQ(exit.labels_json, R"({"pool":"po"})");
-  EXPECT_EQ(exit.started, recorder_.started[ContainerId{1}]);
+  EXPECT_EQ(exit.started, recorder_.started[id(1)]);
   EXPECT_GT(exit.at, exit.started);
   EXPECT_THAT(exit.last_output, HasSubstr("runner begins"));
 }
 
 TEST_P(AgentTest, ARunnerThatIgnoresSigtermIsKilledAfterTheGrace) {
   start(spec(1, R"({"stubborn": true})"));
-  node_->stop(ContainerId{1}, Duration::milliseconds(50));
+  node_->stop(id(1), Duration::milliseconds(50));
   EXPECT_EQ(next_exit().signal, SIGKILL);
 }
 
 TEST_P(AgentTest, AStopWhileItStartsIsKept) {
   node_->start(spec(1), {});
-  node_->stop(ContainerId{1}, {});
+  node_->stop(id(1), {});
   EXPECT_EQ(next_exit().signal, SIGKILL);
 }
 
@@ -326,7 +333,7 @@ TEST_P(AgentTest, ARunnerThatDiesAtOnceLeavesItsLastLines) {
 
 TEST_P(AgentTest, AnInterruptReachesTheRunner) {
   const UniqueFd& runner = start(spec(1));
-  node_->interrupt(ContainerId{1});
+  node_->interrupt(id(1));
   loop_.restart();
   loop_.run_for(std::chrono::milliseconds(50));
   EXPECT_EQ(read_frame(runner), "interrupted");
@@ -341,7 +348,7 @@ TEST_P(AgentTest, TheEnvironmentIsTheUsersAndOursAlone) {
   EXPECT_EQ(ask(runner, "out = os.environ['GREETING'] + ' ' + os.environ['OMP_NUM_THREADS']"),
             "good day 2");
   EXPECT_EQ(ask(runner, "out = os.environ.get('EMBER_TEST_SECRET_OF_THE_NODE')"), "None");
-  EXPECT_EQ(ask(runner, "out = os.environ['EMBER_CONTAINER_ID']"), ContainerId{1}.text());
+  EXPECT_EQ(ask(runner, "out = os.environ['EMBER_CONTAINER_ID']"), id(1).text());
   EXPECT_EQ(ask(runner, "out = sys.executable"), "/usr/bin/python3");
   EXPECT_EQ(ask(runner, "out = len(os.listdir('/proc/self/fd')) <= 5"), "True");
 }
@@ -368,7 +375,7 @@ TEST_P(AgentTest, GrandchildrenThatHideDieWithTheContainer) {
                 "'trap \"\" TERM; sleep 1000 & sleep 1000'], stdin=subprocess.DEVNULL)\n"
                 "out = 'hidden'"),
             "hidden");
-  node_->stop(ContainerId{1}, Duration::seconds(30));
+  node_->stop(id(1), Duration::seconds(30));
   next_exit();
   EXPECT_EQ(leftovers(), "");
 }
@@ -382,9 +389,9 @@ TEST_P(AgentTest, ADeviceIsLeasedToOneContainer) {
   node_->start(two, {});
   node_->start(three, {});
   run_until([&] { return recorder_.refused.size() == 2; });
-  EXPECT_THAT(recorder_.refused[ContainerId{2}], HasSubstr("held by " + ContainerId{1}.text()));
-  EXPECT_THAT(recorder_.refused[ContainerId{3}], HasSubstr("no device"));
-  node_->stop(ContainerId{1}, {});
+  EXPECT_THAT(recorder_.refused[id(2)], HasSubstr("held by " + id(1).text()));
+  EXPECT_THAT(recorder_.refused[id(3)], HasSubstr("no device"));
+  node_->stop(id(1), {});
   EXPECT_EQ(next_exit().devices, one.devices);
   recorder_.exits.clear();
   recorder_.refused.clear();
@@ -399,10 +406,10 @@ TEST_P(AgentTest, WhatItCannotDoItRefusesWithTheCause) {
   cpu.resources.cpu_millicores = 0;
   for (const auto* one : {&names, &room, &image, &cpu}) node_->start(*one, {});
   run_until([&] { return recorder_.refused.size() == 4; });
-  EXPECT_THAT(recorder_.refused[ContainerId{1}], HasSubstr("not a name"));
-  EXPECT_THAT(recorder_.refused[ContainerId{2}], HasSubstr("memory"));
-  EXPECT_THAT(recorder_.refused[ContainerId{3}], HasSubstr("not been built"));
-  EXPECT_THAT(recorder_.refused[ContainerId{4}], HasSubstr("positive"));
+  EXPECT_THAT(recorder_.refused[id(1)], HasSubstr("not a name"));
+  EXPECT_THAT(recorder_.refused[id(2)], HasSubstr("memory"));
+  EXPECT_THAT(recorder_.refused[id(3)], HasSubstr("not been built"));
+  EXPECT_THAT(recorder_.refused[id(4)], HasSubstr("positive"));
   EXPECT_TRUE(containers_on_disk(root_ + "/data/node").empty());
 }
 
@@ -411,25 +418,25 @@ TEST_P(AgentTest, ContainersOutliveTheNodeAndAreAdopted) {
   one.devices = {recorder_.hellos.back().capacity.devices[0].id};
   const UniqueFd& runner = start(one);
   const std::string pid = ask(runner, "x = 17; out = os.getpid()");
-  const Time started = recorder_.started[ContainerId{1}];
+  const Time started = recorder_.started[id(1)];
   agent_.reset();
   recorder_.runners.clear();  // as when the driver has gone too: the runner connects again
   start_agent();
   run_until([&] { return recorder_.hellos.size() == 2 && recorder_.runners.size() == 1; });
   const NodeHello& hello = recorder_.hellos.back();
   ASSERT_EQ(hello.containers.size(), 1u);
-  EXPECT_EQ(hello.containers[0].container, ContainerId{1});
+  EXPECT_EQ(hello.containers[0].container, id(1));
   EXPECT_EQ(hello.containers[0].started, started);
   EXPECT_EQ(hello.containers[0].devices, one.devices);
   EXPECT_EQ(hello.containers[0].labels_json, one.labels_json);
-  const UniqueFd& again = recorder_.runners[ContainerId{1}];
+  const UniqueFd& again = recorder_.runners[id(1)];
   EXPECT_THAT(read_frame(again), HasSubstr("protocol"));
   EXPECT_EQ(ask(again, "out = (x, os.getpid())"), "(17, " + pid + ")");
   auto two = spec(2);
   two.devices = one.devices;
   node_->start(two, {});
   run_until([&] { return recorder_.refused.size() == 1; });
-  node_->stop(ContainerId{1}, Duration::seconds(30));
+  node_->stop(id(1), Duration::seconds(30));
   EXPECT_EQ(next_exit().started, started);
 }
 
@@ -446,9 +453,9 @@ TEST_P(AgentTest, AnEndNobodySawIsFoundAndRepeatedUntilAcknowledged) {
     recorder_.exits.clear();
     agent_.reset();
     start_agent();
-    EXPECT_EQ(next_exit().container, ContainerId{1}) << "round " << round;
+    EXPECT_EQ(next_exit().container, id(1)) << "round " << round;
   }
-  node_->acknowledge_exit(ContainerId{1});
+  node_->acknowledge_exit(id(1));
   run_until([&] { return containers_on_disk(root_ + "/data/node").empty(); });
 }
 
@@ -461,16 +468,16 @@ TEST_P(AgentTest, ADriverThatComesBackGetsTheRunnersThatConnectedMeanwhile) {
   connect();
   ASSERT_EQ(recorder_.hellos.back().containers.size(), 1u);
   run_until([&] { return recorder_.runners.size() == 1; });
-  EXPECT_THAT(read_frame(recorder_.runners[ContainerId{1}]), HasSubstr("protocol"));
+  EXPECT_THAT(read_frame(recorder_.runners[id(1)]), HasSubstr("protocol"));
 }
 
 TEST_P(AgentTest, AFloodOfOutputIsBounded) {
   const UniqueFd& runner = start(spec(1));
   ask(runner,
       "for i in range(40): sys.stdout.write(('%d' % i) * 50000 + '\\n')\nsys.stdout.flush()");
-  const ContainerFiles files(options_.data + "/node", ContainerId{1});
+  const ContainerFiles files(options_.data + "/node", id(1));
   run_until([&] { return fs::file_size(files.output_path()) < (1 << 20); });
-  node_->stop(ContainerId{1}, Duration::seconds(30));
+  node_->stop(id(1), Duration::seconds(30));
   EXPECT_LE(next_exit().last_output.size(), 8u << 10);
 }
 

@@ -91,7 +91,7 @@ class CrunIsolation final : public Isolation {
       std::error_code ignored;
       if (fs::is_directory(path, ignored)) add(name, path, path);
     }
-    for (const PythonDirectory& package : setup_.python) {
+    for (const PythonDirectory& package : setup_.directory.python) {
       add("python-" + package.name, package.host_path, "/ember/python/" + package.name);
     }
     for (std::size_t i = 0; i < launch.plan.layers.size(); ++i) {

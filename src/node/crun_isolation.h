@@ -18,7 +18,6 @@ struct CrunSetup {
   std::string crun;  // the program's path
   NodeDirectory directory;
   std::string rootfs;  // what every container has for its root
-  std::vector<PythonDirectory> python;
   Cgroups cgroups;
   NetworkPool* networks = nullptr;  // borrowed; null: the machine's own network
 };

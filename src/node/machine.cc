@@ -96,9 +96,45 @@ std::string own_network(const std::string& why) {
   return "the machine's own network, with its services within reach (" + why + ")";
 }
 
+// What a try of containers does without.
+struct Attempt {
+  std::optional<std::string> slirp;  // nothing: on the machine's own network
+  std::string without_network_since;
+  std::optional<std::string> without_limits_since;
+};
+
+Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& processes,
+                                  const std::string& crun, const NodeDirectory& directory,
+                                  const Attempt& attempt) {
+  auto rootfs =
+      make_root_filesystem(directory.path, directory.python, attempt.slirp ? kSlirpNameServer : "");
+  if (!rootfs.ok()) return std::move(rootfs).error();
+  Cgroups cgroups(directory.node);
+  if (attempt.without_limits_since) cgroups.give_up(*attempt.without_limits_since);
+  CrunSetup setup{.crun = crun,
+                  .directory = directory,
+                  .rootfs = std::move(*rootfs),
+                  .cgroups = std::move(cgroups),
+                  .networks = nullptr};
+  std::optional<NetworkPool::Options> network;
+  if (attempt.slirp) network = {*attempt.slirp, network_mark(directory.node), 0};
+  if (auto tried = try_container(setup, network); !tried.ok()) return std::move(tried).error();
+  Containers made;
+  made.network = network ? kSlirpLine : own_network(attempt.without_network_since);
+  made.missing = setup.cgroups.missing();
+  if (network) {
+    network->spare = kSpareNetworks;
+    made.networks = std::make_unique<NetworkPool>(loop, processes, *network);
+    made.networks->fill();
+    setup.networks = made.networks.get();
+  }
+  made.isolation = make_crun_isolation(processes, std::move(setup));
+  return made;
+}
+
 // The most that works: with a network of its own and limits, without the one, the other, both.
 Result<Containers> set_up_containers(boost::asio::io_context& loop, ProcessTable& processes,
-                                     const NodeOptions& options, const NodeDirectory& directory) {
+                                     const NodeDirectory& directory) {
   const auto crun = find_program("crun");
   if (!crun) return {ErrorCode::unavailable, "crun is not installed"};
   if (::geteuid() != 0) {
@@ -107,44 +143,20 @@ Result<Containers> set_up_containers(boost::asio::io_context& loop, ProcessTable
   if (!can_stage()) return {ErrorCode::unavailable, "no mount namespace can be made here"};
   end_stray_networks(directory);
   const auto slirp = find_program("slirp4netns");
-  std::string network_fault = "slirp4netns is not installed";
-  std::string limits_fault;
-  Error fault;
-  for (const bool with_limits : {true, false}) {
-    for (const bool with_network : {true, false}) {
-      if (with_network && !slirp) continue;
-      auto rootfs = make_root_filesystem(directory.path, options.python,
-                                         with_network ? kSlirpNameServer : "");
-      if (!rootfs.ok()) return std::move(rootfs).error();
-      Cgroups cgroups(directory.node);
-      if (!with_limits) cgroups.give_up(limits_fault);
-      CrunSetup setup{.crun = *crun,
-                      .directory = directory,
-                      .rootfs = std::move(*rootfs),
-                      .python = options.python,
-                      .cgroups = std::move(cgroups),
-                      .networks = nullptr};
-      std::optional<NetworkPool::Options> network;
-      if (with_network) network = {*slirp, network_mark(directory.node), 0};
-      if (auto tried = try_container(setup, network); !tried.ok()) {
-        fault = std::move(tried).error();
-        (with_network ? network_fault : limits_fault) = fault.message;
-        continue;
-      }
-      Containers made;
-      if (with_network) {
-        network->spare = kSpareNetworks;
-        made.networks = std::make_unique<NetworkPool>(loop, processes, *network);
-        made.networks->fill();
-      }
-      made.network = with_network ? kSlirpLine : own_network(network_fault);
-      made.missing = setup.cgroups.missing();
-      setup.networks = made.networks.get();
-      made.isolation = make_crun_isolation(processes, std::move(setup));
+  Attempt attempt{slirp, "slirp4netns is not installed", std::nullopt};
+  for (;;) {
+    auto made = try_containers(loop, processes, *crun, directory, attempt);
+    if (made.ok()) return made;
+    if (attempt.slirp) {
+      attempt.without_network_since = made.error().message;
+      attempt.slirp.reset();
+    } else if (!attempt.without_limits_since) {
+      attempt.without_limits_since = made.error().message;
+      attempt.slirp = slirp;
+    } else {
       return made;
     }
   }
-  return fault;
 }
 
 void use_processes(Machine& machine, const NodeOptions& options, const std::string& why) {
@@ -164,7 +176,7 @@ void use_processes(Machine& machine, const NodeOptions& options, const std::stri
 
 void choose_isolation(Machine& machine, boost::asio::io_context& loop, ProcessTable& processes,
                       const NodeOptions& options, const NodeDirectory& directory) {
-  auto containers = set_up_containers(loop, processes, options, directory);
+  auto containers = set_up_containers(loop, processes, directory);
   if (containers.ok()) {
     machine.networks = std::move(containers->networks);
     machine.isolations.push_back(std::move(containers->isolation));

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "node/container_files.h"
+#include "node/python_packages.h"
 
 namespace ember {
 namespace {
@@ -16,6 +17,13 @@ namespace fs = std::filesystem;
 
 Error failed(const std::string& path, const std::error_code& why) {
   return {ErrorCode::unavailable, path + ": " + why.message()};
+}
+
+void remove_all_within(const std::string& path) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path, ignored)) {
+    fs::remove_all(entry.path(), ignored);
+  }
 }
 
 Result<NodeId> read_or_make_id(const std::string& path) {
@@ -40,9 +48,7 @@ Result<> link_python(const std::string& directory, const std::vector<PythonDirec
   fs::create_directory(directory, error);
   if (error) return failed(directory, error);
   for (const PythonDirectory& package : packages) {
-    const fs::path target = fs::canonical(package.host_path, error);
-    if (error) return failed(package.host_path, error);
-    fs::create_symlink(target, directory + "/" + package.name, error);
+    fs::create_symlink(package.host_path, directory + "/" + package.name, error);
     if (error) return failed(directory + "/" + package.name, error);
   }
   return Ok{};
@@ -54,7 +60,7 @@ Result<NodeDirectory> open_node_directory(const NodeOptions& options) {
   std::error_code error;
   NodeDirectory directory;
   directory.path = fs::absolute(options.data, error).lexically_normal().string() + "/node";
-  for (const char* part : {"", "/containers", "/layers"}) {
+  for (const char* part : {"", "/containers", "/layers", "/packages"}) {
     fs::create_directories(directory.path + part, error);
     if (error) return failed(directory.path + part, error);
     // Passed through by the driver and by containers' users, listed by nobody else.
@@ -65,7 +71,14 @@ Result<NodeDirectory> open_node_directory(const NodeOptions& options) {
   auto node = read_or_make_id(directory.path + "/node_id");
   if (!node.ok()) return std::move(node).error();
   directory.node = *node;
-  if (auto linked = link_python(directory.python_path(), options.python); !linked.ok()) {
+  // What earlier versions left goes once nothing stands on it.
+  if (containers_on_disk(directory.path).empty()) {
+    for (const char* part : {"/packages", "/rootfs"}) remove_all_within(directory.path + part);
+  }
+  auto python = prepare_packages(directory.path, options.python);
+  if (!python.ok()) return std::move(python).error();
+  directory.python = std::move(*python);
+  if (auto linked = link_python(directory.python_path(), directory.python); !linked.ok()) {
     return std::move(linked).error();
   }
   return directory;

@@ -3,13 +3,17 @@
 //   node_id        made once, kept
 //   node.sock      where the driver connects
 //   last_seen      touched while the node lives: what it cannot have seen ended no later
-//   python/        a name a package that runners import, linked to this machine's directory
+//   packages/      python_packages.h
+//   python/        the packages under their names, for runners outside containers
 //   containers/    container_files.h
 //   layers/        image_store.h
+//   rootfs/        root_filesystem.h
+//   crun/          crun's own state
 #pragma once
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -21,6 +25,7 @@ namespace ember {
 struct NodeDirectory {
   std::string path;  // absolute
   NodeId node;
+  std::vector<PythonDirectory> python;  // the packages of the options, copied and compiled
 
   std::string socket_path() const { return path + "/node.sock"; }
   std::string python_path() const { return path + "/python"; }
