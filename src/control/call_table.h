@@ -48,7 +48,7 @@ struct FinishedCall {
   CallId id;
   FunctionPtr function;
   CallState state = CallState::succeeded;
-  std::string error;  // "timed_out: …"; empty after success
+  std::optional<Error> error;  // none after success
   Time arrived;
   CallReport report;  // without the text of its GPU: the tariff has it
   Duration execute_share;

@@ -192,7 +192,7 @@ CallReport Calls::report_of(const Call& call, const InputReport& report) const {
 }
 
 // Takes the call out of the table before its waiter hears of it: the waiter may start the next.
-void Calls::end(Call& call, CallState state, const std::string& error, const CallReport& report,
+void Calls::end(Call& call, CallState state, std::optional<Error> error, const CallReport& report,
                 Duration execute_share) {
   FunctionStats& stats = call.function->line->stats;
   if (state == CallState::succeeded) {
@@ -218,11 +218,12 @@ void Calls::answer(const AnswerInput& action) {
   CallWaiter* waiter = call->waiter;
   CallReply reply = std::move(call->reply);
   if (action.outcome == InputOutcome::succeeded) {
-    end(*call, CallState::succeeded, {}, report, action.report.execute_share);
+    end(*call, CallState::succeeded, std::nullopt, report, action.report.execute_share);
     if (waiter) waiter->on_result(std::move(reply.body), report);
     return;
   }
-  end(*call, ended_state(reply.code), reply.message, report, action.report.execute_share);
+  end(*call, ended_state(reply.code), Error{reply.code, reply.message}, report,
+      action.report.execute_share);
   if (!waiter) return;
   waiter->on_failure({{reply.code, std::move(reply.message)}, std::move(reply.body.bytes), 0},
                      report);
@@ -257,7 +258,7 @@ void Calls::fail(const FailInput& action) {
   }
   const CallReport report = report_of(*call, action.report);
   CallWaiter* waiter = call->waiter;
-  end(*call, ended_state(action.code), failure.error.message, report, action.report.execute_share);
+  end(*call, ended_state(action.code), failure.error, report, action.report.execute_share);
   if (waiter) waiter->on_failure(std::move(failure), report);
 }
 

@@ -37,7 +37,7 @@ class Calls {
 
  private:
   Error no_such_function(std::string_view app, std::string_view function) const;
-  void end(Call& call, CallState state, const std::string& error, const CallReport& report,
+  void end(Call& call, CallState state, std::optional<Error> error, const CallReport& report,
            Duration execute_share);
   CallReport report_of(const Call& call, const InputReport& report) const;
   CallFailure failure_of(const FailInput& action, const Function& function) const;

@@ -74,7 +74,9 @@ TEST_F(LiveCalls, CancelsAWaitingCallAtOnceAndARunningOneThroughItsRunner) {
   until([&] { return node.only().inputs.empty(); });
   EXPECT_EQ(control->cancel_call(first).error().code, ErrorCode::conflict);
   EXPECT_EQ(control->cancel_call(CallId{5}).error().code, ErrorCode::not_found);
-  EXPECT_EQ(json(*control->call_json(first))["state"], "cancelled");
+  const JsonValue shown = json(*control->call_json(first));
+  EXPECT_EQ(shown["state"], "cancelled");
+  EXPECT_EQ(shown["error"]["code"], "cancelled");
 }
 
 TEST_F(LiveCalls, AnswersNobodyOnceTheCallerHasGone) {

@@ -49,6 +49,7 @@ Offer priced(const PriceBook& prices, const PriceRow& row, const Tariff& here, D
   there.cpu.price = cpu ? cpu->price : PricePerHour{};
   there.memory.price = memory ? memory->price : PricePerHour{};
   std::string note = row.note;
+  if (row.meter == Meter::cpu) note += std::string(note.empty() ? "" : "; ") + "per core-hour";
   if (const std::string missing = missing_meters(cpu, memory); !missing.empty()) {
     note += (note.empty() ? "" : "; ") + missing;
   }
@@ -75,7 +76,7 @@ JsonValue elsewhere(const PriceBook& prices, const Tariff& here, Duration held, 
   JsonValue list = JsonValue::array();
   for (const Offer& offer : offers) {
     list.push_back({{"provider", offer.row->provider},
-                    {"gpu", offer.row->gpu.empty() ? JsonValue() : JsonValue(offer.row->gpu)},
+                    {"gpu", offer.row->gpu},
                     {"usd", offer.cost.decimal()},
                     {"price_per_hour_usd", Money{offer.row->price.nano_usd}.decimal()},
                     {"valid_from", offer.row->valid_from.text()},
@@ -142,12 +143,11 @@ std::string call_cost_document(const FinishedCall& call, const PriceBook& prices
     phases.push_back(phase_entry("load", load, here));
   }
   phases.push_back(phase_entry("execute", call.execute_share, here));
-  const std::string gpu = here.gpu_text();
   return dump_json({{"call_id", call.id.text()},
                     {"cost_usd", call.report.cost.decimal()},
                     {"start_cost_usd", call.report.start_cost.decimal()},
                     {"by_phase", std::move(phases)},
-                    {"gpu", gpu.empty() ? JsonValue() : JsonValue(gpu)},
+                    {"gpu", here.gpu_text()},
                     {"simulated", here.simulated},
                     {"elsewhere", elsewhere(prices, here, boot + load + call.execute_share, on)}});
 }

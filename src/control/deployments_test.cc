@@ -27,7 +27,7 @@ TEST_F(LiveDeployments, ShowsWhatWasDeployed) {
               testing::EndsWith("/fn/docs/echo"));
   const JsonValue shown = app("docs");
   EXPECT_EQ(shown["state"], "deployed");
-  EXPECT_EQ(shown["functions"][0]["gpu"], json(R"(["L4"])"));
+  EXPECT_EQ(shown["functions"][0]["gpu"], "L4");
   EXPECT_EQ(shown["functions"][0]["parameters"], json(R"([{"name": "page"}])"));
   EXPECT_EQ(shown["functions"][0]["settings"]["max_inputs"], 1);
   EXPECT_EQ(json(control->apps_json())["apps"].size(), 1u);

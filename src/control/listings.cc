@@ -34,8 +34,8 @@ std::uint32_t containers_of(const PoolView& pool) {
   return pool.starting + pool.idle + pool.busy + pool.stopping;
 }
 
-JsonValue text_or_null(const std::string& text) {
-  return text.empty() ? JsonValue() : JsonValue(text);
+JsonValue to_json(const Error& error) {
+  return {{"code", error_name(error.code)}, {"message", error.message}};
 }
 
 }  // namespace
@@ -68,14 +68,14 @@ JsonValue Listings::function_entry(const Function& function) const {
   return {{"name", function.spec.name},
           {"function_id", function.line->id.text()},
           {"url", deployments_.function_url(function)},
-          {"gpu", to_json(function.spec.settings.resources.gpu)},
+          {"gpu", function.spec.settings.resources.gpu.text()},
           {"settings", to_json(function.spec.settings)},
           {"parameters", JsonValue::parse(function.spec.parameters, nullptr, false)},
           {"waiting", pool.waiting},
           {"running", pool.running},
           {"containers", {{"starting", pool.starting}, {"idle", pool.idle}, {"busy", pool.busy}}},
           {"desired", pool.desired},
-          {"reason", reason.code == ReasonCode::none ? JsonValue() : JsonValue(reason.text())}};
+          {"reason", reason.code == ReasonCode::none ? "" : reason.text()}};
 }
 
 Result<std::string> Listings::app(std::string_view name) const {
@@ -106,7 +106,7 @@ JsonValue Listings::container_entry(const ContainerView& view) const {
       {"version", function.version},
       {"node_id", view.node.text()},
       {"state", state_name(view.state)},
-      {"gpu", text_or_null(container.tariff->gpu_text())},
+      {"gpu", container.tariff->gpu_text()},
       {"devices", std::move(devices)},
       {"simulated", container.tariff->simulated},
       {"inputs", view.inputs},
@@ -196,7 +196,7 @@ Result<std::string> Listings::call(CallId id) const {
   if (const Call* live = calls_.find(id)) {
     JsonValue document = call_entry(*live);
     const auto reason = driver_.engine().explain(InputId{id.value});
-    document["reason"] = reason ? JsonValue(reason->text()) : JsonValue();
+    document["reason"] = reason ? reason->text() : "";
     document["container_id"] = live->container ? JsonValue(live->container.text()) : JsonValue();
     document["attempt"] = live->attempt;
     document["phases_ms"] = {{"queue", document["queued_us"].get<std::int64_t>() / 1000},
@@ -220,7 +220,7 @@ Result<std::string> Listings::call(CallId id) const {
                            {"boot", report.boot_ms},
                            {"load", report.load_ms},
                            {"execute", report.execute_us / 1000}};
-  document["error"] = text_or_null(call->error);
+  document["error"] = call->error ? to_json(*call->error) : JsonValue();
   return dump_json(document);
 }
 
