@@ -83,7 +83,9 @@ int run_one(const SimOptions& options, bool trace) {
   return 0;
 }
 
-int run_many(SimOptions options, std::uint64_t seeds) {
+enum class AfterViolation : std::uint8_t { go_on, end };
+
+int run_many(SimOptions options, std::uint64_t seeds, AfterViolation after) {
   std::uint64_t failed = 0;
   std::uint64_t events = 0;
   const auto begun = std::chrono::steady_clock::now();
@@ -94,6 +96,7 @@ int run_many(SimOptions options, std::uint64_t seeds) {
     if (report.violation) {
       ++failed;
       print_violation(options, *report.violation);
+      if (after == AfterViolation::end) return 1;
     } else {
       std::printf("seed %llu: %llu events, %llu inputs, state hash %016llx\n",
                   static_cast<unsigned long long>(options.seed),
@@ -132,6 +135,7 @@ int main(int argc, char** argv) {
   std::uint64_t seeds = 1;
   std::int64_t safety_s = options.safety.us / 1'000'000;
   bool trace = false;
+  bool until_violation = false;
   std::vector<std::string> rates;
 
   CLI::App cli("Runs Ember's engine against simulated nodes, load and faults.");
@@ -140,6 +144,7 @@ int main(int argc, char** argv) {
   cli.add_option("--seconds", safety_s, "Simulated length of the phase with faults")
       ->check(CLI::Range(1, 86'400));
   cli.add_option("--fault", rates, "CLASS=PER_MILLE; sets the rate and keeps all classes on");
+  cli.add_flag("--until-violation", until_violation, "Of several seeds, end at one that fails");
   cli.add_flag("--trace", trace, "Print every event and action");
   CLI11_PARSE(cli, argc, argv);
 
@@ -155,5 +160,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::signal(SIGABRT, on_abort);
-  return seeds > 1 ? run_many(options, seeds) : run_one(options, trace);
+  if (seeds <= 1) return run_one(options, trace);
+  return run_many(options, seeds, until_violation ? AfterViolation::end : AfterViolation::go_on);
 }

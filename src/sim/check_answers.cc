@@ -49,6 +49,9 @@ class CheckAnswers : public Checker {
     if (failure.code == ErrorCode::internal || failure.reason.code == ReasonCode::none) {
       step.findings.add("a failure says why", failure.input.text());
     }
+    if (std::holds_alternative<NodeLost>(step.event)) {
+      step.findings.add("a lost node costs no caller the answer", failure.input.text());
+    }
   }
 
   static bool known(const Step& step, InputId id) {
