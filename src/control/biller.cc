@@ -77,6 +77,13 @@ void Biller::record(const UsageRow& row, const Function& function, const Tariff&
   add(std::move(entry));
 }
 
+void Biller::settle(std::function<void()> done) {
+  // A batch at the store already goes before any later query: the store works in order.
+  if (waiting_.empty() || failing_) return done();
+  durable_.push_back(std::move(done));
+  flush();
+}
+
 bool Biller::is_full() const { return backlog() > kMaxBacklog; }
 
 void Biller::add(Write record) {

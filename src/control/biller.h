@@ -31,6 +31,10 @@ class Biller {
   void container_ended(const ContainerRecord& record, std::function<void()> durable);
   void record(const UsageRow& row, const Function& function, const Tariff& tariff);
 
+  // `done` once a query of the store sees all that was recorded until now; at once while the store
+  // cannot be written, since a bill that is late is better than none.
+  void settle(std::function<void()> done);
+
   // Records not on disk yet. Over the limit new calls are refused: what they use could not be
   // billed.
   std::size_t backlog() const { return waiting_.size() + writing_records_; }

@@ -83,13 +83,15 @@ Result<std::string> LiveControl::call_json(CallId call) { return parts_->listing
 void LiveControl::cost_json(std::string by, std::string app, Time from, Time until, Json done) {
   auto groups = parse_cost_groups(by);
   if (!groups) return done(std::move(groups).error());
-  parts_->store.query_cost(
-      {*groups, std::move(app), from, until},
-      parts_->background.to_loop(
-          [by = *groups, done = std::move(done)](const Result<std::vector<CostRow>>& rows) {
-            if (!rows) return done(rows.error());
-            done(cost_document(by, *rows));
-          }));
+  CostQuery query{*groups, std::move(app), from, until};
+  auto answer = parts_->background.to_loop(
+      [by = *groups, done = std::move(done)](const Result<std::vector<CostRow>>& rows) {
+        if (!rows) return done(rows.error());
+        done(cost_document(by, *rows));
+      });
+  parts_->biller.settle([this, query = std::move(query), answer = std::move(answer)] {
+    parts_->store.query_cost(query, answer);
+  });
 }
 
 std::string LiveControl::prices_json() { return price_book_json(parts_->prices); }

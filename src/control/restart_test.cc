@@ -91,6 +91,20 @@ TEST_F(Restarts, BillEveryMillisecondOfALifeOnce) {
   EXPECT_TRUE(cost["rows"][1]["simulated"]);
 }
 
+TEST_F(Restarts, ABillHoldsWhatEndedJustBeforeIt) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller caller;
+  call("docs", "echo", caller);
+  const Time started = node.only().started;
+  stop_docs();
+  const Time ended = node.unacknowledged.begin()->second.at;
+  // No time passes on the clock, so nothing is written by and by.
+  const JsonValue cost = json(*wait_for<std::string>(
+      [&](auto done) { control->cost_json("app", "docs", Time{0}, Time::never(), done); }));
+  ASSERT_EQ(cost["rows"].size(), 1u);
+  EXPECT_EQ(cost["rows"][0]["gpu_ms"], (ended - started).whole_ms());
+}
+
 TEST_F(Restarts, AdoptContainersAndBillThemWithoutAGap) {
   must_deploy("docs", {function("echo", kOneL4)});
   Caller before, after;
