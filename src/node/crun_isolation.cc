@@ -65,7 +65,7 @@ class CrunIsolation final : public Isolation {
 
   OutOfMemory clean_up(const ContainerMeta& record, pid_t) override {
     const bool out_of_memory = setup_.cgroups.ran_out_of_memory(record.container);
-    end_marked_processes(container_mark(record.container));
+    end_marked_processes(mark_of(record));
     setup_.cgroups.remove(record.container);
     std::error_code ignored;
     fs::remove_all(state_directory() + "/" + record.container.text(), ignored);
@@ -77,6 +77,10 @@ class CrunIsolation final : public Isolation {
   }
 
  private:
+  std::string mark_of(const ContainerMeta& record) const {
+    return container_mark(setup_.directory.node, record.container);
+  }
+
   std::string state_directory() const { return setup_.directory.path + "/crun"; }
 
   void set_stage(Launch& launch, UniqueFd source) {
@@ -134,14 +138,15 @@ class CrunIsolation final : public Isolation {
       auto written = files.write_network({pid, process_start_ticks(pid)});
       if (!written.ok()) return std::move(written).error();
     }
-    const std::string config = config_json({.argv = launch.plan.argv,
-                                            .env = runner_env(launch.plan, places(launch)),
-                                            .resources = record.resources,
-                                            .container = record.container,
-                                            .slot = record.slot,
-                                            .directories = launch.directories,
-                                            .network_path = launch.network.path,
-                                            .cgroups = setup_.cgroups});
+    const std::string config =
+        config_json({.argv = launch.plan.argv,
+                     .env = runner_env(launch.plan, places(launch), mark_of(record)),
+                     .resources = record.resources,
+                     .container = record.container,
+                     .slot = record.slot,
+                     .directories = launch.directories,
+                     .network_path = launch.network.path,
+                     .cgroups = setup_.cgroups});
     auto written = write_file(files.directory() + "/config.json", config, 0600);
     if (!written.ok()) return std::move(written).error();
     launch.output = UniqueFd(
@@ -162,7 +167,7 @@ class CrunIsolation final : public Isolation {
                     files.pid_path(),
                     record.container.text()};
     // The mark is for crun too: were the node to die now, its next life would end both.
-    command.env = {container_mark(record.container), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+    command.env = {mark_of(record), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
     command.output = launch.output.get();
     command.steps = launch.stage.steps();
     if (setup_.cgroups.hybrid()) {

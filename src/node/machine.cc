@@ -215,7 +215,8 @@ Machine probe_machine(boost::asio::io_context& loop, ProcessTable& processes,
     return machine;
   }
   machine.capacity.devices = std::move(*devices);
-  machine.isolations.push_back(make_process_isolation(loop, directory.python_path()));
+  machine.isolations.push_back(
+      make_process_isolation(loop, directory.node, directory.python_path()));
   choose_isolation(machine, loop, processes, options, directory);
   return machine;
 }

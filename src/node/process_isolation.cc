@@ -25,8 +25,8 @@ std::string path_of(const UniqueFd& directory) {
 
 class ProcessIsolation final : public Isolation {
  public:
-  ProcessIsolation(boost::asio::io_context& loop, std::string python_directory)
-      : loop_(loop), python_directory_(std::move(python_directory)) {}
+  ProcessIsolation(boost::asio::io_context& loop, NodeId node, std::string python_directory)
+      : loop_(loop), node_(node), python_directory_(std::move(python_directory)) {}
 
   std::string_view name() const override { return "process"; }
 
@@ -42,13 +42,13 @@ class ProcessIsolation final : public Isolation {
 
   void kill_all(const ContainerMeta& record, pid_t runner) override {
     ::kill(-runner, SIGKILL);
-    end_marked_processes(container_mark(record.container));
+    end_marked_processes(container_mark(node_, record.container));
   }
 
   // Nothing limits its memory, so the kernel never ends it for a limit of ours.
   OutOfMemory clean_up(const ContainerMeta& record, pid_t runner) override {
     if (runner > 0) ::kill(-runner, SIGKILL);
-    end_marked_processes(container_mark(record.container));
+    end_marked_processes(container_mark(node_, record.container));
     return OutOfMemory::no;
   }
 
@@ -64,12 +64,14 @@ class ProcessIsolation final : public Isolation {
     if (!output) return {ErrorCode::unavailable, std::string("output: ") + std::strerror(errno)};
     Command command;
     command.argv = plan.argv;
-    command.env = runner_env(plan, {.python = python_directory_,
-                                    .layers = plan.layers,
-                                    .home = files.home_directory(),
-                                    .temporary = files.home_directory(),
-                                    .run = files.run_directory(),
-                                    .source = path_of(source)});
+    command.env = runner_env(plan,
+                             {.python = python_directory_,
+                              .layers = plan.layers,
+                              .home = files.home_directory(),
+                              .temporary = files.home_directory(),
+                              .run = files.run_directory(),
+                              .source = path_of(source)},
+                             container_mark(node_, plan.record.container));
     command.directory = files.home_directory();
     command.output = output.get();
     // The child itself: were the node to die now, its next life would find the runner.
@@ -81,14 +83,15 @@ class ProcessIsolation final : public Isolation {
   }
 
   boost::asio::io_context& loop_;
+  const NodeId node_;
   const std::string python_directory_;
 };
 
 }  // namespace
 
-std::unique_ptr<Isolation> make_process_isolation(boost::asio::io_context& loop,
+std::unique_ptr<Isolation> make_process_isolation(boost::asio::io_context& loop, NodeId node,
                                                   std::string python_directory) {
-  return std::make_unique<ProcessIsolation>(loop, std::move(python_directory));
+  return std::make_unique<ProcessIsolation>(loop, node, std::move(python_directory));
 }
 
 }  // namespace ember

@@ -11,7 +11,7 @@
 namespace ember {
 
 // `python_directory` holds the packages that runners import.
-std::unique_ptr<Isolation> make_process_isolation(boost::asio::io_context& loop,
+std::unique_ptr<Isolation> make_process_isolation(boost::asio::io_context& loop, NodeId node,
                                                   std::string python_directory);
 
 }  // namespace ember

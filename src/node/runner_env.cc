@@ -42,11 +42,12 @@ void set_thread_counts(std::map<std::string, std::string>& env, std::int64_t cpu
 
 std::vector<std::string> runner_argv() { return {kPython, "-m", "ember.runner"}; }
 
-std::string container_mark(ContainerId container) {
-  return "EMBER_CONTAINER_ID=" + container.text();
+std::string container_mark(NodeId node, ContainerId container) {
+  return "EMBER_CONTAINER=" + node.text() + "/" + container.text();
 }
 
-std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& places) {
+std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& places,
+                                    std::string mark) {
   std::map<std::string, std::string> env{
       {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
       {"LANG", "C.UTF-8"},
@@ -59,9 +60,10 @@ std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& 
   env["PYTHONPATH"] = python_path(places, env["PYTHONPATH"]);
   env["EMBER_RUN_DIR"] = places.run;
   env["EMBER_SOURCE"] = places.source;
+  env["EMBER_CONTAINER_ID"] = plan.record.container.text();
   std::vector<std::string> entries;
   for (const auto& [name, value] : env) entries.push_back(name + "=" + value);
-  entries.push_back(container_mark(plan.record.container));
+  entries.push_back(std::move(mark));
   return entries;
 }
 

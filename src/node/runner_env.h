@@ -22,10 +22,13 @@ struct RunnerPlaces {
 };
 
 std::vector<std::string> runner_argv();
-// NAME=value. The user's entries come through, but for what the runner itself stands on.
-std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& places);
-// "EMBER_CONTAINER_ID=ct-...": marks every process of the container.
-std::string container_mark(ContainerId container);
+// An environment entry that marks every process of the container. It names the node as well: two
+// servers on one machine may each have a container of the same id.
+std::string container_mark(NodeId node, ContainerId container);
+// NAME=value, the mark among them. The user's entries come through, but for what the runner itself
+// stands on.
+std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& places,
+                                    std::string mark);
 
 // The user's entries: names of letters, digits and _, at most 1000 of them, values at most 128 KiB.
 Result<> check_env(const std::vector<std::pair<std::string, std::string>>& env);
