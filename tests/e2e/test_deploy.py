@@ -36,8 +36,9 @@ def test_versions_go_forward_and_back(server: Server, app_name: str, tmp_path: P
     server.cli("app", "rollback", app_name, "1")
     assert server.result(app_name, "version") == 1
     versions = server.json("app", "history", app_name)["versions"]
-    assert [row["version"] for row in versions if row["current"]] == [1]
-    assert "4" in server.cli("app", "rollback", app_name, "4", status=2).stderr
+    (current,) = [row for row in versions if row["current"]]
+    assert (current["version"], current["message"]) == (5, "rollback to 1")
+    assert "9" in server.cli("app", "rollback", app_name, "9", status=2).stderr
 
     server.cli("app", "stop", app_name)
     answer = server.call(app_name, "version")

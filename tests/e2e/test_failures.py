@@ -28,7 +28,6 @@ def test_an_exception_comes_with_its_remote_frames(server: Server, failures: str
         ("sys_exit", 500, "user_exception"),
         ("os_exit", 502, "container_crashed"),
         ("segfault", 502, "container_crashed"),
-        ("kill", 502, "container_crashed"),
     ],
 )
 def test_an_end_of_the_process_is_one_typed_error(

@@ -89,7 +89,7 @@ def test_what_is_not_in_the_file_is_said(server: Server, tmp_path: Path) -> None
     assert "first" in two and "second" in two
     missing = server.cli("run", f"{APPS / 'basics.py'}::ad", status=2).stderr
     assert "add" in missing  # did you mean
-    assert "no such file" in server.cli("run", tmp_path / "none.py", status=2).stderr.lower()
+    assert "is not there" in server.cli("run", tmp_path / "none.py", status=2).stderr
 
 
 def test_arguments_that_do_not_fit_are_refused_before_anything_runs(server: Server) -> None:

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_UNITS = {"gpu": "GPU h", "cpu": "core h", "memory": "GiB h", "egress": "GB"}
+_WHAT = {"cpu": "core", "memory": "GiB", "egress": "GB out"}
 _KEYS = ("app", "function", "day", "phase", "meter")
 
 
@@ -97,10 +97,9 @@ def list_prices(prog: str, summary: str, argv: list[str]) -> int:
     rows = [
         {
             "provider": row["provider"],
-            "what": row.get("gpu") or row["meter"],
+            "what": row.get("gpu") or _WHAT.get(row["meter"], row["meter"]),
             "kind": row["kind"],
             "usd": _terminal.money(row["usd"]),
-            "per": _UNITS.get(row["meter"], "hour"),
             "since": row["valid_from"],
             "source": row["source"],
         }
@@ -108,8 +107,9 @@ def list_prices(prog: str, summary: str, argv: list[str]) -> int:
     ]
     _terminal.table(
         rows,
-        ["provider", "what", "kind", "usd", "per", "since", "source"],
+        ["provider", "what", "kind", "usd", "since", "source"],
         right=["usd"],
         cut_column="source",
     )
+    _terminal.say("per hour of one GPU, core or GiB; egress per GB")
     return _exit.OK

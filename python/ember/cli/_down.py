@@ -42,7 +42,7 @@ def stop_processes(server: Server, *, now: bool) -> None:
 def _stop(role: str, pid: int, now: bool) -> None:
     signal_process(pid, signal.SIGTERM)
     if now and role == "serve":
-        signal_process(pid, signal.SIGTERM)  # the second one ends the draining
+        signal_process(pid, signal.SIGINT)  # a second, other signal ends the draining
     drains = role == "serve" and not now
     began_s = time.monotonic()
     limit_s = _DRAIN_TIMEOUT_S if drains else _STOP_TIMEOUT_S

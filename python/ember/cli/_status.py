@@ -50,15 +50,15 @@ def describe(
     status: dict[str, Any], nodes: list[dict[str, Any]], write: Callable[[str], None]
 ) -> None:
     """Write what the machine offers and what it lacks."""
-    write(f"  isolation  {status['isolation']}")
-    write(f"  network    {status['network']}")
+    write(_terminal.field("isolation", status["isolation"]))
+    write(_terminal.field("network", status["network"]))
     for missing in status["missing"]:
-        write(f"  missing    {missing}")
+        write(_terminal.field("missing", missing))
     for node in nodes:
-        write(f"  fleet      {describe_node(node)}")
+        write(_terminal.field("fleet", describe_node(node)))
     book = status.get("price_book") or {}
     if book.get("note"):
-        write(f"  prices     {book['note']}")
+        write(_terminal.field("prices", book["note"]))
 
 
 def describe_node(node: dict[str, Any]) -> str:

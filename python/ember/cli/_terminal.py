@@ -72,6 +72,16 @@ def warn(text: str) -> None:
     say(f"{style('warning:', 'yellow')} {text}")
 
 
+def field(name: str, text: str) -> str:
+    """Return a named text, indented, on as many lines as 80 columns need."""
+    head = f"  {name:<11}"
+    if len(head) + len(text) <= width():
+        return head + text
+    import textwrap
+
+    return textwrap.fill(text, width(), initial_indent=head, subsequent_indent=" " * len(head))
+
+
 def data(text: str) -> None:
     """Write a line of data, to stdout."""
     sys.stdout.write(text + "\n")

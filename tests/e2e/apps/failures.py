@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 import time
 
@@ -26,8 +25,6 @@ def deep(kind: str) -> None:
         os._exit(7)
     if kind == "segfault":
         ctypes.string_at(0)
-    if kind == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.function(max_containers=1)
@@ -54,7 +51,7 @@ def stubborn(forever: bool) -> str:
     return "unharmed"
 
 
-@app.function(max_containers=1, memory=128 << 20)
+@app.function(max_containers=1, memory=128)
 def eat(mebibytes: int) -> int:
     return len(bytearray(os.urandom(1) * (mebibytes << 20))) >> 20
 
