@@ -175,13 +175,15 @@ void Driver::adopt(NodeId node, const NodeContainerFacts& facts) {
 void Driver::on_node_up(NodeId id) {
   if (!engine_) return;
   SimNode& node = world_.nodes.at(id);
-  // At first without room, so that nothing new takes the place of what is adopted.
-  handle(NodeJoined{id, {0, 0, node.capacity().devices}});
+  // One that comes later has no room at first, so that nothing new takes the place of what is
+  // adopted; an engine that recovers starts nothing anyway.
+  const NodeCapacity no_room{0, 0, node.capacity().devices};
+  handle(NodeJoined{id, recovering_ ? node.capacity() : no_room});
   for (const NodeContainerFacts& facts : node.survivors()) {
     if (!engine_->container(facts.container)) adopt(id, facts);
   }
   for (const ExitNotice& notice : node.unacknowledged()) on_exit(id, notice);
-  handle(NodeJoined{id, node.capacity()});
+  if (!recovering_) handle(NodeJoined{id, node.capacity()});
   node.greet_driver();
 }
 
@@ -208,6 +210,7 @@ void Driver::start() {
   options.begin = Begin::recovering;
   engine_.emplace(options);
   commit_planned_ = false;
+  recovering_ = true;
   if (epoch_ > 1) ++counts_.restarts;
   if (trace_) trace_(world_.agenda.now(), "driver starts, epoch " + std::to_string(epoch_));
   for (const auto& [id, app] : world_.catalog.apps()) {
@@ -216,6 +219,7 @@ void Driver::start() {
   for (const auto& [id, node] : world_.nodes) {
     if (!world_.link.is_cut(id)) on_node_up(id);
   }
+  recovering_ = false;
   handle(RecoveryEnded{});
 }
 

@@ -102,6 +102,7 @@ class Driver {
   std::vector<std::unique_ptr<Checker>> checkers_;
   StoreModel store_;
   StoreBatch batch_;
+  bool recovering_ = false;
   bool commit_planned_ = false;
   Time armed_ = Time::never();
   std::uint64_t timer_serial_ = 0;

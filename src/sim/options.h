@@ -34,7 +34,7 @@ std::span<const FaultClass> fault_classes();
 
 struct SimOptions {
   std::uint64_t seed = 1;
-  Duration safety = Duration::seconds(90);  // length of the phase with faults
+  Duration safety = Duration::seconds(150);  // length of the phase with faults
   FaultRates faults;
   // Each seed switches about a third of the fault classes off, so that no class hides another.
   bool vary_faults = true;

@@ -22,7 +22,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATCHES = Path(__file__).resolve().parent
 FOLDERS = "base model queue autoscaler scheduler billing engine sim".split()
-FILES = ["CMakeLists.txt", "src/CMakeLists.txt", "src/app/CMakeLists.txt", "src/app/sim_main.cc"]
 SEEDS = 200
 RUN_LIMIT_S = 120
 FOUND = re.compile(r"^seed (\d+): (violation|assertion)", re.MULTILINE)
@@ -31,6 +30,14 @@ INVARIANT = re.compile(r"^\s+invariant: (.*)$", re.MULTILINE)
 
 class Broken(Exception):
     """This mutant could not be tried; the message says why."""
+
+
+def source_files() -> list[Path]:
+    """What ember-sim is built from."""
+    files = [ROOT / "src/app/sim_main.cc", *(ROOT / "cmake").glob("*.cmake")]
+    for folder in FOLDERS:
+        files += (p for p in (ROOT / "src" / folder).iterdir() if p.is_file())
+    return sorted(p for p in files if not p.name.endswith("_test.cc"))
 
 
 class Workshop:
@@ -42,22 +49,19 @@ class Workshop:
 
     def prepare(self) -> None:
         """Makes the copy equal to the sources, touching only what differs."""
-        wanted = set(FILES) | {str(p.relative_to(ROOT)) for p in (ROOT / "cmake").glob("*.cmake")}
-        for folder in FOLDERS:
-            for path in sorted((ROOT / "src" / folder).iterdir()):
-                if path.is_file() and not path.name.endswith("_test.cc"):
-                    wanted.add(str(path.relative_to(ROOT)))
+        wanted = {"CMakeLists.txt": PATCHES / "project.cmake"}
+        for path in source_files():
+            wanted[str(path.relative_to(ROOT))] = path
         for old in [p for p in self.sources.rglob("*") if p.is_file()]:
             if str(old.relative_to(self.sources)) not in wanted:
                 old.unlink()
-        for name in sorted(wanted):
+        for name, source in wanted.items():
             target = self.sources / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            content = (ROOT / name).read_bytes()
+            content = source.read_bytes()
             if not target.exists() or target.read_bytes() != content:
                 target.write_bytes(content)
-        self._run("cmake", "-S", self.sources, "-B", self.build, "-G", "Ninja",
-                  "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1", "-DEMBER_WERROR=OFF")
+        self._run("cmake", "-S", self.sources, "-B", self.build, "-G", "Ninja")
 
     def compile(self) -> None:
         self._run("ninja", "-C", self.build, "-j1", "ember-sim")
