@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATCHES = Path(__file__).resolve().parent
-FOLDERS = "base model queue autoscaler scheduler billing engine sim".split()
+FOLDERS = ["base", "model", "queue", "autoscaler", "scheduler", "billing", "engine", "sim"]
 SEEDS = 200
 RUN_LIMIT_S = 120
 FOUND = re.compile(r"^seed (\d+): (violation|assertion)", re.MULTILINE)
@@ -68,8 +68,18 @@ class Workshop:
 
     def patch(self, patch: Path, *, undo: bool = False) -> None:
         direction = ["--reverse"] if undo else []
-        self._run("patch", "--strip=1", "--batch", "--fuzz=0", "--silent", *direction,
-                  "--directory", self.sources, "--input", patch)
+        self._run(
+            "patch",
+            "--strip=1",
+            "--batch",
+            "--fuzz=0",
+            "--silent",
+            *direction,
+            "--directory",
+            self.sources,
+            "--input",
+            patch,
+        )
 
     def simulate(self) -> str:
         """What ember-sim prints for the seeds, up to the first that fails."""
@@ -144,7 +154,7 @@ def check_clean(workshop: Workshop) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="mutants to try (default: all)")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 4))
     parser.add_argument("--directory", type=Path, default=ROOT / "build" / "mutants")

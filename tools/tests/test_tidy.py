@@ -64,3 +64,8 @@ def test_names_a_broken_rule(tmp_path: Path, name: str, text: str, said: str) ->
 )
 def test_leaves_clean_code_alone(tmp_path: Path, name: str, text: str) -> None:
     assert findings(tmp_path, name, text) == ""
+
+
+def test_refuses_a_link(tmp_path: Path) -> None:
+    (tmp_path / "venv").symlink_to("elsewhere")
+    assert "venv:1: a link" in findings(tmp_path, "docs/a.md", "clean\n")
