@@ -174,6 +174,14 @@ TEST_F(ImageStoreTest, AFailureNamesTheStepTheLastLinesAndWhatToDo) {
   EXPECT_EQ(layers_on_disk(), 1u);
 }
 
+TEST_F(ImageStoreTest, PipsFoldersOfWheelsAreUsedIfTheyAreThere) {
+  ::unsetenv("UV_FIND_LINKS");
+  ::setenv("PIP_FIND_LINKS", (root_ + "/gone " + root_ + "/wheels").c_str(), 1);
+  const auto built = build(image({{"emberleaf"}}));
+  ::unsetenv("PIP_FIND_LINKS");
+  EXPECT_TRUE(built.ok()) << built.error().message;
+}
+
 TEST_F(ImageStoreTest, NoCodeOfAPackageRunsAtBuild) {
   const auto built = build(image({{"embersource"}}));
   ASSERT_FALSE(built.ok());

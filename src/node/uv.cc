@@ -78,6 +78,19 @@ std::map<std::string, std::string> pip_settings() {
   return settings;
 }
 
+// pip passes over folders of wheels that are not there, uv ends with an error; pip parts them by
+// blanks, uv by commas.
+std::string existing_links(const std::string& pip_value) {
+  std::istringstream words(pip_value);
+  std::string links;
+  for (std::string link; words >> link;) {
+    std::error_code ignored;
+    if (link.find("://") == std::string::npos && !fs::exists(link, ignored)) continue;
+    links += (links.empty() ? "" : ",") + link;
+  }
+  return links;
+}
+
 bool uv_has_own_index() {
   for (const char* name : {"UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_CONFIG_FILE"}) {
     if (variable(name)) return true;
@@ -213,7 +226,11 @@ std::vector<std::string> index_settings() {
   if (!uv_has_own_index()) {
     from_pip("UV_DEFAULT_INDEX", "PIP_INDEX_URL", "index-url");
     from_pip("UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL", "extra-index-url");
-    from_pip("UV_FIND_LINKS", "PIP_FIND_LINKS", "find-links");
+    if (!settings.contains("UV_FIND_LINKS")) {
+      from_pip("UV_FIND_LINKS", "PIP_FIND_LINKS", "find-links");
+      settings["UV_FIND_LINKS"] = existing_links(settings["UV_FIND_LINKS"]);
+      if (settings["UV_FIND_LINKS"].empty()) settings.erase("UV_FIND_LINKS");
+    }
   }
   from_pip("SSL_CERT_FILE", "PIP_CERT", "cert");
   std::vector<std::string> all;
