@@ -75,6 +75,16 @@ def _node_tools() -> list[str]:
     return [*arguments, "--uv", uv if os.access(uv, os.X_OK) else "uv"]
 
 
+def _is_open_to_others(listen: str) -> bool:
+    """Whether other machines can reach it; not for what is no address, which serve refuses."""
+    import ipaddress
+
+    try:
+        return not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def _price_book(emberd: str) -> str:
     """Return the price book that came with this emberd."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(emberd))))
@@ -88,7 +98,7 @@ def _start(server: Server, options: argparse.Namespace) -> None:
     try:
         if not node_runs:
             arguments = ["--isolation", options.isolation, *_node_tools()]
-            if options.listen.startswith(("127.", "[::1]")):
+            if not _is_open_to_others(options.listen):
                 arguments.append("--allow-process")
             if options.simulate_gpus:
                 arguments += ["--simulate-gpus", options.simulate_gpus]
