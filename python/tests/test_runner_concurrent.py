@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -335,3 +336,27 @@ def test_pools_of_forked_processes_work_and_end(
     ).ready()
     assert runner.call().json == [2, 4]
     assert runner.call().json == [2, 4]
+
+
+@pytest.mark.parametrize("settings", [{}, TASKS, THREADS], ids=["one", "tasks", "threads"])
+def test_a_signal_that_meets_a_child_at_its_birth_ends_it(
+    runner: RunnerProcess, settings: dict[str, Any]
+) -> None:
+    word = "async " if settings.get("is_async") else ""
+    # What a module registers at its import runs before what the runner registers later.
+    runner.start(
+        f"""
+    import os, signal
+
+    os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    @app.function()
+    {word}def f():
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        return os.WTERMSIG(os.waitpid(child, 0)[1])
+    """,
+        **settings,
+    ).ready()
+    assert runner.call().json == int(signal.SIGTERM)

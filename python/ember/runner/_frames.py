@@ -61,7 +61,8 @@ class Link:
         self._path = path
         self._files: list[int] = []
         self._send_lock = allocate_lock()
-        self._reset()
+        self.socket = _new_socket()
+        self._forget_received()
 
     def connect(self, hello: bytes) -> None:
         """Waits for the server, however long it takes, and greets it."""
@@ -72,13 +73,18 @@ class Link:
 
     def try_connect(self, hello: bytes) -> bool:
         """A fresh connection, greeted, if the server is there."""
-        self.socket.close()
-        self._reset()
+        fresh = _new_socket()
         try:
-            self.socket.connect(self._path)
-            self.socket.sendall(hello)
+            fresh.connect(self._path)
+            fresh.sendall(hello)
         except OSError:
+            fresh.close()
             return False
+        # Only now for other threads: what they send must not come before the greeting.
+        with self._send_lock:
+            lost, self.socket = self.socket, fresh
+        lost.close()
+        self._forget_received()
         return True
 
     def send(self, *parts: bytes) -> None:
@@ -178,11 +184,15 @@ class Link:
             self._buffer, self._view = buffer, memoryview(buffer)
             self._begin, self._end = 0, begun
 
-    def _reset(self) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(None)  # whatever default user code has set
+    def _forget_received(self) -> None:
         self._buffer = bytearray(_BUFFER_BYTES + _CALL_ID_BYTES)
         self._view = memoryview(self._buffer)
         self._begin = self._end = 0
         while self._files:
             os.close(self._files.pop(0))
+
+
+def _new_socket() -> socket.socket:
+    fresh = socket.socket(socket.AF_UNIX)
+    fresh.settimeout(None)  # whatever default user code has set
+    return fresh

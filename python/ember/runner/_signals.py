@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.002, 0.1
 _MANY = 4096
+_OURS = (signal.SIGUSR1, signal.SIGTERM)
+
+_masks: dict[int, set[int]] = {}  # what threads that are forking blocked before, by thread
 
 
 def handle(handlers: dict[int, Callable[[], None]]) -> None:
@@ -41,14 +44,27 @@ def handle(handlers: dict[int, Callable[[], None]]) -> None:
 
 
 def forget_in_children() -> None:
-    """Has processes that user code forks take signals in the usual way, not in ours."""
-    os.register_at_fork(after_in_child=_forget)
+    """Has processes that user code forks take signals in the usual way, not in ours.
+
+    A signal that meets a child before that would be taken our way and lost, so it waits.
+    """
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_forget)
+
+
+def _hold() -> None:
+    _masks[get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.pop(get_ident()))
 
 
 def _forget() -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGUSR1, signal.SIGTERM):
+    for number in _OURS:
         signal.signal(number, signal.SIG_DFL)
+    _release()
+    _masks.clear()
 
 
 def _insist(reader: int, main: int, number: int) -> None:
