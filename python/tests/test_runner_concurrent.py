@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,90 @@ def test_a_task_that_cancels_itself_harms_no_other_input(runner: RunnerProcess) 
         runner.send(input_frame(1, {"cancel": True}) + input_frame(2, {"cancel": False}))
         assert runner.answer(1).json is True
         assert runner.answer(2).json is False
+
+
+# What depends on which task runs, and on what of it asyncio does behind an awaited future.
+AS_IN_A_TASK = """
+import asyncio
+shared = None
+
+async def slow():
+    await asyncio.sleep(0.01)
+    return "shared"
+
+async def await_one_future_by_two():
+    global shared
+    shared = shared or asyncio.ensure_future(slow())
+    return await shared
+
+async def cancel_oneself_and_wait():
+    asyncio.current_task().cancel()
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        return "cancelled"
+
+async def cancel_oneself_and_pass():
+    asyncio.current_task().cancel()
+    await asyncio.sleep(0)
+
+async def be_cancelled_by_a_child():
+    parent = asyncio.current_task()
+
+    async def child():
+        parent.cancel()
+
+    asyncio.ensure_future(child())
+    awaited = asyncio.ensure_future(asyncio.sleep(60))
+    try:
+        await awaited
+    except asyncio.CancelledError:
+        return ["cancelled", awaited.cancelled()]
+
+async def fail_in_a_child():
+    group = getattr(asyncio, "TaskGroup", None)
+    if group is None:
+        return "no groups"
+
+    async def child():
+        raise ValueError("child")
+
+    async with group() as tasks:
+        tasks.create_task(child())
+        await asyncio.sleep(60)
+
+@app.function()
+async def f(case):
+    return await globals()[case]()
+
+async def outcome(case):
+    try:
+        return await asyncio.create_task(globals()[case]())
+    except BaseException as error:
+        return type(error).__name__
+"""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "await_one_future_by_two",
+        "cancel_oneself_and_wait",
+        "cancel_oneself_and_pass",
+        "be_cancelled_by_a_child",
+        "fail_in_a_child",
+    ],
+)
+def test_an_input_behaves_as_in_a_task_of_its_own(runner: RunnerProcess, case: str) -> None:
+    here: dict[str, Any] = {}
+    exec(AS_IN_A_TASK.replace("@app.function()", ""), here)
+    expected = asyncio.run(here["outcome"](case))
+    runner.start(AS_IN_A_TASK, **TASKS).ready()
+    for _ in range(2):
+        runner.send(b"".join(input_frame(i, {"case": case}) for i in range(1, 6)))
+        for i in range(1, 6):
+            got = runner.answer(i)
+            assert (got.json if got.kind == frames.RESULT else got.json["type"]) == expected
 
 
 def test_a_stray_task_that_exits_does_not_end_the_runner(runner: RunnerProcess) -> None:

@@ -1,9 +1,9 @@
 """Async functions: several inputs at a time on one event loop, on the main thread.
 
-A Task for each input would cost more than most inputs do. A few long-lived worker tasks take
-inputs from a queue, and drive each coroutine themselves in a context of its own. A worker that
-takes one while others wait wakes another worker first, so that an input which suspends holds up
-nobody. The answers of one turn of the loop leave in one system call.
+A Task for each input would cost more than most inputs do. Each coroutine is begun, in a context of
+its own, right where its input is read, in the name of a worker task that is at rest. Most end
+there. One that suspends is handed to its worker, which drives it to its end and rests again. The
+answers of one turn of the loop leave in one system call.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import signal
 import sys
 from _thread import get_ident
+from asyncio.tasks import _enter_task, _leave_task  # documented, for whoever runs tasks
 from collections import deque
 from socket import MSG_DONTWAIT
 from time import monotonic
@@ -36,8 +37,40 @@ if TYPE_CHECKING:
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 0.5
+_BLOCKING = "_asyncio_future_blocking"  # by which a task knows that a future is awaited properly
 
 Item = tuple["InputKey", int, bytes]  # the input, its format, its arguments
+
+
+class Worker:
+    """A long-lived task that drives one suspended coroutine after another."""
+
+    __slots__ = ("rest", "task", "work")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None]
+        self.rest: asyncio.Future[None]  # what the task awaits while it has nothing to do
+        self.work: tuple[InputKey, int, Suspended] | None = None  # with the input's format
+
+
+class Suspended:
+    """A coroutine of the user's that has begun, its context, and what it waits for."""
+
+    __slots__ = ("awaited", "cancelled", "context", "running", "waits_for_future")
+
+    def __init__(self, running: Coroutine[Any, Any, Any], context: Context, awaited: Any) -> None:
+        self.running = running
+        self.context = context
+        self.awaited = awaited
+        self.cancelled = False
+        # As a task does on seeing what its coroutine waits for: another may await it meanwhile.
+        self.waits_for_future = getattr(awaited, _BLOCKING, None) is not None
+        if self.waits_for_future:
+            setattr(awaited, _BLOCKING, False)
+
+    def cancels_what_it_awaits(self) -> bool:
+        """Whether a cancellation goes on to what is waited for, and comes up from there."""
+        return self.waits_for_future and self.awaited.cancel()
 
 
 class TaskRunner(Runner):
@@ -48,11 +81,11 @@ class TaskRunner(Runner):
         self.loop = asyncio.new_event_loop()
         self._main = get_ident()
         self._inputs: deque[Item] = deque()
-        self._running: dict[int, tuple[InputKey, asyncio.Task[None]]] = {}  # by input id
+        self._running: dict[int, tuple[InputKey, Worker]] = {}  # by input id
         self._stale: set[int] = set()  # of a lost connection: finished, but not answered
         self._cancelled: set[tuple[int, int]] = set()
-        self._idle: deque[asyncio.Future[None]] = deque()  # of workers that wait for an input
-        self._woken = False  # a worker is on its way to the inputs
+        self._resting: list[Worker] = []
+        self._workers_coming = 0  # new ones, on their way to rest
         self._workers: set[asyncio.Task[None]] = set()
         self._answers: list[bytes] = []
         self._unsent: bytes | memoryview = b""
@@ -69,6 +102,7 @@ class TaskRunner(Runner):
         signal.signal(signal.SIGUSR1, lambda _signal, _frame: None)
         self.loop.add_signal_handler(signal.SIGTERM, self.stop)
         _signals.forget_in_children()
+        self._add_worker()
         self.loop.call_soon(self._attach)
         while self._failure is None:
             try:
@@ -107,6 +141,8 @@ class TaskRunner(Runner):
                 self._read_frames()
         except ConnectionLost:
             self._detach()
+        if self._inputs:  # not here, in the midst of another's code
+            self.loop.call_soon(self._begin_inputs)
 
     # --- the connection ---
 
@@ -155,6 +191,7 @@ class TaskRunner(Runner):
         try:
             self.link.receive(MSG_DONTWAIT)
             self._read_frames()
+            self._begin_inputs()
         except ConnectionLost:
             self._detach()
         except BaseException as error:  # Stopped, or the protocol broken
@@ -171,79 +208,96 @@ class TaskRunner(Runner):
                 self._cancel(stream, attempt)
             else:
                 self.handle(received)
-        if inputs:
-            self._wake_worker()
 
     def _cancel(self, stream: int, attempt: int) -> None:
         running = self._running.get(stream)
         if running is not None and running[0][1] == attempt:
             self._cancelled.add((stream, attempt))
-            running[1].cancel()
+            running[1].task.cancel()
         elif any(key[:2] == (stream, attempt) for key, _, _ in self._inputs):
             self._cancelled.add((stream, attempt))
 
-    # --- workers ---
+    # --- inputs ---
 
-    def _wake_worker(self) -> None:
-        """Sees to it that a worker is on its way to the queue."""
-        if self._woken:
-            return
-        self._woken = True
-        while self._idle:
-            idle = self._idle.popleft()
-            if not idle.done():
-                idle.set_result(None)
-                return
-        worker = self.loop.create_task(self._work())
-        self._workers.add(worker)
-        worker.add_done_callback(self._workers.discard)
+    def _begin_inputs(self) -> None:
+        """Begins what waits, as far as there are workers at rest. Never from within a task."""
+        inputs, resting = self._inputs, self._resting
+        while inputs and resting:
+            worker = resting.pop()
+            key, format, body = inputs.popleft()
+            self._running[key[0]] = (key, worker)
+            answer = self._begin(worker, key, format, body)
+            if answer is not None:
+                self._finish(key, answer)
+                if not worker.rest.done():
+                    resting.append(worker)
+        self._flush()
+        while self._workers_coming < len(inputs):
+            self._add_worker()
 
-    async def _work(self) -> None:
-        """Takes inputs as long as the process lives, or until something cancels its task."""
-        inputs, task = self._inputs, asyncio.current_task()
-        assert task is not None
-        while True:
-            self._woken = False
-            while inputs:
-                key, format, body = inputs.popleft()
-                if inputs:
-                    self._wake_worker()
-                if await self._run(task, key, format, body):
-                    if inputs:
-                        self._wake_worker()
-                    return  # its task was cancelled: too blemished for the next input
-            self._flush()
-            idle = self.loop.create_future()
-            self._idle.append(idle)
-            await idle
-
-    async def _run(self, task: asyncio.Task[None], key: InputKey, format: int, body: bytes) -> bool:
-        """Runs one input; True if its task was cancelled on the way."""
-        stream = key[0]
-        self._running[stream] = (key, task)
-        suspended = False
+    def _begin(self, worker: Worker, key: InputKey, format: int, body: bytes) -> Answer | None:
+        """Runs an input until it ends, which gives its answer, or suspends."""
+        task = worker.task
+        _enter_task(self.loop, task)
         try:
             if self._cancelled and key[:2] in self._cancelled:
                 raise asyncio.CancelledError
             function = self.function
             args, kwargs = decode_arguments(format, body, function.plan)
             context = function.base.copy()
+            context.run(current.set, key)
             running = function.handler(*args, **kwargs)
             try:
-                awaited = context.run(_start, key, running)
+                awaited = context.run(running.send, None)
             except StopIteration as stop:
-                value = stop.value
-            else:
-                suspended = True
-                self._flush_soon()
-                value = await _drive(running, context, awaited)
-            answer: Answer = (RESULT, format, encode_result(format, value))
+                return RESULT, format, encode_result(format, stop.value)
         except BaseException as error:
-            answer = (ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled))
-        self._finish(key, answer)
-        if suspended:
+            return ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled)
+        finally:
+            _leave_task(self.loop, task)
+        worker.work = key, format, Suspended(running, context, awaited)
+        if not worker.rest.done():
+            worker.rest.set_result(None)
+        return None
+
+    def _add_worker(self) -> None:
+        self._workers_coming += 1
+        worker = Worker()
+        worker.task = self.loop.create_task(self._drive_in_turn(worker))
+        self._workers.add(worker.task)
+        worker.task.add_done_callback(self._workers.discard)
+
+    async def _drive_in_turn(self, worker: Worker) -> None:
+        """Drives what the worker is given, until something cancels its task."""
+        self._workers_coming -= 1
+        while not await self._rests_in_vain(worker):
+            assert worker.work is not None
+            key, format, suspended = worker.work
+            worker.work = None
+            try:
+                value = await _drive(suspended)
+                answer: Answer = (RESULT, format, encode_result(format, value))
+            except BaseException as error:
+                answer = (ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled))
+            self._finish(key, answer)
             self._flush_soon()
-        return suspended and _is_cancelled(task)
+            if _is_cancelled(worker.task):
+                return  # too blemished for the next input
+
+    async def _rests_in_vain(self, worker: Worker) -> bool:
+        """Waits for work; True if the task was cancelled instead."""
+        worker.rest = self.loop.create_future()
+        self._resting.append(worker)
+        if self._inputs:
+            self.loop.call_soon(self._begin_inputs)
+        try:
+            await worker.rest
+        except asyncio.CancelledError:
+            # By the very code that it was to drive, or by what that code began.
+            if worker.work is None:
+                return True
+            worker.work[2].cancelled = True
+        return False
 
     def _finish(self, key: InputKey, answer: Answer) -> None:
         stream, attempt, _ = key
@@ -309,27 +363,27 @@ class TaskRunner(Runner):
         self._flush()
 
 
-def _start(key: InputKey, running: Coroutine[Any, Any, Any]) -> Any:
-    current.set(key)
-    return running.send(None)
-
-
 @coroutine
-def _drive(
-    running: Coroutine[Any, Any, Any], context: Context, awaited: Any
-) -> Generator[Any, Any, Any]:
-    """Goes on with a coroutine in its context until it returns; `awaited` is what it waits for."""
+def _drive(suspended: Suspended) -> Generator[Any, Any, Any]:
+    """Goes on with a coroutine in its context until it returns."""
+    run, running, awaited = suspended.context.run, suspended.running, suspended.awaited
+    error: BaseException | None = None
+    if suspended.cancelled and not suspended.cancels_what_it_awaits():
+        error = asyncio.CancelledError()
+    elif suspended.waits_for_future:
+        setattr(awaited, _BLOCKING, True)
     while True:
+        sent = None
+        if error is None:
+            try:
+                sent = yield awaited
+            except BaseException as thrown:  # the task is cancelled, or the loop closed
+                error = thrown
         try:
-            sent = yield awaited
-        except BaseException as error:  # the task is cancelled, or the loop closed
-            step, value = running.throw, error
-        else:
-            step, value = running.send, sent
-        try:
-            awaited = context.run(step, value)
+            awaited = run(running.send, sent) if error is None else run(running.throw, error)
         except StopIteration as stop:
             return stop.value
+        error = None
 
 
 def _is_cancelled(task: asyncio.Task[None]) -> bool:
