@@ -30,7 +30,7 @@ Error listen_error(const ServerOptions& options, const error_code& error) {
   if (error == asio::error::address_in_use) {
     return {ErrorCode::conflict,
             fmt::format("port {} on {} is in use; stop the other server or choose another port "
-                        "with --port",
+                        "with --listen",
                         options.port, options.address)};
   }
   if (error == asio::error::access_denied) {

@@ -21,7 +21,7 @@ TEST_F(ServerTest, NamesThePortThatIsInUse) {
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().code, ErrorCode::conflict);
   EXPECT_NE(second.error().message.find(std::to_string(same.port)), std::string::npos);
-  EXPECT_NE(second.error().message.find("--port"), std::string::npos);
+  EXPECT_NE(second.error().message.find("--listen"), std::string::npos);
 }
 
 TEST_F(ServerTest, RefusesAnAddressThatIsNone) {
