@@ -7,7 +7,7 @@ app = FastAPI()
 
 
 @app.post("/plain")
-async def plain(items: list = Body(embed=True)):
+async def plain(items: list = Body(embed=True)) -> list:
     return items
 
 
