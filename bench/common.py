@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,13 @@ def peers_venv(requirements: list[str]) -> Path:
         subprocess.run([venv / "bin" / "pip", "install", "-q", *requirements], check=True)
         stamp.write_text(wanted)
     return venv / "bin" / "python"
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def pinned(core: int | None, command: list[str]) -> list[str]:

@@ -13,7 +13,6 @@ import functools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,13 +28,6 @@ SIDES = Path(__file__).resolve().parent / "warm_call_sides"
 PEERS = ["fastapi==0.165.0", "uvicorn[standard]==0.54.0"]
 SERVER_CORE, LOAD_CORE = 0, 1
 EMBER = common.ROOT / ".venv" / "bin" / "ember"
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def bodies(folder: Path) -> dict[str, Path]:
@@ -100,7 +92,7 @@ def running(command: list[str], **options: object) -> Iterator[subprocess.Popen[
 @contextlib.contextmanager
 def ember(core: int | None, folder: Path) -> Iterator[tuple[str, str]]:
     """Ember with the echo function deployed and one container ready: its URL and key."""
-    port = free_port()
+    port = common.free_port()
     environment = {**os.environ, "EMBER_DATA": str(folder)}
 
     def cli(*arguments: str) -> None:
@@ -121,7 +113,7 @@ def ember(core: int | None, folder: Path) -> Iterator[tuple[str, str]]:
 @contextlib.contextmanager
 def fastapi(core: int | None, python: Path, body: bytes) -> Iterator[str]:
     """FastAPI under uvicorn; its base URL."""
-    port = free_port()
+    port = common.free_port()
     command = [
         str(python),
         "-m",
@@ -149,7 +141,7 @@ def fastapi(core: int | None, python: Path, body: bytes) -> Iterator[str]:
 @contextlib.contextmanager
 def nginx(core: int | None, folder: Path, body: bytes) -> Iterator[str]:
     """nginx proxying to itself; it answers with the items it would have been sent."""
-    front, back = free_port(), free_port()
+    front, back = common.free_port(), common.free_port()
     answer = json.dumps(json.loads(body)["items"], separators=(",", ":"))
     text = (SIDES / "nginx.conf").read_text()
     text = (
