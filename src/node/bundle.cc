@@ -15,7 +15,9 @@ using Json = nlohmann::json;
 
 constexpr std::int64_t kPidLimit = 1024;
 constexpr std::int64_t kCpuPeriodUs = 100'000;
-constexpr std::int64_t kMinCpuQuotaUs = 1'000;  // the kernel's least
+// What a container asks for is its share when cores are scarce; spare ones it may use beyond that,
+// to start fast and to answer fast.
+constexpr std::int64_t kSpareMillicores = 16'000;
 constexpr std::int64_t kFilesLimit = 65'536;
 constexpr std::int64_t kMinScratchBytes = 64 << 20;
 
@@ -99,7 +101,7 @@ Json limits(const Bundle& bundle) {
   if (bundle.cgroups.has("cpu")) {
     all["cpu"] = {
         {"period", kCpuPeriodUs},
-        {"quota", std::max(kMinCpuQuotaUs, bundle.resources.cpu_millicores * kCpuPeriodUs / 1000)},
+        {"quota", (bundle.resources.cpu_millicores + kSpareMillicores) * kCpuPeriodUs / 1000},
         {"shares", std::max<std::int64_t>(2, bundle.resources.cpu_millicores * 1024 / 1000)}};
   }
   return all;
