@@ -1,6 +1,7 @@
 #include "billing/usage_meter.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -24,14 +25,27 @@ void append_rows(const Holding& holding, const UsageWindow& window, std::vector<
   append(Meter::gpu, holding.devices, holding.gpu_type);
   append(Meter::cpu, holding.cpu_millicores, {});
   append(Meter::memory, holding.memory_bytes, {});
+  for (std::size_t phase = 0; phase < kPhaseCount; ++phase) {
+    if (window.egress_bytes[phase] == 0) continue;
+    rows.push_back({holding.container,
+                    holding.pool,
+                    Meter::egress,
+                    static_cast<Phase>(phase),
+                    window.start,
+                    window.end,
+                    window.egress_bytes[phase],
+                    1,
+                    {}});
+  }
 }
 
-void UsageMeter::start(Time at, Phase phase, Duration longest_window) {
+void UsageMeter::start(Time at, Phase phase, Duration longest_window, std::int64_t egress_billed) {
   EMBER_ASSERT(!started() && longest_window.us >= 1000 && longest_window.us % 1000 == 0);
   window_start_ = floor_to_ms(at);
   time_ = window_start_;
   longest_window_ = longest_window;
   phase_ = phase;
+  egress_counted_ = egress_billed;
 }
 
 void UsageMeter::advance(Time now) {
@@ -50,8 +64,17 @@ void UsageMeter::advance(Time now) {
   }
 }
 
+void UsageMeter::count_egress(std::int64_t total_bytes) {
+  if (!started() || total_bytes <= egress_counted_) return;
+  const Phase phase = ran_since_egress_ ? Phase::execute : phase_;
+  egress_bytes_[index(phase)] += total_bytes - egress_counted_;
+  egress_counted_ = total_bytes;
+  ran_since_egress_ = in_flight_ > 0;
+}
+
 std::int64_t UsageMeter::join() {
   ++in_flight_;
+  ran_since_egress_ = true;
   return share_clock_;
 }
 
@@ -85,7 +108,8 @@ std::optional<UsageWindow> UsageMeter::finish() {
   const Time end = floor_to_ms(time_);
   take_back((time_ - end).us);
   time_ = end;
-  if (end == window_start_) return std::nullopt;
+  const bool no_egress = egress_bytes_ == std::array<std::int64_t, kPhaseCount>{};
+  if (end == window_start_ && no_egress) return std::nullopt;
   return cut_window(end);
 }
 
@@ -104,7 +128,7 @@ std::int64_t UsageMeter::take_back(std::int64_t us) {
 }
 
 UsageWindow UsageMeter::cut_window(Time end) {
-  UsageWindow window{window_start_, end, {}};
+  UsageWindow window{window_start_, end, {}, std::exchange(egress_bytes_, {})};
   std::int64_t sum_us = 0;
   std::int64_t sum_ms = 0;
   for (std::size_t phase = 0; phase < kPhaseCount; ++phase) {
@@ -118,12 +142,15 @@ UsageWindow UsageMeter::cut_window(Time end) {
   return window;
 }
 
-std::array<std::int64_t, 6 + kPhaseCount> UsageMeter::digest() const {
+std::array<std::int64_t, 8 + 2 * kPhaseCount> UsageMeter::digest() const {
   return {window_start_.us, time_.us,
           in_flight_,       share_clock_,
           share_carry_,     static_cast<std::int64_t>(phase_),
+          egress_counted_,  ran_since_egress_,
           us_[0],           us_[1],
-          us_[2],           us_[3]};
+          us_[2],           us_[3],
+          egress_bytes_[0], egress_bytes_[1],
+          egress_bytes_[2], egress_bytes_[3]};
 }
 
 }  // namespace ember

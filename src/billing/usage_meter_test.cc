@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "base/random.h"
@@ -77,7 +78,7 @@ TEST(UsageMeter, IgnoresTimesBeforeTheLastOne) {
 }
 
 TEST(UsageMeter, GivesOneRowForEachMeterAndPhaseWithTimeInIt) {
-  UsageWindow window{Time::from_ms(0), Time::from_ms(10), {4, 0, 6, 0}};
+  UsageWindow window{Time::from_ms(0), Time::from_ms(10), {4, 0, 6, 0}, {}};
   std::vector<UsageRow> rows;
   append_rows({ContainerId{1}, PoolId{2}, 2, "L4", 1500, 1 << 20}, window, rows);
   ASSERT_EQ(rows.size(), 6u);
@@ -94,6 +95,77 @@ TEST(UsageMeter, GivesOneRowForEachMeterAndPhaseWithTimeInIt) {
   EXPECT_EQ(rows.size(), 4u);
 }
 
+// --- egress ---
+
+std::int64_t egress_in(const UsageWindow& window, Phase phase) {
+  return window.egress_bytes[static_cast<std::size_t>(phase)];
+}
+
+TEST(UsageMeter, CountsEachByteOfEgressOnceWhateverIsRepeatedOrLate) {
+  UsageMeter meter;
+  meter.count_egress(7);
+  meter.start(Time::from_ms(0), Phase::idle, kWindow);
+  meter.count_egress(1000);
+  meter.count_egress(1000);
+  meter.count_egress(400);
+  meter.count_egress(-5);
+  meter.advance(Time::from_ms(60'000));
+  EXPECT_EQ(egress_in(meter.close_window(), Phase::idle), 1000);
+  meter.count_egress(1000);
+  meter.count_egress(1001);
+  meter.advance(Time::from_ms(61'000));
+  EXPECT_EQ(egress_in(*meter.finish(), Phase::idle), 1);
+}
+
+TEST(UsageMeter, CountsEgressAsSentByTheInputsThatRanSinceTheLastWord) {
+  UsageMeter meter;
+  meter.start(Time::from_ms(0), Phase::boot, kWindow);
+  meter.count_egress(1);
+  meter.set_phase(Phase::load);
+  meter.count_egress(11);
+  meter.set_phase(Phase::idle);
+  const auto reading = meter.join();
+  meter.advance(Time::from_ms(10));
+  meter.count_egress(111);
+  meter.advance(Time::from_ms(20));
+  meter.leave(reading);
+  meter.advance(Time::from_ms(30));
+  meter.count_egress(1111);
+  meter.count_egress(11'111);
+  const auto window = meter.finish();
+  EXPECT_EQ(egress_in(*window, Phase::boot), 1);
+  EXPECT_EQ(egress_in(*window, Phase::load), 10);
+  EXPECT_EQ(egress_in(*window, Phase::execute), 1100);
+  EXPECT_EQ(egress_in(*window, Phase::idle), 10'000);
+}
+
+TEST(UsageMeter, GoesOnCountingEgressWhereEarlierRowsEnd) {
+  UsageMeter meter;
+  meter.start(Time::from_ms(0), Phase::idle, kWindow, 1000);
+  meter.count_egress(900);
+  meter.count_egress(1050);
+  meter.advance(Time::from_ms(1));
+  EXPECT_EQ(egress_in(*meter.finish(), Phase::idle), 50);
+}
+
+TEST(UsageMeter, HasAWindowWithoutLengthForEgressThatComesAfterTheLastOne) {
+  UsageMeter meter;
+  meter.start(Time::from_ms(0), Phase::idle, kWindow);
+  meter.advance(Time::from_ms(60'000));
+  meter.close_window();
+  meter.count_egress(5);
+  const auto window = meter.finish();
+  ASSERT_TRUE(window);
+  EXPECT_EQ(window->start, window->end);
+  std::vector<UsageRow> rows;
+  append_rows({ContainerId{1}, PoolId{2}, 1, "L4", 1500, 1 << 20}, *window, rows);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].meter, Meter::egress);
+  EXPECT_EQ(rows[0].phase, Phase::idle);
+  EXPECT_EQ(rows[0].quantity_ms, 5);
+  EXPECT_EQ(rows[0].units, 1);
+}
+
 // A life of random steps: what must hold whatever happens.
 class RandomLife : public testing::TestWithParam<std::uint64_t> {};
 
@@ -106,10 +178,10 @@ TEST_P(RandomLife, IsTiledByWindowsAndItsSharesAreItsExecuteTime) {
   Time now = start;
   Time covered = Time::from_ms(start.whole_ms());
   std::vector<std::int64_t> readings;
-  std::int64_t shares_us = 0, execute_us = 0;
+  std::int64_t shares_us = 0, execute_us = 0, told_bytes = 0, egress_bytes = 0;
   const auto check = [&](const UsageWindow& window) {
     EXPECT_EQ(window.start, covered);
-    EXPECT_GT(window.end, window.start);
+    EXPECT_GE(window.end, window.start);
     EXPECT_LE(window.end - window.start, longest);
     std::int64_t sum = 0;
     for (const std::int64_t ms : window.ms) {
@@ -117,6 +189,7 @@ TEST_P(RandomLife, IsTiledByWindowsAndItsSharesAreItsExecuteTime) {
       sum += ms;
     }
     EXPECT_EQ(sum, (window.end - window.start).whole_ms());
+    for (const std::int64_t bytes : window.egress_bytes) egress_bytes += bytes;
     covered = window.end;
   };
   const auto advance = [&](Time time) {
@@ -128,6 +201,11 @@ TEST_P(RandomLife, IsTiledByWindowsAndItsSharesAreItsExecuteTime) {
     if (!readings.empty()) execute_us += (next - now).us;
     now = next;
     advance(now);
+    if (random.chance(100)) {
+      const std::int64_t total = random.between(0, 1'000'000);
+      meter.count_egress(total);
+      told_bytes = std::max(told_bytes, total);
+    }
     if (random.chance(400)) {
       readings.push_back(meter.join());
     } else if (!readings.empty() && random.chance(700)) {
@@ -142,6 +220,7 @@ TEST_P(RandomLife, IsTiledByWindowsAndItsSharesAreItsExecuteTime) {
   EXPECT_EQ(shares_us, execute_us);
   if (const auto window = meter.finish()) check(*window);
   EXPECT_EQ(covered, Time::from_ms(now.whole_ms()));
+  EXPECT_EQ(egress_bytes, told_bytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomLife, testing::Range<std::uint64_t>(0, 50));

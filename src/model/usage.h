@@ -2,7 +2,9 @@
 //
 // A container's life is cut into windows that tile it. Each window gives, for every meter of the
 // container and every phase with time in it, one row; over the phases of one window and meter the
-// quantities add up to the window's length exactly. So each millisecond is billed once.
+// quantities add up to the window's length exactly. So each millisecond is billed once. Egress has
+// bytes for its quantity; over all windows they add up to what the node saw leave the container. A
+// window without length holds egress alone: word of it came after the last millisecond was billed.
 #pragma once
 
 #include <compare>
@@ -29,7 +31,7 @@ struct UsageRow {
   Time window_start;             // whole milliseconds
   Time window_end;               // whole milliseconds
   std::int64_t quantity_ms = 0;  // milliseconds of this phase in the window (bytes for egress)
-  std::int64_t units = 0;        // devices, milli-cores or bytes held through those milliseconds
+  std::int64_t units = 0;        // devices, milli-cores or bytes held through that; 1 for egress
   std::string gpu_type;          // for Meter::gpu: which type; else empty
 };
 
