@@ -54,7 +54,7 @@ Slot adopt(State& state, const ContainerAdopted& event, Slot pool) {
   container.started = std::min(event.started, state.now);
   container.start_deadline = adoption_deadline(state, state.pools[pool].settings);
   container.meter.start(std::max(event.billed_until, container.started), Phase::idle,
-                        state.options.usage_window);
+                        state.options.usage_window, event.egress_billed_bytes);
   move_to_group(state, slot, State::kBusy);
   return slot;
 }
@@ -129,10 +129,18 @@ void handle_event(State& state, const ContainerExited& event) {
   if (slot == kNoSlot) return;
   const Slot pool = state.containers[slot].pool;
   const Slot function = state.pools[pool].function;
+  state.containers[slot].meter.count_egress(event.egress_bytes);
   end_container(state, slot, event.at, event.cause, Start::held_resources);
   dispatch_waiting(state, pool);
   rescale_function(state, function);
   use_room(state);
+}
+
+void handle_event(State& state, const EgressReported& event) {
+  const Slot slot = find(state, event.container);
+  if (slot == kNoSlot) return;
+  advance_meter(state, slot);
+  state.containers[slot].meter.count_egress(event.total_bytes);
 }
 
 void handle_event(State& state, const ContainerAdopted& event) {

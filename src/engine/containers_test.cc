@@ -1,6 +1,7 @@
 // Containers: starts that fail, are refused or never end, messages out of order, adoption, and what
 // their lives cost.
 #include <algorithm>
+#include <optional>
 
 #include "engine/engine_fixture.h"
 
@@ -23,6 +24,15 @@ class Containers : public EngineFixture {
     std::int64_t ms = 0;
     for (const UsageRow& row : cpu_rows(container)) ms += row.phase == phase ? row.quantity_ms : 0;
     return ms;
+  }
+  // The bytes of its egress rows, all or of one phase.
+  std::int64_t egress(ContainerId container, std::optional<Phase> phase = std::nullopt) const {
+    std::int64_t bytes = 0;
+    for (const UsageRow& row : rows_) {
+      if (row.container != container || row.meter != Meter::egress) continue;
+      if (!phase || row.phase == *phase) bytes += row.quantity_ms;
+    }
+    return bytes;
   }
 };
 
@@ -272,6 +282,65 @@ TEST_F(Containers, ClampTimesThatLieInTheFutureOrBeforeTheirPlacement) {
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows.front().window_start, placed);
   EXPECT_EQ(rows.front().window_end, now_);
+}
+
+TEST_F(Containers, PayForEachByteThatLeavesThemOnce) {
+  deploy({});
+  arrive(1);
+  const ContainerId container = only<StartContainer>().container;
+  send(EgressReported{container, 50});  // before the word of its start: the total comes again
+  bring_up(container);
+  send(EgressReported{container, 100});
+  finish(1, container);
+  send(EgressReported{container, 400});
+  send(EgressReported{container, 400});
+  send(EgressReported{container, 100});
+  pass(Duration::seconds(59));
+  EXPECT_EQ(egress(container), 0) << "it waits for its window";
+  send(EgressReported{container, 401});
+  pass(Duration::seconds(1));
+  EXPECT_EQ(egress(container), 401);
+  send(ContainerExited{container, now_, ExitCause::crashed, 500});
+  EXPECT_EQ(egress(container, Phase::execute), 400);
+  EXPECT_EQ(egress(container, Phase::idle), 100);
+  send(EgressReported{container, 900});
+  EXPECT_EQ(egress(container), 500) << "it has gone";
+}
+
+TEST_F(Containers, PayForEgressThatIsHeardOfAfterTheirLastWindow) {
+  FunctionSettings warm;
+  warm.scaling.min_containers = 1;
+  deploy(warm);
+  const ContainerId container = only<StartContainer>().container;
+  bring_up(container);
+  pass(Duration::seconds(59));
+  const Time end = now_;
+  pass(Duration::seconds(2));
+  send(ContainerExited{container, end, ExitCause::crashed, 70});
+  EXPECT_EQ(egress(container), 70);
+  EXPECT_EQ(cpu_rows(container).size(), 1u);
+  EXPECT_EQ(rows_.back().window_start, cpu_rows(container).back().window_end);
+  EXPECT_EQ(rows_.back().window_end, rows_.back().window_start);
+}
+
+TEST_F(Containers, OfALostNodePayForTheEgressThatWasToldOf) {
+  deploy({});
+  const ContainerId container = running_container(1);
+  send(EgressReported{container, 30});
+  after(Duration::seconds(1));
+  send(NodeLost{kNode});
+  EXPECT_EQ(egress(container), 30);
+}
+
+TEST_F(Containers, AdoptedOnesPayForEgressBeyondWhatIsOnDisk) {
+  deploy({});
+  const ContainerId container{7};
+  send(ContainerAdopted{container, kPool, kNode, {}, now_, now_, 1000});
+  send(EgressReported{container, 900});
+  send(EgressReported{container, 1200});
+  after(Duration::seconds(1));
+  exited(container, ExitCause::stopped);
+  EXPECT_EQ(egress(container), 200);
 }
 
 TEST_F(Containers, ThatWereNeverConfirmedCostNothing) {

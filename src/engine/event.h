@@ -96,11 +96,20 @@ struct ContainerExited {
   ContainerId container;
   Time at;
   ExitCause cause = ExitCause::stopped;
+  std::int64_t egress_bytes = 0;  // that left it in all its life, as far as anybody saw
+};
+
+// What has left the container's network namespace in its life so far, as the node counts it. A
+// total that is no greater than one before says nothing new.
+struct EgressReported {
+  ContainerId container;
+  std::int64_t total_bytes = 0;
 };
 
 // After a restart of the driver: a container that survived it. Its usage goes on at billed_until,
-// so that no window is missing and none is doubled. What it runs from before is not ours to answer;
-// it is busy until ContainerReady says it takes inputs again.
+// and its egress after the bytes billed, so that nothing is missing and nothing doubled. What it
+// runs from before is not ours to answer; it is busy until ContainerReady says it takes inputs
+// again.
 struct ContainerAdopted {
   ContainerId container;
   PoolId pool;
@@ -108,6 +117,7 @@ struct ContainerAdopted {
   std::vector<DeviceId> devices;
   Time started;
   Time billed_until;
+  std::int64_t egress_billed_bytes = 0;
 };
 
 // --- nodes ------------------------------------------------------------------------------------
@@ -137,7 +147,7 @@ struct TimerDue {};
 
 using Event = std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
                            ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
-                           ContainerExited, ContainerAdopted, NodeJoined, NodeLost, RecoveryEnded,
-                           DrainStarted, TimerDue>;
+                           ContainerExited, EgressReported, ContainerAdopted, NodeJoined, NodeLost,
+                           RecoveryEnded, DrainStarted, TimerDue>;
 
 }  // namespace ember

@@ -37,6 +37,7 @@ void handle_event(State& state, const ContainerLoading& event);
 void handle_event(State& state, const ContainerReady& event);
 void handle_event(State& state, const ContainerRefused& event);
 void handle_event(State& state, const ContainerExited& event);
+void handle_event(State& state, const EgressReported& event);
 void handle_event(State& state, const ContainerAdopted& event);
 
 // --- lifecycle.cc: how containers begin, move and end -----------------------------------------

@@ -82,6 +82,7 @@ class Storm {
     Time covered;  // by usage rows
     std::map<Meter, std::int64_t> window_ms;
     Time window_start;
+    std::int64_t egress_told = 0, egress_billed = 0;
   };
 
   // --- the world's events ---
@@ -201,6 +202,7 @@ class Storm {
     Container* container = any_container(id);
     if (!container) return;
     const Time at = now_ + Duration::microseconds(random_.between(-200'000, 100'000));
+    if (random_.chance(200)) return report_egress(id, *container);
     switch (random_.below(10)) {
       case 0:
       case 1:
@@ -219,6 +221,12 @@ class Storm {
         if (!container->stopping && random_.chance(700)) return;
         return send(ContainerExited{id, at, static_cast<ExitCause>(random_.below(4))});
     }
+  }
+
+  void report_egress(ContainerId id, Container& container) {
+    const std::int64_t total = random_.between(-10, 1'000'000);
+    if (container.started) container.egress_told = std::max(container.egress_told, total);
+    send(EgressReported{id, total});
   }
 
   void adopt() {
@@ -344,6 +352,10 @@ class Storm {
     Container& container = containers_[row.container];
     EXPECT_FALSE(container.released);
     EXPECT_GT(row.quantity_ms, 0);
+    if (row.meter == Meter::egress) {
+      container.egress_billed += row.quantity_ms;
+      return;
+    }
     EXPECT_LT(row.window_start, row.window_end);
     EXPECT_EQ(row.window_start.us % 1000, 0);
     if (container.covered != Time{} && row.window_start != container.window_start) {
@@ -362,6 +374,7 @@ class Storm {
     for (const auto& [meter, ms] : container.window_ms) {
       EXPECT_EQ(ms, (container.covered - container.window_start).whole_ms());
     }
+    EXPECT_EQ(container.egress_billed, container.egress_told);
     container.released = true;
     container.slots.clear();
     container.devices.clear();

@@ -54,11 +54,16 @@ std::string describe(const Event& event) {
           [](const ContainerReady& e) { return words("ContainerReady", e.container); },
           [](const ContainerRefused& e) { return words("ContainerRefused", e.container); },
           [](const ContainerExited& e) {
-            return words("ContainerExited", e.container, "at", e.at.us, "cause", number(e.cause));
+            return words("ContainerExited", e.container, "at", e.at.us, "cause", number(e.cause),
+                         "egress", e.egress_bytes);
+          },
+          [](const EgressReported& e) {
+            return words("EgressReported", e.container, "in all", e.total_bytes);
           },
           [](const ContainerAdopted& e) {
             return words("ContainerAdopted", e.container, e.pool, e.node, ids(e.devices), "started",
-                         e.started.us, "billed until", e.billed_until.us);
+                         e.started.us, "billed until", e.billed_until.us, "and egress of",
+                         e.egress_billed_bytes);
           },
           [](const NodeJoined& e) { return words("NodeJoined", e.node); },
           [](const NodeLost& e) { return words("NodeLost", e.node); },
@@ -97,8 +102,8 @@ std::string describe(const Action& action) {
           [](const RecordUsage& a) {
             return words("RecordUsage", a.row.container, std::string(meter_name(a.row.meter)),
                          std::string(phase_name(a.row.phase)), a.row.window_start.whole_ms(), "to",
-                         a.row.window_end.whole_ms(), "ms:", a.row.quantity_ms, "ms of",
-                         a.row.units);
+                         a.row.window_end.whole_ms(), "ms:", a.row.quantity_ms,
+                         a.row.meter == Meter::egress ? "bytes of" : "ms of", a.row.units);
           },
           [](const ReleaseContainer& a) {
             return words("ReleaseContainer", a.container, "cause", number(a.cause));
