@@ -46,6 +46,7 @@ std::unique_ptr<Checker> check_answers();
 std::unique_ptr<Checker> check_dispatch();
 std::unique_ptr<Checker> check_max_containers();
 std::unique_ptr<Checker> check_usage();
+std::unique_ptr<Checker> check_egress();
 std::unique_ptr<Checker> check_shares();
 std::unique_ptr<Checker> check_ledger();
 std::unique_ptr<Checker> check_lifecycle();

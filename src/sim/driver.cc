@@ -136,7 +136,7 @@ void Driver::on_exit(NodeId node, const ExitNotice& notice) {
   if (released_.contains(id)) return;  // acknowledged when that is on disk
   if (!engine_->container(id)) adopt(node, notice.facts);
   handle(ContainerStarted{id, notice.facts.started});
-  handle(ContainerExited{id, notice.at, notice.cause});
+  handle(ContainerExited{id, notice.at, notice.cause, notice.facts.egress_bytes});
 }
 
 std::vector<PoolSpec> Driver::current_pools(AppId id) const {
@@ -163,7 +163,8 @@ void Driver::adopt(NodeId node, const NodeContainerFacts& facts) {
   ++counts_.adopted;
   node_of_[facts.container] = node;
   handle(ContainerAdopted{facts.container, facts.pool, node, facts.devices, facts.started,
-                          store_.billed_until(facts.container, facts.started)});
+                          store_.billed_until(facts.container, facts.started),
+                          store_.egress_billed(facts.container)});
   if (is_current) return;
   if (current.empty()) {
     handle(AppStopped{pool.app});
@@ -181,6 +182,7 @@ void Driver::on_node_up(NodeId id) {
   handle(NodeJoined{id, recovering_ ? node.capacity() : no_room});
   for (const NodeContainerFacts& facts : node.survivors()) {
     if (!engine_->container(facts.container)) adopt(id, facts);
+    handle(EgressReported{facts.container, facts.egress_bytes});
   }
   for (const ExitNotice& notice : node.unacknowledged()) on_exit(id, notice);
   if (!recovering_) handle(NodeJoined{id, node.capacity()});

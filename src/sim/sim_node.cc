@@ -4,6 +4,7 @@ namespace ember {
 namespace {
 
 constexpr Duration kExitPath = Duration::milliseconds(400);  // at most, unless it hangs
+constexpr std::int64_t kMostSent = 20'000'000;               // bytes at a time
 
 // Between half and twice the typical time.
 Duration vary(Random& random, Duration typical) {
@@ -56,7 +57,7 @@ void SimNode::check_promises(const StartContainer& command) {
 void SimNode::begin(const StartContainer& command) {
   const Time now = world_.agenda.now();
   Container container;
-  container.facts = {command.container, command.pool, command.devices, now};
+  container.facts = {command.container, command.pool, command.devices, now, 0};
   containers_.emplace(command.container, std::move(container));
   world_.witness[command.container] = {command.pool, id_, command.devices, now, {}, LifeEnd::none};
   world_.link.to_driver(id_, ContainerStarted{command.container, now});
@@ -92,6 +93,7 @@ void SimNode::on(const StartStepDue& due) {
       return;
     case StartStep::module_loads:
       container->stage = Stage::ready;
+      if (world_.random.chance(300)) transmit(*container);
       world_.link.to_driver(id_, ContainerReady{due.container});
       return;
     case StartStep::load_fails:
@@ -188,6 +190,7 @@ void SimNode::on(const ExecutionDue& due) {
   if (due.end == ExecutionEnd::crash) return end(due.container, ExitCause::crashed);
   if (due.end == ExecutionEnd::out_of_memory) return end(due.container, ExitCause::out_of_memory);
   container->inputs.erase(found);
+  if (world_.random.chance(700)) transmit(*container);
   const InputOutcome outcome = due.end == ExecutionEnd::result         ? InputOutcome::succeeded
                                : due.end == ExecutionEnd::user_failure ? InputOutcome::failed
                                                                        : InputOutcome::cancelled;
@@ -198,8 +201,18 @@ void SimNode::on(const ExecutionDue& due) {
   }
 }
 
+void SimNode::transmit(Container& container) {
+  NodeContainerFacts& facts = container.facts;
+  facts.egress_bytes += world_.random.between(1, kMostSent);
+  world_.witness[facts.container].egress_bytes = facts.egress_bytes;
+  if (!world_.random.chance(600)) return;
+  world_.link.to_driver(id_, EgressReported{facts.container, facts.egress_bytes});
+}
+
+// What its last moments send is in the notice.
 void SimNode::end(ContainerId id, ExitCause cause) {
   const auto found = containers_.find(id);
+  if (world_.random.chance(500)) transmit(found->second);
   const Time now = world_.agenda.now();
   const ExitNotice notice{found->second.facts, now, cause};
   containers_.erase(found);

@@ -72,6 +72,8 @@ class SimNode {
   void begin(const StartContainer& command);
   void plan_start(ContainerId container, const Behaviour& behaviour);
   void plan_execution(Container& container, const DispatchInput& input);
+  // The container sends something out; sometimes the node tells of it at once.
+  void transmit(Container& container);
   void end(ContainerId container, ExitCause cause);
   Container* find(ContainerId id);
 

@@ -11,6 +11,7 @@ LedgerKey key_of(const UsageRow& row) {
 Money price_of(const UsageRow& row) {
   constexpr std::int64_t kDollar = 1'000'000'000;
   constexpr std::int64_t kGiB = 1ll << 30;
+  constexpr std::int64_t kBytesPerCent = 100'000'000;
   switch (row.meter) {
     case Meter::gpu:
       return PricePerHour{row.gpu_type == "H100" ? 4 * kDollar : kDollar}.over_ms(row.quantity_ms,
@@ -20,7 +21,7 @@ Money price_of(const UsageRow& row) {
     case Meter::memory:
       return PricePerHour{kDollar / 120}.over_ms(row.quantity_ms, row.units, kGiB);
     case Meter::egress:
-      break;
+      return {row.quantity_ms * (kDollar / 100) / kBytesPerCent};
   }
   return {};
 }
@@ -31,6 +32,7 @@ void StoreModel::apply(const StoreBatch& batch) {
     total_ += price_of(row);
     Time& until = billed_until_[row.container];
     until = std::max(until, row.window_end);
+    if (row.meter == Meter::egress) egress_billed_[row.container] += row.quantity_ms;
   }
   ended_.insert(batch.ended.begin(), batch.ended.end());
 }
@@ -53,6 +55,11 @@ void StoreModel::crash(std::size_t survives) {
 Time StoreModel::billed_until(ContainerId container, Time started) const {
   const auto found = billed_until_.find(container);
   return found == billed_until_.end() ? started : found->second;
+}
+
+std::int64_t StoreModel::egress_billed(ContainerId container) const {
+  const auto found = egress_billed_.find(container);
+  return found == egress_billed_.end() ? 0 : found->second;
 }
 
 }  // namespace ember

@@ -40,6 +40,8 @@ class StoreModel {
   bool has_ended(ContainerId container) const { return ended_.contains(container); }
   // Up to where the container's usage is on disk; `started` if nothing is.
   Time billed_until(ContainerId container, Time started) const;
+  // The bytes of its egress rows on disk.
+  std::int64_t egress_billed(ContainerId container) const;
 
   const std::map<LedgerKey, UsageRow>& rows() const { return rows_; }
   Money total() const { return total_; }
@@ -50,6 +52,7 @@ class StoreModel {
   std::deque<StoreBatch> waiting_;
   std::map<LedgerKey, UsageRow> rows_;
   std::map<ContainerId, Time> billed_until_;
+  std::map<ContainerId, std::int64_t> egress_billed_;
   std::set<ContainerId> ended_;
   Money total_;  // kept as entries come in
 };

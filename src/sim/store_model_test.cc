@@ -30,6 +30,17 @@ TEST(StoreModel, LosesOnlyTheTailOfWhatWaitsInACrash) {
   EXPECT_FALSE(store.has_ended(ContainerId{1}));
 }
 
+TEST(StoreModel, AddsUpTheEgressThatIsOnDisk) {
+  StoreModel store;
+  UsageRow egress = row(0, 10);
+  egress.meter = Meter::egress;
+  store.write({{row(0, 10), egress}, {}});
+  store.write({{egress}, {}});
+  EXPECT_EQ(store.egress_billed(ContainerId{1}), 0);
+  store.commit();
+  EXPECT_EQ(store.egress_billed(ContainerId{1}), 10);
+}
+
 TEST(StoreModel, TellsWhichEndsAreOnDisk) {
   StoreModel store;
   store.write({{}, {ContainerId{5}}});

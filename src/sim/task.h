@@ -27,6 +27,7 @@ struct NodeContainerFacts {
   PoolId pool;
   std::vector<DeviceId> devices;
   Time started;
+  std::int64_t egress_bytes = 0;
 };
 struct ExitNotice {
   NodeContainerFacts facts;
@@ -34,7 +35,7 @@ struct ExitNotice {
   ExitCause cause = ExitCause::stopped;
 };
 using NodeMessage = std::variant<ContainerStarted, ContainerLoading, ContainerReady,
-                                 ContainerRefused, InputFinished, ExitNotice>;
+                                 ContainerRefused, EgressReported, InputFinished, ExitNotice>;
 
 // --- what is due ---------------------------------------------------------------------------------
 

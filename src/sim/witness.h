@@ -1,6 +1,7 @@
 // What truly happened to containers on the nodes, whoever heard of it.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct Life {
   Time started;
   Time ended;
   LifeEnd end = LifeEnd::none;
+  std::int64_t egress_bytes = 0;  // that left it, told or not
 };
 
 using Witness = std::map<ContainerId, Life>;
