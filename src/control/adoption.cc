@@ -97,7 +97,7 @@ void Containers::adopt(const Awaited& awaited, const std::vector<DeviceId>& devi
   container.started = started;
   const Time billed_until = std::max(awaited.billed_until, started);
   driver_.handle(ContainerAdopted{container.id, function->pool, container.node, devices, started,
-                                  billed_until});
+                                  billed_until, awaited.egress_billed_bytes});
   if (is_current) return;
   if (current.empty()) {
     driver_.handle(AppStopped{function->app});

@@ -54,6 +54,7 @@ class RunnerListener {
 struct Awaited {
   ContainerRecord record;
   Time billed_until;
+  std::int64_t egress_billed_bytes = 0;
   FunctionPtr function;  // null where it is not known any more
 };
 

@@ -30,7 +30,7 @@ void Startup::restore_apps(const Snapshot& snapshot) {
 }
 
 void Startup::restore_containers(const Snapshot& snapshot) {
-  billed_until_.insert(snapshot.billed_until.begin(), snapshot.billed_until.end());
+  for (const BilledSoFar& billed : snapshot.billed) billed_[billed.container] = billed;
   std::set<AppId> unknown;
   for (const ContainerRecord& record : snapshot.containers) {
     if (versions_[record.app].empty() && apps_.contains(record.app)) {
@@ -56,9 +56,10 @@ void Startup::ask_for_versions(const AppRecord& app) {
 }
 
 void Startup::await(const ContainerRecord& record) {
-  const auto billed = billed_until_.find(record.id);
-  const Time until = billed == billed_until_.end() ? record.started : billed->second;
-  containers_.await({record, until, function_of(record)});
+  const auto found = billed_.find(record.id);
+  const BilledSoFar billed =
+      found == billed_.end() ? BilledSoFar{record.id, record.started, 0} : found->second;
+  containers_.await({record, billed.until, billed.egress_bytes, function_of(record)});
 }
 
 FunctionPtr Startup::function_of(const ContainerRecord& record) const {

@@ -42,7 +42,7 @@ class Startup {
   std::function<void()> ready_;
   std::map<AppId, AppRecord> apps_;
   std::map<AppId, std::vector<VersionRecord>> versions_;
-  std::map<ContainerId, Time> billed_until_;
+  std::map<ContainerId, BilledSoFar> billed_;
   std::vector<ContainerRecord> undecided_;  // wait for the versions of their app
   std::size_t questions_ = 0;               // to the store, not answered yet
 };

@@ -7,6 +7,7 @@ namespace ember {
 namespace {
 
 // Ids are 64-bit values stored as SQLite's signed integers; times are microseconds since the epoch.
+// A ledger row of egress has bytes for its quantity_ms, and its price is for 10^9 of them.
 constexpr const char* kTables = R"sql(
 CREATE TABLE writer (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),

@@ -112,6 +112,7 @@ std::string cost_sql(const std::vector<CostGroup>& groups) {
          "SUM(CASE meter WHEN 'gpu' THEN quantity_ms * units ELSE 0 END), "
          "SUM(CASE meter WHEN 'cpu' THEN quantity_ms * units ELSE 0 END), "
          "SUM(CASE meter WHEN 'memory' THEN quantity_ms * units / 1048576 ELSE 0 END), "
+         "SUM(CASE meter WHEN 'egress' THEN quantity_ms ELSE 0 END), "
          "MAX(simulated) FROM ledger "
          "WHERE window_start_us >= ? AND window_start_us < ? AND (?3 = '' OR app_name = ?3)" +
          (list.empty() ? "" : " GROUP BY " + list + " ORDER BY " + list);
@@ -133,13 +134,15 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
       for_each(database, "SELECT * FROM containers WHERE ended_us = 0 ORDER BY id",
                [&](Statement& row) { snapshot.containers.push_back(container_of(row)); });
   if (!containers) return containers;
-  return for_each(database,
-                  "SELECT c.id, MAX(l.window_end_us) FROM containers c "
-                  "JOIN ledger l ON l.container = c.id WHERE c.ended_us = 0 "
-                  "GROUP BY c.id ORDER BY c.id",
-                  [&](Statement& row) {
-                    snapshot.billed_until.emplace_back(id_at<ContainerId>(row, 0), time_at(row, 1));
-                  });
+  return for_each(
+      database,
+      "SELECT c.id, MAX(l.window_end_us), "
+      "SUM(CASE l.meter WHEN 'egress' THEN l.quantity_ms ELSE 0 END) FROM containers c "
+      "JOIN ledger l ON l.container = c.id WHERE c.ended_us = 0 "
+      "GROUP BY c.id ORDER BY c.id",
+      [&](Statement& row) {
+        snapshot.billed.push_back({id_at<ContainerId>(row, 0), time_at(row, 1), row.integer(2)});
+      });
 }
 
 Result<std::vector<CostRow>> read_cost(Database& database, const CostQuery& query) {
@@ -154,7 +157,8 @@ Result<std::vector<CostRow>> read_cost(Database& database, const CostQuery& quer
         cost.gpu_ms = row.integer(groups + 1);
         cost.cpu_millicore_ms = row.integer(groups + 2);
         cost.memory_mib_ms = row.integer(groups + 3);
-        cost.simulated = row.integer(groups + 4) != 0;
+        cost.egress_bytes = row.integer(groups + 4);
+        cost.simulated = row.integer(groups + 5) != 0;
       },
       query.from.us, query.until.us, query.app);
   if (!read) return std::move(read).error();

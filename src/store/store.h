@@ -83,13 +83,20 @@ struct LedgerRecord {
 using Write = std::variant<KeyRecord, AppRecord, VersionRecord, ContainerRecord, LedgerRecord>;
 using Batch = std::vector<Write>;
 
+// How far the ledger goes for a container.
+struct BilledSoFar {
+  ContainerId container;
+  Time until;
+  std::int64_t egress_bytes = 0;
+};
+
 struct Snapshot {
   std::uint32_t epoch = 0;  // of this writer: one more than the last one's, already on disk
   std::vector<KeyRecord> keys;
   std::vector<AppRecord> apps;
   std::vector<VersionRecord> versions;      // all of apps that are not stopped, newest last
   std::vector<ContainerRecord> containers;  // those without an end
-  std::vector<std::pair<ContainerId, Time>> billed_until;  // for those
+  std::vector<BilledSoFar> billed;          // for those that are in the ledger
 };
 
 enum class CostGroup : std::uint8_t { app, function, day, phase, meter };
@@ -103,7 +110,7 @@ struct CostQuery {
 struct CostRow {
   std::vector<std::string> keys;  // one for each group asked for
   Money amount;
-  std::int64_t gpu_ms = 0, cpu_millicore_ms = 0, memory_mib_ms = 0;
+  std::int64_t gpu_ms = 0, cpu_millicore_ms = 0, memory_mib_ms = 0, egress_bytes = 0;
   bool simulated = false;
 };
 

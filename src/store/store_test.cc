@@ -126,8 +126,10 @@ TEST(Store, GivesBackAfterReopeningWhatWasApplied) {
   EXPECT_EQ(snapshot.versions[1].functions[0].spec_json, R"({"gpu":[]})");
   ASSERT_EQ(snapshot.containers.size(), 1u);
   EXPECT_EQ(snapshot.containers[0].function, "read");
-  EXPECT_THAT(snapshot.billed_until,
-              ElementsAre(std::pair(ContainerId{5}, kNoon + Duration::seconds(1))));
+  ASSERT_EQ(snapshot.billed.size(), 1u);
+  EXPECT_EQ(snapshot.billed[0].container, ContainerId{5});
+  EXPECT_EQ(snapshot.billed[0].until, kNoon + Duration::seconds(1));
+  EXPECT_EQ(snapshot.billed[0].egress_bytes, 0);
 }
 
 TEST(Store, LeavesStoppedAppsVersionsAndEndedContainersOutOfTheSnapshot) {
@@ -164,6 +166,36 @@ TEST(Store, BillsABatchThatIsAppliedTwiceOnce) {
   EXPECT_EQ(rows[1].amount, Money{1000});
   EXPECT_EQ(rows[1].gpu_ms, 3000);
   EXPECT_TRUE(rows[1].simulated);
+}
+
+TEST(Store, AddsUpTheBytesOfEgressForBillsAndForWhatIsBilledSoFar) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    LedgerRecord first = ledger(5, kNoon, Meter::egress, 3);
+    LedgerRecord second = ledger(5, kNoon + Duration::seconds(1), Meter::egress, 0);
+    first.row.quantity_ms = 5'000'000'000;
+    first.row.units = second.row.units = 1;
+    second.row.quantity_ms = 7;
+    second.row.window_end = second.row.window_start;
+    const Batch batch{app(1, "documents"),
+                      version(1, 1),
+                      container(5),
+                      ledger(5, kNoon, Meter::cpu, 10),
+                      first,
+                      second};
+    ASSERT_TRUE(apply(*store, batch).ok());
+    const auto rows = cost(*store, {{}, "", {}, {}});
+    ASSERT_EQ(rows.size(), 1u);
+    EXPECT_EQ(rows[0].egress_bytes, 5'000'000'007);
+    EXPECT_EQ(rows[0].cpu_millicore_ms, 3000);
+    EXPECT_EQ(rows[0].amount, Money{13});
+  }
+  snapshot = reopened(directory.path());
+  ASSERT_EQ(snapshot.billed.size(), 1u);
+  EXPECT_EQ(snapshot.billed[0].until, kNoon + Duration::seconds(1));
+  EXPECT_EQ(snapshot.billed[0].egress_bytes, 5'000'000'007);
 }
 
 TEST(Store, NeverUndoesAContainersEnd) {
