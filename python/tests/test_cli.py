@@ -94,6 +94,36 @@ def test_a_call_sends_words_by_the_parameters_and_reports(
     assert "\x1b" not in written.out + written.err
 
 
+def _bill(**used: int) -> dict[str, Any]:
+    meters = {"gpu_ms": 0, "cpu_millicore_ms": 0, "memory_mib_ms": 0, "egress_bytes": 0, **used}
+    return {"app": "hello", "meter": "egress", "usd": "0.000450000", "simulated": False, **meters}
+
+
+def test_the_bill_shows_what_has_left_the_containers(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = _bill(cpu_millicore_ms=5_000_000, egress_bytes=5_000_000_007)
+    bill = {"total_usd": "0.000450000", "note": ""}
+    world.answers["/api/v1/cost"] = document({"rows": [sent, _bill(egress_bytes=9)], **bill})
+    assert main(["cost"]) == 0
+    told = capsys.readouterr().out
+    assert "egress" in told and "5.000 core s" in told
+    assert "5.000 GB" in told and "<0.001 GB" in told
+    assert main(["cost", "--by", "meter"]) == 0
+    assert "used" in capsys.readouterr().out
+    assert main(["cost", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["egress_bytes"] == 5_000_000_007
+
+
+def test_the_bill_has_no_column_for_egress_where_there_was_none(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [_bill(cpu_millicore_ms=5_000_000)]
+    world.answers["/api/v1/cost"] = document({"rows": rows, "total_usd": "1.00", "note": ""})
+    assert main(["cost"]) == 0
+    assert "egress" not in capsys.readouterr().out
+
+
 def test_a_call_as_a_document(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["call", "hello.greet", "--json-args", '{"name": "Ada"}', "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -14,6 +14,7 @@ constexpr std::size_t kMaxBacklog = 100'000;
 
 constexpr std::int64_t kMillicoresPerCore = 1000;
 constexpr std::int64_t kBytesPerGib = 1ll << 30;
+constexpr std::int64_t kBytesPerGB = 1'000'000'000;
 
 Rate rate_of(const PriceRow* row, std::int64_t units) {
   // The book is checked at start to have a local rate for each meter and GPU type.
@@ -34,6 +35,7 @@ std::shared_ptr<const Tariff> Biller::tariff(const Resources& resources,
   tariff.memory_bytes = resources.memory_bytes;
   tariff.cpu = rate_of(prices_.local(Meter::cpu, "", today), kMillicoresPerCore);
   tariff.memory = rate_of(prices_.local(Meter::memory, "", today), kBytesPerGib);
+  tariff.egress = rate_of(prices_.local(Meter::egress, "", today), kBytesPerGB);
   const Device* device = devices.empty() ? nullptr : fleet.find_device(devices.front());
   if (device) {
     tariff.gpu_type = device->type;

@@ -51,6 +51,7 @@ Tariff tariff() {
   tariff.memory.price = {3'600'000'000};
   tariff.cpu.units = 1000;
   tariff.memory.units = 1ll << 30;
+  tariff.egress.price = {90'000'000};
   return tariff;
 }
 
@@ -69,6 +70,15 @@ TEST(Tariff, CostsTheSameByTheHourAndByTheLedger) {
   EXPECT_EQ(sum, rates.cost(Duration::milliseconds(250)));
   EXPECT_EQ(rates.cost(Duration{0}), Money{0});
   EXPECT_EQ(rates.cost(Duration{1}), Money{5}) << "a microsecond is not nothing";
+}
+
+TEST(Tariff, PricesEgressByTheGigabyteAndNotByTheHour) {
+  const Tariff rates = tariff();
+  UsageRow row;
+  row.meter = Meter::egress;
+  row.quantity_ms = 2'500'000'000;
+  row.units = 1;
+  EXPECT_EQ(rates.amount(row), Money{225'000'000});
 }
 
 TEST(Tariff, SaysThatAGpuIsSimulated) {

@@ -27,8 +27,7 @@ const Rate& Tariff::rate(Meter meter) const {
     case Meter::egress:
       break;
   }
-  static const Rate kFree;  // egress is not metered yet
-  return kFree;
+  return egress;
 }
 
 Money Tariff::amount(const UsageRow& row) const { return amount_of(row, rate(row.meter).price); }

@@ -13,8 +13,8 @@
 namespace ember {
 
 struct Rate {
-  PricePerHour price;      // of `units` units of the meter for an hour
-  std::int64_t units = 1;  // 1 GPU, 1000 milli-cores, 2^30 bytes
+  PricePerHour price;      // of `units` units of the meter, for an hour where it is held
+  std::int64_t units = 1;  // 1 GPU, 1000 milli-cores, 2^30 bytes; 10^9 bytes of egress
   std::string source;
 };
 
@@ -24,12 +24,12 @@ struct Tariff {
   bool simulated = false;
   std::int64_t cpu_millicores = 0;
   std::int64_t memory_bytes = 0;
-  Rate gpu, cpu, memory;
+  Rate gpu, cpu, memory, egress;
 
   const Rate& rate(Meter meter) const;
   // The amount of a ledger entry: rounded once, half to even.
   Money amount(const UsageRow& row) const;
-  // What the container costs through `duration`, all meters together, rounded once.
+  // What the container costs through `duration`, all that it holds together, rounded once.
   Money cost(Duration duration) const;
   // "L4", "H100:2 (simulated)", "" for none.
   std::string gpu_text() const;

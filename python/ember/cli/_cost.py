@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _WHAT = {"cpu": "core", "memory": "GiB", "egress": "GB out"}
 _KEYS = ("app", "function", "day", "phase", "meter")
+_METERS = ("gpu", "cpu", "memory", "egress")
 
 
 def cost(prog: str, summary: str, argv: list[str]) -> int:
@@ -35,11 +36,10 @@ def cost(prog: str, summary: str, argv: list[str]) -> int:
         _terminal.document(document)
         return _exit.OK
     rows = [_row(row, keys) for row in document["rows"]]
-    columns = [*keys, "gpu", "cpu", "memory", "usd"]
     _terminal.table(
         rows,
-        columns,
-        right=["gpu", "cpu", "memory", "usd"],
+        [*keys, *_used_columns(rows, keys), "usd"],
+        right=[*_METERS, "used", "usd"],
         cut_column="app" if "app" in keys else "",
         empty="nothing used yet",
     )
@@ -64,15 +64,33 @@ def _keys(text: str) -> list[str]:
     return ["app", *keys] if "function" in keys and "app" not in keys else keys
 
 
+def _used_columns(rows: list[dict[str, Any]], keys: list[str]) -> list[str]:
+    if "meter" in keys:
+        return ["used"]  # each row is of one meter
+    return [meter for meter in _METERS if meter != "egress" or any(row[meter] for row in rows)]
+
+
 def _row(row: dict[str, Any], keys: list[str]) -> dict[str, Any]:
     gpu = _terminal.milliseconds(row["gpu_ms"]) if row["gpu_ms"] else ""
-    return {
-        **{key: row[key] for key in keys},
+    used = {
         "gpu": f"{gpu} *" if gpu and row.get("simulated") else gpu,
         "cpu": f"{row['cpu_millicore_ms'] / 1e6:.3f} core s" if row["cpu_millicore_ms"] else "",
         "memory": f"{row['memory_mib_ms'] / 1024 / 1e3:.3f} GiB s" if row["memory_mib_ms"] else "",
+        "egress": _gigabytes_out(row["egress_bytes"]),
+    }
+    return {
+        **used,
+        "used": next((text for text in used.values() if text), ""),
+        **{key: row[key] for key in keys},
         "usd": _terminal.money(row["usd"]),
     }
+
+
+def _gigabytes_out(value_bytes: int) -> str:
+    """Return the bytes in the unit that they are priced by; a few are not none."""
+    if value_bytes == 0:
+        return ""
+    return f"{value_bytes / 1e9:.3f} GB" if value_bytes >= 1e6 else "<0.001 GB"
 
 
 def list_prices(prog: str, summary: str, argv: list[str]) -> int:
