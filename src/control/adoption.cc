@@ -44,6 +44,7 @@ void Containers::settle_survivors(const NodeHello& hello) {
       spdlog::warn("container {} is not known here; it is ended", survivor.container.text());
       kill(survivor.container);
     }
+    on_egress(survivor.container, survivor.egress_bytes);
   }
   driver_.after(kExitReports, [this] { give_up_on_awaited(); });
 }

@@ -133,6 +133,10 @@ void Containers::on_refused(ContainerId id, const std::string& why) {
   if (container && !container->started.us) fail_start(*container, why);
 }
 
+void Containers::on_egress(ContainerId id, std::int64_t total_bytes) {
+  if (find(id)) driver_.handle(EgressReported{id, total_bytes});
+}
+
 void Containers::on_exited(ContainerExit exit) {
   Container* container = find(exit.container);
   if (!container) return late_exit(std::move(exit));
@@ -152,7 +156,8 @@ void Containers::finish(Container& container, ContainerExit exit) {
     note(container, "ended: " + describe_exit(container.exit));
     container.function->last_start_failure = {describe_exit(container.exit), container.load_error};
   }
-  driver_.handle(ContainerExited{container.id, std::min(container.exit.at, driver_.now()), cause});
+  driver_.handle(ContainerExited{container.id, std::min(container.exit.at, driver_.now()), cause,
+                                 container.exit.egress_bytes});
 }
 
 void Containers::on_runner(ContainerId id, UniqueFd socket) {

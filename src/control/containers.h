@@ -79,6 +79,7 @@ class Containers final : public RunnerEvents {
   void settle_survivors(const NodeHello& hello);
   void on_started(ContainerId id, Time at);
   void on_refused(ContainerId id, const std::string& why);
+  void on_egress(ContainerId id, std::int64_t total_bytes);
   void on_exited(ContainerExit exit);
   void on_runner(ContainerId id, UniqueFd socket);
 

@@ -127,6 +127,7 @@ struct FakeContainer {
   std::vector<FakeRunner::Frame> inputs;  // that nobody has answered
   FrameHeader outer;                      // the input that called another function
   bool loaded = false, stop_asked = false, killed = false;
+  std::int64_t egress_bytes = 0;
 };
 
 // Starts at once and answers at once, unless the function's name asks for something else:
@@ -164,14 +165,17 @@ class FakeNode final : public NodeClient {
   void connect() {
     hello.containers.clear();
     for (const auto& [id, container] : containers) {
-      hello.containers.push_back(
-          {id, container.spec.labels_json, container.spec.devices, container.started});
+      hello.containers.push_back({id, container.spec.labels_json, container.spec.devices,
+                                  container.started, container.egress_bytes});
     }
     observer_->on_hello(hello);
     const auto exits = unacknowledged;
     for (const auto& [id, exit] : exits) observer_->on_exited(exit);
   }
   void lose() { observer_->on_lost(); }
+  void tell_egress() {
+    for (const auto& [id, one] : containers) observer_->on_egress(id, one.egress_bytes);
+  }
   bool is_observed() const { return observer_ != nullptr; }
 
   // One turn of the machine.
@@ -244,6 +248,7 @@ class FakeNode final : public NodeClient {
     exit.started = container.started;
     exit.at = clock_.now();
     exit.devices = container.spec.devices;
+    exit.egress_bytes = container.egress_bytes;
     return exit;
   }
 
@@ -411,7 +416,7 @@ class ControlTest : public testing::Test {
     for (const GpuType& type : gpu_types()) add("local", "gpu", type.name, "0.72");
     add("local", "cpu", "", "0.036");
     add("local", "memory", "", "0.0036");
-    add("local", "egress", "", "0");
+    add("local", "egress", "", "0.09");
     add("dear", "gpu", "L4", "3.6");
     add("cheap", "gpu", "L4", "0.36");
     add("cheap", "cpu", "", "0.0036");

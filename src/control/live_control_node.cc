@@ -51,6 +51,10 @@ void LiveControl::on_refused(ContainerId container, std::string why) {
   parts_->containers.on_refused(container, why);
 }
 
+void LiveControl::on_egress(ContainerId container, std::int64_t total_bytes) {
+  parts_->containers.on_egress(container, total_bytes);
+}
+
 void LiveControl::on_exited(ContainerExit exit) { parts_->containers.on_exited(std::move(exit)); }
 
 void LiveControl::on_runner(ContainerId container, UniqueFd socket) {

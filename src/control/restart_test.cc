@@ -43,6 +43,19 @@ class Restarts : public ControlTest {
     const auto rows = bill({});
     return rows.empty() ? 0 : rows[0].gpu_ms;
   }
+  std::int64_t billed_egress_bytes() {
+    const auto rows = bill({});
+    return rows.empty() ? 0 : rows[0].egress_bytes;
+  }
+  // Lets the present window end and what is in it reach the disk.
+  void until_egress_is_billed(std::int64_t bytes) {
+    pass(Duration::seconds(61));
+    until([&] {
+      clock.advance(Duration::milliseconds(100));
+      return billed_egress_bytes() >= bytes;
+    });
+    EXPECT_EQ(billed_egress_bytes(), bytes);
+  }
   // Lets what is recorded reach the disk.
   void flush() {
     pass(Duration::seconds(1));
@@ -158,6 +171,52 @@ TEST_F(Restarts, BillAContainerThatEndedMeanwhileToItsEnd) {
   Snapshot snapshot;
   ASSERT_TRUE(open_sqlite_store(directory.path(), snapshot).ok());
   EXPECT_TRUE(snapshot.containers.empty());
+}
+
+TEST_F(Restarts, BillEachByteThatLeavesAContainerOnce) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller before, after;
+  call("docs", "echo", before);
+  node.only().egress_bytes = 1'000'000;
+  node.tell_egress();
+  node.tell_egress();
+  until_egress_is_billed(1'000'000);
+  node.only().egress_bytes = 3'000'000;
+  node.tell_egress();  // and is not on disk when the server dies
+  close();
+  node.only().egress_bytes = 4'000'000;
+  open();
+  node.reconnect_runners();
+  call("docs", "echo", after, "again");
+  node.lose();
+  node.connect();
+  until_egress_is_billed(4'000'000);
+  node.only().egress_bytes = 5'000'000;  // of which its end is the only word
+  stop_docs();
+  until_acknowledged();
+  EXPECT_EQ(billed_egress_bytes(), 5'000'000);
+
+  const JsonValue cost = json(*wait_for<std::string>(
+      [&](auto done) { control->cost_json("meter", "docs", Time{0}, Time::never(), done); }));
+  EXPECT_EQ(cost["rows"][1]["meter"], "egress");
+  EXPECT_EQ(cost["rows"][1]["egress_bytes"], 5'000'000);
+  EXPECT_EQ(cost["rows"][1]["usd"], "0.000450000");
+  EXPECT_EQ(cost["rows"][0]["egress_bytes"], 0);
+}
+
+TEST_F(Restarts, BillWhatLeftAContainerThatEndedMeanwhile) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller caller;
+  call("docs", "echo", caller);
+  node.only().egress_bytes = 10;
+  node.tell_egress();
+  until_egress_is_billed(10);
+  close();
+  node.only().egress_bytes = 25;
+  node.end(node.ids()[0], 1);
+  open();
+  until_acknowledged();
+  EXPECT_EQ(billed_egress_bytes(), 25);
 }
 
 TEST_F(Restarts, BillTheContainersOfAnAppThatWasStoppedAsTheServerWentDown) {

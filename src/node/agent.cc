@@ -35,6 +35,7 @@ constexpr std::size_t kMaxContainers = 4096;
 constexpr std::size_t kMaxFunctionJson = 256 << 10;
 constexpr std::size_t kMaxLabels = 64 << 10;
 constexpr std::chrono::milliseconds kTick{250};
+constexpr int kTicksPerEgressReport = 8;
 
 Time wall_clock() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -132,7 +133,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
                     .containers = {}};
     for (const auto& [id, container] : containers_) {
       const ContainerMeta& record = container->record();
-      hello.containers.push_back({id, record.labels_json, record.devices, record.started});
+      hello.containers.push_back(
+          {id, record.labels_json, record.devices, record.started, container->egress_bytes()});
     }
     tell(hello);
     for (const auto& [id, exit] : exits_) tell(exit);
@@ -304,9 +306,17 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
 
   // --- now and then ---
 
+  // Without a driver too: what was seen outlives a network that dies before its container.
+  void report_egress() {
+    for (const auto& [id, container] : containers_) {
+      if (const auto total = container->untold_egress_bytes()) tell(EgressNotice{id, *total});
+    }
+  }
+
   void tick() {
     directory_.touch_last_seen();
     for (const auto& [id, container] : containers_) container->bound_output();
+    if (++ticks_ % kTicksPerEgressReport == 0) report_egress();
     processes_.reap_strangers();
     tick_.expires_after(kTick);
     tick_.async_wait([this](auto error) {
@@ -327,6 +337,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   std::unique_ptr<MessageChannel> driver_;
   bool driver_said_hello_ = false;
   boost::asio::steady_timer tick_;
+  std::uint64_t ticks_ = 0;
 };
 
 }  // namespace

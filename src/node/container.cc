@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <spdlog/spdlog.h>
+#include <algorithm>
 #include <chrono>
 
 #include "node/unix_socket.h"
@@ -111,6 +112,19 @@ void NodeContainer::accept_runners() {
   if (runner_socket_) tools_.owner.on_container_runner(record_.container);
 }
 
+// --- egress -----------------------------------------------------------------------------------
+
+std::int64_t NodeContainer::egress_bytes() {
+  egress_bytes_ = std::max(egress_bytes_, isolation_.egress_bytes(record_).value_or(0));
+  return egress_bytes_;
+}
+
+std::optional<std::int64_t> NodeContainer::untold_egress_bytes() {
+  if (egress_bytes() == egress_bytes_told_) return std::nullopt;
+  egress_bytes_told_ = egress_bytes_;
+  return egress_bytes_;
+}
+
 // --- ending -----------------------------------------------------------------------------------
 
 void NodeContainer::interrupt() {
@@ -148,13 +162,15 @@ void NodeContainer::ended(ProcessEnd end, Time at) {
   listener_.close(ignored);
   // The kernel may have ended another process of the container, and the runner gone on.
   const bool was_killed = end.signal == SIGKILL || (end.signal == 0 && end.exit_status < 0);
-  const auto out_of_memory = isolation_.clean_up(record_, pid_);
+  const Isolation::Remains remains = isolation_.clean_up(record_, pid_);
+  const bool out_of_memory = remains.out_of_memory == Isolation::OutOfMemory::yes;
   ContainerExit exit{.container = record_.container,
                      .labels_json = record_.labels_json,
                      .started = record_.started,
                      .at = std::max(at, record_.started),
                      .devices = record_.devices,
-                     .out_of_memory = was_killed && out_of_memory == Isolation::OutOfMemory::yes,
+                     .egress_bytes = std::max(egress_bytes_, remains.egress_bytes.value_or(0)),
+                     .out_of_memory = was_killed && out_of_memory,
                      .exit_status = end.exit_status,
                      .signal = end.signal,
                      .last_output = files_.last_output(kLastOutput)};

@@ -49,6 +49,10 @@ class NodeContainer {
   const ContainerMeta& record() const { return record_; }
   bool has_runner() const { return static_cast<bool>(runner_socket_); }
   void bound_output() const { files_.bound_output(); }
+  // What has left it so far, looked up anew; 0 where that is not metered.
+  std::int64_t egress_bytes();
+  // The same, if it is more than when it was last told.
+  std::optional<std::int64_t> untold_egress_bytes();
 
  private:
   enum class State { starting, running, ended };
@@ -73,6 +77,8 @@ class NodeContainer {
   boost::asio::posix::stream_descriptor listener_;
   boost::asio::steady_timer kill_timer_;
   UniqueFd runner_socket_;
+  std::int64_t egress_bytes_ = 0;  // as last seen: the network may end before the container
+  std::int64_t egress_bytes_told_ = 0;
   // Callbacks that still sit in the loop ask it whether the container has gone.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };

@@ -63,20 +63,31 @@ class CrunIsolation final : public Isolation {
     if (runner > 0) processes_.signal(runner, SIGKILL);
   }
 
-  OutOfMemory clean_up(const ContainerMeta& record, pid_t) override {
+  std::optional<std::int64_t> egress_bytes(const ContainerMeta& record) const override {
+    const pid_t network = network_of(record);
+    return network > 0 ? NetworkPool::egress_bytes(network) : std::nullopt;
+  }
+
+  // The network goes last: until then it holds the namespace, and the count of all that left it.
+  Remains clean_up(const ContainerMeta& record, pid_t) override {
     const bool out_of_memory = setup_.cgroups.ran_out_of_memory(record.container);
     end_marked_processes(mark_of(record));
     setup_.cgroups.remove(record.container);
     std::error_code ignored;
     fs::remove_all(state_directory() + "/" + record.container.text(), ignored);
-    const ContainerFiles files(setup_.directory.path, record.container);
-    if (const auto network = files.read_network()) {
-      if (process_start_ticks(network->pid) == network->start_ticks) NetworkPool::end(network->pid);
-    }
-    return out_of_memory ? OutOfMemory::yes : OutOfMemory::no;
+    const Remains remains{out_of_memory ? OutOfMemory::yes : OutOfMemory::no, egress_bytes(record)};
+    NetworkPool::end(network_of(record));
+    return remains;
   }
 
  private:
+  // The process that is the container's network; 0 if there is none.
+  pid_t network_of(const ContainerMeta& record) const {
+    const auto network = ContainerFiles(setup_.directory.path, record.container).read_network();
+    const bool lives = network && process_start_ticks(network->pid) == network->start_ticks;
+    return lives ? network->pid : 0;
+  }
+
   std::string mark_of(const ContainerMeta& record) const {
     return container_mark(setup_.directory.node, record.container);
   }

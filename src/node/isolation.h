@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,10 +37,17 @@ class Isolation {
   virtual bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const = 0;
   // A signal for all of the container's processes.
   virtual void kill_all(const ContainerMeta& record, pid_t runner) = 0;
+  // What has left the container's network namespace so far; nothing where it has none of its own,
+  // or it has gone.
+  virtual std::optional<std::int64_t> egress_bytes(const ContainerMeta& record) const = 0;
   enum class OutOfMemory { no, yes };
+  struct Remains {
+    OutOfMemory out_of_memory = OutOfMemory::no;  // the kernel ended it for its memory limit
+    std::optional<std::int64_t> egress_bytes;     // the last word on it
+  };
   // The runner has ended: ends what is left of the container and removes what is not in its
-  // directory. Whether the kernel ended it for its memory limit. May be asked again.
-  virtual OutOfMemory clean_up(const ContainerMeta& record, pid_t runner) = 0;
+  // directory. May be asked again.
+  virtual Remains clean_up(const ContainerMeta& record, pid_t runner) = 0;
 };
 
 }  // namespace ember

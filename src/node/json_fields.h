@@ -30,6 +30,9 @@ class JsonFields {
     if (value == nullptr || !value->is_number_integer()) return wrong(name), 0;
     return value->get<std::int64_t>();
   }
+  std::int64_t integer_or(const char* name, std::int64_t otherwise) {
+    return find(name) == nullptr ? otherwise : integer(name);
+  }
   bool flag(const char* name) {
     const auto* value = find(name);
     if (value == nullptr || !value->is_boolean()) return wrong(name), false;

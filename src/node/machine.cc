@@ -92,6 +92,8 @@ struct Containers {
   std::string network;
 };
 
+constexpr const char* kNoEgress = "egress metering: not without a network of its own";
+
 std::string own_network(const std::string& why) {
   return "the machine's own network, with its services within reach (" + why + ")";
 }
@@ -122,6 +124,7 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   Containers made;
   made.network = network ? kSlirpLine : own_network(attempt.without_network_since);
   made.missing = setup.cgroups.missing();
+  if (!network) made.missing.push_back(kNoEgress);
   if (network) {
     network->spare = kSpareNetworks;
     made.networks = std::make_unique<NetworkPool>(loop, processes, *network);
@@ -169,7 +172,8 @@ void use_processes(Machine& machine, const NodeOptions& options, const std::stri
   machine.network = "the machine's own: the runner is a plain process";
   machine.missing = {"isolation: none, user code runs as a plain process of this user" +
                          (why.empty() ? "" : " (" + why + ")"),
-                     "memory, CPU and process limits: not with process isolation"};
+                     "memory, CPU and process limits: not with process isolation",
+                     "egress metering: not with process isolation"};
   spdlog::warn("no isolation: user code runs as a plain process{}",
                why.empty() ? "" : ", since " + why);
 }

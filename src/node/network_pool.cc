@@ -9,20 +9,39 @@
 #include <cerrno>
 #include <cstring>
 
+#include "node/container_files.h"
+#include "node/egress_counter.h"
+
 namespace ember {
 namespace {
 
-// Where the child keeps its two descriptors: of the namespace, and of the pipe it reports on.
+// Where the child keeps its descriptors: of the namespace, of the pipe it reports on, and of the
+// namespace's counters, which can be read through it for as long as the network lives, whoever else
+// has died.
 constexpr int kNamespaceFd = 60;
 constexpr int kReadyFd = 61;
+constexpr int kCountersFd = 62;
+
+std::string path_of_descriptor(pid_t pid, int descriptor) {
+  return "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(descriptor);
+}
+
+// IPv6 has no way out here; the kernel would look for one again and again, and be metered for it.
+void silence_ipv6() {
+  const UniqueFd file(::open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC));
+  [[maybe_unused]] const ssize_t ignored = ::write(file.get(), "1", 1);
+}
 
 // Makes the namespace and comes back: slirp4netns joins it by itself, and talks to the outside from
 // here.
 bool make_namespace() {
   const UniqueFd own(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
   if (!own || ::unshare(CLONE_NEWNET) != 0) return false;
+  silence_ipv6();
   const UniqueFd made(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-  return made && ::dup2(made.get(), kNamespaceFd) == kNamespaceFd &&
+  const UniqueFd counters(::open("/proc/self/net/dev", O_RDONLY | O_CLOEXEC));
+  return made && ::dup2(made.get(), kNamespaceFd) == kNamespaceFd && counters &&
+         ::dup2(counters.get(), kCountersFd) == kCountersFd &&
          ::setns(own.get(), CLONE_NEWNET) == 0;
 }
 
@@ -58,6 +77,12 @@ void NetworkPool::take(std::function<void(Result<Network>)> done) {
   processes_.forget(network.pid);
   done(std::move(network));
   fill();
+}
+
+std::optional<std::int64_t> NetworkPool::egress_bytes(pid_t pid) {
+  const auto text = read_file(path_of_descriptor(pid, kCountersFd));
+  if (!text) return std::nullopt;
+  return transmitted_bytes(*text);
 }
 
 void NetworkPool::end(pid_t pid) {
@@ -103,7 +128,7 @@ void NetworkPool::wait_until_ready(pid_t pid) {
 
 void NetworkPool::made(pid_t pid) {
   making_.erase(pid);
-  Network network{pid, "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(kNamespaceFd)};
+  Network network{pid, path_of_descriptor(pid, kNamespaceFd)};
   if (waiting_.empty()) {
     ready_.push_back(std::move(network));
     return;

@@ -5,10 +5,12 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -37,6 +39,8 @@ class NetworkPool {
   void fill();
   // Calls back once, from the loop or at once.
   void take(std::function<void(Result<Network>)> done);
+  // What has left the network since it was made; nothing once its process has ended.
+  static std::optional<std::int64_t> egress_bytes(pid_t pid);
   // Ends the network's process.
   static void end(pid_t pid);
 

@@ -43,6 +43,7 @@ struct SurvivingContainer {
   std::string labels_json;
   std::vector<DeviceId> devices;
   Time started;
+  std::int64_t egress_bytes = 0;  // that have left its network namespace so far
 };
 
 struct ContainerExit {
@@ -50,6 +51,7 @@ struct ContainerExit {
   std::string labels_json;
   Time started, at;
   std::vector<DeviceId> devices;
+  std::int64_t egress_bytes = 0;  // that left its network namespace in all its life
   bool out_of_memory = false;
   int exit_status = -1;     // of the runner; -1 where nobody could see it
   int signal = 0;           // that ended it
@@ -73,6 +75,9 @@ class NodeObserver {
   virtual void on_lost() = 0;                  // the connection broke; it is tried again
   virtual void on_started(ContainerId container, Time at) = 0;
   virtual void on_refused(ContainerId container, std::string why) = 0;
+  // What has left the container's network namespace so far; comes while that grows, seconds late,
+  // and not at all where the machine does not meter it.
+  virtual void on_egress(ContainerId container, std::int64_t total_bytes) = 0;
   virtual void on_exited(ContainerExit exit) = 0;  // repeated after reconnects until acknowledged
   // A runner connected. May come again for the same container when it has lost its old connection.
   virtual void on_runner(ContainerId container, UniqueFd socket) = 0;

@@ -95,7 +95,8 @@ Json to_json(const SurvivingContainer& container) {
   return {{"container", container.container.text()},
           {"labels", container.labels_json},
           {"devices", texts(container.devices)},
-          {"started_us", container.started.us}};
+          {"started_us", container.started.us},
+          {"egress_bytes", container.egress_bytes}};
 }
 
 Json to_json(const ContainerExit& exit) {
@@ -105,18 +106,21 @@ Json to_json(const ContainerExit& exit) {
           {"started_us", exit.started.us},
           {"at_us", exit.at.us},
           {"devices", texts(exit.devices)},
+          {"egress_bytes", exit.egress_bytes},
           {"out_of_memory", exit.out_of_memory},
           {"exit_status", exit.exit_status},
           {"signal", exit.signal},
           {"last_output", exit.last_output}};
 }
 
+// One that a version before egress was metered has left on disk does not tell of it.
 ContainerExit read_exit(JsonFields& fields) {
   return {.container = fields.id<ContainerId>("container"),
           .labels_json = fields.text("labels"),
           .started = fields.time("started_us"),
           .at = fields.time("at_us"),
           .devices = fields.ids<DeviceId>("devices"),
+          .egress_bytes = fields.integer_or("egress_bytes", 0),
           .out_of_memory = fields.flag("out_of_memory"),
           .exit_status = static_cast<int>(fields.integer("exit_status")),
           .signal = static_cast<int>(fields.integer("signal")),
@@ -178,7 +182,8 @@ NodeHello read_hello(JsonFields& fields) {
     hello.containers.push_back({.container = container.id<ContainerId>("container"),
                                 .labels_json = container.text("labels"),
                                 .devices = container.ids<DeviceId>("devices"),
-                                .started = container.time("started_us")});
+                                .started = container.time("started_us"),
+                                .egress_bytes = container.integer("egress_bytes")});
   });
   return hello;
 }
@@ -267,6 +272,11 @@ std::string encode(const NodeMessage& message) {
                        json["why"] = m.why;
                        return json;
                      },
+                     [](const EgressNotice& m) {
+                       Json json = of_container("egress", m.container);
+                       json["total_bytes"] = m.total_bytes;
+                       return json;
+                     },
                      [](const ContainerExit& m) { return to_json(m); },
                      [](const RunnerConnected& m) { return of_container("runner", m.container); },
                      [](const BuildLine& m) -> Json {
@@ -308,6 +318,7 @@ Result<NodeMessage> decode_node_message(std::string_view json) {
         const auto container = fields.id<ContainerId>("container");
         if (type == "started") return StartedNotice{container, fields.time("at_us")};
         if (type == "refused") return RefusedNotice{container, fields.text("why")};
+        if (type == "egress") return EgressNotice{container, fields.integer("total_bytes")};
         if (type == "runner") return RunnerConnected{container};
         fields.wrong("type");
         return NodeHello{};

@@ -3,6 +3,7 @@
 // shapes and limits; whether the things named exist is the receiver's business.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -12,7 +13,7 @@
 
 namespace ember {
 
-inline constexpr int kNodeProtocolVersion = 1;
+inline constexpr int kNodeProtocolVersion = 2;
 
 struct DriverHello {
   int protocol = kNodeProtocolVersion;
@@ -45,6 +46,10 @@ struct RefusedNotice {
   ContainerId container;
   std::string why;
 };
+struct EgressNotice {
+  ContainerId container;
+  std::int64_t total_bytes = 0;
+};
 struct RunnerConnected {  // its file: the socket
   ContainerId container;
 };
@@ -56,8 +61,8 @@ struct ImageBuilt {
   std::string image_id;
   Result<> result = Ok{};
 };
-using NodeMessage = std::variant<NodeHello, StartedNotice, RefusedNotice, ContainerExit,
-                                 RunnerConnected, BuildLine, ImageBuilt>;
+using NodeMessage = std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice,
+                                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt>;
 
 std::string encode(const DriverMessage& message);
 std::string encode(const NodeMessage& message);

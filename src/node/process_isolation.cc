@@ -45,11 +45,16 @@ class ProcessIsolation final : public Isolation {
     end_marked_processes(container_mark(node_, record.container));
   }
 
+  // Its traffic is the machine's, and not to be told apart from it.
+  std::optional<std::int64_t> egress_bytes(const ContainerMeta&) const override {
+    return std::nullopt;
+  }
+
   // Nothing limits its memory, so the kernel never ends it for a limit of ours.
-  OutOfMemory clean_up(const ContainerMeta& record, pid_t runner) override {
+  Remains clean_up(const ContainerMeta& record, pid_t runner) override {
     if (runner > 0) ::kill(-runner, SIGKILL);
     end_marked_processes(container_mark(node_, record.container));
-    return OutOfMemory::no;
+    return {};
   }
 
  private:

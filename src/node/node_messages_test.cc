@@ -1,0 +1,48 @@
+#include "node/node_messages.h"
+
+#include <gtest/gtest.h>
+
+namespace ember {
+namespace {
+
+ContainerExit an_exit() {
+  ContainerExit exit;
+  exit.container = ContainerId{7};
+  exit.started = Time::from_ms(1000);
+  exit.at = Time::from_ms(2000);
+  exit.egress_bytes = 5'000'000'000;
+  exit.exit_status = 0;
+  return exit;
+}
+
+TEST(NodeMessages, CarryWhatHasLeftAContainer) {
+  const auto notice = decode_node_message(encode(NodeMessage(EgressNotice{ContainerId{7}, 42})));
+  ASSERT_TRUE(notice.ok());
+  EXPECT_EQ(std::get<EgressNotice>(*notice).container, ContainerId{7});
+  EXPECT_EQ(std::get<EgressNotice>(*notice).total_bytes, 42);
+
+  NodeHello hello;
+  hello.node = NodeId{1};
+  hello.containers.push_back({ContainerId{7}, "", {}, Time::from_ms(1000), 43});
+  const auto greeting = decode_node_message(encode(NodeMessage(hello)));
+  ASSERT_TRUE(greeting.ok());
+  EXPECT_EQ(std::get<NodeHello>(*greeting).containers.at(0).egress_bytes, 43);
+
+  const auto exit = decode_exit(encode(NodeMessage(an_exit())));
+  ASSERT_TRUE(exit.ok());
+  EXPECT_EQ(exit->egress_bytes, 5'000'000'000);
+}
+
+TEST(NodeMessages, ReadAnExitThatWasWrittenBeforeEgressWasMetered) {
+  std::string text = encode(NodeMessage(an_exit()));
+  const std::string field = "\"egress_bytes\":5000000000,";
+  ASSERT_NE(text.find(field), std::string::npos);
+  text.erase(text.find(field), field.size());
+  const auto exit = decode_exit(text);
+  ASSERT_TRUE(exit.ok());
+  EXPECT_EQ(exit->egress_bytes, 0);
+  EXPECT_EQ(exit->at, Time::from_ms(2000));
+}
+
+}  // namespace
+}  // namespace ember
