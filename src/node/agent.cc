@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstring>
 #include <ctime>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -36,6 +37,7 @@ constexpr std::size_t kMaxFunctionJson = 256 << 10;
 constexpr std::size_t kMaxLabels = 64 << 10;
 constexpr std::chrono::milliseconds kTick{250};
 constexpr int kTicksPerEgressReport = 8;
+constexpr Duration kEndGrace = Duration::seconds(1);
 
 Time wall_clock() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -70,6 +72,12 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     wait_for_drivers();
     tick();
     return Ok{};
+  }
+
+  void end_containers(std::function<void()> done) override {
+    all_ended_ = std::move(done);
+    for (const auto& [id, container] : containers_) container->stop(kEndGrace);
+    if (containers_.empty()) all_ended_();
   }
 
  private:
@@ -157,6 +165,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
       // A repeated order: the container stands as it is.
       return Ok{};
     }
+    if (all_ended_) return {ErrorCode::unavailable, "the node is ending"};
     if (auto fine = check(spec); !fine.ok()) return fine;
     const auto layers = images_.layers(spec.image);
     if (!layers) return {ErrorCode::not_found, "its image has not been built on this node"};
@@ -268,15 +277,19 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   void on_container_refused(ContainerId id, std::string why) override {
     leases_.give_back(id);
     tell(RefusedNotice{id, std::move(why)});
-    containers_.erase(id);
+    remove(id);
   }
   void on_container_ended(ContainerExit exit) override {
     const ContainerId id = exit.container;
     leases_.give_back(id);
     tell(exit);
     exits_[id] = std::move(exit);
-    containers_.erase(id);
     processes_.reap_strangers();
+    remove(id);
+  }
+  void remove(ContainerId id) {
+    containers_.erase(id);
+    if (all_ended_ && containers_.empty()) all_ended_();
   }
   void on_container_runner(ContainerId id) override {
     if (!driver_ || !driver_said_hello_) return;  // kept by the container until a driver comes
@@ -333,6 +346,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   ImageStore images_;
   std::map<ContainerId, std::unique_ptr<NodeContainer>> containers_;
   std::map<ContainerId, ContainerExit> exits_;  // not yet acknowledged
+  std::function<void()> all_ended_;             // set: the containers are being ended
   stream_descriptor listener_;
   std::unique_ptr<MessageChannel> driver_;
   bool driver_said_hello_ = false;
@@ -359,7 +373,11 @@ int run_node(const NodeOptions& options) {
     spdlog::error("{}", agent.error().message);
     return 5;
   }
-  signals.async_wait([&](auto, int) { loop.stop(); });
+  signals.async_wait([&](auto, int signal) {
+    if (signal == SIGTERM) return loop.stop();
+    (*agent)->end_containers([&] { loop.stop(); });
+    signals.async_wait([&](auto, int) { loop.stop(); });
+  });
   loop.run();
   return 0;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,9 +20,14 @@ class Agent {
   static Result<std::unique_ptr<Agent>> start(boost::asio::io_context& loop,
                                               const NodeOptions& options);
   virtual ~Agent() = default;  // the containers go on
+
+  // Ends every container and starts no more; `done` once none is left. Their ends are kept for the
+  // next agent to tell. Once.
+  virtual void end_containers(std::function<void()> done) = 0;
 };
 
-// The role's whole life, until SIGTERM or SIGINT. The process's exit status.
+// The role's whole life. At SIGTERM it ends and the containers go on; at SIGINT it ends them first,
+// or leaves them at a second signal. The process's exit status.
 int run_node(const NodeOptions& options);
 
 }  // namespace ember

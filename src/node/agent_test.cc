@@ -445,6 +445,18 @@ TEST_P(AgentTest, ContainersOutliveTheNodeAndAreAdopted) {
   EXPECT_EQ(next_exit().started, started);
 }
 
+TEST_P(AgentTest, EndsItsContainersWhereItIsToldToAndStartsNoMore) {
+  send_code(start(spec(1)), "time.sleep(1000)");
+  node_->start(spec(2), {});
+  bool done = false;
+  agent_->end_containers([&] { done = true; });
+  node_->start(spec(3), {});
+  run_until([&] { return done && recorder_.refused.contains(id(3)); });
+  EXPECT_THAT(recorder_.refused[id(3)], HasSubstr("ending"));
+  run_until([&] { return recorder_.ended.contains(id(1)); });
+  EXPECT_EQ(next_exit().container, id(1));
+}
+
 TEST_P(AgentTest, AnEndNobodySawIsFoundAndRepeatedUntilAcknowledged) {
   const UniqueFd& runner = start(spec(1));
   agent_.reset();

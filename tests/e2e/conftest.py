@@ -61,8 +61,11 @@ class Server:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
-    def up(self) -> None:
-        self.cli("up", "--listen", "127.0.0.1:0", "--simulate-gpus", self.simulate_gpus, "--json")
+    def up(self, *options: str) -> None:
+        self.cli(
+            "up", "--listen", "127.0.0.1:0", "--simulate-gpus", self.simulate_gpus, "--json",
+            *options,
+        )  # fmt: skip
 
     def command(self, *words: object) -> list[str]:
         return [sys.executable, "-m", "ember.cli", *map(str, words)]
@@ -152,16 +155,19 @@ def wait_until(what: str, holds: Callable[[], object], timeout_s: float = 60.0) 
         time.sleep(0.05)
 
 
-def _processes_of(data: Path) -> list[str]:
-    """The processes whose command line, or whose root, lies in the data directory."""
+def processes_of(data: Path) -> list[str]:
+    """The processes that name the data directory in their words, or its node in what they inherit."""
+    node_id = data / "node" / "node_id"
+    marks = [f"={node_id.read_text().strip()}".encode()] if node_id.exists() else []
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if str(data) in words:
-                found.append(f"{entry.name}: {words}")
+            words = (entry / "cmdline").read_bytes()
+            inherited = (entry / "environ").read_bytes()
+            if bytes(data) in words or any(mark in inherited for mark in marks):
+                found.append(f"{entry.name}: {words.replace(bytes(1), b' ').decode()}")
     return found
 
 
@@ -174,14 +180,14 @@ def _mounts_of(data: Path) -> list[str]:
 def _take_down(server: Server) -> None:
     try:
         server.cli("down", "--now")
-        assert _processes_of(server.data) == []
+        assert processes_of(server.data) == []
         assert _mounts_of(server.data) == []
     finally:
         for role in ("serve", "node"):
             log = server.data / f"{role}.log"
             if log.exists():
                 print(f"--- {role}.log\n{log.read_text(errors='replace')[-20000:]}")
-        for line in _processes_of(server.data):
+        for line in processes_of(server.data):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(line.split(":")[0]), signal.SIGKILL)
 

@@ -1,24 +1,28 @@
-"""Either process may die: the other goes on, containers are adopted, the next call works."""
+"""Either process may die: the other goes on, containers are adopted, the next call works. `down`
+alone leaves nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
+import subprocess
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conftest import APPS, Answer, wait_until
+import pytest
+from conftest import APPS, Answer, Server, processes_of, wait_until
 
 if TYPE_CHECKING:
-    from conftest import Server
+    from collections.abc import Iterator
 
 
 def kill(server: Server, role: str) -> None:
     pid = server.pid(role)
     descriptor = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
-    import select
-
     select.select([descriptor], [], [], 30)
     os.close(descriptor)
 
@@ -71,6 +75,60 @@ def test_down_lets_running_calls_finish(own_server: Server) -> None:
     server.cli("down")
     thread.join()
     assert (answers[0].status, answers[0].document) == (200, "rested")
+    assert "does not run" in server.cli("down").stderr
+
+
+@contextlib.contextmanager
+def long_call(server: Server) -> Iterator[subprocess.Popen[str]]:
+    """A call that runs, and would for ten minutes."""
+    server.deploy("waiting.py")
+    with server.start("call", "waiting.wait_for_long") as process:
+        wait_until("it runs", lambda: any(c["inputs"] for c in server.containers("waiting")))
+        yield process
+
+
+@pytest.mark.parametrize("isolation", ["container", "process"])
+def test_down_now_ends_running_calls_and_their_containers(data: Path, isolation: str) -> None:
+    server = Server(data)
+    if isolation == "container" and os.geteuid() != 0:
+        pytest.skip("it takes root to give containers users of their own")
+    server.up("--isolation", isolation)
+    try:
+        with long_call(server) as process:
+            server.cli("down", "--now")
+            assert processes_of(data) == []
+            assert process.wait(timeout=60) == 5
+    finally:
+        server.cli("down", "--now")
+
+
+def test_down_ends_the_containers_of_calls_that_serve_has_given_up(own_server: Server) -> None:
+    server = own_server
+    command = Path(f"/proc/{server.pid('serve')}/cmdline").read_text().split("\0")[:-1]
+    limit = command.index("--drain-seconds") + 1
+    assert command[limit] == "600"  # what `down` waits for
+    kill(server, "serve")
+    command[limit] = "1"
+    (server.data / "url").unlink()
+    subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until("serve is back", (server.data / "url").exists)
+    with long_call(server) as process:
+        server.cli("down")
+        assert process.wait(timeout=60) == 5
+    assert processes_of(server.data) == []
+
+
+@pytest.mark.parametrize("died", [("serve",), ("node",), ("serve", "node")], ids=" and ".join)
+def test_down_after_a_crash_ends_the_containers_too(
+    own_server: Server, died: tuple[str, ...]
+) -> None:
+    server = own_server
+    with long_call(server) as process:
+        for role in died:
+            kill(server, role)
+        server.cli("down", "--now")
+        assert process.wait(timeout=60) == 5
+    assert processes_of(server.data) == []
     assert "does not run" in server.cli("down").stderr
 
 

@@ -1,4 +1,8 @@
-"""``ember down``: lets running calls finish, then stops the server and the node."""
+"""``ember down``: lets running calls finish, then stops the server, the containers and the node.
+
+The server stops containers as it drains. Those of calls that it gives up, or does not wait for,
+outlive it, as in a restart; the node ends them when it is interrupted, and then itself.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,8 @@ import time
 from . import _exit, _terminal
 from ._exit import platform_error
 from ._parser import Parser
-from ._server import Server, signal_process, wait_for_end
+from ._server import DRAIN_TIMEOUT_S, Server, find_emberd, signal_process, wait_for_end
 
-_DRAIN_TIMEOUT_S = 600.0
 _STOP_TIMEOUT_S = 60.0
 _PROGRESS_EVERY_S = 2.0
 
@@ -19,33 +22,52 @@ def down(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember down``."""
     parser = Parser(prog, summary)
     parser.add_data()
-    parser.add_argument("--now", action="store_true", help="cancel running calls, do not wait")
+    parser.add_argument("--now", action="store_true", help="give running calls up, do not wait")
     options = parser.parse_args(argv)
     server = Server(options.data)
-    if server.pid("serve") is None and server.pid("node") is None:
+    runs = any(server.pid(role) is not None for role in ("serve", "node"))
+    if not runs and not server.has_containers():
         _terminal.say(f"Ember does not run on {server.data}")
         return _exit.OK
+    if server.pid("node") is None and server.has_containers():
+        from ._up import start_node
+
+        _terminal.say("the node has gone and left containers; it comes back to end them")
+        start_node(server, find_emberd(), ["--allow-process"])
     stop_processes(server, now=options.now)
     return _exit.OK
 
 
-def stop_processes(server: Server, *, now: bool) -> None:
-    """Stop the server, which drains unless it is now, and then the node."""
-    for role in ("serve", "node"):
-        pid = server.pid(role)
-        if pid is not None:
-            began_s = time.monotonic()
-            _stop(role, pid, now)
-            _terminal.tick(f"emberd {role} stopped", time.monotonic() - began_s)
+def stop_processes(server: Server, *, now: bool, keep_containers: bool = False) -> None:
+    """Stop the server, which drains unless it is now, and then the node with its containers."""
+    pid = server.pid("serve")
+    if pid is not None:
+        began_s = time.monotonic()
+        _stop_serve(pid, now)
+        _terminal.tick("emberd serve stopped", time.monotonic() - began_s)
+        if time.monotonic() - began_s > DRAIN_TIMEOUT_S:
+            _terminal.say(f"  after {DRAIN_TIMEOUT_S} s it gave up the calls that still ran")
+    pid = server.pid("node")
+    if pid is not None:
+        began_s = time.monotonic()
+        signal_process(pid, signal.SIGTERM if keep_containers else signal.SIGINT)
+        _wait("node", pid, _STOP_TIMEOUT_S, "emberd node")
+        _terminal.tick("emberd node stopped", time.monotonic() - began_s)
 
 
-def _stop(role: str, pid: int, now: bool) -> None:
+def _stop_serve(pid: int, now: bool) -> None:
     signal_process(pid, signal.SIGTERM)
-    if now and role == "serve":
+    if now:
         signal_process(pid, signal.SIGINT)  # a second, other signal ends the draining
-    drains = role == "serve" and not now
+        _wait("serve", pid, _STOP_TIMEOUT_S, "emberd serve")
+    else:
+        limit_s = DRAIN_TIMEOUT_S + _STOP_TIMEOUT_S
+        _wait("serve", pid, limit_s, "running calls", "; ember down --now gives them up")
+
+
+def _wait(role: str, pid: int, limit_s: float, what: str, hint: str = "") -> None:
+    """Wait until a process has ended, and say now and then what is waited for."""
     began_s = time.monotonic()
-    limit_s = _DRAIN_TIMEOUT_S if drains else _STOP_TIMEOUT_S
     while not wait_for_end(pid, _PROGRESS_EVERY_S):
         waited_s = time.monotonic() - began_s
         if waited_s > limit_s:
@@ -53,8 +75,4 @@ def _stop(role: str, pid: int, now: bool) -> None:
                 f"emberd {role} (process {pid}) has not stopped in {limit_s:.0f} s",
                 next_step=f"kill -9 {pid}",
             )
-        hint = "; ember down --now cancels them" if drains else ""
-        _terminal.say(
-            f"  waiting for {'running calls' if drains else f'emberd {role}'}, "
-            f"{waited_s:.0f} s{hint}"
-        )
+        _terminal.say(f"  waiting for {what}, {waited_s:.0f} s{hint}")

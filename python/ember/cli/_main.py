@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "up": ("_up", "up", "start Ember on this machine, in the background"),
     "status": ("_status", "status", "what runs, and what this machine cannot do"),
-    "down": ("_down", "down", "finish running calls, then stop"),
+    "down": ("_down", "down", "let running calls finish, then stop all"),
     "run": ("_run", "run", "run a file's entrypoint or function in an app for this once"),
     "deploy": ("_deploy", "deploy", "deploy a file's app as a new version"),
     "call": ("_call", "call", "call a deployed function"),

@@ -12,6 +12,7 @@ from ember import _config
 
 from ._exit import CommandError, platform_error
 
+DRAIN_TIMEOUT_S = 600  # the longest that `ember down` lets running calls go on
 _TAIL_LINES = 12
 _MAX_LOG_BYTES = 16 << 20
 
@@ -52,6 +53,12 @@ class Server:
                 return file.readline().strip()
         except OSError:
             return ""
+
+    def has_containers(self) -> bool:
+        """Whether the node has containers, or left some when it ended."""
+        import glob
+
+        return bool(glob.glob(glob.escape(self.path("node", "containers")) + "/*/meta.json"))
 
     def use(self) -> None:
         """Make this server the one that this process's client speaks to."""

@@ -11,7 +11,7 @@ from ember._client import Client
 from . import _down, _exit, _status, _terminal
 from ._exit import CommandError, platform_error
 from ._parser import Parser
-from ._server import Server, find_emberd, wait_for_end
+from ._server import DRAIN_TIMEOUT_S, Server, find_emberd, wait_for_end
 from ._watch import Watch
 
 TYPE_CHECKING = False
@@ -97,18 +97,12 @@ def _start(server: Server, options: argparse.Namespace) -> None:
     node_runs = server.pid("node") is not None
     try:
         if not node_runs:
-            arguments = ["--isolation", options.isolation, *_node_tools()]
+            arguments = ["--isolation", options.isolation]
             if not _is_open_to_others(options.listen):
                 arguments.append("--allow-process")
             if options.simulate_gpus:
                 arguments += ["--simulate-gpus", options.simulate_gpus]
-            _unlink(server.node_socket)
-            _launch(
-                server,
-                "node",
-                [emberd, "node", "--data", server.data, *arguments],
-                lambda: os.path.exists(server.node_socket),
-            )
+            start_node(server, emberd, arguments)
         if server.pid("serve") is None:
             _unlink(server.url_path)
             _launch(
@@ -123,13 +117,26 @@ def _start(server: Server, options: argparse.Namespace) -> None:
                     options.listen,
                     "--prices",
                     _price_book(emberd),
+                    "--drain-seconds",
+                    str(DRAIN_TIMEOUT_S),
                 ],
                 lambda: bool(server.url()),
             )
     except (CommandError, KeyboardInterrupt):
         if not node_runs:
-            _down.stop_processes(server, now=True)
+            _down.stop_processes(server, now=True, keep_containers=True)
         raise
+
+
+def start_node(server: Server, emberd: str, arguments: list[str]) -> None:
+    """Start the node; it takes over the containers that an earlier one has left."""
+    _unlink(server.node_socket)
+    _launch(
+        server,
+        "node",
+        [emberd, "node", "--data", server.data, *_node_tools(), *arguments],
+        lambda: os.path.exists(server.node_socket),
+    )
 
 
 def _launch(server: Server, role: str, command: list[str], ready: Callable[[], bool]) -> None:
