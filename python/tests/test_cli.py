@@ -38,8 +38,8 @@ OFFER = {
     "valid_from": "2026-01-01", "source": "its page", "note": "",
 }  # fmt: skip
 COST = {
-    "call_id": "fc-1", "cost_usd": "0.000000100", "start_cost_usd": "0.000000023", "gpu": "L4",
-    "simulated": True, "elsewhere": [OFFER],
+    "call_id": "fc-1", "cost_usd": "0.000000100", "start_cost_usd": "0.000000023",
+    "gpu": "L4 (simulated)", "simulated": True, "elsewhere": [OFFER],
 }  # fmt: skip
 
 

@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def gpu_text(row: dict[str, Any]) -> str:
-    """Return a row's GPU, marked where it is simulated."""
-    gpu = row.get("gpu") or ""
-    if isinstance(gpu, list):
-        gpu = " or ".join(gpu)
-    return f"{gpu} (simulated)" if gpu and row.get("simulated") and "(" not in gpu else gpu
-
-
 def list_functions(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember function list``."""
     parser = Parser(prog, summary)
@@ -59,7 +51,7 @@ def _function_row(app: str, function: dict[str, Any]) -> dict[str, Any]:
     calls = f"{function['running']} running, {function['waiting']} waiting"
     return {
         "function": f"{app}.{function['name']}",
-        "gpu": gpu_text(function),
+        "gpu": function["gpu"],
         "calls": calls if function["running"] or function["waiting"] else "0",
         "containers": f"{', '.join(running) or '0'} of {function['desired']}",
         "why": function["reason"],
@@ -85,7 +77,7 @@ def list_containers(prog: str, summary: str, argv: list[str]) -> int:
             "container": row["container_id"],
             "function": f"{row['app']}.{row['function']} v{row['version']}",
             "state": row["state"],
-            "gpu": gpu_text(row),
+            "gpu": row["gpu"],
             "inputs": row["inputs"],
             "started": _terminal.ago(row["started_ms"]),
         }

@@ -26,9 +26,8 @@ def call_of(call_id: str) -> dict[str, Any]:
 
 
 def gpu_of(cost: dict[str, Any]) -> str:
-    """Return the GPU of a call, marked where it is simulated; CPU where it had none."""
-    gpu = cost["gpu"] or "CPU"
-    return f"{gpu} (simulated)" if cost["simulated"] and "(" not in gpu else gpu
+    """Return the GPU of a call, which the server marks where it is simulated, or CPU."""
+    return cost["gpu"] or "CPU"
 
 
 def report(call_ids: Sequence[str], *, with_prices: bool) -> None:

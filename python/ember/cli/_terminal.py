@@ -67,11 +67,6 @@ def tick(text: str, elapsed_s: float | None = None) -> None:
     say(f"{mark} {text} {style(took, 'dim')}".rstrip())
 
 
-def warn(text: str) -> None:
-    """Write a warning line, to stderr."""
-    say(f"{style('warning:', 'yellow')} {text}")
-
-
 def field(name: str, text: str) -> str:
     """Return a named text, indented, on as many lines as 80 columns need."""
     head = f"  {name:<11}"
