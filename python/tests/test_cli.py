@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fake_server import FakeServer, document
 
+import ember
 from ember.cli import _report, _terminal, main
 from ember.cli._arguments import Parameter, bind, usage
 from ember.cli._exit import CommandError
@@ -216,6 +217,43 @@ def test_help_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(words) == 0
         assert capsys.readouterr().out
     assert main(["app"]) == 2
+
+
+def test_version_is_that_of_the_package_and_of_emberd(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    emberd = tmp_path / "emberd"
+    monkeypatch.setenv("EMBER_EMBERD", str(emberd))
+    emberd.write_text('#!/bin/sh\n[ "$1" = --version ] && echo 7.8.9\n')
+    emberd.chmod(0o755)
+    assert main(["version"]) == 0
+    ours, theirs = capsys.readouterr().out.splitlines()
+    assert ours == f"ember {ember.__version__}"
+    assert theirs == f"emberd 7.8.9 ({emberd})"
+    assert main(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "version": ember.__version__, "emberd_version": "7.8.9", "emberd": str(emberd),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\nexit 1\n", "#!/nowhere\n", None])
+def test_an_emberd_without_a_version_is_said_to_have_none(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    text: str | None,
+) -> None:
+    emberd = tmp_path / "emberd"
+    monkeypatch.setenv("EMBER_EMBERD", str(emberd))
+    if text is not None:
+        emberd.write_text(text)
+        emberd.chmod(0o755)
+    assert main(["version"]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"ember {ember.__version__}\n"
+    assert str(emberd) in told.err
+    assert main(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["emberd_version"] is None
 
 
 def test_no_command_imports_more_than_it_needs() -> None:
