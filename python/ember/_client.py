@@ -225,6 +225,11 @@ def call_path(app: str, function: str) -> str:
     return f"/fn/{quote(app)}/{quote(function)}"
 
 
+def app_path(app: str, verb: str = "") -> str:
+    """The path of an app, or of something to do with it."""
+    return f"/api/v1/apps/{quote(app)}{'/' + verb if verb else ''}"
+
+
 def quote(text: str) -> str:
     """Text as one segment of a path or one value of a query."""
     return "".join(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ember._client import Client
     from ember._source import Source
 
-    # Told the stage ("image", "image_line", "source", "upload", "deploy") and a line about it.
+    # Told the stage ("image", "source", "upload", "deploy"), or what there is to say of the one
+    # that runs ("image_line", "left_out"), and a line about it.
     Progress = Callable[[str, str], None]
 
 _HEARTBEAT_S = 10.0
@@ -53,11 +54,13 @@ def deploy(
     for image in _distinct([spec["image"] for spec in functions]):
         build(image, client, tell)
     tell("source", source.summary())
+    if source.left_out:
+        tell("left_out", source.left_out_text())
     digest = _source.upload(source, client, lambda n: tell("upload", f"{n} new files"))
     tell("deploy", app.name)
     body: dict[str, Any] = {"ephemeral": ephemeral, "source": digest, "functions": functions}
-    path = f"/api/v1/apps/{_client.quote(app.name)}/deploy"
-    return Deployment(client.post_json(path, body), source)
+    answer = client.post_json(_client.app_path(app.name, "deploy"), body)
+    return Deployment(answer, source)
 
 
 def build(spec: dict[str, Any], client: Client, tell: Progress) -> str:
@@ -85,22 +88,21 @@ def run(
     client = client or _client.shared()
     deployment = deploy(app, client=client, ephemeral=True, progress=progress)
     ended = threading.Event()
-    path = f"/api/v1/apps/{_client.quote(app.name)}"
     heart = threading.Thread(
-        target=_beat, args=(client, path, ended), name="ember-heartbeat", daemon=True
+        target=_beat, args=(client, app.name, ended), name="ember-heartbeat", daemon=True
     )
     heart.start()
     try:
         yield deployment
     finally:
         ended.set()
-        client.post_json(f"{path}/stop")
+        client.post_json(_client.app_path(app.name, "stop"))
 
 
-def _beat(client: Client, path: str, ended: threading.Event) -> None:
+def _beat(client: Client, app: str, ended: threading.Event) -> None:
     while not ended.wait(_HEARTBEAT_S):
         try:
-            client.post_json(f"{path}/heartbeat")
+            client.post_json(_client.app_path(app, "heartbeat"))
         except EmberError:
             continue  # a server that restarts; if it stays away, the calls will tell
 

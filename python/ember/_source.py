@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_FILES = 2_000
 MAX_BYTES = 50_000_000
+_MAX_SHOWN = 3
 _SKIPPED = {"__pycache__", "node_modules", "venv", "env", "build", "dist", "site-packages"}
 _COMPILED = (".pyc", ".pyo")
 
@@ -42,13 +43,17 @@ class Source:
         self.size_bytes = 0
 
     def summary(self) -> str:
-        """One line about what travels and what doesn't."""
-        line = f"{len(self.files)} files, {self.size_bytes / 1e6:.1f} MB of {self.root}"
-        if not self.left_out:
-            return line
-        shown = ", ".join(self.left_out[:3])
-        more = len(self.left_out) - 3
-        return f"{line}; left out: {shown}" + (f" and {more} more" if more > 0 else "")
+        """One line about what travels."""
+        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        if self.size_bytes < 10**6:
+            return f"{files}, {self.size_bytes / 1e3:.1f} kB of {self.root}"
+        return f"{files}, {self.size_bytes / 1e6:.1f} MB of {self.root}"
+
+    def left_out_text(self) -> str:
+        """What lies beside it and stays behind, or the first of it."""
+        shown = ", ".join(self.left_out[:_MAX_SHOWN])
+        more = len(self.left_out) - _MAX_SHOWN
+        return shown + (f" and {more} more" if more > 0 else "")
 
 
 def collect(modules: list[str]) -> Source:

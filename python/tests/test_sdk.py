@@ -243,7 +243,8 @@ def test_a_script_travels_with_its_siblings_and_packages(script_directory: Path)
         "helper.py", "lib/__init__.py", "lib/data.json", "lib/deep/more.py", "main.py",
     ]  # fmt: skip
     assert source.left_out == ["notes.txt", "plain/"]
-    assert source.summary().endswith("; left out: notes.txt, plain/")
+    assert source.summary() == f"5 files, 0.0 kB of {script_directory}"
+    assert source.left_out_text() == "notes.txt, plain/"
 
 
 def test_a_module_in_a_package_travels_from_above_it(script_directory: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ember._client import quote, shared
+from ember._client import app_path, shared
 from ember.exception import NotFoundError
 
 from . import _exit, _terminal
@@ -12,11 +12,6 @@ from ._parser import Parser, close_names
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-def app_path(app: str, verb: str = "") -> str:
-    """Return the path of an app, or of something to do with it."""
-    return f"/api/v1/apps/{quote(app)}{'/' + verb if verb else ''}"
 
 
 def get_app(name: str) -> dict[str, Any]:

@@ -17,10 +17,14 @@ class Progress:
         self._began_s = 0.0
 
     def __call__(self, stage: str, line: str) -> None:
-        """Take note of a stage (see ember._deploy) or of a line of an image's build."""
+        """Take note of a stage (see ember._deploy) or of a line about the one that runs."""
         if stage == "image_line":
             elapsed_s = time.monotonic() - self._began_s
             _terminal.say(_terminal.style(f"  {elapsed_s:6.1f} s  {line}", "dim"))
+            return
+        if stage == "left_out":
+            self.finish()
+            _terminal.say(_terminal.field("left out", line))
             return
         self.finish()
         self._stage = f"{_WORDS.get(stage, stage)} {line}"
