@@ -182,6 +182,25 @@ def test_error_codes_become_exit_statuses(
     assert "error: the cause; the step" in capsys.readouterr().err
 
 
+def test_arguments_that_the_function_refuses_end_with_how_to_give_them(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = {"code": "invalid_argument", "message": 'missing "name"', "call_id": "fc-1"}
+    world.answers["/fn/hello/greet"] = document({"error": error}, 400)
+    assert main(["call", "hello.greet"]) == 2
+    told = capsys.readouterr().err
+    assert told == 'error: missing "name"\nnext: give hello.greet --name STR [--photo FILE]\n'
+
+
+def test_a_call_of_a_stopped_app_says_so(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    del world.answers["/fn/hello/greet"]
+    stopped = {"name": "hello", "state": "stopped", "functions": []}
+    world.answers["/api/v1/apps/hello"] = document(stopped)
+    for words in ([], ["Ada"]):
+        assert main(["call", "hello.greet", *words]) == 2
+        assert "app 'hello' is stopped" in capsys.readouterr().err
+
+
 def test_user_code_that_failed_shows_its_own_frames_first(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,8 +352,14 @@ def test_durations_in_words(value_s: float, text: str) -> None:
     assert _terminal.seconds(value_s) == text
 
 
-def test_tables_fit_and_cut_only_free_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_fit_a_terminal_and_are_whole_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     rows = [{"id": "ct-0123456789abc", "why": "because " * 30, "n": 7}]
+    _terminal.table(rows, ["id", "why", "n"], right=["n"], cut_column="why")
+    assert ("because " * 30).strip() in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "80")
     _terminal.table(rows, ["id", "why", "n"], right=["n"], cut_column="why")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80

@@ -33,7 +33,7 @@ def used(server: Server, basics: str) -> Server:
 @pytest.mark.parametrize("words", LISTS, ids=" ".join)
 def test_a_list_is_a_document_or_a_table_that_fits(used: Server, words: tuple[str, ...]) -> None:
     assert json.loads(used.cli(*words, "--json").stdout)
-    table = used.cli(*words, NO_COLOR="").stdout
+    table = used.cli(*words, NO_COLOR="", COLUMNS="80").stdout
     assert table.strip()
     assert [line for line in table.splitlines() if len(line) > 80] == []
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ember._client import JSON, shared
-from ember.exception import NotFoundError
+from ember.exception import InvalidArgumentError, NotFoundError
 
 from . import _exit, _terminal
 from ._app import get_app
-from ._arguments import Parameter, bind
+from ._arguments import Parameter, bind, usage
 from ._exit import usage_error
 from ._parser import Parser, close_names
 
@@ -68,6 +68,11 @@ def _call(app: str, function: str, body: bytes) -> Reply:
     except NotFoundError as error:
         _find(app, function)  # says which of the two is not there, and what is
         raise error
+    except InvalidArgumentError as error:
+        raise usage_error(
+            str(error),
+            next_step=f"give {usage(f'{app}.{function}', _parameters(app, function))}",
+        ) from error
     except KeyboardInterrupt:
         _terminal.say(f"{app}.{function} cancelled")
         raise
@@ -130,7 +135,10 @@ def _plain(value: Any) -> Any:
 
 def _find(app: str, function: str) -> dict[str, Any]:
     """Return the server's entry of a function, or the error that names those with a close name."""
-    found = [entry for entry in get_app(app)["functions"] if entry["name"] == function]
+    document = get_app(app)
+    if document.get("state") == "stopped":
+        raise usage_error(f"app {app!r} is stopped", next_step="ember deploy FILE.py")
+    found = [entry for entry in document["functions"] if entry["name"] == function]
     if not found:
         raise usage_error(
             f"app {app!r} has no function {function!r}",

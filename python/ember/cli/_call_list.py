@@ -41,7 +41,9 @@ def list_calls(prog: str, summary: str, argv: list[str]) -> int:
         ["call", "function", "state", "start", "arrived", "took", "usd"],
         right=["took", "usd"],
         cut_column="function",
-        empty="no calls yet; next: ember call APP.FUNCTION",
+        empty=f"no recent calls of {options.app}"
+        if options.app
+        else "no calls yet; next: ember call APP.FUNCTION",
     )
     return _exit.OK
 

@@ -41,12 +41,12 @@ def cost(prog: str, summary: str, argv: list[str]) -> int:
         [*keys, *_used_columns(rows, keys), "usd"],
         right=[*_METERS, "used", "usd"],
         cut_column="app" if "app" in keys else "",
-        empty="nothing used yet",
+        empty=f"nothing of {options.app} is billed yet" if options.app else "nothing is billed yet",
     )
     _terminal.data(f"total {_terminal.money(document['total_usd'])}")
     if any(row.get("simulated") for row in document["rows"]):
-        _terminal.say("GPU time marked * was on simulated devices")
-    if document.get("note"):
+        _terminal.say("* on simulated GPUs")
+    elif document.get("note"):
         _terminal.say(document["note"])
     return _exit.OK
 

@@ -88,7 +88,7 @@ def list_containers(prog: str, summary: str, argv: list[str]) -> int:
         ["container", "function", "state", "gpu", "inputs", "started"],
         right=["inputs"],
         cut_column="function",
-        empty="no containers",
+        empty=f"no containers of {options.app}" if options.app else "no containers",
     )
     return _exit.OK
 

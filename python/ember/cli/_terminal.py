@@ -1,7 +1,7 @@
 """What people see: styles, ticks, tables and quantities in words.
 
-Escape codes are written only to a terminal, and never under ``NO_COLOR``. Tables fit 80 columns:
-columns of free text are cut to fit, ids and names never.
+Escape codes are written only to a terminal, and never under ``NO_COLOR``. There tables fit its
+columns: one column gives way. In a pipe nothing is cut, unless ``COLUMNS`` says how wide it is.
 """
 
 from __future__ import annotations
@@ -34,12 +34,15 @@ def style(text: str, name: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{_STYLES[name]}m{text}\x1b[0m"
 
 
-def width() -> int:
-    """Columns that a line may take: the terminal's, and 80 where there is none."""
+def width(stream: TextIO | None = None, without: int = 80) -> int:
+    """Columns that a line may take: as told, else the stream's (stderr's), else as without any."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdigit() and int(told) > 0:
+        return max(40, int(told))
     try:
-        return max(40, os.get_terminal_size(sys.stderr.fileno()).columns)
+        return max(40, os.get_terminal_size((stream or sys.stderr).fileno()).columns)
     except (OSError, ValueError):
-        return 80
+        return without
 
 
 def symbol(fancy: str, plain: str) -> str:
@@ -168,7 +171,7 @@ def table(
     """Write rows as a table of the named columns, to stdout (or the stream).
 
     ``right`` names columns of numbers, ``cut_column`` the one that gives way when a line would be
-    wider than 80 columns, ``empty`` what to say instead of a table without rows.
+    wider than the terminal, ``empty`` what to say instead of a table without rows.
     """
     out = stream or sys.stdout
     if not rows:
@@ -178,7 +181,7 @@ def table(
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
     if cut_column:
-        _give_way(widths, columns.index(cut_column))
+        _give_way(widths, columns.index(cut_column), width(out, without=sys.maxsize))
     heads = [name.replace("_", " ") for name in columns]
     out.write(style(_line(heads, widths, columns, right), "dim", out) + "\n")
     for line in cells:
@@ -189,8 +192,8 @@ def _cell(value: object) -> str:
     return "-" if value is None or value == "" else " ".join(str(value).split())
 
 
-def _give_way(widths: list[int], index: int) -> None:
-    over = sum(widths) + 2 * (len(widths) - 1) - width()
+def _give_way(widths: list[int], index: int, columns: int) -> None:
+    over = sum(widths) + 2 * (len(widths) - 1) - columns
     if over > 0:
         widths[index] = max(_MIN_CUT_WIDTH, widths[index] - over)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
+_LISTEN = "127.0.0.1:7777"
 _START_TIMEOUT_S = 60.0
 
 
@@ -29,7 +30,7 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_data()
     parser.add_argument(
         "--listen",
-        default="127.0.0.1:7777",
+        default=_LISTEN,
         metavar="HOST:PORT",
         help="where to serve (default: %(default)s; port 0: any free one)",
     )
@@ -52,12 +53,19 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
     already = server.pid("serve") is not None and server.pid("node") is not None
     if already:
         _terminal.say(f"Ember runs already on {server.data}")
+        if _says_how(options):
+            _terminal.say("  as it was started; to start it otherwise: ember down, then ember up")
     else:
         _start(server, options)
     _report(server, options.json)
     if options.foreground:
         return _stay(server)
     return _exit.OK
+
+
+def _says_how(options: argparse.Namespace) -> bool:
+    """Whether the options are about how it starts."""
+    return bool(options.simulate_gpus or options.isolation != "auto" or options.listen != _LISTEN)
 
 
 def _node_tools() -> list[str]:
