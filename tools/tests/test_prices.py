@@ -13,6 +13,7 @@ BOOK = json.loads((REPOSITORY / "data" / "prices.json").read_text())
 PRICES: list[dict[str, Any]] = BOOK["prices"]
 GPU_TYPES = set(re.findall(r'GpuType\{"([^"]+)"', (REPOSITORY / "src/model/gpu.cc").read_text()))
 TEXT = ("provider", "sku", "meter", "kind", "usd", "valid_from", "source", "fetched_at")
+NO_ADDRESS = ("guide: Why Serverless GPU Changes Everything for AI Teams", "Ember")
 OPTIONAL = {"gpu", "region", "count", "note", "assumed"}
 
 
@@ -34,6 +35,7 @@ def test_each_row_is_whole_and_sourced(row: dict[str, Any]) -> None:
     assert float(row["usd"]) > 0 or row["meter"] == "egress"
     for day in ("valid_from", "fetched_at"):
         assert datetime.date.fromisoformat(row[day]).isoformat() == row[day]
+    assert row["source"].startswith("https://") or row["source"].startswith(NO_ADDRESS)
     assert (row["meter"] == "gpu") == ("gpu" in row)
     assert row.get("gpu", "L4") in GPU_TYPES
     assert row.get("count", 1) >= 1
