@@ -45,7 +45,6 @@ CLEAN = '#pragma once\n#include "base/id.h"\n'
             "order depends on hashes",
         ),
         ("src/store/a.cc", "int x;\n" * 801, "801 lines"),
-        ("docs/a.md", "see /wo" + "rk/x\n", "speaks of itself alone"),
     ],
 )
 def test_names_a_broken_rule(tmp_path: Path, name: str, text: str, said: str) -> None:
