@@ -75,6 +75,22 @@ def test_a_foreign_host_name_is_refused_on_loopback(server: Server) -> None:
     assert answer.status in (403, 421), answer
 
 
+def test_a_host_name_that_up_was_given_is_let_in(data: Path) -> None:
+    server = Server(data)
+    server.up("--host-name", "gpus.example", "--host-name", "gpus2.example")
+    try:
+        for host, status in (
+            ("gpus.example", 200),
+            ("gpus2.example:80", 200),
+            ("evil.example", 403),
+        ):
+            assert server.http("GET", "/api/v1/apps", Host=host).status == status
+        said = server.cli("up", "--host-name", "evil.example").stderr
+        assert "as it was started" in said
+    finally:
+        server.cli("down")
+
+
 def test_a_path_or_method_that_is_none(server: Server) -> None:
     assert server.http("GET", "/api/v1/nothing").status == 404
     assert server.http("DELETE", "/api/v1/apps").status in (404, 405)

@@ -35,6 +35,13 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
         help="where to serve (default: %(default)s; port 0: any free one)",
     )
     parser.add_argument(
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which clients may reach it on loopback, beside localhost; repeatable",
+    )
+    parser.add_argument(
         "--simulate-gpus",
         metavar="SPEC",
         help="simulated devices for development, for example L4:2,H100:1",
@@ -65,7 +72,12 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
 
 def _says_how(options: argparse.Namespace) -> bool:
     """Whether the options are about how it starts."""
-    return bool(options.simulate_gpus or options.isolation != "auto" or options.listen != _LISTEN)
+    return bool(
+        options.simulate_gpus
+        or options.host_name
+        or options.isolation != "auto"
+        or options.listen != _LISTEN
+    )
 
 
 def _node_tools() -> list[str]:
@@ -127,6 +139,7 @@ def _start(server: Server, options: argparse.Namespace) -> None:
                     _price_book(emberd),
                     "--drain-seconds",
                     str(DRAIN_TIMEOUT_S),
+                    *[word for name in options.host_name for word in ("--host-name", name)],
                 ],
                 lambda: bool(server.url()),
             )
