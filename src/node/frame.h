@@ -32,8 +32,7 @@ enum class FrameType : std::uint8_t {
   fork = 12,   // reserved
   ping = 13,   // either way, empty
   pong = 14,
-  call =
-      15,  // runner -> serve  u16 length and JSON {"app", "function", "format"}, then the arguments
+  call = 15,         // runner -> serve  u16 length and JSON {"app", "function"}, then the arguments
   call_result = 16,  // serve -> runner
   call_error = 17,   // serve -> runner
   stop = 18,         // serve -> runner  no more inputs come: run the exit path and end
