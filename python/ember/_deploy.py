@@ -56,7 +56,9 @@ def deploy(
     tell("source", source.summary())
     if source.left_out:
         tell("left_out", source.left_out_text())
-    digest = _source.upload(source, client, lambda n: tell("upload", f"{n} new files"))
+    digest = _source.upload(
+        source, client, lambda n: tell("upload", "1 new file" if n == 1 else f"{n} new files")
+    )
     tell("deploy", app.name)
     body: dict[str, Any] = {"ephemeral": ephemeral, "source": digest, "functions": functions}
     answer = client.post_json(_client.app_path(app.name, "deploy"), body)

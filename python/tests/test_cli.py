@@ -11,7 +11,7 @@ import pytest
 from fake_server import FakeServer, document
 
 import ember
-from ember.cli import _report, _terminal, main
+from ember.cli import _progress, _report, _terminal, main
 from ember.cli._arguments import Parameter, bind, usage
 from ember.cli._exit import CommandError
 
@@ -350,6 +350,19 @@ def test_sums_of_money_are_exact() -> None:
 )  # fmt: skip
 def test_durations_in_words(value_s: float, text: str) -> None:
     assert _terminal.seconds(value_s) == text
+
+
+def test_what_a_deploy_leaves_out_stands_under_its_source(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = _progress.Progress()
+    for stage, line in (("source", "2 files"), ("left_out", "data/"), ("deploy", "hello")):
+        progress(stage, line)
+    progress.finish("hello version 1")
+    lines = [" ".join(line.split()[:4]) for line in capsys.readouterr().err.splitlines()]
+    assert [line.lstrip("✓+ ") for line in lines] == [
+        "source 2 files", "left out data/", "hello version 1",
+    ]  # fmt: skip
 
 
 def test_tables_fit_a_terminal_and_are_whole_in_a_pipe(

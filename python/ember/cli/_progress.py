@@ -15,6 +15,7 @@ class Progress:
     def __init__(self) -> None:
         self._stage = ""
         self._began_s = 0.0
+        self._remark = ""  # written under the stage's tick
 
     def __call__(self, stage: str, line: str) -> None:
         """Take note of a stage (see ember._deploy) or of a line about the one that runs."""
@@ -23,8 +24,7 @@ class Progress:
             _terminal.say(_terminal.style(f"  {elapsed_s:6.1f} s  {line}", "dim"))
             return
         if stage == "left_out":
-            self.finish()
-            _terminal.say(_terminal.field("left out", line))
+            self._remark = _terminal.field("left out", line)
             return
         self.finish()
         self._stage = f"{_WORDS.get(stage, stage)} {line}"
@@ -34,4 +34,6 @@ class Progress:
         """Tick what was begun last, in other words where these are better."""
         if self._stage:
             _terminal.tick(instead or self._stage, time.monotonic() - self._began_s)
-        self._stage = ""
+        if self._remark:
+            _terminal.say(self._remark)
+        self._stage = self._remark = ""

@@ -89,7 +89,7 @@ def _elsewhere(costs: list[dict[str, Any]]) -> None:
     _terminal.say("  the same elsewhere, for its time here:")
     table = [
         {
-            "provider": f"  {row['provider']}",
+            "provider": row["provider"],
             "gpu": row["gpu"] or "CPU",
             "this": _terminal.money(row["usd"]),
             "per_hour": _terminal.money(row["price_per_hour_usd"]),

@@ -211,6 +211,8 @@ def _spawn(command: list[str], log: int) -> subprocess.Popen[bytes]:
 def _next_step(tail: str, log_path: str) -> str:
     if "in use" in tail:
         return "ember up --listen 127.0.0.1:0, or another port"
+    if "containers are not to be had" in tail:
+        return "ember up as root, or with --isolation process (none: for code that you trust)"
     return f"read {log_path}"
 
 
