@@ -231,6 +231,30 @@ def test_a_call_that_has_not_ended_is_shown_without_a_price(
     assert "price" not in told
 
 
+@pytest.mark.parametrize(
+    ("containers", "desired", "text"),
+    [
+        ({"starting": 0, "idle": 0, "busy": 0}, 0, "0"),
+        ({"starting": 0, "idle": 1, "busy": 0}, 0, "1 idle"),
+        ({"starting": 1, "idle": 0, "busy": 2}, 5, "1 starting, 2 busy of 5 wanted"),
+    ],
+)
+def test_a_function_s_containers_are_told_with_those_that_are_wanted(
+    world: World,
+    capsys: pytest.CaptureFixture[str],
+    containers: dict[str, int],
+    desired: int,
+    text: str,
+) -> None:
+    function = {
+        "name": "greet", "gpu": "L4", "running": 0, "waiting": 0, "reason": "because",
+        "containers": containers, "desired": desired,
+    }  # fmt: skip
+    world.answers["/api/v1/apps/hello"] = document({"name": "hello", "functions": [function]})
+    assert main(["function", "list"]) == 0
+    assert f"  {text}  " in capsys.readouterr().out.splitlines()[1]
+
+
 def test_help_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["--help"], ["app", "--help"], ["deploy", "--help"], ["version"]):
         assert main(words) == 0

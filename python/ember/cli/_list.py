@@ -47,13 +47,16 @@ def list_functions(prog: str, summary: str, argv: list[str]) -> int:
 
 def _function_row(app: str, function: dict[str, Any]) -> dict[str, Any]:
     count = function["containers"]
-    running = [f"{count[state]} {state}" for state in ("starting", "idle", "busy") if count[state]]
+    states = [f"{count[state]} {state}" for state in ("starting", "idle", "busy") if count[state]]
+    containers = ", ".join(states) or "0"
+    if sum(count.values()) < function["desired"]:
+        containers += f" of {function['desired']} wanted"
     calls = f"{function['running']} running, {function['waiting']} waiting"
     return {
         "function": f"{app}.{function['name']}",
         "gpu": function["gpu"],
         "calls": calls if function["running"] or function["waiting"] else "0",
-        "containers": f"{', '.join(running) or '0'} of {function['desired']}",
+        "containers": containers,
         "why": function["reason"],
     }
 
