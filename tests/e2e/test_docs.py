@@ -1,0 +1,77 @@
+"""What the documents show runs as shown: their Python files, and the commands beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import CALL_TIMEOUT_S, REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Server
+
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# The tests have a server already, and a Python.
+_NOT_HERE = ("source ", "make ", "ember up", "ember down")
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (REPOSITORY / document).read_text()
+    return [body for name, body in _BLOCK.findall(text) if name == language]
+
+
+def shell(server: Server, folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script as a user would, who has `ember` and the documents' defaults."""
+    (folder / "bin").mkdir()
+    ember = folder / "bin" / "ember"
+    ember.write_text(f'#!/bin/sh\nexec {sys.executable} -m ember.cli "$@"\n')
+    ember.chmod(0o755)
+    path = f"{ember.parent}:{os.environ['PATH']}"
+    script = script.replace("http://127.0.0.1:7777", server.url)
+    script = script.replace("~/.local/share/ember", str(server.data))
+    return subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", script], cwd=folder, text=True,
+        env={**server.environment, "PATH": path},
+        capture_output=True, timeout=CALL_TIMEOUT_S,
+    )  # fmt: skip
+
+
+def commands(session: str) -> str:
+    """The commands of a session at a prompt."""
+    lines = [line[2:] for line in session.splitlines() if line.startswith("$ ")]
+    return "\n".join(line for line in lines if not line.startswith(_NOT_HERE))
+
+
+def test_the_readme_s_first_function_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("README.md", "python")
+    (tmp_path / "hello.py").write_text(code)
+    (session,) = (block for block in blocks("README.md", "") if "$ ember run" in block)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert done.stdout.count("Hello, Ada!") == 3  # of run, call and curl
+    assert "greet" in done.stdout.splitlines()[-2]  # of the bill
+    server.cli("app", "stop", "hello")
+
+
+def test_the_guide_s_function_is_called_in_every_way_it_names(
+    server: Server, tmp_path: Path
+) -> None:
+    (code,) = blocks("docs/guides/functions.md", "python")
+    (tmp_path / "vectors.py").write_text(code)
+    text = (REPOSITORY / "docs" / "guides" / "functions.md").read_text()
+    shown = re.findall(r"`(ember (?:run|deploy|call) [^`]*)`", text)
+    assert [command.split()[1] for command in shown] == ["run", "deploy", "call"]
+    done = shell(server, tmp_path, "\n".join(shown))
+    if "index could not be reached" in done.stderr:
+        pytest.skip("the package index cannot be reached from here")
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines()[0].startswith("5.47")  # of 0, 1, 2, 3, 4
+    assert done.stdout.splitlines()[-1].startswith("2.23")  # of 1 and 2
+    assert server.result("vectors", "norm", values=[3, 4]) == 5.0
+    server.cli("app", "stop", "vectors")
