@@ -5,12 +5,12 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "control/json.h"
+#include "model/environment.h"
 #include "model/function.h"
-#include "node/node_client.h"
+#include "model/image.h"
 
 namespace ember {
 
@@ -21,7 +21,7 @@ struct FunctionSpec {
   bool is_async = false;
   ImageSpec image;
   FunctionSettings settings;
-  std::vector<std::pair<std::string, std::string>> env;
+  Environment env;
   std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
 };
 

@@ -67,6 +67,21 @@ TEST(FunctionSpec, NamesTheFieldThatIsWrong) {
               HasSubstr("no options"));
 }
 
+TEST(FunctionSpec, RefusesWhatANodeWouldRefuse) {
+  EXPECT_THAT(refusal(deploy(R"(, "env": {"EMBER_RUN_DIR": "/"})")),
+              HasSubstr("functions[0].env.EMBER_RUN_DIR: names that begin with EMBER_"));
+  EXPECT_THAT(refusal(deploy(R"(, "image": {"steps": [{"kind": "uv_pip_install",
+                                                        "arguments": ["/etc/passwd"]}]})")),
+              HasSubstr("functions[0].image.steps[0].arguments: packages come from the index"));
+}
+
+TEST(FunctionSpec, BoundsAnEnvironmentAltogether) {
+  JsonValue env = JsonValue::object();
+  for (int i = 0; i < 40; ++i) env["V" + std::to_string(i)] = std::string(32 << 10, 'x');
+  EXPECT_THAT(refusal(deploy(R"(, "env": )" + dump_json(env))),
+              HasSubstr("functions[0].env has 1310830 bytes; the most is 1048576"));
+}
+
 TEST(FunctionSpec, RefusesWhatIsNoDeployRequest) {
   EXPECT_THAT(refusal("{"), HasSubstr("not valid JSON"));
   EXPECT_THAT(refusal("[]"), HasSubstr("must be an object"));

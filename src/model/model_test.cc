@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include "model/environment.h"
 #include "model/function.h"
 #include "model/gpu.h"
+#include "model/image.h"
 
 namespace ember {
 namespace {
@@ -39,6 +41,56 @@ TEST(Function, RefusesNamesThatAreNotNames) {
     EXPECT_FALSE(check_name("app", name).ok()) << name;
   }
   EXPECT_FALSE(check_name("app", std::string(64, 'a')).ok());
+}
+
+TEST(Image, StepsThatCouldReachTheNodesFilesAreRefused) {
+  for (const char* argument : {"--index-url=x", "-r", "/etc/passwd", "./x", "", "a\nb", "file:///x",
+                               "pkg @ https://example.org/x.whl"}) {
+    ImageSpec spec;
+    spec.steps = {{"uv_pip_install", {argument}}};
+    EXPECT_FALSE(check_image(spec).ok()) << argument;
+  }
+  ImageSpec other;
+  other.base = "debian";
+  EXPECT_FALSE(check_image(other).ok());
+  other.base = "host";
+  other.steps = {{"run", {"x"}}};
+  EXPECT_FALSE(check_image(other).ok());
+}
+
+TEST(Image, IsBoundedInStepsAndInPackages) {
+  ImageSpec spec;
+  spec.steps.assign(32, {"uv_pip_install", {"numpy"}});
+  EXPECT_TRUE(check_image(spec).ok());
+  spec.steps.push_back(spec.steps.front());
+  EXPECT_EQ(check_image(spec).error().message, "image.steps has more than 32 steps");
+  spec.steps = {{"uv_pip_install", std::vector<std::string>(256, "numpy")}};
+  EXPECT_TRUE(check_image(spec).ok());
+  spec.steps[0].arguments.push_back("numpy");
+  EXPECT_EQ(check_image(spec).error().message,
+            "image.steps[0].arguments must be a list of 1 to 256 packages");
+  spec.steps.assign(2, {"uv_pip_install", std::vector<std::string>(200, std::string(1024, 'x'))});
+  EXPECT_EQ(check_image(spec).error().message,
+            "image names packages in 409600 bytes; the most is 262144");
+}
+
+TEST(Environment, TakesPlainNamesThatAreNotOurs) {
+  EXPECT_TRUE(check_env({{"_A1", ""}, {"PATH", "/bin"}, {std::string(255, 'x'), "1"}}).ok());
+  const std::string wrong[] = {"", "1A", "A=B", "a b", "\xc3\xa4", std::string(256, 'x')};
+  for (const std::string& name : wrong) EXPECT_FALSE(check_env({{name, "1"}}).ok()) << name;
+  EXPECT_EQ(check_env({{"EMBER_SOURCE", "/"}}).error().message,
+            "env.EMBER_SOURCE: names that begin with EMBER_ are Ember's own; use another");
+}
+
+TEST(Environment, IsBoundedInEachValueAndAltogether) {
+  const std::string longest(32 << 10, 'x');
+  EXPECT_TRUE(check_env({{"A", longest}}).ok());
+  EXPECT_FALSE(check_env({{"A", longest + "x"}}).ok());
+  EXPECT_FALSE(check_env({{"A", std::string(1, '\0')}}).ok());
+  EXPECT_FALSE(check_env(Environment(257, {"A", ""})).ok());
+  EXPECT_TRUE(check_env(Environment(31, {"A", longest})).ok());
+  EXPECT_EQ(check_env(Environment(33, {"A", longest}), "functions[1].env").error().code,
+            ErrorCode::invalid_argument);
 }
 
 }  // namespace

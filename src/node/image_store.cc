@@ -18,9 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMaxSteps = 16;
-constexpr std::size_t kMaxArguments = 500;
-constexpr std::size_t kMaxArgument = 1000;
 constexpr std::size_t kLastLines = 20;
 constexpr std::size_t kMaxLine = 4 << 10;
 
@@ -35,35 +32,7 @@ std::string layer_name(const ImageSpec& spec, std::size_t number) {
   return "la-" + image_id(prefix).substr(3);
 }
 
-Error wrong(std::string why) { return {ErrorCode::invalid_argument, "image: " + std::move(why)}; }
-
 }  // namespace
-
-Result<> check_image(const ImageSpec& spec) {
-  if (spec.base != "host") return wrong("base must be \"host\", not \"" + spec.base + "\"");
-  if (spec.steps.size() > kMaxSteps) return wrong("at most 16 steps");
-  for (std::size_t i = 0; i < spec.steps.size(); ++i) {
-    const ImageStep& step = spec.steps[i];
-    if (step.kind != "uv_pip_install") {
-      return wrong("step " + std::to_string(i + 1) + ": unknown kind \"" + step.kind + "\"");
-    }
-    if (step.arguments.empty() || step.arguments.size() > kMaxArguments) {
-      return wrong(step_name(step, i) + ": names 1 to 500 packages");
-    }
-    for (const std::string& argument : step.arguments) {
-      // An option would let a deploy read files of the node or name another index.
-      if (argument.empty() || argument.size() > kMaxArgument || argument[0] == '-' ||
-          argument.find_first_of(std::string("\n\r\0", 3)) != std::string::npos) {
-        return wrong(step_name(step, i) + ": not a package requirement: \"" + argument + "\"");
-      }
-      if (argument[0] == '/' || argument[0] == '.' || argument.find("://") != std::string::npos) {
-        return wrong(step_name(step, i) + ": packages come from the index, not from \"" + argument +
-                     "\"");
-      }
-    }
-  }
-  return Ok{};
-}
 
 // One image on its way; it goes from layer to layer.
 struct ImageStore::Request {

@@ -15,8 +15,6 @@
 
 namespace ember {
 
-Result<> check_image(const ImageSpec& spec);
-
 class ImageStore {
  public:
   // Layers lie in <node_directory>/layers, uv's cache in <node_directory>/uv-cache.

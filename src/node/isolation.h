@@ -9,9 +9,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
+#include "model/environment.h"
 #include "node/container_files.h"
 #include "node/unique_fd.h"
 
@@ -20,9 +20,9 @@ namespace ember {
 struct LaunchPlan {
   ContainerMeta record;
   ContainerFiles files;
-  std::vector<std::pair<std::string, std::string>> env;  // the user's, already checked
-  std::vector<std::string> layers;                       // host directories, the first step's first
-  std::vector<std::string> argv;                         // the runner's command
+  Environment env;                  // the user's, already checked
+  std::vector<std::string> layers;  // host directories, the first step's first
+  std::vector<std::string> argv;    // the runner's command
 };
 
 class Isolation {

@@ -4,35 +4,25 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
+#include "model/environment.h"
 #include "model/function.h"
 #include "model/ids.h"
+#include "model/image.h"
 #include "model/node.h"
 #include "node/unique_fd.h"
 
 namespace ember {
-
-// One step of an image over its base, as the user declared it.
-struct ImageStep {
-  std::string kind;                    // "uv_pip_install"
-  std::vector<std::string> arguments;  // its packages, in the user's order
-};
-
-struct ImageSpec {
-  std::string base = "host";
-  std::vector<ImageStep> steps;
-};
 
 struct ContainerSpec {
   ContainerId container;
   ImageSpec image;  // must have been built
   Resources resources;
   std::vector<DeviceId> devices;
-  std::vector<std::pair<std::string, std::string>> env;
+  Environment env;
   std::string function_json;  // what the runner reads at /ember/run/function.json
   std::string labels_json;    // kept by the node and given back when containers are adopted
 };

@@ -6,18 +6,6 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kMaxEnv = 1000;
-constexpr std::size_t kMaxEnvName = 256;
-constexpr std::size_t kMaxEnvValue = 128 << 10;  // the kernel's MAX_ARG_STRLEN, near enough
-
-bool is_env_name(const std::string& name) {
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  };
-  return !name.empty() && name.size() <= kMaxEnvName && !(name[0] >= '0' && name[0] <= '9') &&
-         std::all_of(name.begin(), name.end(), plain);
-}
-
 std::string python_path(const RunnerPlaces& places, const std::string& users) {
   std::string path = places.python;
   for (auto layer = places.layers.rbegin(); layer != places.layers.rend(); ++layer) {
@@ -65,24 +53,6 @@ std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& 
   for (const auto& [name, value] : env) entries.push_back(name + "=" + value);
   entries.push_back(std::move(mark));
   return entries;
-}
-
-Result<> check_env(const std::vector<std::pair<std::string, std::string>>& env) {
-  if (env.size() > kMaxEnv) return {ErrorCode::invalid_argument, "env: more than 1000 entries"};
-  for (const auto& [name, value] : env) {
-    if (!is_env_name(name)) {
-      return {ErrorCode::invalid_argument,
-              "env: a name is letters, digits and _, and begins with no digit: " + name};
-    }
-    if (name.starts_with("EMBER_")) {
-      return {ErrorCode::invalid_argument, "env: names that begin with EMBER_ are ours: " + name};
-    }
-    if (value.size() > kMaxEnvValue || value.find('\0') != std::string::npos) {
-      return {ErrorCode::invalid_argument,
-              "env: a value is at most 128 KiB, without zero bytes: " + name};
-    }
-  }
-  return Ok{};
 }
 
 }  // namespace ember

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "node/isolation.h"
@@ -29,8 +28,5 @@ std::string container_mark(NodeId node, ContainerId container);
 // stands on.
 std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& places,
                                     std::string mark);
-
-// The user's entries: names of letters, digits and _, at most 1000 of them, values at most 128 KiB.
-Result<> check_env(const std::vector<std::pair<std::string, std::string>>& env);
 
 }  // namespace ember
