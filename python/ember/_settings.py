@@ -55,7 +55,7 @@ class Settings:
         self.image = image
         self._values: dict[str, object] = {
             "gpu": _gpu(gpu),
-            "cpu_millicores": _milli("cpu", cpu, least=0.001, most=1024),
+            "cpu_millicores": _milli("cpu", cpu, least=0.01, most=1024),
             "memory_bytes": _memory(memory),
             "timeout_ms": _milli("timeout", timeout, least=1, most=_MAX_TIMEOUT_S),
             "startup_timeout_ms": _milli(

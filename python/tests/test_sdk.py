@@ -76,6 +76,7 @@ def test_what_is_not_given_is_left_to_the_server() -> None:
         ({"gpu": ["L4", "x:y"]}, "not of the form"),
         ({"cpu": "2"}, "cpu: expected a number, got str"),
         ({"cpu": 0}, "cpu: 0 is not between"),
+        ({"cpu": 0.009}, "cpu: 0.009 is not between 0.01 and 1024"),
         ({"memory": "2 pounds"}, "memory: expected"),
         ({"memory": -1}, "memory: expected"),
         ({"memory": True}, "memory: expected"),
