@@ -44,12 +44,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     message.bytes += json;
     bytes_queued_ += message.bytes.size();
     outgoing_.push_back(std::move(message));
-    if (bytes_queued_ > kMaxMessagesQueued) {
+    if (bytes_queued_ > kMaxBytesQueued) {
       fail_later("the other side reads nothing");
     } else if (outgoing_.size() == 1) {
       flush();
     }
   }
+
+  std::size_t bytes_queued() const { return bytes_queued_; }
 
   void close() {
     observer_ = nullptr;
@@ -85,7 +87,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     while (end_ - begin >= sizeof(MessageHeader)) {
       MessageHeader header;
       std::memcpy(&header, buffer_.data() + begin, sizeof(header));
-      if (header.length > kMaxMessage || header.files > 1) {
+      if (header.length > kMaxMessageBytes || header.files > 1) {
         fail("the other side sent what is not a message");
         return false;
       }
@@ -173,6 +175,7 @@ class SocketMessageChannel final : public MessageChannel {
   void send(std::string json, UniqueFd file) override {
     connection_->send(std::move(json), std::move(file));
   }
+  std::size_t bytes_queued() const override { return connection_->bytes_queued(); }
 
  private:
   std::shared_ptr<Connection> connection_;

@@ -11,9 +11,11 @@
 
 namespace ember {
 
-inline constexpr std::size_t kMaxMessage = 4 << 20;
+// Whatever sends more cuts the connection. Room for all that the checks in model/ let pass, as
+// JSON.
+inline constexpr std::size_t kMaxMessageBytes = 8 << 20;
 // A peer that leaves this much unread is taken for stuck, and the channel is closed.
-inline constexpr std::size_t kMaxMessagesQueued = 32 << 20;
+inline constexpr std::size_t kMaxBytesQueued = 32 << 20;
 
 class MessageObserver {
  public:
@@ -28,6 +30,7 @@ class MessageChannel {
   virtual ~MessageChannel() = default;  // closes; no observer calls after
   virtual void start(MessageObserver* observer) = 0;
   virtual void send(std::string json, UniqueFd file = {}) = 0;
+  virtual std::size_t bytes_queued() const = 0;  // sent and not yet taken by the socket
 };
 
 std::unique_ptr<MessageChannel> make_message_channel(boost::asio::io_context& loop,

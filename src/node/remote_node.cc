@@ -20,6 +20,7 @@ namespace {
 using std::chrono::milliseconds;
 constexpr milliseconds kFirstRetry{50};
 constexpr milliseconds kLastRetry{1000};
+constexpr std::size_t kMaxRequestedBytes = kMaxBytesQueued / 2;  // the rest is for what is short
 
 class RemoteNode final : public NodeClient, private MessageObserver {
  public:
@@ -32,30 +33,43 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   }
 
   void start(ContainerSpec spec, UniqueFd source) override {
-    if (!said_hello_) {
-      later([this, container = spec.container] {
-        observer_->on_refused(container, "the node is not connected");
-      });
-      return;
-    }
-    send(StartRequest{std::move(spec)}, std::move(source));
+    const ContainerId container = spec.container;
+    auto sent = request(StartRequest{std::move(spec)}, std::move(source));
+    if (sent.ok()) return;
+    later([this, container, why = sent.error().message] { observer_->on_refused(container, why); });
   }
   void stop(ContainerId container, Duration grace) override { send(StopRequest{container, grace}); }
   void interrupt(ContainerId container) override { send(InterruptRequest{container}); }
   void acknowledge_exit(ContainerId container) override { send(AcknowledgeExit{container}); }
 
   void build(std::string image_id, ImageSpec spec) override {
-    if (!said_hello_) {
-      later([this, image_id = std::move(image_id)] { fail_build(image_id); });
-      return;
+    auto sent = request(BuildRequest{image_id, std::move(spec)});
+    if (sent.ok()) {
+      builds_.insert(std::move(image_id));
+    } else {
+      later([this, image_id, sent] { observer_->on_built(image_id, sent); });
     }
-    builds_.insert(image_id);
-    send(BuildRequest{std::move(image_id), std::move(spec)});
   }
 
  private:
   void send(const DriverMessage& message, UniqueFd file = {}) {
     if (channel_) channel_->send(encode(message), std::move(file));
+  }
+
+  // Sends what may be refused instead.
+  Result<> request(const DriverMessage& message, UniqueFd file = {}) {
+    if (!said_hello_) return {ErrorCode::unavailable, "the node is not connected; try again"};
+    std::string json = encode(message);
+    if (json.size() > kMaxMessageBytes) {
+      return {ErrorCode::invalid_argument,
+              "its settings make a message of " + std::to_string(json.size()) +
+                  " bytes; the most is " + std::to_string(kMaxMessageBytes)};
+    }
+    if (channel_->bytes_queued() + json.size() > kMaxRequestedBytes) {
+      return {ErrorCode::unavailable, "the node is behind in reading its messages; try again"};
+    }
+    channel_->send(std::move(json), std::move(file));
+    return Ok{};
   }
 
   // Runs it from the loop, unless the node has been destroyed by then.

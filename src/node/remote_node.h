@@ -11,7 +11,9 @@ namespace ember {
 
 // Connects when the observer is set, and again whenever the connection breaks. While there is no
 // connection a start is refused, a build fails as unavailable, and stop, interrupt and
-// acknowledge_exit are dropped: the next hello says what there is to do.
+// acknowledge_exit are dropped: the next hello says what there is to do. A start or a build that is
+// too long for a message, or comes while the node is far behind in its reading, ends the same way:
+// one app must not cost all others the connection.
 std::unique_ptr<NodeClient> make_remote_node(boost::asio::io_context& loop,
                                              std::string socket_path);
 
