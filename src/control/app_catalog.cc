@@ -19,7 +19,6 @@ void FunctionStats::add_invocation(Duration execute) {
 }
 
 void FunctionStats::add_start(Duration init) {
-  ++cold_starts;
   ++init_buckets[bucket_of(kInitBucketsMs, init)];
   init_sum_us += init.us;
 }

@@ -191,16 +191,23 @@ CallReport Calls::report_of(const Call& call, const InputReport& report) const {
   return result;
 }
 
+// A call that was cancelled is neither a success nor an error.
+void Calls::count(const Call& call, CallState state, const CallReport& report) {
+  FunctionStats& stats = call.function->line->stats;
+  if (state == CallState::succeeded) ++stats.succeeded;
+  if (state == CallState::failed) ++stats.errors;
+  if (state == CallState::timed_out) ++stats.timeouts;
+  if (report.attempt != 0) stats.add_invocation(Duration{report.execute_us});
+  Container* container = containers_.find(report.container);
+  if (!report.cold || !container || container->counted_cold) return;
+  container->counted_cold = true;
+  ++stats.cold_starts;
+}
+
 // Takes the call out of the table before its waiter hears of it: the waiter may start the next.
 void Calls::end(Call& call, CallState state, std::optional<Error> error, const CallReport& report,
                 Duration execute_share) {
-  FunctionStats& stats = call.function->line->stats;
-  if (state == CallState::succeeded) {
-    ++stats.succeeded;
-  } else {
-    ++(state == CallState::timed_out ? stats.timeouts : stats.errors);
-  }
-  if (report.attempt != 0) stats.add_invocation(Duration{report.execute_us});
+  count(call, state, report);
   const Container* container = containers_.find(report.container);
   FinishedCall finished{call.id,       std::move(call.function),
                         state,         error,

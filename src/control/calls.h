@@ -39,6 +39,7 @@ class Calls {
   Error no_such_function(std::string_view app, std::string_view function) const;
   void end(Call& call, CallState state, std::optional<Error> error, const CallReport& report,
            Duration execute_share);
+  void count(const Call& call, CallState state, const CallReport& report);
   CallReport report_of(const Call& call, const InputReport& report) const;
   CallFailure failure_of(const FailInput& action, const Function& function) const;
   UniqueFd attempt_file(Call& call);

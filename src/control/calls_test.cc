@@ -268,5 +268,39 @@ TEST_F(LiveCalls, CountsForMetrics) {
   EXPECT_EQ(invocations, 2u);
 }
 
+TEST_F(LiveCalls, CountsNoColdStartThatNoCallWaitedFor) {
+  must_deploy("docs", {function("echo", R"("min_containers": 1)")});
+  until([&] { return json(control->containers_json())["containers"][0]["state"] == "idle"; });
+  Caller caller;
+  call("docs", "echo", caller);
+  EXPECT_FALSE(caller.report.cold);
+  const auto metrics = control->metrics();
+  EXPECT_EQ(metrics.at(0).cold_starts, 0u);
+  EXPECT_EQ(metrics.at(0).init_sum_us, 500'000) << "it took its time all the same";
+}
+
+TEST_F(LiveCalls, CountsOneColdStartForAllCallsThatWaitedForIt) {
+  must_deploy("docs", {function("echo", R"("max_inputs": 4, "max_containers": 1)")});
+  Caller one, two;
+  must_start("docs", "echo", one);
+  must_start("docs", "echo", two);
+  until([&] { return one.done() && two.done(); });
+  EXPECT_TRUE(one.report.cold);
+  EXPECT_TRUE(two.report.cold);
+  EXPECT_EQ(control->metrics().at(0).cold_starts, 1u);
+}
+
+TEST_F(LiveCalls, CountsACancelledCallAsNoError) {
+  must_deploy("docs", {function("slow")});
+  Caller caller;
+  const CallId id = must_start("docs", "slow", caller);
+  until_running();
+  ASSERT_TRUE(control->cancel_call(id).ok());
+  until([&] { return caller.done(); });
+  ASSERT_TRUE(caller.failure);
+  EXPECT_EQ(caller.failure->error.code, ErrorCode::cancelled);
+  EXPECT_EQ(control->metrics().at(0).errors, 0u);
+}
+
 }  // namespace
 }  // namespace ember
