@@ -18,6 +18,27 @@ Unsigned get(const char* in) {
   return value;
 }
 
+bool is_known(unsigned char type) {
+  switch (static_cast<FrameType>(type)) {
+    case FrameType::hello:
+    case FrameType::ready:
+    case FrameType::failed:
+    case FrameType::input:
+    case FrameType::result:
+    case FrameType::error:
+    case FrameType::cancel:
+    case FrameType::log:
+    case FrameType::ping:
+    case FrameType::pong:
+    case FrameType::call:
+    case FrameType::call_result:
+    case FrameType::call_error:
+    case FrameType::stop:
+      return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::array<char, kFrameHeaderSize> encode(const FrameHeader& header) {
@@ -37,9 +58,7 @@ std::optional<FrameHeader> decode(const std::array<char, kFrameHeaderSize>& byte
                      .format = static_cast<std::uint8_t>(bytes[5]),
                      .attempt = get<std::uint16_t>(bytes.data() + 6),
                      .stream = get<std::uint64_t>(bytes.data() + 8)};
-  const bool known = type >= static_cast<unsigned char>(FrameType::hello) &&
-                     type <= static_cast<unsigned char>(FrameType::stop);
-  if (!known || header.length > kMaxFrameBody) return std::nullopt;
+  if (!is_known(type) || header.length > kMaxFrameBody) return std::nullopt;
   return header;
 }
 

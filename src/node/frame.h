@@ -3,7 +3,7 @@
 // is the other end.
 //
 // Header, 16 bytes little-endian: u32 body length, u8 type, u8 format, u16 attempt, u64 stream.
-// The stream is the input id for Input, Cancel, Chunk, Result, Error and Log, the runner's own
+// The stream is the input id for Input, Cancel, Result, Error and Log, the runner's own
 // number for Call, CallResult and CallError, else 0.
 #pragma once
 
@@ -22,14 +22,10 @@ enum class FrameType : std::uint8_t {
   ready = 2,   // runner -> serve  {"timeline_us": {"interpreter", "imports"}}
   failed = 3,  // runner -> serve  the user's module could not be loaded; an error body
   input = 4,   // serve -> runner  u64 call id, then the arguments
-  batch = 5,   // reserved
-  chunk = 6,   // reserved: one item of a stream
   result = 7,  // runner -> serve  the value
   error = 8,   // runner -> serve  an error body
   cancel = 9,  // serve -> runner  empty
   log = 10,    // runner -> serve  one write: first byte 1 stdout or 2 stderr, then the text
-  park = 11,   // reserved
-  fork = 12,   // reserved
   ping = 13,   // either way, empty
   pong = 14,
   call = 15,         // runner -> serve  u16 length and JSON {"app", "function"}, then the arguments

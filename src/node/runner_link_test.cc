@@ -114,10 +114,10 @@ TEST(Frame, HeaderSurvivesTheWireAndRefusesWhatIsNotOfTheProtocol) {
   EXPECT_EQ(back->format, header.format);
   EXPECT_EQ(back->attempt, header.attempt);
   EXPECT_EQ(back->stream, header.stream);
-  bytes[4] = 0;
-  EXPECT_FALSE(decode(bytes));
-  bytes[4] = 19;
-  EXPECT_FALSE(decode(bytes));
+  for (const char unknown : {'\0', '\x05', '\x06', '\x0b', '\x0c', '\x13'}) {
+    bytes[4] = unknown;
+    EXPECT_FALSE(decode(bytes)) << int{unknown};
+  }
   EXPECT_FALSE(decode(encode({.length = kMaxFrameBody + 1})));
 }
 

@@ -73,7 +73,6 @@ struct LedgerRecord {
   AppId app;
   std::string app_name;
   std::string function;
-  std::string tag;     // reserved: cost allocation by the user
   PricePerHour price;  // that applied, per unit of the meter
   std::string price_source;
   Money amount;

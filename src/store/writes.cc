@@ -24,7 +24,8 @@ constexpr std::string_view kContainer =
     "exit = CASE WHEN ended_us = 0 THEN excluded.exit ELSE exit END, "
     "ended_us = CASE WHEN ended_us = 0 THEN excluded.ended_us ELSE ended_us END";
 constexpr std::string_view kLedger =
-    "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    // The column `tag` is empty.
+    "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?) "
     "ON CONFLICT DO NOTHING";
 
 }  // namespace
@@ -90,7 +91,7 @@ Result<> Writer::write_one(const LedgerRecord& record) {
   return ledger_.run(row.container.value, row.window_start.us, meter_name(row.meter),
                      phase_name(row.phase), row.window_end.us, row.pool.value, row.quantity_ms,
                      row.units, row.gpu_type, record.app.value, record.app_name, record.function,
-                     record.tag, record.price.nano_usd, record.price_source, record.amount.nano_usd,
+                     record.price.nano_usd, record.price_source, record.amount.nano_usd,
                      record.simulated);
 }
 
