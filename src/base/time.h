@@ -14,7 +14,6 @@ struct Duration {
   static constexpr Duration microseconds(std::int64_t n) { return {n}; }
   static constexpr Duration milliseconds(std::int64_t n) { return {n * 1000}; }
   static constexpr Duration seconds(std::int64_t n) { return {n * 1'000'000}; }
-  static constexpr Duration forever() { return {std::numeric_limits<std::int64_t>::max()}; }
 
   constexpr std::int64_t whole_ms() const { return us / 1000; }
   friend constexpr auto operator<=>(Duration, Duration) = default;

@@ -175,12 +175,11 @@ void Containers::on_runner(ContainerId id, UniqueFd socket) {
   container->session->start();
 }
 
-bool Containers::send(ContainerId id, FrameHeader header, std::string_view prefix, std::string body,
+void Containers::send(ContainerId id, FrameHeader header, std::string_view prefix, std::string body,
                       UniqueFd file) {
   Container* container = find(id);
-  if (!container || !container->session) return false;
+  if (!container || !container->session) return;
   container->session->link().send(header, prefix, std::move(body), std::move(file));
-  return true;
 }
 
 void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std::string& body) {

@@ -31,7 +31,7 @@ struct Container {
   bool adopted = false;                  // it was there before this server
   bool stop_requested = false;
   bool met_runner = false;
-  bool counted_cold = false;  // among its function's cold starts
+  bool counted_cold = false;               // among its function's cold starts
   std::unique_ptr<RunnerSession> session;  // null while the runner is not connected
   std::string load_error;                  // the runner's error body, if it could not load
   ContainerExit exit;                      // once it has ended
@@ -87,8 +87,8 @@ class Containers final : public RunnerEvents {
   // --- runners ---
   Container* find(ContainerId id);
   const Container* find(ContainerId id) const;
-  // Whether it went out; a runner that is not there is found to be gone by its exit.
-  bool send(ContainerId id, FrameHeader header, std::string_view prefix, std::string body,
+  // Goes nowhere where there is no runner: that one is found to be gone by its exit.
+  void send(ContainerId id, FrameHeader header, std::string_view prefix, std::string body,
             UniqueFd file = {});
   void on_runner_frame(ContainerId id, const FrameHeader& header, std::string& body) override;
   void on_runner_closed(ContainerId id, std::string_view why) override;

@@ -18,8 +18,6 @@ void Engine::handle(const Event& event, Time now) {
   std::visit([&](const auto& one) { handle_event(*state_, one); }, event);
 }
 
-Actions Engine::take_actions() { return std::exchange(state_->actions, {}); }
-
 void Engine::take_actions(Actions& actions) {
   actions.clear();
   actions.swap(state_->actions);

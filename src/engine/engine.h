@@ -79,9 +79,8 @@ class Engine {
 
   // The only way in. `now` never goes back; a driver whose clock steps holds it.
   void handle(const Event& event, Time now);
-  // The only way out: what has been decided since the last call, in order.
-  Actions take_actions();
-  // The same without giving up the vector's memory: swaps with `actions`, which is cleared first.
+  // The only way out: what has been decided since the last call, in order, instead of what
+  // `actions` holds. Swapped in, so that neither side gives its memory up.
   void take_actions(Actions& actions);
   // When it next wants TimerDue; Time::never() if nothing is pending.
   Time next_deadline() const;

@@ -94,7 +94,8 @@ class EngineFixture : public testing::Test {
     accumulate_ = true;
   }
   void collect() {
-    Actions fresh = engine_.take_actions();
+    Actions fresh;
+    engine_.take_actions(fresh);
     if (!accumulate_) actions_.clear();
     for (const Action& action : fresh) {
       if (const auto* usage = std::get_if<RecordUsage>(&action)) rows_.push_back(usage->row);

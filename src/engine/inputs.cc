@@ -48,7 +48,7 @@ void fail(State& state, Slot slot, const InputFailure& failure, Duration share) 
                                        report_of(state, input, share)});
 }
 
-// The input goes on to a container that has a free slot. `waited` if it has stood in the queue.
+// The input goes on to a container that has a free slot.
 void dispatch(State& state, Slot slot, Slot container_slot) {
   InputEntry& input = state.inputs[slot];
   State::Container& container = state.containers[container_slot];

@@ -273,7 +273,9 @@ class Storm {
   // --- what must hold ---
   void send(const Event& event) {
     engine_.handle(event, now_);
-    for (const Action& action : engine_.take_actions()) {
+    Actions actions;
+    engine_.take_actions(actions);
+    for (const Action& action : actions) {
       std::visit([&](const auto& one) { check(one); }, action);
     }
   }

@@ -94,12 +94,6 @@ class Server::Core : public std::enable_shared_from_this<Core> {
     for_each_connection([](Connection& connection) { connection.drain(); });
   }
 
-  std::size_t busy() const {
-    std::size_t count = 0;
-    for (const auto& connection : edge_->connections) count += connection->busy() ? 1 : 0;
-    return count;
-  }
-
   std::size_t open() const { return edge_->connections.size(); }
   std::uint16_t port() const { return port_; }
 
@@ -174,7 +168,6 @@ Result<std::unique_ptr<Server>> Server::listen(asio::io_context& loop, Control& 
 
 std::uint16_t Server::port() const { return core_->port(); }
 void Server::begin_drain() { core_->begin_drain(); }
-std::size_t Server::busy_connections() const { return core_->busy(); }
 std::size_t Server::open_connections() const { return core_->open(); }
 void Server::tick() { core_->tick(); }
 

@@ -23,8 +23,6 @@ class Server {
   std::uint16_t port() const;
   // From now on /healthz says 503, every answer closes its connection, and idle ones are closed.
   void begin_drain();
-  // Clients that are owed an answer.
-  std::size_t busy_connections() const;
   std::size_t open_connections() const;
   // Enforces time limits; its own timer calls it once a second.
   void tick();

@@ -210,7 +210,7 @@ TEST_F(ServerTest, ADrainLetsACallFinishAndThenCloses) {
   client.send(request("POST", "/fn/shop/price", "{}"));
   ASSERT_TRUE(turn_until([&] { return control.calls.size() == 1; }));
   server().begin_drain();
-  EXPECT_EQ(server().busy_connections(), 1u);
+  EXPECT_EQ(server().open_connections(), 1u);
   control.calls[0].waiter->on_result({BodyFormat::json, "1"}, {});
   const auto response = client.read();
   EXPECT_EQ(response.status, 200);
