@@ -252,6 +252,15 @@ TEST_F(LiveCalls, ComparesTheCostOfACallWithOtherProvidersCheapestFirst) {
   EXPECT_EQ(cost["elsewhere"][1]["usd"], "0.000500000") << "half a second at 3.6 an hour";
 }
 
+TEST_F(LiveCalls, CutsCostByKnownGroupsAlone) {
+  const auto cost = wait_for<std::string>(
+      [&](auto done) { control->cost_json("app,colour", "", {}, Time::never(), done); });
+  ASSERT_FALSE(cost.ok());
+  EXPECT_EQ(cost.error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(cost.error().message,
+            "cost cannot be cut by \"colour\"; known are app, function, day, phase, meter");
+}
+
 TEST_F(LiveCalls, CountsForMetrics) {
   must_deploy("docs", {function("echo", R"("gpu": ["L4"])")});
   Caller one, two;

@@ -18,6 +18,14 @@ constexpr GroupName kGroupNames[] = {{CostGroup::app, "app"},
                                      {CostGroup::phase, "phase"},
                                      {CostGroup::meter, "meter"}};
 
+std::string group_names() {
+  std::string names;
+  for (const GroupName& known : kGroupNames) {
+    names += std::string(names.empty() ? "" : ", ") + known.name;
+  }
+  return names;
+}
+
 struct Offer {
   const PriceRow* row;
   Money cost;
@@ -101,8 +109,8 @@ Result<std::vector<CostGroup>> parse_cost_groups(std::string_view text) {
     const auto* found = std::ranges::find(kGroupNames, name, &GroupName::name);
     if (found == std::end(kGroupNames)) {
       return {ErrorCode::invalid_argument, "cost cannot be cut by \"" +
-                                               std::string(name.substr(0, 64)) +
-                                               "\"; app, function, day, phase and meter are known"};
+                                               std::string(name.substr(0, 64)) + "\"; known are " +
+                                               group_names()};
     }
     if (std::ranges::find(groups, found->group) == groups.end()) groups.push_back(found->group);
   }

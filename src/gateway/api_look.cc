@@ -8,7 +8,6 @@ namespace {
 
 constexpr std::int64_t kCallsShown = 50;
 constexpr std::int64_t kMostCallsShown = 1000;
-constexpr std::string_view kCostGroups[] = {"app", "function", "day", "phase", "meter"};
 
 Result<CallId> call_parameter(const ApiRequest& request) {
   const auto call = CallId::parse(request.parameters[0]);
@@ -16,20 +15,6 @@ Result<CallId> call_parameter(const ApiRequest& request) {
   return {ErrorCode::not_found, "'" + request.parameters[0] +
                                     "' is not a call id; they look like fc-0123456789abc and "
                                     "`ember call list` shows them"};
-}
-
-// The words of by=, each known; the list goes to control as it came.
-Result<> check_groups(std::string_view by) {
-  while (!by.empty()) {
-    const std::string_view word = by.substr(0, by.find(','));
-    by.remove_prefix(std::min(word.size() + 1, by.size()));
-    const bool known =
-        std::find(std::begin(kCostGroups), std::end(kCostGroups), word) != std::end(kCostGroups);
-    if (known) continue;
-    return {ErrorCode::invalid_argument, "cannot group cost by '" + std::string(word) +
-                                             "'; use app, function, day, phase or meter"};
-  }
-  return Ok{};
 }
 
 Result<Time> time_parameter(const Query& query, std::string_view name, Time otherwise) {
@@ -105,16 +90,12 @@ void handle_call_cost(ApiRequest& request, Reply reply) {
 
 void handle_cost(ApiRequest& request, Reply reply) {
   const Query query(request.query);
-  std::string by = query.text("by");
-  if (const auto groups = check_groups(by); !groups) {
-    return reply.send(error_response(groups.error()));
-  }
   const auto from = time_parameter(query, "from_ms", Time{});
   const auto until = time_parameter(query, "until_ms", request.now);
   if (!from) return reply.send(error_response(from.error()));
   if (!until) return reply.send(error_response(until.error()));
   request.control.cost_json(
-      std::move(by), query.text("app"), *from, *until,
+      query.text("by"), query.text("app"), *from, *until,
       [reply](Result<std::string> document) { reply.send(json_response(std::move(document))); });
 }
 
