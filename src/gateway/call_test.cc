@@ -213,7 +213,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "user_exception"},
         FailureCase{ErrorCode::user_exception, R"({"kind": "user_exception", "status": 200})", 500,
                     "user_exception"},
-        FailureCase{ErrorCode::user_exception, R"({"kind": "bad_arguments", "status": 400})", 400,
+        FailureCase{ErrorCode::invalid_argument, R"({"kind": "bad_arguments", "status": 500})", 400,
                     "invalid_argument"},
         FailureCase{ErrorCode::timed_out, "", 504, "timed_out"},
         FailureCase{ErrorCode::cancelled, "", 499, "cancelled"},

@@ -21,7 +21,6 @@ class ObjectScanner {
     do {
       std::string_view key, value;
       if (!take_string(key) || !take(':') || !take_value(value)) return std::nullopt;
-      if (key == "kind" && value.starts_with('"')) found.kind = value.substr(1, value.size() - 2);
       if (key == "status" && value.size() == 3) found.status = number(value);
     } while (take(','));
     if (!take('}') || !at_end()) return std::nullopt;
@@ -164,14 +163,11 @@ Response error_response(int status, const Error& error) {
 }
 
 Response failure_response(const CallFailure& failure, const CallReport& report) {
-  ErrorCode code = failure.error.code;
+  const ErrorCode code = failure.error.code;
   int status = status_of(code);
   const auto runner = scan_runner_error(failure.body);
-  if (runner && runner->kind == "bad_arguments") {
-    code = ErrorCode::invalid_argument;
-    status = 400;
-  } else if (runner && code == ErrorCode::user_exception && runner->status >= 400 &&
-             runner->status <= 599) {
+  if (runner && code == ErrorCode::user_exception && runner->status >= 400 &&
+      runner->status <= 599) {
     status = runner->status;
   }
   Response response;

@@ -24,8 +24,7 @@ Response failure_response(const CallFailure& failure, const CallReport& report);
 // What the gateway needs of a runner's error body. It comes out of a container, so it is looked at
 // without trust: nothing if it is not one JSON object as far as brackets and strings go.
 struct RunnerError {
-  std::string_view kind;  // "" if it has none
-  int status = 0;         // 0 if it has none
+  int status = 0;  // 0 if it has none
 };
 std::optional<RunnerError> scan_runner_error(std::string_view body);
 
