@@ -6,6 +6,8 @@
 namespace ember {
 namespace {
 
+constexpr std::size_t kShownName = 64;
+
 std::size_t bucket_of(std::span<const std::int64_t> limits_ms, Duration value) {
   const auto fits = [&](std::int64_t limit_ms) { return value.us <= limit_ms * 1000; };
   return static_cast<std::size_t>(std::ranges::find_if(limits_ms, fits) - limits_ms.begin());
@@ -96,6 +98,17 @@ App* AppCatalog::find_app(std::string_view name) {
 
 const App* AppCatalog::find_app(std::string_view name) const {
   return const_cast<AppCatalog*>(this)->find_app(name);
+}
+
+Error AppCatalog::no_such_app(std::string_view name) {
+  return {ErrorCode::not_found, "there is no app \"" + std::string(name.substr(0, kShownName)) +
+                                    "\"; `ember app list` shows those there are"};
+}
+
+Error AppCatalog::not_running(std::string_view name) const {
+  const App* app = find_app(name);
+  if (!app) return no_such_app(name);
+  return {ErrorCode::not_found, "the app " + app->name() + " is stopped; deploy it again"};
 }
 
 const FunctionPtr* AppCatalog::find_callable(std::string_view app,

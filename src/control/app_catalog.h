@@ -82,6 +82,9 @@ class AppCatalog {
 
   App* find_app(std::string_view name);
   const App* find_app(std::string_view name) const;
+  static Error no_such_app(std::string_view name);
+  // Why nothing of that name can be called or changed: it is not there, or it is stopped.
+  Error not_running(std::string_view name) const;
   // The function that a call of this name goes to now; null if there is none. No allocation.
   const FunctionPtr* find_callable(std::string_view app, std::string_view function) const;
   // Null once nothing uses the pool any more.

@@ -77,6 +77,11 @@ const FinishedCall* CallTable::find_finished(CallId id) const {
   return nullptr;
 }
 
+Error CallTable::no_such_call(CallId id) {
+  return {ErrorCode::not_found, "the call " + id.text() + " is not known; only the last " +
+                                    std::to_string(kFinishedCalls) + " are kept"};
+}
+
 std::vector<const FinishedCall*> CallTable::finished_calls(std::string_view app,
                                                            std::size_t limit) const {
   std::vector<const FinishedCall*> calls;

@@ -69,6 +69,7 @@ class CallTable {
   // Forgets the oldest when there are too many.
   void finish(FinishedCall call);
   const FinishedCall* find_finished(CallId id) const;
+  static Error no_such_call(CallId id);
   // Newest first; of one app if it is named.
   std::vector<const FinishedCall*> finished_calls(std::string_view app, std::size_t limit) const;
 

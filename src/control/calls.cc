@@ -60,13 +60,7 @@ Calls::Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, 
 
 Error Calls::no_such_function(std::string_view app, std::string_view function) const {
   const App* found = catalog_.find_app(app);
-  if (!found) {
-    return {ErrorCode::not_found, "there is no app \"" + std::string(app.substr(0, 64)) +
-                                      "\"; `ember app list` shows those there are"};
-  }
-  if (found->record.stopped) {
-    return {ErrorCode::not_found, "the app " + found->name() + " is stopped; deploy it again"};
-  }
+  if (!found || found->record.stopped) return catalog_.not_running(app);
   std::string names;
   for (const FunctionPtr& one : found->functions) {
     names += (names.empty() ? "" : ", ") + one->spec.name;
@@ -115,7 +109,7 @@ Result<> Calls::cancel(CallId id) {
     return {ErrorCode::conflict, "the call " + id.text() + " has already ended: " +
                                      std::string(call_state_name(finished->state))};
   }
-  return {ErrorCode::not_found, "the call " + id.text() + " is not known; recent ones are kept"};
+  return CallTable::no_such_call(id);
 }
 
 UniqueFd Calls::attempt_file(Call& call) {

@@ -74,6 +74,8 @@ TEST_F(LiveCalls, CancelsAWaitingCallAtOnceAndARunningOneThroughItsRunner) {
   until([&] { return node.only().inputs.empty(); });
   EXPECT_EQ(control->cancel_call(first).error().code, ErrorCode::conflict);
   EXPECT_EQ(control->cancel_call(CallId{5}).error().code, ErrorCode::not_found);
+  EXPECT_THAT(control->cancel_call(CallId{5}).error().message,
+              HasSubstr("the last 10000 are kept"));
   const JsonValue shown = json(*control->call_json(first));
   EXPECT_EQ(shown["state"], "cancelled");
   EXPECT_EQ(shown["error"]["code"], "cancelled");

@@ -110,9 +110,7 @@ void Deployments::deploy(std::string app, const std::string& request_json, Done 
 
 void Deployments::rollback(std::string app, std::uint32_t version, Done done) {
   const App* found = catalog_.find_app(app);
-  if (!found || found->record.stopped) {
-    return done({ErrorCode::not_found, "there is no running app \"" + app.substr(0, 64) + "\""});
-  }
+  if (!found || found->record.stopped) return done(catalog_.not_running(app));
   const std::uint32_t wanted = version ? version : found->record.version - 1;
   if (wanted == 0 || wanted == found->record.version) {
     return done({ErrorCode::conflict,
@@ -209,9 +207,7 @@ std::string Deployments::function_url(const Function& function) const {
 
 void Deployments::stop(const std::string& name, Done done) {
   const App* app = catalog_.find_app(name);
-  if (!app) {
-    return done({ErrorCode::not_found, "there is no app \"" + name.substr(0, 64) + "\""});
-  }
+  if (!app) return done(AppCatalog::no_such_app(name));
   if (auto begun = begin(name); !begun) return done(std::move(begun).error());
   AppRecord record = app->record;
   record.stopped = true;
@@ -230,10 +226,7 @@ void Deployments::stop(const std::string& name, Done done) {
 
 Result<> Deployments::heartbeat(std::string_view name) {
   App* app = catalog_.find_app(name);
-  if (!app || app->record.stopped) {
-    return {ErrorCode::not_found, "there is no running app \"" + std::string(name.substr(0, 64)) +
-                                      "\"; it may have been stopped"};
-  }
+  if (!app || app->record.stopped) return catalog_.not_running(name);
   if (app->record.ephemeral) {
     app->lease_ends = driver_.now() + kLease;
     driver_.after(kLease, [this] { check_leases(); });

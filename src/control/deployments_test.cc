@@ -73,6 +73,7 @@ TEST_F(LiveDeployments, RollsBackByANewVersionLikeTheOldOne) {
   EXPECT_EQ(rollback("docs", 9).error().code, ErrorCode::not_found);
   EXPECT_EQ(rollback("docs", 3).error().code, ErrorCode::conflict);
   EXPECT_EQ(rollback("none", 1).error().code, ErrorCode::not_found);
+  EXPECT_THAT(rollback("none", 1).error().message, HasSubstr("`ember app list`"));
 }
 
 TEST_F(LiveDeployments, StopsAnAppWithItsCallsAndContainersAndDeploysItAgain) {
@@ -106,6 +107,7 @@ TEST_F(LiveDeployments, StopsAnEphemeralAppWithoutHeartbeats) {
   pass(Duration::seconds(1));
   until([&] { return app("run")["state"] == "stopped"; });
   EXPECT_EQ(control->heartbeat("run").error().code, ErrorCode::not_found);
+  EXPECT_THAT(control->heartbeat("run").error().message, HasSubstr("is stopped; deploy it again"));
 }
 
 TEST_F(LiveDeployments, RefusesWhatTheFleetCanNeverHoldAndSaysWhatItHas) {

@@ -80,10 +80,7 @@ JsonValue Listings::function_entry(const Function& function) const {
 
 Result<std::string> Listings::app(std::string_view name) const {
   const App* app = catalog_.find_app(name);
-  if (!app) {
-    return {ErrorCode::not_found, "there is no app \"" + std::string(name.substr(0, 64)) +
-                                      "\"; `ember app list` shows those there are"};
-  }
+  if (!app) return AppCatalog::no_such_app(name);
   JsonValue document = app_entry(*app, driver_.engine().pools());
   JsonValue functions = JsonValue::array();
   for (const FunctionPtr& function : app->functions) functions.push_back(function_entry(*function));
@@ -207,10 +204,7 @@ Result<std::string> Listings::call(CallId id) const {
     return dump_json(document);
   }
   const FinishedCall* call = calls_.find_finished(id);
-  if (!call) {
-    return {ErrorCode::not_found,
-            "the call " + id.text() + " is not known; only the last 10000 are kept"};
-  }
+  if (!call) return CallTable::no_such_call(id);
   JsonValue document = call_entry(*call);
   const CallReport& report = call->report;
   document["reason"] = "it has ended";

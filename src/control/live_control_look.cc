@@ -60,7 +60,7 @@ Result<std::string> LiveControl::app_json(std::string_view app) {
 
 void LiveControl::history_json(std::string app, Json done) {
   const App* found = parts_->catalog.find_app(app);
-  if (!found) return done({ErrorCode::not_found, "there is no app \"" + app.substr(0, 64) + "\""});
+  if (!found) return done(AppCatalog::no_such_app(app));
   parts_->store.query_versions(
       found->record.id,
       parts_->background.to_loop([done = std::move(done), current = found->record.version](
@@ -102,26 +102,18 @@ Result<std::string> LiveControl::call_cost_json(CallId id) {
     return {ErrorCode::conflict, "the call " + id.text() + " has not ended yet"};
   }
   const FinishedCall* call = calls.find_finished(id);
-  if (!call) {
-    return {ErrorCode::not_found,
-            "the call " + id.text() + " is not known; only the last 10000 are kept"};
-  }
+  if (!call) return CallTable::no_such_call(id);
   return call_cost_document(*call, parts_->prices, date_of(parts_->driver.now()));
 }
 
 Result<std::vector<LogLine>> LiveControl::logs(const LogQuery& query) {
-  if (!parts_->catalog.find_app(query.app)) {
-    return {ErrorCode::not_found, "there is no app \"" + query.app.substr(0, 64) +
-                                      "\"; `ember app list` shows those there are"};
-  }
+  if (!parts_->catalog.find_app(query.app)) return AppCatalog::no_such_app(query.app);
   return parts_->logs.select(query);
 }
 
 Result<std::shared_ptr<void>> LiveControl::follow_logs(const LogQuery& query,
                                                        std::shared_ptr<LogFollower> follower) {
-  if (!parts_->catalog.find_app(query.app)) {
-    return {ErrorCode::not_found, "there is no app \"" + query.app.substr(0, 64) + "\""};
-  }
+  if (!parts_->catalog.find_app(query.app)) return AppCatalog::no_such_app(query.app);
   return parts_->logs.follow(query, std::move(follower));
 }
 
