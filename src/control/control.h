@@ -113,27 +113,27 @@ class Control {
   virtual Result<> cancel_call(CallId call) = 0;
 
   // --- deploying; bodies are JSON documents of docs/reference/http.md ---
-  using Json = std::function<void(Result<std::string>)>;
+  using Done = std::function<void(Result<std::string>)>;  // with a document
   virtual void register_source(std::string manifest_json,
                                std::function<void(Result<UploadResult>)> done) = 0;
   virtual void put_blob(std::string sha256, std::string bytes,
                         std::function<void(Result<>)> done) = 0;
   virtual void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) = 0;
-  virtual void deploy(std::string app, std::string request_json, Json done) = 0;
-  virtual void rollback(std::string app, std::uint32_t version, Json done) = 0;
-  virtual void stop_app(std::string app, Json done) = 0;
+  virtual void deploy(std::string app, std::string request_json, Done done) = 0;
+  virtual void rollback(std::string app, std::uint32_t version, Done done) = 0;
+  virtual void stop_app(std::string app, Done done) = 0;
   virtual Result<> heartbeat(std::string_view app) = 0;  // keeps an ephemeral app alive
 
   // --- looking; each a JSON document of docs/reference/http.md ---
   virtual std::string status_json() = 0;
   virtual std::string apps_json() = 0;
   virtual Result<std::string> app_json(std::string_view app) = 0;
-  virtual void history_json(std::string app, Json done) = 0;
+  virtual void history_json(std::string app, Done done) = 0;
   virtual std::string containers_json() = 0;
   virtual std::string nodes_json() = 0;
   virtual std::string calls_json(std::string_view app, std::size_t limit) = 0;
   virtual Result<std::string> call_json(CallId call) = 0;
-  virtual void cost_json(std::string by, std::string app, Time from, Time until, Json done) = 0;
+  virtual void cost_json(std::string by, std::string app, Time from, Time until, Done done) = 0;
   virtual std::string prices_json() = 0;
   // What the call costs here and would cost at each provider of the book that has such a GPU.
   virtual Result<std::string> call_cost_json(CallId call) = 0;

@@ -180,17 +180,17 @@ void LiveControl::build_image(std::string spec_json, std::shared_ptr<BuildObserv
   parts_->images.build(spec_json, std::move(observer));
 }
 
-void LiveControl::deploy(std::string app, std::string request_json, Json done) {
+void LiveControl::deploy(std::string app, std::string request_json, Done done) {
   if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
   parts_->deployments.deploy(std::move(app), request_json, std::move(done));
 }
 
-void LiveControl::rollback(std::string app, std::uint32_t version, Json done) {
+void LiveControl::rollback(std::string app, std::uint32_t version, Done done) {
   if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
   parts_->deployments.rollback(std::move(app), version, std::move(done));
 }
 
-void LiveControl::stop_app(std::string app, Json done) {
+void LiveControl::stop_app(std::string app, Done done) {
   parts_->deployments.stop(app, std::move(done));
 }
 

@@ -58,7 +58,7 @@ Result<std::string> LiveControl::app_json(std::string_view app) {
   return parts_->listings.app(app);
 }
 
-void LiveControl::history_json(std::string app, Json done) {
+void LiveControl::history_json(std::string app, Done done) {
   const App* found = parts_->catalog.find_app(app);
   if (!found) return done(AppCatalog::no_such_app(app));
   parts_->store.query_versions(
@@ -80,7 +80,7 @@ std::string LiveControl::calls_json(std::string_view app, std::size_t limit) {
 
 Result<std::string> LiveControl::call_json(CallId call) { return parts_->listings.call(call); }
 
-void LiveControl::cost_json(std::string by, std::string app, Time from, Time until, Json done) {
+void LiveControl::cost_json(std::string by, std::string app, Time from, Time until, Done done) {
   auto groups = parse_cost_groups(by);
   if (!groups) return done(std::move(groups).error());
   CostQuery query{*groups, std::move(app), from, until};

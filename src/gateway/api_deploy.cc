@@ -6,7 +6,7 @@
 namespace ember {
 namespace {
 
-Control::Json json_answer(Reply reply) {
+Control::Done json_answer(Reply reply) {
   return [reply = std::move(reply)](Result<std::string> document) {
     reply.send(json_response(std::move(document)));
   };

@@ -38,7 +38,7 @@ class FakeControl final : public Control {
   std::vector<Follower> followers;
   std::map<std::string, std::string> blobs, deployed;
   std::vector<std::string> asked;  // "rollback shop 3"
-  std::vector<Json> pending;       // documents that a test answers later
+  std::vector<Done> pending;       // documents that a test answers later
   std::shared_ptr<BuildObserver> build;
   bool answer_later = false;
 
@@ -95,14 +95,14 @@ class FakeControl final : public Control {
     asked.push_back("build " + spec_json);
     build = std::move(observer);
   }
-  void deploy(std::string app, std::string request_json, Json done) override {
+  void deploy(std::string app, std::string request_json, Done done) override {
     deployed[app] = std::move(request_json);
     answer("deploy " + app, std::move(done));
   }
-  void rollback(std::string app, std::uint32_t version, Json done) override {
+  void rollback(std::string app, std::uint32_t version, Done done) override {
     answer("rollback " + app + " " + std::to_string(version), std::move(done));
   }
-  void stop_app(std::string app, Json done) override { answer("stop " + app, std::move(done)); }
+  void stop_app(std::string app, Done done) override { answer("stop " + app, std::move(done)); }
   Result<> heartbeat(std::string_view app) override {
     asked.push_back("heartbeat " + std::string(app));
     if (refuse_documents) return *refuse_documents;
@@ -112,7 +112,7 @@ class FakeControl final : public Control {
   std::string status_json() override { return R"({"asked": "status"})"; }
   std::string apps_json() override { return R"({"asked": "apps"})"; }
   Result<std::string> app_json(std::string_view app) override { return document("app", app); }
-  void history_json(std::string app, Json done) override {
+  void history_json(std::string app, Done done) override {
     answer("history " + app, std::move(done));
   }
   std::string containers_json() override { return R"({"asked": "containers"})"; }
@@ -121,7 +121,7 @@ class FakeControl final : public Control {
     return R"({"asked": "calls )" + std::string(app) + " " + std::to_string(limit) + "\"}";
   }
   Result<std::string> call_json(CallId call) override { return document("call", call.text()); }
-  void cost_json(std::string by, std::string app, Time from, Time until, Json done) override {
+  void cost_json(std::string by, std::string app, Time from, Time until, Done done) override {
     answer("cost " + by + " " + app + " " + std::to_string(from.whole_ms()) + " " +
                std::to_string(until.whole_ms()),
            std::move(done));
@@ -160,7 +160,7 @@ class FakeControl final : public Control {
     if (refuse_documents) return *refuse_documents;
     return R"({"asked": ")" + std::string(kind) + " " + std::string(name) + "\"}";
   }
-  void answer(const std::string& what, Json done) {
+  void answer(const std::string& what, Done done) {
     asked.push_back(what);
     if (answer_later) {
       pending.push_back(std::move(done));
