@@ -99,7 +99,7 @@ std::string input_frame(const std::string& body) {
   FrameHeader header;
   header.length = static_cast<std::uint32_t>(8 + body.size());
   header.type = FrameType::input;
-  header.format = static_cast<std::uint8_t>(FrameFormat::json);
+  header.format = static_cast<std::uint8_t>(BodyFormat::json);
   header.attempt = 1;
   header.stream = 1;
   const auto bytes = encode(header);

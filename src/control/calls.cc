@@ -157,7 +157,7 @@ void Calls::on_reply(Container& container, const FrameHeader& header, std::strin
       reply.message = std::move(error.message);
     }
     reply.attempt = header.attempt;
-    reply.body.format = static_cast<BodyFormat>(header.format & 3);
+    reply.body.format = body_format(header);
     reply.body.bytes = std::move(body);
   }
   driver_.handle(InputFinished{input, header.attempt, container.id, outcome});

@@ -14,11 +14,10 @@
 #include "base/money.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "model/body_format.h"
 #include "model/ids.h"
 
 namespace ember {
-
-enum class BodyFormat : std::uint8_t { none = 0, json = 1, pickle = 2, bytes = 3 };
 
 struct Body {
   BodyFormat format = BodyFormat::none;

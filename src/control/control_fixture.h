@@ -65,7 +65,7 @@ class FakeRunner {
   explicit FakeRunner(UniqueFd socket) : socket_(std::move(socket)) {}
 
   void send(FrameType type, std::string_view body, std::uint64_t stream = 0,
-            std::uint16_t attempt = 0, FrameFormat format = FrameFormat::json) {
+            std::uint16_t attempt = 0, BodyFormat format = BodyFormat::json) {
     const FrameHeader header{static_cast<std::uint32_t>(body.size()), type,
                              static_cast<std::uint8_t>(format), attempt, stream};
     const auto head = encode(header);

@@ -64,8 +64,7 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
     return refuse(key, {{ErrorCode::resource_exhausted, "too many calls from containers"}, {}, 0});
   }
   auto waiter = std::make_unique<Waiter>(*this, key);
-  CallRequest request{
-      head->app, head->function, {static_cast<BodyFormat>(header.format & 3), std::move(body)}};
+  CallRequest request{head->app, head->function, {body_format(header), std::move(body)}};
   auto started = calls_.start(std::move(request), waiter.get());
   if (!started) return refuse(key, {std::move(started).error(), {}, 0});
   waiter->call = *started;

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "model/body_format.h"
+
 namespace ember {
 
 inline constexpr std::uint32_t kRunnerProtocolVersion = 1;
@@ -34,7 +36,8 @@ enum class FrameType : std::uint8_t {
   stop = 18,         // serve -> runner  no more inputs come: run the exit path and end
 };
 
-enum class FrameFormat : std::uint8_t { none = 0, json = 1, pickle = 2, bytes = 3 };
+// The bits of the format byte that hold a BodyFormat.
+inline constexpr std::uint8_t kFrameFormatMask = 0x03;
 // Set in the format byte when the body lies in a file whose descriptor came with the frame
 // (SCM_RIGHTS); the frame's own body is then empty but for fixed prefixes, and the file is the
 // rest.
@@ -47,6 +50,10 @@ struct FrameHeader {
   std::uint16_t attempt = 0;
   std::uint64_t stream = 0;
 };
+
+inline BodyFormat body_format(const FrameHeader& header) {
+  return static_cast<BodyFormat>(header.format & kFrameFormatMask);
+}
 
 inline constexpr std::size_t kFrameHeaderSize = 16;
 
