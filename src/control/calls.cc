@@ -15,9 +15,9 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kBodyInFile = 4u << 20;
+constexpr std::size_t kBodyInFileBytes = 4u << 20;
 constexpr std::size_t kEvidenceLines = 10;
-constexpr std::int64_t kRetryQueueFull = 1, kRetryUnavailable = 5;  // seconds
+constexpr std::int64_t kRetryQueueFullSeconds = 1, kRetryUnavailableSeconds = 5;
 
 std::string_view little_endian(const std::uint64_t& value) {
   static_assert(std::endian::native == std::endian::little);
@@ -37,8 +37,8 @@ UniqueFd sealed_file(std::string_view bytes) {
 }
 
 std::int64_t retry_after_s(ErrorCode code) {
-  if (code == ErrorCode::resource_exhausted) return kRetryQueueFull;
-  return code == ErrorCode::unavailable ? kRetryUnavailable : 0;
+  if (code == ErrorCode::resource_exhausted) return kRetryQueueFullSeconds;
+  return code == ErrorCode::unavailable ? kRetryUnavailableSeconds : 0;
 }
 
 CallState ended_state(ErrorCode code) {
@@ -113,7 +113,7 @@ Result<> Calls::cancel(CallId id) {
 }
 
 UniqueFd Calls::attempt_file(Call& call) {
-  if (!call.arguments_file && call.arguments.bytes.size() >= kBodyInFile) {
+  if (!call.arguments_file && call.arguments.bytes.size() >= kBodyInFileBytes) {
     call.arguments_file = sealed_file(call.arguments.bytes);
     if (call.arguments_file) call.arguments.bytes = {};
   }

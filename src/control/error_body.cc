@@ -5,8 +5,8 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kMaxErrorBody = 64u << 20;
-constexpr std::size_t kMaxMessage = 4096;
+constexpr std::size_t kMaxErrorBodyBytes = 64u << 20;
+constexpr std::size_t kMaxTextBytes = 4096;
 
 std::string text_of(const JsonValue& value, const char* name) {
   const auto found = value.find(name);
@@ -23,7 +23,7 @@ ErrorCode code_of(const std::string& kind) {
 }  // namespace
 
 ErrorBody read_error_body(std::string_view json) {
-  const auto value = parse_json(json, "error body", kMaxErrorBody);
+  const auto value = parse_json(json, "error body", kMaxErrorBodyBytes);
   if (!value || !value->is_object()) {
     return {ErrorCode::internal, InputOutcome::failed, "the runner gave an error without a body"};
   }
@@ -33,7 +33,7 @@ ErrorBody read_error_body(std::string_view json) {
   const std::string type = text_of(*value, "type");
   body.message = text_of(*value, "message");
   if (!type.empty()) body.message = body.message.empty() ? type : type + ": " + body.message;
-  if (body.message.size() > kMaxMessage) body.message.resize(kMaxMessage);
+  if (body.message.size() > kMaxTextBytes) body.message.resize(kMaxTextBytes);
   return body;
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int kLoadFailedStatus = 70;
 
-std::string megabytes(std::int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+std::string mebibytes(std::int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
 std::string cause(const FailInput& failure, const Function& function,
                   const FailureEvidence& evidence) {
@@ -15,7 +15,7 @@ std::string cause(const FailInput& failure, const Function& function,
   const std::string how = evidence.exit.empty() ? "" : " (" + evidence.exit + ")";
   switch (failure.reason.code) {
     case ReasonCode::container_out_of_memory:
-      return reason + " of " + megabytes(function.spec.settings.resources.memory_bytes);
+      return reason + " of " + mebibytes(function.spec.settings.resources.memory_bytes);
     case ReasonCode::never_placeable:
       return reason + ": it asks for " + function.spec.settings.resources.gpu.text() +
              ", the fleet has " + evidence.fleet;

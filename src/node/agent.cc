@@ -33,8 +33,8 @@ namespace {
 using boost::asio::posix::stream_descriptor;
 
 constexpr std::size_t kMaxContainers = 4096;
-constexpr std::size_t kMaxFunctionJson = 256 << 10;
-constexpr std::size_t kMaxLabels = 64 << 10;
+constexpr std::size_t kMaxFunctionJsonBytes = 256 << 10;
+constexpr std::size_t kMaxLabelsBytes = 64 << 10;
 constexpr std::chrono::milliseconds kTick{250};
 constexpr int kTicksPerEgressReport = 8;
 constexpr Duration kEndGrace = Duration::seconds(1);
@@ -192,7 +192,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     if (containers_.size() >= kMaxContainers) {
       return {ErrorCode::resource_exhausted, "the node holds 4096 containers, its limit"};
     }
-    if (spec.function_json.size() > kMaxFunctionJson || spec.labels_json.size() > kMaxLabels) {
+    if (spec.function_json.size() > kMaxFunctionJsonBytes ||
+        spec.labels_json.size() > kMaxLabelsBytes) {
       return {ErrorCode::invalid_argument, "function or labels are too long"};
     }
     if (spec.resources.cpu_millicores <= 0 || spec.resources.memory_bytes <= 0) {

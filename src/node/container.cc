@@ -11,7 +11,7 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kLastOutput = 8 << 10;
+constexpr std::size_t kLastOutputBytes = 8 << 10;
 constexpr std::int64_t kMaxGraceUs = 3'600'000'000;
 
 }  // namespace
@@ -173,7 +173,7 @@ void NodeContainer::ended(ProcessEnd end, Time at) {
                      .out_of_memory = was_killed && out_of_memory,
                      .exit_status = end.exit_status,
                      .signal = end.signal,
-                     .last_output = files_.last_output(kLastOutput)};
+                     .last_output = files_.last_output(kLastOutputBytes)};
   if (auto written = files_.write_exit(exit); !written.ok()) {
     spdlog::error("{}: its end could not be kept: {}", record_.container.text(),
                   written.error().message);
