@@ -13,6 +13,7 @@
 #include "app/data_directory.h"
 #include "app/listen_address.h"
 #include "app/privileges.h"
+#include "base/wall_clock.h"
 #include "control/clock.h"
 #include "control/key_ring.h"
 #include "control/live_control.h"
@@ -23,11 +24,6 @@
 
 namespace ember {
 namespace {
-
-Time wall_clock() {
-  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
-  return {std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count()};
-}
 
 // All that is opened while the process may still have privileges.
 struct Opened {

@@ -1,6 +1,6 @@
 #include "control/clock.h"
 
-#include <algorithm>
+#include "base/wall_clock.h"
 
 namespace ember {
 
@@ -8,8 +8,7 @@ Time SystemClock::now() {
   using std::chrono::duration_cast;
   using std::chrono::microseconds;
   const auto steady = std::chrono::steady_clock::now();
-  const Time wall{
-      duration_cast<microseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
+  const Time wall = wall_clock();
   const Duration passed{duration_cast<microseconds>(steady - last_steady_).count()};
   last_ = wall >= last_ ? wall : last_ + passed;
   last_steady_ = steady;

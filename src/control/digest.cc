@@ -3,14 +3,10 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
-#include <algorithm>
-
 #include "base/assert.h"
 
 namespace ember {
 namespace {
-
-constexpr std::string_view kHexDigits = "0123456789abcdef";
 
 // Looked up once: EVP_sha256() would look its provider up for each digest.
 const EVP_MD* algorithm() {
@@ -26,16 +22,6 @@ Sha256 sha256(std::string_view bytes) {
       EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, algorithm(), nullptr);
   EMBER_ASSERT(done == 1);
   return digest;
-}
-
-std::string hex(const Sha256& digest) {
-  std::string text;
-  text.reserve(2 * digest.size());
-  for (const std::uint8_t byte : digest) {
-    text += kHexDigits[byte >> 4];
-    text += kHexDigits[byte & 15];
-  }
-  return text;
 }
 
 bool is_sha256_hex(std::string_view text) {

@@ -17,6 +17,7 @@
 #include <map>
 #include <set>
 
+#include "base/wall_clock.h"
 #include "node/container.h"
 #include "node/devices.h"
 #include "node/image_store.h"
@@ -38,11 +39,6 @@ constexpr std::size_t kMaxLabelsBytes = 64 << 10;
 constexpr std::chrono::milliseconds kTick{250};
 constexpr int kTicksPerEgressReport = 8;
 constexpr Duration kEndGrace = Duration::seconds(1);
-
-Time wall_clock() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return {std::chrono::duration_cast<std::chrono::microseconds>(now).count()};
-}
 
 class NodeAgent final : public Agent, private MessageObserver, private ContainerOwner {
  public:

@@ -35,6 +35,7 @@ CLEAN = '#pragma once\n#include "base/id.h"\n'
         ("src/cellar/a.h", CLEAN, "not a folder of the house"),
         ("src/model/a.h", '#include "base/id.h"\n', "#pragma once"),
         ("src/engine/a.cc", "#include <chrono>\n", "reads a clock"),
+        ("src/engine/a.cc", '#include "base/wall_clock.h"\n', "reads a clock"),
         ("src/engine/a.cc", "#include <mutex>\n", "uses threads"),
         ("src/engine/a.cc", "#include <fstream>\n", "does I/O"),
         ("src/engine/a.cc", "void f() { throw 1; }\n", "uses exceptions"),
