@@ -1,4 +1,4 @@
-// Why a decision fell as it did, as data: asserted by tests, shown by the CLI and the dashboard.
+// Why a decision fell as it did, as data: asserted by tests, shown in listings and by the CLI.
 #pragma once
 
 #include <cstdint>

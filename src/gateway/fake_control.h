@@ -62,7 +62,7 @@ class FakeControl final : public Control {
   Result<KeyId> authenticate(std::string_view key_text) override {
     ++authentications;
     if (key_text == good_key) return KeyId{1};
-    return {ErrorCode::unauthenticated, "this key is not known; `ember key create` makes one"};
+    return {ErrorCode::unauthenticated, "this key is not known; use another"};
   }
 
   Result<CallId> start_call(CallRequest request, CallWaiter* waiter) override {

@@ -1,5 +1,6 @@
-// The OCI configuration of a container: what crun is told (config.json), as design.md's isolation
-// `container` says. Everything it mounts stands on the stage (stage.h) or is the machine's /usr.
+// The OCI configuration of a container: what crun is told (config.json) of the isolation
+// `container` (ARCHITECTURE.md, "Isolation"). Everything it mounts stands on the stage (stage.h) or
+// is the machine's /usr.
 #pragma once
 
 #include <cstdint>
