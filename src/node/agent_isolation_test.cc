@@ -1,0 +1,139 @@
+// What a container may not do, and what it does not see.
+#include <netinet/in.h>
+#include <signal.h>
+
+#include "node/agent_fixture.h"
+
+namespace ember {
+namespace {
+
+using testing::HasSubstr;
+
+class AgentIsolationTest : public AgentTest {};
+
+TEST_P(AgentIsolationTest, AContainerOverItsMemoryLimitEndsOutOfMemory) {
+  if (!in_container()) GTEST_SKIP() << "process isolation has no limits";
+  for (const std::string& line : recorder_.hellos.back().missing) {
+    if (line.starts_with("memory")) GTEST_SKIP() << line;
+  }
+  auto one = spec(1);
+  one.resources.memory_bytes = 64 << 20;
+  send_code(start(one), "x = bytearray(400 << 20)");
+  EXPECT_TRUE(next_exit().out_of_memory);
+  EXPECT_EQ(next_exit().signal, SIGKILL);
+}
+
+TEST_P(AgentIsolationTest, AProcessLimitStopsABomb) {
+  if (!in_container()) GTEST_SKIP() << "process isolation has no limits";
+  for (const std::string& line : recorder_.hellos.back().missing) {
+    if (line.starts_with("process")) GTEST_SKIP() << line;
+  }
+  auto one = spec(1);
+  one.resources.memory_bytes = 1ll << 30;
+  EXPECT_THAT(ask(start(one),
+                  "import _thread\n"
+                  "for i in range(2000): _thread.start_new_thread(time.sleep, (1000,))"),
+              HasSubstr("can't start new thread"));
+}
+
+// Each line tries something, and says what stops it.
+TEST_P(AgentIsolationTest, WhatAContainerMayNotDoIsRefused) {
+  if (!in_container()) GTEST_SKIP() << "process isolation isolates nothing";
+  const UniqueFd& runner = start(spec(1));
+  EXPECT_EQ(
+      ask(runner,
+          "import ctypes; c = ctypes.CDLL(None, use_errno=True)\n"
+          "import errno\n"
+          "def call(*a):\n"
+          "    return errno.errorcode.get(ctypes.get_errno()) if c.syscall(*a) < 0 else 'done'\n"
+          "import builtins; builtins.c = c; builtins.call = call; builtins.errno = errno\n"
+          "globals().update(c=c, call=call, errno=errno, ctypes=ctypes)"),
+      "");
+  const std::pair<const char*, const char*> tries[] = {
+      {"out = open('/proc/self/status').read().split('CapEff:')[1].split()[0]", "0000000000000000"},
+      {"out = open('/proc/self/status').read().split('CapBnd:')[1].split()[0]", "0000000000000000"},
+      {"out = open('/proc/self/status').read().split('NoNewPrivs:')[1].split()[0]", "1"},
+      {"out = open('/proc/self/status').read().split('Seccomp:')[1].split()[0]", "2"},
+      {"out = os.getpid()", "1"},
+      {"out = [p for p in os.listdir('/proc') if p.isdigit()]", "['1']"},
+      {"open('/usr/x', 'w')", "Read-only"},
+      {"open('/x', 'w')", "Read-only"},
+      {"open('/ember/run/x', 'w')", "Read-only"},
+      {"open('/proc/sys/kernel/hostname', 'w')", "Read-only"},
+      {"out = len(open('/proc/keys', 'rb').read(16)) if os.path.exists('/proc/keys') else 0", "0"},
+      {"open('/etc/shadow')", "No such file"},
+      {"out = os.listdir('/home')", "No such file"},
+      {"os.mknod('/tmp/d', 0o20600, os.makedev(1, 1))", "not permitted"},
+      {"open('/dev/mem')", "No such file"},
+      {"out = call(165, b'x', b'/tmp', b'tmpfs', 0, None)", "EPERM"},     // mount
+      {"out = call(272, 0x10000000)", "EPERM"},                           // unshare
+      {"out = call(101, 16, 1, 0, 0)", "EPERM"},                          // ptrace
+      {"out = call(425, 8, ctypes.create_string_buffer(256))", "EPERM"},  // io_uring
+      {"out = call(321, 0, None, 0)", "EPERM"},                           // bpf
+      {"out = call(250, 0, 0, 0)", "EPERM"},                              // keyctl
+      {"out = call(323, 0)", "EPERM"},                                    // userfaultfd
+      {"out = call(56, 0x10000011, None, None, None, None)", "EPERM"},    // clone, new user
+      {"out = call(435, None, 0)", "ENOSYS"},                             // clone3
+      {"out = call(41, 38, 5, 0)", "EAFNOSUPPORT"},                       // AF_ALG
+      {"out = call(41, 40, 1, 0)", "EAFNOSUPPORT"},                       // AF_VSOCK
+      {"out = call(9999)", "ENOSYS"},
+      {"import tempfile; tempfile.mkdtemp(); out = open('/root/x', 'w').write('y')", "1"},
+      {"import threading; t = threading.Thread(target=int); t.start(); t.join(); out = 'ok'", "ok"},
+      {"import subprocess; out = subprocess.run(['/bin/echo', 'hi'], capture_output=True).stdout",
+       "hi"},
+      {"import multiprocessing.shared_memory as m\n"
+       "a = m.SharedMemory(create=True, size=10); a.close(); a.unlink(); out = 'ok'",
+       "ok"}};
+  for (const auto& [code, answer] : tries)
+    EXPECT_THAT(ask(runner, code), HasSubstr(answer)) << code;
+}
+
+TEST_P(AgentIsolationTest, TwoContainersDoNotMeet) {
+  if (!in_container()) GTEST_SKIP() << "process isolation isolates nothing";
+  const UniqueFd& one = start(spec(1));
+  const UniqueFd& two = start(spec(2));
+  const char* who = "out = open('/proc/self/uid_map').read().split()[1]";
+  EXPECT_NE(ask(one, who), ask(two, who));
+  if (recorder_.hellos.back().network.find("slirp4netns") == std::string::npos) {
+    GTEST_SKIP() << recorder_.hellos.back().network;
+  }
+  const char* net = "out = os.readlink('/proc/self/ns/net')";
+  EXPECT_NE(ask(one, net), ask(two, net));
+  EXPECT_EQ(ask(one,
+                "import socket as k; l = k.socket(); l.bind(('127.0.0.1', 7999)); l.listen()\n"
+                "globals()['l'] = l; out = 'listening'"),
+            "listening");
+  EXPECT_THAT(ask(two, "import socket as k; k.create_connection(('127.0.0.1', 7999), 1)"),
+              HasSubstr("refused"));
+}
+
+TEST_P(AgentIsolationTest, TheMachinesLoopbackIsOutOfReachAndTheOutsideIsNot) {
+  if (recorder_.hellos.back().network.find("slirp4netns") == std::string::npos) {
+    GTEST_SKIP() << recorder_.hellos.back().network;
+  }
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listener.get(), 4), 0);
+  ASSERT_EQ(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const std::string port = std::to_string(ntohs(address.sin_port));
+  const UniqueFd& runner = start(spec(1));
+  for (const char* host : {"127.0.0.1", "10.0.2.2"}) {
+    EXPECT_THAT(ask(runner, "import socket as k; k.create_connection(('" + std::string(host) +
+                                "', " + port + "), 2); out = 'reached'"),
+                testing::Not(HasSubstr("reached")))
+        << host;
+  }
+  EXPECT_EQ(ask(runner,
+                "import socket as k; u = k.socket(k.AF_INET, k.SOCK_DGRAM)\n"
+                "u.connect(('192.0.2.1', 9)); out = u.getsockname()[0]"),
+            "10.0.2.100");
+}
+
+INSTANTIATE_TEST_SUITE_P(Isolation, AgentIsolationTest, every_isolation(), isolation_name);
+
+}  // namespace
+}  // namespace ember
