@@ -99,9 +99,14 @@ def alternate(
             wait_until_idle(server_core)
             sample = measure()
             samples[name].append(sample)
-            shown = ", ".join(f"{key} {value:,.0f}" for key, value in sample.items())
+            shown = ", ".join(f"{key} {readable(value)}" for key, value in sample.items())
             say(f"  round {number + 1}/{rounds}  {name:24} {shown}")
     return samples
+
+
+def readable(value: float) -> str:
+    """Whole numbers where they are large."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def median(samples: list[dict[str, float]], key: str) -> float:
