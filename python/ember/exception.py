@@ -151,29 +151,33 @@ _BY_CODE: dict[str, type[EmberError]] = {
 }  # fmt: skip
 
 
+# What a report without frames may be of: an error of Ember's own, or arguments that were refused.
+_WITHOUT_FRAMES = {**_BY_CODE, "bad_arguments": InvalidArgumentError}
+del _WITHOUT_FRAMES[RemoteError.code]
+
+
 def from_error_body(body: object, *, retry_after_s: float | None = None) -> BaseException:
-    """The exception for the `error` object of an HTTP answer or of a CallError frame."""
+    """The exception for the `error` object of an HTTP answer."""
     if not isinstance(body, dict):
         return InternalError(f"the server's error can't be read: {body!r}")
     call_id = body.get("call_id")
     message = str(body.get("message", ""))
     report = body.get("exception")
     if isinstance(report, dict):
-        return _from_report(report, message, call_id)
+        return from_report({"message": message, **report}, call_id=call_id)
     kind = _BY_CODE.get(str(body.get("code")), InternalError)
     if issubclass(kind, _RetryLaterError):
         return kind(message, call_id=call_id, retry_after_s=retry_after_s)
     return kind(message, call_id=call_id)
 
 
-def _from_report(report: dict[str, object], message: str, call_id: str | None) -> BaseException:
-    """The exception for a runner's error body."""
-    kind = report.get("kind")
-    message = str(report.get("message", message))
-    if kind == "bad_arguments":
-        return InvalidArgumentError(message, call_id=call_id)
-    if kind == "cancelled":
-        return CallCancelledError(message, call_id=call_id)
+def from_report(report: dict[str, object], *, call_id: str | None = None) -> BaseException:
+    """The exception for a runner's error body, or for the server's own in a CallError frame."""
+    kind = str(report.get("kind"))
+    message = str(report.get("message", ""))
+    plain = _WITHOUT_FRAMES.get(kind)
+    if plain is not None:
+        return plain(message, call_id=call_id)
     traceback = str(report.get("traceback") or "")
     type_name = str(report.get("type") or "")
     error: BaseException | None = None

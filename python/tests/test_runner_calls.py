@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 from pathlib import Path
@@ -22,8 +23,6 @@ other = ember.Function.from_name("elsewhere", "double")
 def f(n, mark=None):
     try:
         return other.remote(n, by=2)
-    except ember.exception.NotFoundError as error:
-        return ["not found", str(error)]
     except ember.InputCancelled:
         pathlib.Path(mark).touch()
         raise
@@ -113,15 +112,38 @@ def test_an_input_that_comes_meanwhile_runs_afterwards_or_beside(
     assert runner.answer(2).json == 10
 
 
-def test_an_error_of_the_other_function_is_raised_with_its_type(runner: RunnerProcess) -> None:
-    runner.start(MODULE).ready()
+def report(kind: str, message: str, **fields: object) -> bytes:
+    """The body of a CallError frame, in the form of src/control/error_body.cc."""
+    full = {"kind": kind, "type": "EmberError", "message": message, "traceback": "", "pickle": None}
+    return json.dumps({**full, "status": None, **fields}).encode()
+
+
+FAILURES = {
+    "NotFoundError: no app": report("not_found", "no app"),
+    "FunctionTimeoutError: over 1 s": report("timed_out", "over 1 s"),
+    "ContainerCrashedError: status 4": report("container_crashed", "status 4"),
+    "ResourceExhaustedError: full": report("resource_exhausted", "full"),
+    "InvalidArgumentError: missing": report("bad_arguments", "missing"),
+    "KeyError: 'k'": report(
+        "user_exception", "'k'", type="KeyError", traceback="Traceback: inner.py",
+        pickle=base64.b64encode(pickle.dumps(KeyError("k"))).decode(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told", "body"), FAILURES.items(), ids=[t.split(":")[0] for t in FAILURES]
+)
+def test_an_error_of_the_other_function_is_raised_with_its_type(
+    runner: RunnerProcess, told: str, body: bytes
+) -> None:
+    runner.start(MODULE, "from_async", **TASKS).ready()
     runner.input(1, {"n": 4})
     got = runner.expect(frames.CALL)
-    body = {"error": {"code": "not_found", "message": "no app elsewhere", "call_id": "fc-1"}}
-    runner.send(
-        frames.frame(frames.CALL_ERROR, frames.JSON, 0, got.stream, json.dumps(body).encode())
-    )
-    assert runner.answer(1).json == ["not found", "no app elsewhere"]
+    runner.send(frames.frame(frames.CALL_ERROR, frames.JSON, 0, got.stream, body))
+    answer = runner.answer(1).json
+    assert f"{answer['type']}: {answer['message']}" == told
+    assert ("inner.py" in answer["traceback"]) == (b"inner.py" in body)
 
 
 @pytest.mark.parametrize("settings", [{}, THREADS], ids=["sync", "threads"])

@@ -6,12 +6,11 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
 from conftest import APPS, REPOSITORY, Server, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 HELLO = REPOSITORY / "examples" / "hello.py"
 
@@ -65,6 +64,23 @@ def test_an_exception_shows_the_user_s_frames_and_ends_with_1(server: Server) ->
 
 def test_types_of_the_script_are_the_same_on_both_sides(server: Server) -> None:
     assert server.cli("run", APPS / "same_types.py").stdout == "caught (101,)\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "has_frames"),
+    [
+        ("raise", "Unhappy", True),
+        ("key", "KeyError", True),
+        ("timeout", "FunctionTimeoutError", False),
+        ("os_exit", "ContainerCrashedError", False),
+        ("nowhere", "NotFoundError", False),
+    ],
+)
+def test_an_error_keeps_its_type_and_frames_through_a_nested_call(
+    server: Server, kind: str, told: str, has_frames: bool
+) -> None:
+    lines = server.cli("run", APPS / "nested.py", kind).stdout.splitlines()
+    assert lines == [f"{told} {has_frames} {depth}" for depth in (0, 1, 1)]
 
 
 def test_siblings_are_imported_as_at_home(server: Server) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ember import _context, _json
-from ember.exception import UnavailableError, from_error_body
+from ember.exception import UnavailableError, from_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ class Waiter:
             raise UnavailableError("the connection to the server was lost during the call")
         if self._ok:
             return self._body
-        body = _json.loads(self._body)
-        raise from_error_body(body.get("error", body))
+        raise from_report(_json.loads(self._body))
 
 
 def call(app: str, function: str, body: bytes) -> bytes:

@@ -17,6 +17,8 @@ class Unhappy(Exception):
 
 
 def deep(kind: str) -> None:
+    if kind == "key":
+        raise KeyError("k")
     if kind == "raise":
         raise Unhappy("no luck today")
     if kind == "sys_exit":
