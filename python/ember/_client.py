@@ -72,7 +72,8 @@ class Client:
     def call(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
         """Calls a function with an encoded body and waits for as long as it takes."""
         path = call_path(app, function)
-        return self._told(self._exchange("POST", path, (body,), content_type, None))
+        reply = self._exchange("POST", path, (body,), content_type, None)
+        return self._told(reply, content_type)
 
     async def call_async(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
         """The same on the running event loop. Cancelling the awaiting task cancels the call."""
@@ -86,7 +87,9 @@ class Client:
             )
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
-        return self._told(Reply(answer.status_code, dict(answer.headers), answer.content))
+        return self._told(
+            Reply(answer.status_code, dict(answer.headers), answer.content), content_type
+        )
 
     def _async_client(self) -> httpx.AsyncClient:
         """The client of the running loop: its connections can't be used on another."""
@@ -128,10 +131,11 @@ class Client:
         finally:
             connection.close()
 
-    def _told(self, reply: Reply) -> Reply:
+    def _told(self, reply: Reply, content_type: str) -> Reply:
+        """The checked reply; who speaks pickle gets exceptions as objects, all others as text."""
         if self.on_call is not None:
             self.on_call(reply.headers)
-        return _checked(reply)
+        return _checked(reply, unpickle=content_type == PICKLE)
 
     def _request(
         self, method: str, path: str, body: Sequence[bytes] = (), content_type: str = JSON
@@ -248,7 +252,7 @@ def encode_query(query: dict[str, object]) -> str:
     return "?" + "&".join(pairs) if pairs else ""
 
 
-def _checked(reply: Reply) -> Reply:
+def _checked(reply: Reply, *, unpickle: bool = False) -> Reply:
     """The reply, or the exception that its error body stands for."""
     if 200 <= reply.status < 300:
         return reply
@@ -261,4 +265,5 @@ def _checked(reply: Reply) -> Reply:
         ) from None
     after = reply.headers.get("retry-after", "")
     body.setdefault("call_id", reply.headers.get("ember-call-id"))
-    raise from_error_body(body, retry_after_s=float(after) if after.isdigit() else None)
+    retry_after_s = float(after) if after.isdigit() else None
+    raise from_error_body(body, retry_after_s=retry_after_s, unpickle=unpickle)

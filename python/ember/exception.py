@@ -156,22 +156,29 @@ _WITHOUT_FRAMES = {**_BY_CODE, "bad_arguments": InvalidArgumentError}
 del _WITHOUT_FRAMES[RemoteError.code]
 
 
-def from_error_body(body: object, *, retry_after_s: float | None = None) -> BaseException:
-    """The exception for the `error` object of an HTTP answer."""
+def from_error_body(
+    body: object, *, retry_after_s: float | None = None, unpickle: bool = False
+) -> BaseException:
+    """The exception for the `error` object of an HTTP answer.
+
+    Unpickling a user's exception runs code that the container chose: only for who asked for that.
+    """
     if not isinstance(body, dict):
         return InternalError(f"the server's error can't be read: {body!r}")
     call_id = body.get("call_id")
     message = str(body.get("message", ""))
     report = body.get("exception")
     if isinstance(report, dict):
-        return from_report({"message": message, **report}, call_id=call_id)
+        return from_report({"message": message, **report}, call_id=call_id, unpickle=unpickle)
     kind = _BY_CODE.get(str(body.get("code")), InternalError)
     if issubclass(kind, _RetryLaterError):
         return kind(message, call_id=call_id, retry_after_s=retry_after_s)
     return kind(message, call_id=call_id)
 
 
-def from_report(report: dict[str, object], *, call_id: str | None = None) -> BaseException:
+def from_report(
+    report: dict[str, object], *, call_id: str | None = None, unpickle: bool
+) -> BaseException:
     """The exception for a runner's error body, or for the server's own in a CallError frame."""
     kind = str(report.get("kind"))
     message = str(report.get("message", ""))
@@ -188,7 +195,8 @@ def from_report(report: dict[str, object], *, call_id: str | None = None) -> Bas
             message, call_id=call_id, type_name=type_name, traceback=traceback
         )
     else:
-        error = _unpickled(report.get("pickle")) or RemoteError(
+        error = _unpickled(report.get("pickle")) if unpickle else None
+        error = error or RemoteError(
             f"{type_name}: {message}", call_id=call_id, type_name=type_name, traceback=traceback
         )
     if traceback:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -215,6 +217,33 @@ def test_user_code_that_failed_shows_its_own_frames_first(
     assert told.index("hello.py") < told.index("error: hello.greet failed: Unhappy: no luck")
     assert "ember/cli" not in told
     assert "next: ember call show fc-1" in told
+
+
+class Trap:
+    """What a container may send as a pickled exception: making it runs code."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self.path, "w")
+
+
+def test_a_call_runs_no_code_that_came_from_the_container(
+    world: World, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pickled = base64.b64encode(pickle.dumps(Trap(str(tmp_path / "ran")))).decode()
+    exception = {
+        "kind": "user_exception", "type": "KeyError", "message": "'k'", "pickle": pickled,
+        "traceback": "Traceback:\n  hello.py\n",
+    }  # fmt: skip
+    error = {"code": "user_exception", "message": "", "call_id": "fc-1", "exception": exception}
+    world.answers["/fn/hello/greet"] = document({"error": error}, 500)
+    assert main(["call", "hello.greet", "Ada"]) == 1
+    told = capsys.readouterr().err
+    assert "hello.py" in told and "error: hello.greet failed: KeyError: 'k'" in told
+    assert "next: ember call show fc-1" in told
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_call_that_has_not_ended_is_shown_without_a_price(

@@ -157,7 +157,7 @@ def report(**fields: Any) -> dict[str, Any]:
 
 def test_a_users_exception_keeps_its_type_and_remote_traceback() -> None:
     pickled = base64.b64encode(pickle.dumps(ZeroDivisionError("by zero"))).decode()
-    error = exception.from_error_body(report(pickle=pickled))
+    error = exception.from_error_body(report(pickle=pickled), unpickle=True)
     assert type(error) is ZeroDivisionError
     assert error.args == ("by zero",)
     assert isinstance(error.__cause__, exception.RemoteTraceback)
@@ -171,7 +171,7 @@ def test_a_users_exception_keeps_its_type_and_remote_traceback() -> None:
      base64.b64encode(pickle.dumps("text")).decode()],
 )  # fmt: skip
 def test_an_exception_that_cannot_be_rebuilt_degrades_to_text(pickled: str | None) -> None:
-    error = exception.from_error_body(report(pickle=pickled))
+    error = exception.from_error_body(report(pickle=pickled), unpickle=True)
     assert isinstance(error, exception.RemoteError)
     assert (str(error), error.type_name) == ("ValueError: no", "ValueError")
     assert (error.call_id, error.traceback) == ("fc-9", "Traceback: user_code.py")

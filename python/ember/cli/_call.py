@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ember._client import JSON, shared
-from ember.exception import InvalidArgumentError, NotFoundError
+from ember.exception import EmberError, InvalidArgumentError, NotFoundError
 
 from . import _exit, _terminal
 from ._app import get_app
@@ -76,7 +76,7 @@ def _call(app: str, function: str, body: bytes) -> Reply:
     except KeyboardInterrupt:
         _terminal.say(f"{app}.{function} cancelled")
         raise
-    except BaseException as error:  # a SystemExit in a container comes as one
+    except EmberError as error:
         from . import _failure
 
         if _failure.is_user_s(error):

@@ -41,7 +41,7 @@ class Waiter:
             raise UnavailableError("the connection to the server was lost during the call")
         if self._ok:
             return self._body
-        raise from_report(_json.loads(self._body))
+        raise from_report(_json.loads(self._body), unpickle=True)
 
 
 def call(app: str, function: str, body: bytes) -> bytes:
