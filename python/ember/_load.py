@@ -11,7 +11,7 @@ import sys
 import traceback
 
 from ember._app import App
-from ember.exception import InvalidArgumentError
+from ember.exception import InvalidArgumentError, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,9 +51,8 @@ def load_module(path: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise ScriptError(
-            f"{path} can't be imported: {type(error).__name__}: {error}", _user_traceback(error)
-        ) from error
+        why = f"{type(error).__name__}: {text_of(error)}"
+        raise ScriptError(f"{path} can't be imported: {why}", _user_traceback(error)) from error
 
 
 def find_app(module: ModuleType) -> App:

@@ -140,6 +140,14 @@ class InputCancelled(BaseException):
     """Raised in user code whose call was cancelled. Clean up, then let it pass."""
 
 
+def text_of(error: BaseException) -> str:
+    """What an exception says of itself; a user's own may fail even at that."""
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"(its text can't be had: {type(broken).__name__})"
+
+
 _BY_CODE: dict[str, type[EmberError]] = {
     error.code: error
     for error in (

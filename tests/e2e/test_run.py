@@ -66,6 +66,16 @@ def test_types_of_the_script_are_the_same_on_both_sides(server: Server) -> None:
     assert server.cli("run", APPS / "same_types.py").stdout == "caught (101,)\n"
 
 
+@pytest.mark.parametrize(("kind", "why"), [("mute", "RuntimeError"), ("no_text", "TypeError")])
+def test_an_exception_that_fails_at_its_own_text_is_user_code_s(
+    server: Server, failures: str, kind: str, why: str
+) -> None:
+    for words in (("run", f"{APPS / 'failures.py'}::fail"), ("call", f"{failures}.fail")):
+        done = server.cli(*words, kind, status=1)
+        assert f"Mute: (its text can't be had: {why})" in done.stderr
+        assert "in deep" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("kind", "told", "has_frames"),
     [

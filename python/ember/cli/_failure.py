@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ember.exception import EmberError, RemoteTraceback
+from ember.exception import EmberError, RemoteTraceback, text_of
 
 from . import _exit, _terminal
 from ._exit import CommandError
@@ -36,22 +36,20 @@ def failed(what: str, error: BaseException, *, with_local_frames: bool = False) 
                 "Here (most recent call last):" if cause else "Traceback (most recent call last):"
             )
             _terminal.say(frames)
-    message = str(error) if _names_its_type(error) else _one_line(error)
     call_id = getattr(error, "call_id", None)
     return CommandError(
-        f"{what} failed: {message}",
+        f"{what} failed: {_one_line(error)}",
         status=_exit.USER_CODE_FAILED,
         next_step=f"ember call show {call_id}" if call_id else "",
     )
 
 
-def _names_its_type(error: BaseException) -> bool:
-    return isinstance(error, EmberError)
-
-
 def _one_line(error: BaseException) -> str:
+    text = text_of(error)
+    if isinstance(error, EmberError):
+        return text  # it says what it is
     name = type(error).__name__
-    return f"{name}: {error}" if str(error) else name
+    return f"{name}: {text}" if text else name
 
 
 def user_frames(trace: TracebackType | None) -> str:

@@ -6,7 +6,7 @@ import gc
 
 from ember import _json
 from ember._signature import BadArguments, Plan
-from ember.exception import InputCancelled
+from ember.exception import InputCancelled, text_of
 from ember.runner._frames import JSON, MAX_BODY_BYTES, PICKLE
 
 TYPE_CHECKING = False
@@ -165,14 +165,10 @@ def user_error(kind: str, error: BaseException) -> dict[str, Any]:
 
 
 def _report(kind: str, error: BaseException, message: str = "") -> dict[str, Any]:
-    try:
-        message = message or str(error)
-    except Exception as broken:
-        message = f"(its text can't be had: {type(broken).__name__})"
     return {
         "kind": kind,
         "type": type(error).__qualname__,
-        "message": message[:_MAX_TEXT],
+        "message": (message or text_of(error))[:_MAX_TEXT],
         "traceback": "",
         "pickle": None,
         "status": _STATUS.get(kind, 500),

@@ -16,7 +16,22 @@ class Unhappy(Exception):
     """An exception of the user's own."""
 
 
+class Mute(Exception):
+    """An exception that fails at its own text."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        if self.kind == "mute":
+            raise RuntimeError("no words")
+        return None  # pyright: ignore[reportReturnType]
+
+
 def deep(kind: str) -> None:
+    if kind in ("mute", "no_text"):
+        raise Mute(kind)
     if kind == "key":
         raise KeyError("k")
     if kind == "raise":
