@@ -50,7 +50,7 @@ def load_module(path: str) -> ModuleType:
         raise ScriptError(f"{path}: a module named {name} is loaded already; rename the file")
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = f"{type(error).__name__}: {text_of(error)}"
         raise ScriptError(f"{path} can't be imported: {why}", _user_traceback(error)) from error
 
@@ -80,7 +80,7 @@ def _place(path: str) -> tuple[str, str]:
     return directory, ".".join(parts)
 
 
-def _user_traceback(error: Exception) -> str:
+def _user_traceback(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(
         (__file__, "<frozen importlib", importlib.__file__)

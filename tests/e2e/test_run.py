@@ -104,6 +104,18 @@ def test_a_script_that_does_not_import_shows_its_own_error_first(server: Server)
     assert "ember/cli" not in done.stderr
 
 
+@pytest.mark.parametrize("status", ["0", "3", "'bye'", ""])
+def test_a_script_that_exits_while_it_is_imported_is_named(
+    server: Server, tmp_path: Path, status: str
+) -> None:
+    script = tmp_path / "exits.py"
+    script.write_text(f"import sys\nimport ember\napp = ember.App('exits')\nsys.exit({status})\n")
+    for command in ("run", "deploy"):
+        told = server.cli(command, script, status=1).stderr
+        assert f"error: {script} can't be imported: SystemExit" in told
+        assert "line 4" in told and "ember/cli" not in told
+
+
 def test_a_script_that_imports_only_here_fails_with_its_container_s_error(server: Server) -> None:
     done = server.cli("run", f"{APPS / 'imports_only_here.py'}::hello", status=1)
     assert "not at home in a container" in done.stderr
