@@ -4,6 +4,7 @@ alone leaves nothing."""
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -143,3 +144,47 @@ def test_apps_and_the_bill_outlive_a_restart(own_server: Server) -> None:
     total = server.json("cost")["total_usd"]
     assert float(total) > 0
     assert server.result("versions", "version") == 1
+
+
+def test_two_ups_at_once_start_one_server(data: Path) -> None:
+    server = Server(data)
+    words = ("up", "--listen", "127.0.0.1:0", "--json")
+    try:
+        with server.start(*words) as first, server.start(*words) as second:
+            told = [process.communicate(timeout=60) for process in (first, second)]
+        assert (first.returncode, second.returncode) == (0, 0), told
+        assert [json.loads(out)["url"] for out, _ in told] == [server.url] * 2
+        assert sum("Ember runs already" in said for _, said in told) == 1
+        assert server.json("status")["nodes"] == 1
+    finally:
+        server.cli("down", "--now")
+
+
+def test_a_failed_start_leaves_alone_what_others_run(own_server: Server) -> None:
+    server = own_server
+    node = server.pid("node")
+    kill(server, "serve")
+    server.cli("up", "--listen", "nonsense", status=5)
+    assert server.pid("node") == node
+    server.up()
+
+
+@pytest.mark.parametrize("stopped_by", ["down", "signal"])
+def test_up_waits_for_a_server_that_is_stopping(own_server: Server, stopped_by: str) -> None:
+    server = own_server
+    before = server.pid("serve")
+    with contextlib.ExitStack() as stack:
+        call = stack.enter_context(long_call(server))
+        if stopped_by == "down":
+            stack.enter_context(server.start("down"))
+        else:
+            os.kill(before, signal.SIGTERM)
+        wait_until("it drains", lambda: server.http("GET", "/healthz").status == 503)
+        up = stack.enter_context(server.start("up", "--listen", "127.0.0.1:0", "--json"))
+        assert up.stderr is not None
+        assert "Ember is stopping" in up.stderr.readline()
+        call.send_signal(signal.SIGINT)
+        url = json.loads(up.communicate(timeout=60)[0])["url"]
+    assert up.returncode == 0
+    assert server.pid("serve") != before
+    assert (server.url, server.json("status")["nodes"]) == (url, 1)

@@ -11,6 +11,7 @@ import time
 
 from . import _exit, _terminal
 from ._exit import platform_error
+from ._lock import stopping_on
 from ._parser import Parser
 from ._server import DRAIN_TIMEOUT_S, Server, find_emberd, signal_process, wait_for_end
 
@@ -29,40 +30,51 @@ def down(prog: str, summary: str, argv: list[str]) -> int:
     if not runs and not server.has_containers():
         _terminal.say(f"Ember does not run on {server.data}")
         return _exit.OK
-    if server.pid("node") is None and server.has_containers():
-        from ._up import start_node
-
-        _terminal.say("the node has gone and left containers; it comes back to end them")
-        start_node(server, find_emberd(), ["--allow-process"])
-    stop_processes(server, now=options.now)
+    stop(server, now=options.now)
     return _exit.OK
 
 
-def stop_processes(server: Server, *, now: bool, keep_containers: bool = False) -> None:
+def stop(server: Server, *, now: bool) -> None:
     """Stop the server, which drains unless it is now, and then the node with its containers."""
-    pid = server.pid("serve")
-    if pid is not None:
-        began_s = time.monotonic()
-        _stop_serve(pid, now)
-        _terminal.tick("emberd serve stopped", time.monotonic() - began_s)
-        if time.monotonic() - began_s > DRAIN_TIMEOUT_S:
-            _terminal.say(f"  after {DRAIN_TIMEOUT_S} s it gave up the calls that still ran")
-    pid = server.pid("node")
-    if pid is not None:
-        began_s = time.monotonic()
-        signal_process(pid, signal.SIGTERM if keep_containers else signal.SIGINT)
-        _wait("node", pid, _STOP_TIMEOUT_S, "emberd node")
-        _terminal.tick("emberd node stopped", time.monotonic() - began_s)
+    with stopping_on(server):
+        if server.pid("node") is None and server.has_containers():
+            from ._start import start_node
+
+            _terminal.say("the node has gone and left containers; it comes back to end them")
+            start_node(server, find_emberd(), ["--allow-process"])
+        pid = server.pid("serve")
+        if pid is not None:
+            _stop_serve(pid, now)
+        pid = server.pid("node")
+        if pid is not None:
+            stop_node(pid, keep_containers=False)
+
+
+def stop_node(pid: int, *, keep_containers: bool) -> None:
+    """Stop a node; it ends its containers first, unless they are to be kept."""
+    began_s = time.monotonic()
+    signal_process(pid, signal.SIGTERM if keep_containers else signal.SIGINT)
+    _wait("node", pid, _STOP_TIMEOUT_S, "emberd node")
+    _terminal.tick("emberd node stopped", time.monotonic() - began_s)
 
 
 def _stop_serve(pid: int, now: bool) -> None:
+    began_s = time.monotonic()
     signal_process(pid, signal.SIGTERM)
     if now:
         signal_process(pid, signal.SIGINT)  # a second, other signal ends the draining
         _wait("serve", pid, _STOP_TIMEOUT_S, "emberd serve")
     else:
-        limit_s = DRAIN_TIMEOUT_S + _STOP_TIMEOUT_S
-        _wait("serve", pid, limit_s, "running calls", "; ember down --now gives them up")
+        wait_for_drain(pid)
+    _terminal.tick("emberd serve stopped", time.monotonic() - began_s)
+    if time.monotonic() - began_s > DRAIN_TIMEOUT_S:
+        _terminal.say(f"  after {DRAIN_TIMEOUT_S} s it gave up the calls that still ran")
+
+
+def wait_for_drain(pid: int) -> None:
+    """Wait until a server that was told to stop has let its calls finish."""
+    limit_s = DRAIN_TIMEOUT_S + _STOP_TIMEOUT_S
+    _wait("serve", pid, limit_s, "running calls", "; ember down --now gives them up")
 
 
 def _wait(role: str, pid: int, limit_s: float, what: str, hint: str = "") -> None:

@@ -25,6 +25,7 @@ class Server:
         self.data = os.path.abspath(data or _config.data_directory())
         self.key_path = self.path("key")
         self.url_path = self.path("url")
+        self.lock_path = self.path("up.lock")
         self.node_socket = self.path("node", "node.sock")
 
     def path(self, *names: str) -> str:

@@ -1,0 +1,161 @@
+"""Starting the two processes: their flags, and the wait until they are ready.
+
+What fails to start is ended here, and only that: others may be at work in the same directory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import _down, _terminal
+from ._exit import platform_error
+from ._server import DRAIN_TIMEOUT_S, Server, find_emberd
+from ._watch import Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    import subprocess
+    from collections.abc import Callable
+
+_START_TIMEOUT_S = 60.0
+
+
+def start(server: Server, options: argparse.Namespace) -> None:
+    """Start what does not run yet, the node first; undo on failure."""
+    emberd = find_emberd()
+    node_pid = None
+    try:
+        if server.pid("node") is None:
+            node_pid = start_node(server, emberd, _node_flags(options))
+        if server.pid("serve") is None:
+            _start_serve(server, emberd, options)
+    except BaseException:
+        if node_pid is not None:
+            _down.stop_node(node_pid, keep_containers=True)
+        raise
+
+
+def start_node(server: Server, emberd: str, flags: list[str]) -> int:
+    """Start the node, which takes over the containers of an earlier one; return its process."""
+    _unlink(server.node_socket)
+    command = [emberd, "node", "--data", server.data, *_node_tools(), *flags]
+    return _launch(server, "node", command, lambda: os.path.exists(server.node_socket))
+
+
+def _node_flags(options: argparse.Namespace) -> list[str]:
+    flags = ["--isolation", options.isolation]
+    if not _is_open_to_others(options.listen):
+        flags.append("--allow-process")
+    if options.simulate_gpus:
+        flags += ["--simulate-gpus", options.simulate_gpus]
+    return flags
+
+
+def _start_serve(server: Server, emberd: str, options: argparse.Namespace) -> None:
+    _unlink(server.url_path)
+    command = [emberd, "serve", "--data", server.data, "--listen", options.listen]
+    command += ["--prices", _price_book(emberd), "--drain-seconds", str(DRAIN_TIMEOUT_S)]
+    for name in options.host_name:
+        command += ["--host-name", name]
+    _launch(server, "serve", command, lambda: bool(server.url()))
+
+
+def _node_tools() -> list[str]:
+    """Return where the node finds what containers need: this package, cloudpickle and uv."""
+    import importlib.util
+    import sys
+
+    arguments = []
+    for name in ("ember", "cloudpickle"):
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.origin:
+            raise platform_error(f"the package {name} is not installed", next_step="make setup")
+        arguments += ["--python", f"{name}={os.path.dirname(spec.origin)}"]
+    uv = os.path.join(os.path.dirname(sys.executable), "uv")
+    return [*arguments, "--uv", uv if os.access(uv, os.X_OK) else "uv"]
+
+
+def _is_open_to_others(listen: str) -> bool:
+    """Whether other machines can reach it; not for what is no address, which serve refuses."""
+    import ipaddress
+
+    try:
+        return not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _price_book(emberd: str) -> str:
+    """Return the price book that came with this emberd."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(emberd))))
+    return os.path.join(root, "data", "prices.json")
+
+
+def _launch(server: Server, role: str, command: list[str], ready: Callable[[], bool]) -> int:
+    """Start a process and wait until it is ready; return its id."""
+    began_s = time.monotonic()
+    log = server.open_log(role)
+    offset = os.lseek(log, 0, os.SEEK_END)
+    process = _spawn(command, log)
+    try:
+        with Watch([server.data, server.path("node")], process.pid) as watch:
+            outcome = watch.wait_until(ready, _START_TIMEOUT_S)
+    except BaseException:
+        process.kill()
+        raise
+    if outcome == "ready":
+        _terminal.tick(f"emberd {role}", time.monotonic() - began_s)
+        return process.pid
+    tail = server.log_tail(role, offset)
+    if outcome == "late":
+        process.kill()
+        raise platform_error(
+            f"emberd {role} was not ready in {_START_TIMEOUT_S:.0f} s",
+            evidence=tail,
+            next_step=f"read {server.log_path(role)}",
+        )
+    status = process.wait()
+    why = f"signal {-status}" if status < 0 else f"status {status}"
+    raise platform_error(
+        f"emberd {role} ended at its start with {why}",
+        evidence=tail,
+        next_step=_next_step(tail, server.log_path(role)),
+    )
+
+
+def _spawn(command: list[str], log: int) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one and its terminal."""
+    import subprocess
+
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    except OSError as error:
+        raise platform_error(
+            f"{command[0]} does not start: {error.strerror}", next_step="make build"
+        ) from None
+    finally:
+        os.close(log)
+
+
+def _next_step(tail: str, log_path: str) -> str:
+    if "in use" in tail:
+        return "ember up --listen 127.0.0.1:0, or another port"
+    if "containers are not to be had" in tail:
+        return "ember up as root, or with --isolation process (none: for code that you trust)"
+    return f"read {log_path}"
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
