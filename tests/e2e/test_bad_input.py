@@ -146,3 +146,15 @@ def test_flags_that_make_no_sense(data: Path) -> None:
         assert "Traceback" not in done.stderr
         assert flags[1].split(":")[0] in done.stderr
     other.cli("up", "--isolation", "none", status=2)
+
+
+def test_a_data_directory_that_is_none(server: Server, tmp_path: Path) -> None:
+    for command in ("up", "down", "status"):
+        assert "--data is empty" in server.cli(command, "--data", "", status=2).stderr
+        assert "EMBER_DATA is empty" in server.cli(command, status=2, EMBER_DATA="").stderr
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below", "/proc/ember", "/sys"):
+        told = server.cli("up", "--data", place, status=2).stderr
+        assert f"error: {place} cannot be the data directory: " in told
+        assert "next: --data DIR" in told

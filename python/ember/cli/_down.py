@@ -30,6 +30,7 @@ def down(prog: str, summary: str, argv: list[str]) -> int:
     if not runs and not server.has_containers():
         _terminal.say(f"Ember does not run on {server.data}")
         return _exit.OK
+    server.make()
     stop(server, now=options.now)
     return _exit.OK
 

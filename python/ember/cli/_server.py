@@ -10,7 +10,7 @@ import os
 
 from ember import _config
 
-from ._exit import CommandError, platform_error
+from ._exit import CommandError, platform_error, usage_error
 
 DRAIN_TIMEOUT_S = 600  # the longest that `ember down` lets running calls go on
 _TAIL_LINES = 12
@@ -21,6 +21,12 @@ class Server:
     """A data directory and the processes that use it."""
 
     def __init__(self, data: str | None) -> None:
+        told = os.environ.get("EMBER_DATA") if data is None else data
+        if told == "":  # more likely a variable that is not set than a wish for the default
+            raise usage_error(
+                f"{'EMBER_DATA' if data is None else '--data'} is empty",
+                next_step="name a directory, or leave it out for the default one",
+            )
         self.is_default = data is None
         self.data = os.path.abspath(data or _config.data_directory())
         self.key_path = self.path("key")
@@ -31,6 +37,17 @@ class Server:
     def path(self, *names: str) -> str:
         """Return a path in the data directory."""
         return os.path.join(self.data, *names)
+
+    def make(self) -> None:
+        """Make the directory, and the file of its lock; say why where that cannot be."""
+        try:
+            os.makedirs(self.data, exist_ok=True)
+            os.close(os.open(self.lock_path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        except OSError as error:
+            raise usage_error(
+                f"{self.data} cannot be the data directory: {error.strerror}",
+                next_step="--data DIR with one that you can write to, or run this as its owner",
+            ) from None
 
     def pid(self, role: str) -> int | None:
         """Return the process that runs as ``serve`` or ``node``, or None."""

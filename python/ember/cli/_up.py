@@ -54,7 +54,7 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_json()
     options = parser.parse_args(argv)
     server = Server(options.data)
-    os.makedirs(server.data, exist_ok=True)
+    server.make()
     _start_or_find(server, options)
     _report(server, options.json)
     if options.foreground:
