@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -30,6 +31,7 @@ GREET = {
         {"name": "photo", "kind": "keyword_only", "annotation": "bytes", "required": False},
     ],
 }
+APP: dict[str, Any] = {"name": "hello", "state": "deployed", "updated_ms": 1}
 CALL = {
     "call_id": "fc-1", "app": "hello", "function": "greet", "state": "succeeded", "cold": True,
     "arrived_ms": 1, "queued_us": 2_000_000, "execute_us": 1500, "total_us": 2_001_500,
@@ -52,7 +54,7 @@ class World:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.answers: dict[str, Answer] = {
-            "/api/v1/apps": document({"apps": [{"name": "hello", "state": "deployed"}]}),
+            "/api/v1/apps": document({"apps": [APP]}),
             "/api/v1/apps/hello": document({"name": "hello", "functions": [GREET]}),
             "/fn/hello/greet": document(
                 "Hello!", Ember_Call_Id="fc-1", Server_Timing="queue;dur=1.5"
@@ -403,6 +405,36 @@ def test_sums_of_money_are_exact() -> None:
 )  # fmt: skip
 def test_durations_in_words(value_s: float, text: str) -> None:
     assert _terminal.seconds(value_s) == text
+
+
+def in_a_shell(line: str) -> tuple[int, str]:
+    """The status of a shell's command line, where `ember` is ours, and what it wrote."""
+    path = ":".join(filter(None, sys.path))
+    done = subprocess.run(
+        ["sh", "-c", f'ember() {{ "{sys.executable}" -m ember.cli "$@"; }}; {line}'],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", ["app list", "app list --json", "--help", "app list --help"])
+def test_a_stdout_that_takes_nothing_is_one_line_and_status_5(world: World, command: str) -> None:
+    full, closed = "No space left on device", "Bad file descriptor"
+    for into, why in (("> /dev/full", full), (">&-", closed), ("<&- >&-", closed)):
+        line = f"error: stdout cannot be written: {why}\n"
+        assert in_a_shell(f"ember {command} {into}") == (5, line)
+
+
+def test_a_stdout_whose_reader_has_had_enough_is_no_error(world: World) -> None:
+    apps = [APP] * 10_000
+    world.answers["/api/v1/apps"] = document({"apps": apps})
+    assert in_a_shell("{ ember app list --json; echo $? >&2; } | true") == (0, "0\n")
+
+
+@pytest.mark.parametrize("into", ["2>&-", "2> /dev/full", "2>&- <&-"])
+def test_a_stderr_that_takes_nothing_changes_no_result(world: World, into: str) -> None:
+    assert in_a_shell(f"ember call hello.greet Ada {into}") == (0, '"Hello!"\n')
+    assert in_a_shell(f"ember call hello.greet {into} --nonsense 1") == (2, "")
 
 
 def test_what_a_deploy_leaves_out_stands_under_its_source(

@@ -33,7 +33,10 @@ def _as_process(run: Callable[[Sequence[str]], int]) -> int:
     gc.disable()
     status = run(sys.argv[1:])
     if "ember.cli._script" not in sys.modules:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                continue  # it is told already, or there is no place to tell it
         os._exit(status)
     return status

@@ -40,9 +40,7 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
         _print_document(reply, call_id)
         return _exit.OK
     _terminal.data(result_text(reply.body))
-    import sys
-
-    sys.stdout.flush()
+    _terminal.flush()
     from . import _report
 
     _report.report([call_id], with_prices=not options.no_prices)

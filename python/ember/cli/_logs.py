@@ -61,7 +61,7 @@ def _write(line: dict[str, Any], as_json: bool) -> None:
     else:
         for text in tagged(line, sys.stdout):
             _terminal.data(text)
-    sys.stdout.flush()
+    _terminal.flush()
 
 
 def tagged(line: dict[str, Any], stream: TextIO) -> list[str]:

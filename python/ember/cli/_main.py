@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import _exit
+from . import _exit, _terminal
 from ._exit import CommandError, usage_error
 
 TYPE_CHECKING = False
@@ -60,38 +60,52 @@ def main(argv: Sequence[str]) -> int:
     trace = "--trace" in words[:1] or bool(os.environ.get("EMBER_TRACE"))
     if words[:1] == ["--trace"]:
         words.pop(0)
+    _open_closed_streams()
     try:
         status = _dispatch(words)
-        sys.stdout.flush()
+        _terminal.flush()
     except BrokenPipeError:
-        # The reader of stdout has had enough; keep Python from failing once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _exit.OK
+        return _exit.OK  # the reader of stdout has had enough
     except KeyboardInterrupt:
         return _exit.INTERRUPTED
-    except SystemExit as done:  # argparse's --help
-        return done.code if isinstance(done.code, int) else _exit.OK
     except Exception as error:
         if trace:
             import traceback
 
-            traceback.print_exc()
+            _terminal.say(traceback.format_exc())
         return _explain(error)
     return status
 
 
+def _open_closed_streams() -> None:
+    """Fill the places of streams that the shell closed, lest a socket takes one.
+
+    A write to stdout fails then, as it should; what is for people goes nowhere.
+    """
+    for name, flags, mode in (
+        ("stdin", os.O_RDONLY, "r"),
+        ("stdout", os.O_RDONLY, "w"),
+        ("stderr", os.O_WRONLY, "w"),
+    ):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
+
+
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        sys.stdout.write(_help())
+        _terminal.write(_help())
         return _exit.OK
     if words[0] == "--version":
         words[0] = "version"
-    name, arguments = _split(words)
-    module_name, function_name, summary = COMMANDS[name]
-    from importlib import import_module
+    try:
+        name, arguments = _split(words)
+        module_name, function_name, summary = COMMANDS[name]
+        from importlib import import_module
 
-    command = getattr(import_module(f"ember.cli.{module_name}"), function_name)
-    return command(f"ember {name}", summary, arguments)
+        command = getattr(import_module(f"ember.cli.{module_name}"), function_name)
+        return command(f"ember {name}", summary, arguments)
+    except SystemExit as done:  # argparse's --help
+        return done.code if isinstance(done.code, int) else _exit.OK
 
 
 def _split(words: list[str]) -> tuple[str, list[str]]:
@@ -112,7 +126,7 @@ def _split(words: list[str]) -> tuple[str, list[str]]:
         )
     subcommands = [words.split()[1] for words in COMMANDS if words.startswith(f"{first} ")]
     if second in ("-h", "--help", ""):
-        sys.stdout.write(_help(first))
+        _terminal.write(_help(first))
         raise SystemExit(_exit.OK if second else _exit.USAGE)
     raise usage_error(
         f"there is no command `ember {first} {second}`",
@@ -138,8 +152,6 @@ def _help(group: str = "") -> str:
 def _explain(error: Exception) -> int:
     """Write an error as people need it and return its exit status."""
     from ember.exception import EmberError
-
-    from . import _terminal
 
     if isinstance(error, EmberError):
         error = _of_the_platform(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from . import _terminal
 from ._exit import usage_error
 
 TYPE_CHECKING = False
@@ -30,6 +31,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing: one place writes errors."""
         raise usage_error(message, next_step=f"{self.prog} --help")
+
+    def print_help(self, file: object = None) -> None:
+        """Print it as all data is printed."""
+        _terminal.write(self.format_help())
 
     def add_json(self) -> None:
         """Add ``--json``, which every command that shows data has."""

@@ -144,7 +144,7 @@ def _execute(app: App, target: Target, work: Callable[[], Any], with_prices: boo
         raise
     if not isinstance(target, LocalEntrypoint):
         _terminal.data(_text_of(result))
-    sys.stdout.flush()
+    _terminal.flush()
     logs.finish()
     _report.report(_calls_of(app.name), with_prices=with_prices)
     return _exit.OK

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
+from ._exit import platform_error
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, TextIO
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
@@ -55,9 +57,12 @@ def symbol(fancy: str, plain: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """Write a line for people, to stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """Write a line for people, to stderr; a command goes on where nobody can read it."""
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except OSError:
+        _give_up(sys.stderr)
 
 
 def tick(text: str, elapsed_s: float | None = None) -> None:
@@ -82,7 +87,32 @@ def field(name: str, text: str) -> str:
 
 def data(text: str) -> None:
     """Write a line of data, to stdout."""
-    sys.stdout.write(text + "\n")
+    write(text + "\n")
+
+
+def write(text: str) -> None:
+    """Write data, to stdout."""
+    _to_stdout(lambda: sys.stdout.write(text))
+
+
+def flush() -> None:
+    """Have all data written that is on its way to stdout."""
+    _to_stdout(sys.stdout.flush)
+
+
+def _to_stdout(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except OSError as error:
+        _give_up(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise platform_error(f"stdout cannot be written: {error.strerror}") from error
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let what is left for the stream go nowhere, lest it fails once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
 
 def document(value: object) -> None:
@@ -183,9 +213,10 @@ def table(
     if cut_column:
         _give_way(widths, columns.index(cut_column), width(out, without=sys.maxsize))
     heads = [name.replace("_", " ") for name in columns]
-    out.write(style(_line(heads, widths, columns, right), "dim", out) + "\n")
+    write_line = say if out is sys.stderr else data
+    write_line(style(_line(heads, widths, columns, right), "dim", out))
     for line in cells:
-        out.write(_line(line, widths, columns, right) + "\n")
+        write_line(_line(line, widths, columns, right))
 
 
 def _cell(value: object) -> str:
