@@ -8,18 +8,19 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_server import FakeServer, document
 
 import ember
-from ember.cli import _progress, _report, _terminal, main
+from ember.cli import _progress, _report, _terminal, _waiting, main
 from ember.cli._arguments import Parameter, bind, usage
 from ember.cli._exit import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fake_server import Answer, Asked
@@ -53,7 +54,7 @@ class World:
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
-        self.answers: dict[str, Answer] = {
+        self.answers: dict[str, Answer | Callable[[], Answer]] = {
             "/api/v1/apps": document({"apps": [APP]}),
             "/api/v1/apps/hello": document({"name": "hello", "functions": [GREET]}),
             "/fn/hello/greet": document(
@@ -66,7 +67,8 @@ class World:
     def answer(self, asked: Asked) -> Answer:
         self.asked.append(asked)
         error = {"code": "not_found", "message": f"no {asked.path}"}
-        return self.answers.get(asked.path.partition("?")[0], document({"error": error}, 404))
+        answer = self.answers.get(asked.path.partition("?")[0], document({"error": error}, 404))
+        return answer() if callable(answer) else answer
 
 
 @pytest.fixture
@@ -127,6 +129,44 @@ def test_the_bill_has_no_column_for_egress_where_there_was_none(
     world.answers["/api/v1/cost"] = document({"rows": rows, "total_usd": "1.00", "note": ""})
     assert main(["cost"]) == 0
     assert "egress" not in capsys.readouterr().out
+
+
+def test_a_call_that_waits_for_long_says_why_and_again_when_that_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("_LATE_S", 0.01), ("_LOOK_EVERY_S", 0.01), ("_LONG_US", 0)):
+        monkeypatch.setattr(_waiting, name, value)
+    ours = {**CALL, "state": "waiting", "total_us": 1}
+    an_earlier_one = {**ours, "call_id": "fc-0", "total_us": 10**12}
+    world.answers["/api/v1/calls"] = document({"calls": [ours, an_earlier_one]})
+    status = [document({"missing": []})] * 2 + [document({"missing": ["no node is connected"]})]
+    looks = iter([*status, status[-1]])
+    told = threading.Event()
+
+    def look() -> Answer:
+        answer = next(looks, None)
+        if answer is None:
+            told.set()
+        return answer or status[-1]
+
+    def answer() -> Answer:
+        assert told.wait(30)
+        return document("Hello!", Ember_Call_Id="fc-1")
+
+    world.answers["/api/v1/status"] = look
+    world.answers["/fn/hello/greet"] = answer
+    world.answers["/api/v1/calls/fc-1"] = document({**CALL, "reason": "no free L4"})
+    assert main(["call", "hello.greet", "Ada"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("waiting")]
+    assert said == [
+        "waiting: no free L4",
+        "waiting: no node is connected; `ember up` on its machine starts one",
+    ]
+
+
+def test_a_call_that_is_answered_soon_asks_nothing_else(world: World) -> None:
+    assert main(["call", "hello.greet", "--json-args", "{}", "--json"]) == 0
+    assert [asked.path for asked in world.asked] == ["/fn/hello/greet", "/api/v1/calls/fc-1/cost"]
 
 
 def test_a_call_as_a_document(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -188,3 +188,15 @@ def test_up_waits_for_a_server_that_is_stopping(own_server: Server, stopped_by: 
     assert up.returncode == 0
     assert server.pid("serve") != before
     assert (server.url, server.json("status")["nodes"]) == (url, 1)
+
+
+def test_a_call_without_a_node_says_why_it_waits(own_server: Server) -> None:
+    server = own_server
+    server.deploy("basics.py")
+    kill(server, "node")
+    with server.start("call", "basics.add", "1") as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("waiting: no node is connected; `ember up`")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    server.up()

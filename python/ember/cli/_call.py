@@ -10,6 +10,7 @@ from ._app import get_app
 from ._arguments import Parameter, bind, usage
 from ._exit import usage_error
 from ._parser import Parser, close_names
+from ._waiting import WaitingTold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def _target(word: str) -> tuple[str, str]:
 def _call(app: str, function: str, body: bytes) -> Reply:
     """Make the call; what user code raised ends the command with its own frames."""
     try:
-        return shared().call(app, function, body, JSON)
+        with WaitingTold(app, function):
+            return shared().call(app, function, body, JSON)
     except NotFoundError as error:
         _find(app, function)  # says which of the two is not there, and what is
         raise error

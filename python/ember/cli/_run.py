@@ -21,6 +21,7 @@ from ._logs import tagged
 from ._parser import Parser, close_names
 from ._progress import Progress
 from ._script import load
+from ._waiting import WaitingTold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ def _execute(app: App, target: Target, work: Callable[[], Any], with_prices: boo
     what = f"{target.name}"
     logs = _LiveLogs(app.name)
     try:
-        result = work()
+        with WaitingTold(app.name):
+            result = work()
     except KeyboardInterrupt:
         _terminal.say(f"cancelling {what}; Ctrl-C again leaves at once")
         raise

@@ -1,0 +1,77 @@
+"""Why a call waits, told to who waits for it, once the answer is late.
+
+A thread sleeps beside the call; one that is answered soon costs that thread and no request.
+"""
+
+from __future__ import annotations
+
+import _thread
+import time
+
+from ember._client import shared
+from ember.exception import EmberError
+
+from . import _terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LATE_S = 3.0
+_LOOK_EVERY_S = 1.0
+_LONG_US = 2_000_000  # so long has a call waited that is worth a word
+_MAX_CALLS = 1_000
+_NO_NODE = "no node is connected"  # as the server has it among what is missing
+
+
+class WaitingTold:
+    """While entered, says why a call of the app (or of one function of it) waits."""
+
+    def __init__(self, app: str, function: str | None = None) -> None:
+        self._app = app
+        self._function = function
+        self._until_end = _thread.allocate_lock()
+
+    def __enter__(self) -> None:
+        self._began_s = time.monotonic()
+        self._until_end.acquire()
+        _thread.start_new_thread(self._tell, ())
+
+    def __exit__(self, *_: object) -> None:
+        self._until_end.release()
+
+    def _tell(self) -> None:
+        told = ""
+        pause_s = _LATE_S
+        while not self._until_end.acquire(timeout=pause_s):
+            pause_s = _LOOK_EVERY_S
+            try:
+                reason = self._reason()
+            except EmberError:
+                continue  # the call itself tells if the server has gone
+            if reason and reason != told and self._until_end.locked():
+                told = reason
+                _terminal.say(f"waiting: {reason}")
+
+    def _reason(self) -> str:
+        """Return why our call waits, if it has for long."""
+        calls = shared().get_json("/api/v1/calls", app=self._app, limit=_MAX_CALLS)["calls"]
+        ours = max(
+            filter(self._may_be_ours, calls), key=lambda call: call["total_us"], default=None
+        )
+        if not ours or ours["state"] != "waiting" or ours["queued_us"] < _LONG_US:
+            return ""
+        if _NO_NODE in shared().get_json("/api/v1/status")["missing"]:
+            return f"{_NO_NODE}; `ember up` on its machine starts one"
+        return shared().get_json(f"/api/v1/calls/{ours['call_id']}")["reason"]
+
+    def _may_be_ours(self, call: dict[str, Any]) -> bool:
+        """No id is known before the answer: of a function's calls the first since this began.
+
+        An app of `ember run` has no calls but ours, and of these any that waits.
+        """
+        if not self._function:
+            return call["state"] == "waiting"
+        passed_us = (time.monotonic() - self._began_s) * 1e6
+        is_live = call["state"] in ("waiting", "running")
+        return is_live and call["function"] == self._function and call["total_us"] <= passed_us
