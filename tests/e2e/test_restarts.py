@@ -200,3 +200,23 @@ def test_a_call_without_a_node_says_why_it_waits(own_server: Server) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
     server.up()
+
+
+def test_what_starts_again_alone_starts_as_before(own_server: Server) -> None:
+    server = own_server
+
+    def devices() -> list[str]:
+        (node,) = server.json("node", "list")["nodes"]
+        return [device["type"] for device in node["devices"]]
+
+    kill(server, "node")
+    server.cli("up")
+    assert devices() == ["L4", "L4"]
+    kill(server, "node")
+    server.cli("up", "--simulate-gpus", "H100:1")
+    assert devices() == ["H100"]
+    kill(server, "serve")
+    told = server.cli("up", "--simulate-gpus", "T4:1").stderr
+    assert "emberd node runs as it was started" in told
+    assert not server.url.endswith(":7777")
+    assert devices() == ["H100"]

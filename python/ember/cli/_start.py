@@ -15,26 +15,62 @@ from ._watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
     import subprocess
     from collections.abc import Callable
+    from typing import Any
 
+# What each is started with unless `ember up` is told otherwise.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "node": {"simulate_gpus": None, "isolation": "auto"},
+    "serve": {"listen": "127.0.0.1:7777", "host_name": []},
+}
+_MEMORY = "up.json"  # what they were started with, for when one of them has to start again
 _START_TIMEOUT_S = 60.0
 
 
-def start(server: Server, options: argparse.Namespace) -> None:
+def start(server: Server, given: dict[str, Any]) -> None:
     """Start what does not run yet, the node first; undo on failure."""
     emberd = find_emberd()
+    how = _how(server, given)
     node_pid = None
     try:
         if server.pid("node") is None:
-            node_pid = start_node(server, emberd, _node_flags(options))
+            node_pid = start_node(server, emberd, _node_flags(how))
+            _remember(server, "node", how)
         if server.pid("serve") is None:
-            _start_serve(server, emberd, options)
+            _start_serve(server, emberd, how)
+            _remember(server, "serve", how)
     except BaseException:
         if node_pid is not None:
             _down.stop_node(node_pid, keep_containers=True)
         raise
+
+
+def _how(server: Server, given: dict[str, Any]) -> dict[str, Any]:
+    """Return all options: as given, else as before beside what still runs, else by default."""
+    before = _remembered(server) if any(server.pid(role) is not None for role in OPTIONS) else {}
+    how: dict[str, Any] = {}
+    for role, defaults in OPTIONS.items():
+        how |= {**defaults, **before.get(role, {})}
+    return {**how, **given}
+
+
+def _remembered(server: Server) -> dict[str, Any]:
+    import json
+
+    try:
+        with open(server.path(_MEMORY), encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return {}
+
+
+def _remember(server: Server, role: str, how: dict[str, Any]) -> None:
+    import json
+
+    text = json.dumps({**_remembered(server), role: {name: how[name] for name in OPTIONS[role]}})
+    with open(server.path(_MEMORY), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def start_node(server: Server, emberd: str, flags: list[str]) -> int:
@@ -44,20 +80,20 @@ def start_node(server: Server, emberd: str, flags: list[str]) -> int:
     return _launch(server, "node", command, lambda: os.path.exists(server.node_socket))
 
 
-def _node_flags(options: argparse.Namespace) -> list[str]:
-    flags = ["--isolation", options.isolation]
-    if not _is_open_to_others(options.listen):
+def _node_flags(how: dict[str, Any]) -> list[str]:
+    flags = ["--isolation", how["isolation"]]
+    if not _is_open_to_others(how["listen"]):
         flags.append("--allow-process")
-    if options.simulate_gpus:
-        flags += ["--simulate-gpus", options.simulate_gpus]
+    if how["simulate_gpus"]:
+        flags += ["--simulate-gpus", how["simulate_gpus"]]
     return flags
 
 
-def _start_serve(server: Server, emberd: str, options: argparse.Namespace) -> None:
+def _start_serve(server: Server, emberd: str, how: dict[str, Any]) -> None:
     _unlink(server.url_path)
-    command = [emberd, "serve", "--data", server.data, "--listen", options.listen]
+    command = [emberd, "serve", "--data", server.data, "--listen", how["listen"]]
     command += ["--prices", _price_book(emberd), "--drain-seconds", str(DRAIN_TIMEOUT_S)]
-    for name in options.host_name:
+    for name in how["host_name"]:
         command += ["--host-name", name]
     _launch(server, "serve", command, lambda: bool(server.url()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from ember import _config
 from ember._client import Client
@@ -13,13 +14,14 @@ from ._exit import platform_error
 from ._lock import alone_on
 from ._parser import Parser
 from ._server import Server, wait_for_end
-from ._start import start
+from ._start import OPTIONS, start
+from ._waiting import NO_NODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
+    from typing import Any
 
-_LISTEN = "127.0.0.1:7777"
+_FIND_NODE_TIMEOUT_S = 10.0
 
 
 def up(prog: str, summary: str, argv: list[str]) -> int:
@@ -28,14 +30,12 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_data()
     parser.add_argument(
         "--listen",
-        default=_LISTEN,
         metavar="HOST:PORT",
-        help="where to serve (default: %(default)s; port 0: any free one)",
+        help=f"where to serve (default: {OPTIONS['serve']['listen']}; port 0: any free one)",
     )
     parser.add_argument(
         "--host-name",
         action="append",
-        default=[],
         metavar="NAME",
         help="a name by which clients may reach it on loopback, beside localhost; repeatable",
     )
@@ -47,28 +47,29 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument(
         "--isolation",
         choices=["auto", "container", "process"],
-        default="auto",
-        help="how containers are kept apart (default: %(default)s)",
+        help=f"how containers are kept apart (default: {OPTIONS['node']['isolation']})",
     )
     parser.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then stop")
     parser.add_json()
     options = parser.parse_args(argv)
     server = Server(options.data)
     server.make()
-    _start_or_find(server, options)
+    names = [name for defaults in OPTIONS.values() for name in defaults]
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    _start_or_find(server, given)
     _report(server, options.json)
     if options.foreground:
         return _stay(server)
     return _exit.OK
 
 
-def _start_or_find(server: Server, options: argparse.Namespace) -> None:
+def _start_or_find(server: Server, given: dict[str, Any]) -> None:
     """Start what does not run; a server that is stopping is waited for first."""
     while True:
         with alone_on(server):
             stopping = _stopping_serve(server)
             if stopping is None:
-                _start_missing(server, options)
+                _start_missing(server, given)
                 return
         _terminal.say(f"Ember is stopping on {server.data}; it starts again after that")
         _down.wait_for_drain(stopping)
@@ -88,23 +89,18 @@ def _stopping_serve(server: Server) -> int | None:
     return None
 
 
-def _start_missing(server: Server, options: argparse.Namespace) -> None:
-    if server.pid("serve") is None or server.pid("node") is None:
-        start(server, options)
-        return
-    _terminal.say(f"Ember runs already on {server.data}")
-    if _says_how(options):
-        _terminal.say("  as it was started; to start it otherwise: ember down, then ember up")
-
-
-def _says_how(options: argparse.Namespace) -> bool:
-    """Whether the options are about how it starts."""
-    return bool(
-        options.simulate_gpus
-        or options.host_name
-        or options.isolation != "auto"
-        or options.listen != _LISTEN
-    )
+def _start_missing(server: Server, given: dict[str, Any]) -> None:
+    running = [role for role in OPTIONS if server.pid(role) is not None]
+    if len(running) == len(OPTIONS):
+        _terminal.say(f"Ember runs already on {server.data}")
+    for role in running:
+        if given.keys() & OPTIONS[role].keys():
+            _terminal.say(
+                f"  emberd {role} runs as it was started; to start it otherwise: "
+                "ember down, then ember up"
+            )
+    if len(running) < len(OPTIONS):
+        start(server, given)
 
 
 def _report(server: Server, as_json: bool) -> None:
@@ -112,7 +108,7 @@ def _report(server: Server, as_json: bool) -> None:
     server.use()
     config = _config.load()
     client = Client(config)
-    status = client.get_json("/api/v1/status")
+    status = _settled_status(client)
     if as_json:
         _terminal.document({"url": config.url, "key_path": server.key_path, **status})
         return
@@ -122,6 +118,16 @@ def _report(server: Server, as_json: bool) -> None:
     if not server.is_default:
         _terminal.say(f"  shell      export EMBER_DATA={server.data}")
     _terminal.say(f"next: {next_command()}")
+
+
+def _settled_status(client: Client) -> dict[str, Any]:
+    """Return the status once the server has found a node that came back, which takes a moment."""
+    deadline = time.monotonic() + _FIND_NODE_TIMEOUT_S
+    while True:
+        status = client.get_json("/api/v1/status")
+        if NO_NODE not in status["missing"] or time.monotonic() > deadline:
+            return status
+        time.sleep(0.02)
 
 
 def next_command() -> str:
