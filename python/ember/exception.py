@@ -132,6 +132,8 @@ class InternalError(EmberError):
 class RemoteTraceback(Exception):
     """The cause of an exception that was raised in a container: its traceback there, as text."""
 
+    call_id: str | None = None
+
     def __str__(self) -> str:
         return "\n" + "".join(str(part) for part in self.args).rstrip("\n")
 
@@ -208,7 +210,8 @@ def from_report(
             f"{type_name}: {message}", call_id=call_id, type_name=type_name, traceback=traceback
         )
     if traceback:
-        error.__cause__ = RemoteTraceback(traceback)
+        error.__cause__ = cause = RemoteTraceback(traceback)
+        cause.call_id = call_id
     return error
 
 

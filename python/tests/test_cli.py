@@ -257,6 +257,7 @@ def test_user_code_that_failed_shows_its_own_frames_first(
     assert main(["call", "hello.greet", "Ada"]) == 1
     told = capsys.readouterr().err
     assert told.index("hello.py") < told.index("error: hello.greet failed: Unhappy: no luck")
+    assert told.startswith("1 call · $0.000000123")  # it was billed like any other
     assert "ember/cli" not in told
     assert "next: ember call show fc-1" in told
 

@@ -59,6 +59,7 @@ def test_an_exception_shows_the_user_s_frames_and_ends_with_1(server: Server) ->
     assert "in deep" in done.stderr
     assert "Unhappy: no luck today" in done.stderr
     assert "ember/cli" not in done.stderr  # frames of ours are behind --trace
+    assert "1 call · $0." in done.stderr
     assert ephemeral_apps(server) == []
 
 
@@ -74,6 +75,7 @@ def test_an_exception_that_fails_at_its_own_text_is_user_code_s(
         done = server.cli(*words, kind, status=1)
         assert f"Mute: (its text can't be had: {why})" in done.stderr
         assert "in deep" in done.stderr
+        assert "next: ember call show fc-" in done.stderr
 
 
 @pytest.mark.parametrize(

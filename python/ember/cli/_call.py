@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from ember._client import JSON, shared
-from ember.exception import EmberError, InvalidArgumentError, NotFoundError
+from ember.exception import (
+    EmberError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 
 from . import _exit, _terminal
 from ._app import get_app
@@ -77,8 +83,11 @@ def _call(app: str, function: str, body: bytes) -> Reply:
         _terminal.say(f"{app}.{function} cancelled")
         raise
     except EmberError as error:
-        from . import _failure
+        from . import _failure, _report
 
+        call_id = error.call_id
+        if call_id and not isinstance(error, (ResourceExhaustedError, UnavailableError)):
+            _report.report_failed(lambda: [call_id])  # it ran, and is billed
         if _failure.is_user_s(error):
             raise _failure.failed(f"{app}.{function}", error) from error
         raise

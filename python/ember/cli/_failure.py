@@ -36,7 +36,7 @@ def failed(what: str, error: BaseException, *, with_local_frames: bool = False) 
                 "Here (most recent call last):" if cause else "Traceback (most recent call last):"
             )
             _terminal.say(frames)
-    call_id = getattr(error, "call_id", None)
+    call_id = getattr(error if isinstance(error, EmberError) else cause, "call_id", None)
     return CommandError(
         f"{what} failed: {_one_line(error)}",
         status=_exit.USER_CODE_FAILED,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ember._client import shared
+from ember.exception import EmberError
 
 from . import _terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 _CHEAPEST = 3
@@ -43,6 +44,14 @@ def report(call_ids: Sequence[str], *, with_prices: bool) -> None:
         _terminal.say(f"(the first {len(shown)} of {len(call_ids)} calls)")
     if with_prices:
         _elsewhere(costs)
+
+
+def report_failed(find_call_ids: Callable[[], Sequence[str]]) -> None:
+    """Write the report of calls that failed; one that cannot be had must not hide the failure."""
+    try:
+        report(find_call_ids(), with_prices=False)
+    except EmberError:
+        return
 
 
 def _price_line(calls: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:

@@ -139,7 +139,7 @@ def _execute(app: App, target: Target, work: Callable[[], Any], with_prices: boo
         raise
     except BaseException as error:
         logs.finish()
-        _report_if_it_can(app.name)
+        _report.report_failed(lambda: _calls_of(app.name))
         if _failure.is_user_s(error):
             local = isinstance(target, LocalEntrypoint)
             raise _failure.failed(what, error, with_local_frames=local) from error
@@ -166,13 +166,6 @@ def _calls_of(app: str) -> list[str]:
     """Return the ids of an app's calls, oldest first."""
     answer = _client.shared().get_json("/api/v1/calls", app=app, limit=_MAX_CALLS)
     return [call["call_id"] for call in reversed(answer["calls"])]
-
-
-def _report_if_it_can(app: str) -> None:
-    try:
-        _report.report(_calls_of(app), with_prices=False)
-    except EmberError:
-        pass  # the failure that is being told of matters more
 
 
 class _LiveLogs:
