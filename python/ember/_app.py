@@ -57,6 +57,7 @@ class App:
         max_containers: int | None = None,
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
+        queue_limit: int | None = None,
         env: Mapping[str, str] | None = None,
         name: str | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
@@ -67,6 +68,7 @@ class App:
         timeout: of one execution; startup_timeout: of a container's start with its imports.
         min_containers: kept when idle; max_containers: never exceeded; buffer_containers: extra
         idle ones while the function is in use; scaledown_window: the longest a container idles.
+        queue_limit: inputs that may wait; one more is refused.
         """
         settings = Settings(
             gpu=gpu,
@@ -79,6 +81,7 @@ class App:
             max_containers=max_containers,
             buffer_containers=buffer_containers,
             scaledown_window=scaledown_window,
+            queue_limit=queue_limit,
             env=env,
         )
 

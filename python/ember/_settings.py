@@ -15,6 +15,7 @@ _MAX_NAME = 63
 _MAX_TIMEOUT_S = 24 * 60 * 60
 _MAX_CONTAINERS = 10_000
 _MAX_INPUTS = 1_000
+_MAX_QUEUE = 1_000_000
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -46,6 +47,7 @@ class Settings:
         max_containers: int | None = None,
         buffer_containers: int | None = None,
         scaledown_window: float | None = None,
+        queue_limit: int | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         if image is not None and not isinstance(image, Image):
@@ -67,6 +69,7 @@ class Settings:
             "scaledown_window_ms": _milli(
                 "scaledown_window", scaledown_window, least=0.001, most=_MAX_TIMEOUT_S
             ),
+            "queue_limit": _count("queue_limit", queue_limit, 1, _MAX_QUEUE),
             "env": _env(env),
         }
         if max_containers is not None and (min_containers or 0) > max_containers:

@@ -43,7 +43,7 @@ def make_app(**settings: Any) -> tuple[ember.App, Any]:
 def test_settings_become_the_fields_of_a_deploy() -> None:
     _, function = make_app(
         gpu="H100:2", cpu=0.5, memory="2GB", timeout=1.5, startup_timeout=60, min_containers=1,
-        max_containers=4, buffer_containers=1, scaledown_window=5, env={"A": "b"},
+        max_containers=4, buffer_containers=1, scaledown_window=5, queue_limit=7, env={"A": "b"},
     )  # fmt: skip
     spec = function.spec()
     assert spec["gpu"] == ["H100:2"]
@@ -51,6 +51,7 @@ def test_settings_become_the_fields_of_a_deploy() -> None:
     assert (spec["timeout_ms"], spec["startup_timeout_ms"]) == (1500, 60_000)
     assert (spec["min_containers"], spec["max_containers"]) == (1, 4)
     assert (spec["buffer_containers"], spec["scaledown_window_ms"]) == (1, 5000)
+    assert spec["queue_limit"] == 7
     assert (spec["module"], spec["qualname"], spec["is_async"]) == (__name__, "double", False)
     assert spec["env"] == {"A": "b"}
     assert spec["parameters"] == [
@@ -85,6 +86,7 @@ def test_what_is_not_given_is_left_to_the_server() -> None:
         ({"min_containers": 1.5}, "min_containers: expected int, got float"),
         ({"min_containers": 5, "max_containers": 4}, "min_containers .5. is over max_containers"),
         ({"max_containers": 0}, "max_containers: 0 is not between 1"),
+        ({"queue_limit": 0}, "queue_limit: 0 is not between 1 and 1000000"),
         ({"image": "host"}, "image: expected an ember.Image"),
         ({"env": {"A": 1}}, "must be str"),
         ({"env": {"EMBER_X": "1"}}, "Ember's own"),

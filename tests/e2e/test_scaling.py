@@ -128,9 +128,7 @@ def test_a_running_call_is_cancelled_by_its_id(server: Server, app_name: str) ->
 
 
 def test_a_queue_at_its_limit_refuses_the_next_call(server: Server, app_name: str) -> None:
-    """The SDK has no setting for it yet, so the deploy is made again by hand with a small one."""
-    server.cli("deploy", APPS / "waiting.py", "--name", app_name)
-    _redeploy_with(server, app_name, queue_limit=1, max_containers=1)
+    server.cli("deploy", APPS / "narrow.py", "--name", app_name)
     with server.start("call", f"{app_name}.wait_for_long"):
         wait_until("one runs", lambda: "running" in _states(server, app_name))
         with server.start("call", f"{app_name}.wait_for_long"):
@@ -140,23 +138,3 @@ def test_a_queue_at_its_limit_refuses_the_next_call(server: Server, app_name: st
             assert int(answer.headers["retry-after"]) >= 1
             server.cli("call", f"{app_name}.wait_for_long", status=4)
     server.cli("app", "stop", app_name)
-
-
-def _redeploy_with(server: Server, app: str, **settings: object) -> None:
-    import sys
-
-    sys.path.insert(0, str(APPS))
-    try:
-        from ember import _source
-        from ember._client import Client
-        from ember._config import Config
-        from ember._load import load
-
-        _, loaded = load(str(APPS / "waiting.py"))
-        spec = {**loaded.functions["wait_for_long"].spec(), **settings}
-        spec["image"] = {"base": "host", "steps": []}
-        client = Client(Config(server.url, server.key))
-        source = _source.upload(_source.collect(["waiting"]), client)
-        client.post_json(f"/api/v1/apps/{app}/deploy", {"source": source, "functions": [spec]})
-    finally:
-        sys.path.remove(str(APPS))
