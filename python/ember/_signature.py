@@ -169,19 +169,21 @@ class Plan:
                 raise BadArguments(f'"{name}" is given twice')
         for name in self._required:
             if name not in given and name not in kwargs:
-                raise BadArguments(f'missing "{name}"')
+                raise BadArguments(f'missing "{name}"; {self._takes()}')
 
     def _check_names(self, arguments: dict[str, Any]) -> None:
         for name in self._required:
             if name not in arguments:
-                raise BadArguments(f'missing "{name}"')
+                raise BadArguments(f'missing "{name}"; {self._takes()}')
         for name in arguments:
             if name not in self.names and name != self._args and not self._open:
                 raise BadArguments(self._unknown(name))
 
     def _unknown(self, name: str) -> str:
-        known = ", ".join(self._by_name) or "none"
-        return f'unknown argument "{name}"; the function takes: {known}'
+        return f'unknown argument "{name}"; {self._takes()}'
+
+    def _takes(self) -> str:
+        return f"the function takes: {', '.join(self._by_name) or 'none'}"
 
     def _split(self, arguments: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Arguments for parameters that can't be given by name."""

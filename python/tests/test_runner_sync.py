@@ -43,7 +43,7 @@ def test_pipelined_inputs_are_answered_in_order(runner: RunnerProcess) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"a": 1}, 'missing "b"'),
+        ({"a": 1}, 'missing "b"; the function takes: a, b, c, d'),
         ({"a": 1, "b": "x", "q": 0}, 'unknown argument "q"; the function takes: a, b, c, d'),
         ({"a": "1", "b": "x"}, '"a": expected int, got str'),
         ({"a": True, "b": "x"}, '"a": expected int, got bool'),
@@ -98,7 +98,7 @@ def test_pickled_arguments_that_do_not_fit_are_named(runner: RunnerProcess) -> N
     """).ready()
     assert runner.call(args=(1,)).value == 3
     for args, kwargs, message in [
-        ((), {}, 'missing "a"'),
+        ((), {}, 'missing "a"; the function takes: a, b'),
         ((1, 2, 3), {}, "too many positional arguments: 3 for 2"),
         ((1,), {"a": 1}, '"a" is given twice'),
         ((1,), {"z": 1}, 'unknown argument "z"; the function takes: a, b'),
