@@ -101,6 +101,23 @@ def test_a_call_sends_words_by_the_parameters_and_reports(
     assert "\x1b" not in written.out + written.err
 
 
+def test_what_runs_have_left_is_listed_only_on_request(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    past, live = ({**APP, "name": f"hello-run-0a1b2{n}", "state": "stopped"} for n in (3, 4))
+    live["state"] = "ephemeral"
+    stopped = {**APP, "name": "to-run-fast", "state": "stopped"}
+    world.answers["/api/v1/apps"] = document({"apps": [APP, past, live, stopped]})
+    assert main(["app", "list"]) == 0
+    told = capsys.readouterr().out
+    assert past["name"] not in told
+    assert live["name"] in told and stopped["name"] in told
+    assert main(["app", "list", "--all"]) == 0
+    assert past["name"] in capsys.readouterr().out
+    assert main(["app", "history", "xyz"]) == 2
+    assert "there are: hello, hello-run-0a1b24, to-run-fast" in capsys.readouterr().err
+
+
 def _bill(**used: int) -> dict[str, Any]:
     meters = {"gpu_ms": 0, "cpu_millicore_ms": 0, "memory_mib_ms": 0, "egress_bytes": 0, **used}
     return {"app": "hello", "meter": "egress", "usd": "0.000450000", "simulated": False, **meters}

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+RUN_MARK, RUN_DIGITS = "-run-", 6  # of the name that `ember run` gives to an app for once
+
 
 def get_app(name: str) -> dict[str, Any]:
     """Return an app's document, or the error that names those with a close name."""
@@ -22,9 +24,21 @@ def get_app(name: str) -> dict[str, Any]:
         raise unknown_app(name) from error
 
 
+def all_apps() -> list[dict[str, Any]]:
+    """Return the entries of the server's apps, those that are stopped too."""
+    return shared().get_json("/api/v1/apps")["apps"]
+
+
+def is_past_run(app: dict[str, Any]) -> bool:
+    """Whether it is what an `ember run` has left: stopped, under the name that a run gives."""
+    _, mark, rest = app["name"].rpartition(RUN_MARK)
+    is_run_s = bool(mark) and len(rest) == RUN_DIGITS and not set(rest) - set("0123456789abcdef")
+    return is_run_s and app["state"] == "stopped"
+
+
 def unknown_app(name: str) -> Exception:
     """Return the error for an app that is not there."""
-    names = [app["name"] for app in shared().get_json("/api/v1/apps")["apps"]]
+    names = [app["name"] for app in all_apps() if not is_past_run(app)]
     evidence = close_names(name, names) or (
         f"there are: {', '.join(names[:10])}" if names else "nothing is deployed yet"
     )
@@ -38,15 +52,15 @@ def unknown_app(name: str) -> Exception:
 def list_apps(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember app list``."""
     parser = Parser(prog, summary)
+    parser.add_argument("--all", action="store_true", help="also what `ember run` has left")
     parser.add_json()
     options = parser.parse_args(argv)
-    document = shared().get_json("/api/v1/apps")
+    apps = [app for app in all_apps() if options.all or not is_past_run(app)]
     if options.json:
-        _terminal.document(document)
+        _terminal.document({"apps": apps})
         return _exit.OK
     rows = [
-        {**app, "app": app["name"], "updated": _terminal.ago(app["updated_ms"])}
-        for app in document["apps"]
+        {**app, "app": app["name"], "updated": _terminal.ago(app["updated_ms"])} for app in apps
     ]
     _terminal.table(
         rows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ember._client import shared
 
 from . import _exit, _terminal
-from ._app import get_app
+from ._app import all_apps, get_app
 from ._parser import Parser
 
 TYPE_CHECKING = False
@@ -22,11 +22,7 @@ def list_functions(prog: str, summary: str, argv: list[str]) -> int:
     names = (
         [options.app]
         if options.app
-        else [
-            app["name"]
-            for app in shared().get_json("/api/v1/apps")["apps"]
-            if app["state"] != "stopped"
-        ]
+        else [app["name"] for app in all_apps() if app["state"] != "stopped"]
     )
     apps = [get_app(name) for name in names]
     if options.json:

@@ -45,9 +45,9 @@ def logs(prog: str, summary: str, argv: list[str]) -> int:
         for line in lines:
             _write(line, options.json)
     except NotFoundError as error:
-        from ._app import unknown_app
+        from ._app import all_apps, unknown_app
 
-        if options.app in [app["name"] for app in shared().get_json("/api/v1/apps")["apps"]]:
+        if options.app in [app["name"] for app in all_apps()]:
             raise
         raise unknown_app(options.app) from error
     return _exit.OK

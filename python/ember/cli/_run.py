@@ -15,6 +15,7 @@ from ember._signature import parameters
 from ember.exception import EmberError
 
 from . import _exit, _failure, _report, _terminal
+from ._app import RUN_DIGITS, RUN_MARK
 from ._arguments import bind, usage
 from ._exit import usage_error
 from ._logs import tagged
@@ -106,7 +107,7 @@ def _listed(names: Any) -> str:
 
 
 def _once_name(name: str) -> str:
-    suffix = f"-run-{os.urandom(3).hex()}"
+    suffix = RUN_MARK + os.urandom(RUN_DIGITS // 2).hex()
     return name[: _MAX_NAME - len(suffix)] + suffix
 
 
