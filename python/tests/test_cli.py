@@ -60,7 +60,9 @@ class World:
             "/fn/hello/greet": document(
                 "Hello!", Ember_Call_Id="fc-1", Server_Timing="queue;dur=1.5"
             ),
+            "/api/v1/calls": document({"calls": []}),
             "/api/v1/calls/fc-1": document(CALL),
+            "/api/v1/cost": document({"rows": [], "total_usd": "0", "note": ""}),
             "/api/v1/calls/fc-1/cost": document(COST),
         }
 
@@ -206,6 +208,8 @@ def test_a_call_as_a_document(world: World, capsys: pytest.CaptureFixture[str]) 
         (["cost", "--by", "functoin"], "did you mean function?"),
         (["app", "history", "helo"], "did you mean hello?"),
         (["logs", "helo"], "did you mean hello?"),
+        (["cost", "--app", "helo"], "did you mean hello?"),
+        (["call", "list", "--app", "helo"], "did you mean hello?"),
     ],
 )
 def test_a_wrong_name_ends_with_2_and_names_a_close_one(

@@ -6,6 +6,7 @@ from ember._client import shared
 from ember.exception import ConflictError
 
 from . import _exit, _report, _terminal
+from ._app import get_app
 from ._parser import Parser
 
 TYPE_CHECKING = False
@@ -21,6 +22,8 @@ def list_calls(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_json()
     options = parser.parse_args(argv)
     document = shared().get_json("/api/v1/calls", app=options.app, limit=options.limit)
+    if options.app and not document["calls"]:
+        get_app(options.app)  # or the error that there is none
     if options.json:
         _terminal.document(document)
         return _exit.OK

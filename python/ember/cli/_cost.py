@@ -5,6 +5,7 @@ from __future__ import annotations
 from ember._client import shared
 
 from . import _exit, _terminal
+from ._app import get_app
 from ._exit import usage_error
 from ._parser import Parser, close_names
 
@@ -32,6 +33,8 @@ def cost(prog: str, summary: str, argv: list[str]) -> int:
     options = parser.parse_args(argv)
     keys = _keys(options.by)
     document = shared().get_json("/api/v1/cost", by=",".join(keys), app=options.app)
+    if options.app and not document["rows"]:
+        get_app(options.app)  # or the error that there is none
     if options.json:
         _terminal.document(document)
         return _exit.OK
