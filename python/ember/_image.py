@@ -20,7 +20,7 @@ class Image:
         return Image("host")
 
     def uv_pip_install(self, *packages: str) -> Image:
-        """Adds a layer with Python packages, in the forms that pip understands ("numpy>=2")."""
+        """Adds a layer with Python packages of the index, named as for pip ("numpy>=2", no URL)."""
         if not packages:
             raise InvalidArgumentError("uv_pip_install: name at least one package")
         for package in packages:

@@ -64,7 +64,7 @@ TEST(FunctionSpec, NamesTheFieldThatIsWrong) {
               HasSubstr("image.steps[0].kind"));
   EXPECT_THAT(refusal(deploy(R"(, "image": {"steps": [{"kind": "uv_pip_install",
                                                         "arguments": ["--index-url=x"]}]})")),
-              HasSubstr("no options"));
+              HasSubstr("(no options, paths or addresses), not \"--index-url=x\""));
 }
 
 TEST(FunctionSpec, RefusesWhatANodeWouldRefuse) {

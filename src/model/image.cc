@@ -1,6 +1,6 @@
 #include "model/image.h"
 
-#include <algorithm>
+#include "model/requirement.h"
 
 namespace ember {
 namespace {
@@ -17,21 +17,14 @@ std::string quoted(std::string_view text) {
   return '"' + std::string(text.substr(0, kShownBytes)) + '"';
 }
 
-bool is_printable(std::string_view text) {
-  return std::ranges::all_of(text, [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
-}
-
-// An option would let a deploy read files of the node or name another index.
+// An option, a path or an address would let a deploy read files of the node, or have the node look
+// into networks that the deploy cannot reach itself.
 Result<> check_package(std::string_view package, const std::string& path) {
-  if (package.empty() || package.size() > kMaxArgumentBytes || !is_printable(package) ||
-      package[0] == '-') {
-    return invalid(path + ".arguments must be packages such as \"numpy==2.1\", no options, not " +
-                   quoted(package));
-  }
-  if (package[0] == '/' || package[0] == '.' || package.find("://") != std::string_view::npos) {
-    return invalid(path + ".arguments: packages come from the index, not from " + quoted(package));
-  }
-  return Ok{};
+  if (package.size() <= kMaxArgumentBytes && is_requirement(package)) return Ok{};
+  return invalid(path +
+                 ".arguments: packages come from the index by name and version, such as "
+                 "\"numpy==2.1\" (no options, paths or addresses), not " +
+                 quoted(package));
 }
 
 Result<> check_step(const ImageStep& step, const std::string& path) {

@@ -4,6 +4,7 @@
 #include "model/function.h"
 #include "model/gpu.h"
 #include "model/image.h"
+#include "model/requirement.h"
 
 namespace ember {
 namespace {
@@ -43,12 +44,50 @@ TEST(Function, RefusesNamesThatAreNotNames) {
   EXPECT_FALSE(check_name("app", std::string(64, 'a')).ok());
 }
 
-TEST(Image, StepsThatCouldReachTheNodesFilesAreRefused) {
-  for (const char* argument : {"--index-url=x", "-r", "/etc/passwd", "./x", "", "a\nb", "file:///x",
-                               "pkg @ https://example.org/x.whl"}) {
+TEST(Image, PackagesAreNamedAsTheIndexKnowsThem) {
+  for (const char* package :
+       {"numpy", "numpy==2.1", " a ", "zope.interface", "ruamel_yaml-clib", "torch >=2.1, <3",
+        "fastapi[standard]", "x [a,b-c] ~= 1.0", "x==1.*", "x===2024.1+cu121.post1", "x!=1!2.0rc1",
+        "tomli; python_version < '3.11'",
+        "x[a]>=1;(os_name == \"nt\" or platform_machine=='x86-64') and python_version not in "
+        "'3.9'"}) {
+    EXPECT_TRUE(is_requirement(package)) << package;
+  }
+  for (const char* package :
+       {"",    " ",     "-x",       ".x",  "x.",          "x-",       "_x",
+        "x==", "x>=1,", "x 1",      "x=1", "x==1 2",      "x[",       "x[]",
+        "x[a", "x[a,]", "x;",       "x; ", "x]",          "x(>=1)",   "x>=1;a@b",
+        "x#1", "x%2f",  "\xc3\xa9", "x\t", "x==\xc3\xa9", "x${HOME}", "~"}) {
+    EXPECT_FALSE(is_requirement(package)) << package;
+  }
+}
+
+TEST(Image, StepsThatCouldReachTheNodesFilesOrNetworksAreRefused) {
+  for (const char* argument : {"--index-url=x",
+                               "-r",
+                               "/etc/passwd",
+                               "./x",
+                               "",
+                               "a\nb",
+                               "file:///x",
+                               "pkg @ https://example.org/x.whl",
+                               "tmp/x/hostpkg-1.0-py3-none-any.whl",
+                               "root/.config",
+                               "hostpkg@/tmp/x/hostpkg.whl",
+                               "hostpkg @ ../x",
+                               "x @ http:/127.0.0.1:9/x",
+                               "x@/root/.config",
+                               "x @ file:/etc/passwd",
+                               "git+ssh:x",
+                               "x; @ /tmp/x",
+                               "x[a]@/tmp/x",
+                               "hostpkg-1.0-py3-none-any.whl",
+                               "x.whl[a]",
+                               "C:\\x"}) {
     ImageSpec spec;
     spec.steps = {{"uv_pip_install", {argument}}};
-    EXPECT_FALSE(check_image(spec).ok()) << argument;
+    ASSERT_FALSE(check_image(spec).ok()) << argument;
+    EXPECT_NE(check_image(spec).error().message.find("come from the index"), std::string::npos);
   }
   ImageSpec other;
   other.base = "debian";

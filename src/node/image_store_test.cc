@@ -182,6 +182,13 @@ TEST_F(ImageStoreTest, PipsFoldersOfWheelsAreUsedIfTheyAreThere) {
   EXPECT_TRUE(built.ok()) << built.error().message;
 }
 
+TEST_F(ImageStoreTest, ARelativePathLeadsNowhere) {
+  ::unsetenv("UV_FIND_LINKS");
+  const std::string path = root_.substr(1) + "/wheels/emberleaf-1.0-py3-none-any.whl";
+  ASSERT_TRUE(fs::exists("/" + path));
+  EXPECT_FALSE(build(image({{path}})).ok());
+}
+
 TEST_F(ImageStoreTest, NoCodeOfAPackageRunsAtBuild) {
   const auto built = build(image({{"embersource"}}));
   ASSERT_FALSE(built.ok());

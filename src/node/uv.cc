@@ -182,10 +182,12 @@ Result<Command> uv_install(const UvInstall& install) {
   for (const std::string& path : {install.target, install.cache}) {
     if (auto made = make_directory_for(path, kStaged); !made.ok()) return std::move(made).error();
   }
+  // It begins in the layer, which is empty: what it may take for a relative path leads nowhere.
   Command command;
   command.output = install.output;
   if (!kStaged) {
     command.argv = arguments(install, *uv, install.target);
+    command.directory = install.target;
     command.env = build_env(install.cache);
     return command;
   }
@@ -195,6 +197,7 @@ Result<Command> uv_install(const UvInstall& install) {
   stage->add("layer", install.target);
   stage->add("cache", install.cache);
   command.argv = arguments(install, Stage::path("uv"), Stage::path("layer"));
+  command.directory = Stage::path("layer");
   command.env = build_env(Stage::path("cache"));
   for (PreparationStep& step : stage->steps()) {
     command.steps.push_back({step.name, [stage, run = std::move(step.run)] { return run(); }});
