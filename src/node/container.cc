@@ -157,6 +157,7 @@ void NodeContainer::kill_after(Duration grace) {
 
 void NodeContainer::ended(ProcessEnd end, Time at) {
   state_ = State::ended;
+  end = isolation_.end_of_runner(end);
   kill_timer_.cancel();
   boost::system::error_code ignored;
   listener_.close(ignored);

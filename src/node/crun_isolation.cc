@@ -18,6 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kErrorOutput = 2 << 10;
+// The init ends with the runner's exit status, or with this and the signal that ended the runner.
+constexpr int kEndedBySignal = 128;
 
 // A launch on its way, kept by the callbacks that bring it on.
 struct Launch {
@@ -55,12 +57,19 @@ class CrunIsolation final : public Isolation {
 
   bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const override {
     const uid_t first = kFirstContainerUid + record.slot * kUidsPerContainer;
-    return peer.pid == runner && peer.uid >= first && peer.uid - first < kUidsPerContainer;
+    const pid_t pid = setup_.init.empty() ? runner : first_child_of(runner);
+    return peer.pid == pid && peer.uid >= first && peer.uid - first < kUidsPerContainer;
   }
 
-  // The runner is the first process of its namespace: with it goes every other one.
+  // It is the first process of its namespace: with it goes every other one.
   void kill_all(const ContainerMeta&, pid_t runner) override {
     if (runner > 0) processes_.signal(runner, SIGKILL);
+  }
+
+  ProcessEnd end_of_runner(ProcessEnd end) const override {
+    const int signal = end.exit_status - kEndedBySignal;
+    if (setup_.init.empty() || signal <= 0 || signal >= NSIG) return end;
+    return {.exit_status = -1, .signal = signal};
   }
 
   std::optional<std::int64_t> egress_bytes(const ContainerMeta& record) const override {
@@ -133,6 +142,11 @@ class CrunIsolation final : public Isolation {
     return places;
   }
 
+  std::vector<std::string> with_init(std::vector<std::string> argv) const {
+    if (!setup_.init.empty()) argv.insert(argv.begin(), {setup_.init, "--"});
+    return argv;
+  }
+
   void run(const std::shared_ptr<Launch>& launch) {
     auto command = prepare(*launch);
     if (!command.ok()) return fail(*launch, std::move(command).error());
@@ -150,7 +164,7 @@ class CrunIsolation final : public Isolation {
       if (!written.ok()) return std::move(written).error();
     }
     const std::string config =
-        config_json({.argv = launch.plan.argv,
+        config_json({.argv = with_init(launch.plan.argv),
                      .env = runner_env(launch.plan, places(launch), mark_of(record)),
                      .resources = record.resources,
                      .container = record.container,

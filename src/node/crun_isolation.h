@@ -16,6 +16,7 @@ namespace ember {
 
 struct CrunSetup {
   std::string crun;  // the program's path
+  std::string init;  // of the program that collects orphans, below /usr; empty: there is none
   NodeDirectory directory;
   std::string rootfs;  // what every container has for its root
   Cgroups cgroups;

@@ -13,6 +13,7 @@
 
 #include "model/environment.h"
 #include "node/container_files.h"
+#include "node/process_table.h"
 #include "node/unique_fd.h"
 
 namespace ember {
@@ -30,13 +31,16 @@ class Isolation {
   virtual ~Isolation() = default;
   virtual std::string_view name() const = 0;
   // Starts the runner with the source directory (may be empty) at its place, and calls back once
-  // from the loop. A failed launch leaves nothing behind.
+  // from the loop, with the runner or the process that stands for it: it ends with the runner and
+  // passes signals on. A failed launch leaves nothing behind.
   virtual void launch(LaunchPlan plan, UniqueFd source,
                       std::function<void(Result<pid_t>)> done) = 0;
   // Whether the process that connected is the container's.
   virtual bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const = 0;
   // A signal for all of the container's processes.
   virtual void kill_all(const ContainerMeta& record, pid_t runner) = 0;
+  // How the runner ended, told by how the process did that launch() called back with.
+  virtual ProcessEnd end_of_runner(ProcessEnd end) const { return end; }
   // What has left the container's network namespace so far; nothing where it has none of its own,
   // or it has gone.
   virtual std::optional<std::int64_t> egress_bytes(const ContainerMeta& record) const = 0;

@@ -22,6 +22,11 @@ namespace {
 
 constexpr std::size_t kSpareNetworks = 2;
 constexpr std::chrono::seconds kTrialLimit{20};
+// Static, so that nothing of the user's environment is loaded into it.
+constexpr const char* kInit = "/usr/bin/tini-static";
+constexpr const char* kNoInit =
+    "init: tini is not installed; what a function's processes leave behind stays, as zombies, "
+    "until its container ends";
 constexpr const char* kSlirpLine =
     "a network of its own for each container, out through slirp4netns; this machine's loopback is "
     "out of reach";
@@ -113,7 +118,9 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   if (!rootfs.ok()) return std::move(rootfs).error();
   Cgroups cgroups(directory.node);
   if (attempt.without_limits_since) cgroups.give_up(*attempt.without_limits_since);
+  const bool has_init = ::access(kInit, X_OK) == 0;
   CrunSetup setup{.crun = crun,
+                  .init = has_init ? kInit : "",
                   .directory = directory,
                   .rootfs = std::move(*rootfs),
                   .cgroups = std::move(cgroups),
@@ -125,6 +132,7 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   made.network = network ? kSlirpLine : own_network(attempt.without_network_since);
   made.missing = setup.cgroups.missing();
   if (!network) made.missing.push_back(kNoEgress);
+  if (!has_init) made.missing.push_back(kNoInit);
   if (network) {
     network->spare = kSpareNetworks;
     made.networks = std::make_unique<NetworkPool>(loop, processes, *network);

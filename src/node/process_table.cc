@@ -176,6 +176,14 @@ std::uint64_t process_start_ticks(pid_t pid) {
   return ticks;
 }
 
+pid_t first_child_of(pid_t pid) {
+  const std::string number = std::to_string(pid);
+  std::ifstream children("/proc/" + number + "/task/" + number + "/children");
+  pid_t first = 0;
+  children >> first;
+  return first;
+}
+
 std::vector<pid_t> processes_with_env(const std::string& entry) {
   std::vector<pid_t> found;
   DIR* proc = ::opendir("/proc");

@@ -74,6 +74,9 @@ class ProcessTable {
 // process, or it is a zombie.
 std::uint64_t process_start_ticks(pid_t pid);
 
+// The child that it forked before any other, if that lives; 0: there is none.
+pid_t first_child_of(pid_t pid);
+
 // Living processes whose first environment holds the entry "NAME=value".
 std::vector<pid_t> processes_with_env(const std::string& entry);
 // Kills them until there are none, wherever they hid.
