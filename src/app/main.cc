@@ -23,6 +23,8 @@ void add_node(CLI::App& program, ember::NodeFlags& flags) {
       ->check(CLI::IsMember({"auto", "container", "process"}));
   node->add_flag("--allow-process", flags.options.allow_process,
                  "Fall back to no isolation where the machine allows no containers");
+  node->add_option("--allow-network", flags.allowed_networks,
+                   "A private network, or an address of this machine, that containers may reach");
 }
 
 void add_serve(CLI::App& program, ember::ServeFlags& flags) {

@@ -23,6 +23,16 @@ Result<std::vector<PythonDirectory>> parse_python(const std::vector<std::string>
   return directories;
 }
 
+Result<std::vector<Ipv4Network>> parse_networks(const std::vector<std::string>& flags) {
+  std::vector<Ipv4Network> networks;
+  for (const std::string& flag : flags) {
+    const auto network = parse_network(flag);
+    if (!network) return Error{network.error().code, "--allow-network: " + network.error().message};
+    networks.push_back(*network);
+  }
+  return networks;
+}
+
 IsolationChoice isolation_named(const std::string& name) {
   if (name == "container") return IsolationChoice::container;
   return name == "process" ? IsolationChoice::process : IsolationChoice::automatic;
@@ -34,6 +44,9 @@ Result<> run_node_role(NodeFlags flags) {
   auto python = parse_python(flags.python);
   if (!python) return std::move(python).error();
   flags.options.python = std::move(*python);
+  auto networks = parse_networks(flags.allowed_networks);
+  if (!networks) return std::move(networks).error();
+  flags.options.allowed_networks = std::move(*networks);
   flags.options.isolation = isolation_named(flags.isolation);
   flags.options.data = flags.data;
   flags.options.driver_uid = geteuid() == 0 ? kServeUid : geteuid();

@@ -13,6 +13,7 @@ struct NodeFlags {
   std::string data;
   std::string isolation = "auto";
   std::vector<std::string> python;  // NAME=DIRECTORY
+  std::vector<std::string> allowed_networks;
   NodeOptions options;
 };
 

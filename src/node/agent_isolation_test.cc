@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "node/agent_fixture.h"
+#include "node/closed_networks.h"
 
 namespace ember {
 namespace {
@@ -123,25 +124,48 @@ TEST_P(AgentIsolationTest, TwoContainersDoNotMeet) {
               HasSubstr("refused"));
 }
 
-TEST_P(AgentIsolationTest, TheMachinesLoopbackIsOutOfReachAndTheOutsideIsNot) {
-  if (recorder_.hellos.back().network.find("slirp4netns") == std::string::npos) {
-    GTEST_SKIP() << recorder_.hellos.back().network;
+// A listener on an address of the machine, and a container that tries to reach it.
+class AgentNetworkTest : public AgentTest {
+ protected:
+  void SetUp() override {
+    AgentTest::SetUp();
+    if (!IsSkipped() && network_line().find("slirp4netns") == std::string::npos) {
+      GTEST_SKIP() << network_line();
+    }
   }
-  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(::listen(listener.get(), 4), 0);
-  ASSERT_EQ(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
-  const std::string port = std::to_string(ntohs(address.sin_port));
+
+  std::string network_line() const { return recorder_.hellos.back().network; }
+
+  // Its port.
+  std::string listen_on(std::uint32_t host_order) {
+    listener_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(host_order);
+    socklen_t size = sizeof(address);
+    auto* any = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(::bind(listener_.get(), any, size), 0);
+    EXPECT_EQ(::listen(listener_.get(), 4), 0);
+    EXPECT_EQ(::getsockname(listener_.get(), any, &size), 0);
+    const UniqueFd control(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::connect(control.get(), any, size), 0) << "the machine itself does not reach it";
+    return std::to_string(ntohs(address.sin_port));
+  }
+
+  static std::string reach(const UniqueFd& runner, std::string host, const std::string& port) {
+    host = host.substr(0, host.find('/'));
+    return ask(runner, "import socket as k; k.create_connection(('" + host + "', " + port +
+                           "), 2); out = 'reached'");
+  }
+
+  UniqueFd listener_;
+};
+
+TEST_P(AgentNetworkTest, TheMachinesLoopbackIsOutOfReachAndTheOutsideIsNot) {
+  const std::string port = listen_on(INADDR_LOOPBACK);
   const UniqueFd& runner = start(spec(1));
-  for (const char* host : {"127.0.0.1", "10.0.2.2"}) {
-    EXPECT_THAT(ask(runner, "import socket as k; k.create_connection(('" + std::string(host) +
-                                "', " + port + "), 2); out = 'reached'"),
-                testing::Not(HasSubstr("reached")))
-        << host;
+  for (const char* host : {"127.0.0.1", "10.0.2.2", "10.0.2.3"}) {
+    EXPECT_THAT(reach(runner, host, port), testing::Not(HasSubstr("reached"))) << host;
   }
   EXPECT_EQ(ask(runner,
                 "import socket as k; u = k.socket(k.AF_INET, k.SOCK_DGRAM)\n"
@@ -149,6 +173,31 @@ TEST_P(AgentIsolationTest, TheMachinesLoopbackIsOutOfReachAndTheOutsideIsNot) {
             "10.0.2.100");
 }
 
+TEST_P(AgentNetworkTest, PrivateNetworksAndTheMachinesOwnAddressesLeadNowhere) {
+  const UniqueFd& runner = start(spec(1));
+  for (const char* host : {"169.254.169.254", "10.0.0.1", "172.16.0.1", "192.168.0.1"}) {
+    EXPECT_THAT(reach(runner, host, "80"), HasSubstr("No route to host")) << host;
+  }
+  for (const Ipv4Network& own : own_addresses()) {
+    EXPECT_THAT(reach(runner, own.text(), listen_on(own.address)), HasSubstr("No route to host"))
+        << own.text();
+  }
+}
+
+TEST_P(AgentNetworkTest, WhatIsAllowedIsWithinReachAndNothingElse) {
+  const auto own = own_addresses();
+  if (own.empty()) GTEST_SKIP() << "this machine has no address but its loopback's";
+  options_.allowed_networks = {own.front()};
+  agent_.reset();
+  start_agent();
+  run_until([&] { return recorder_.hellos.size() == 2; });
+  EXPECT_THAT(network_line(), HasSubstr("out of reach but for " + own.front().text()));
+  const UniqueFd& runner = start(spec(1));
+  EXPECT_EQ(reach(runner, own.front().text(), listen_on(own.front().address)), "reached");
+  EXPECT_THAT(reach(runner, "169.254.169.254", "80"), HasSubstr("No route to host"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Isolation, AgentNetworkTest, every_isolation(), isolation_name);
 INSTANTIATE_TEST_SUITE_P(Isolation, AgentIsolationTest, every_isolation(), isolation_name);
 
 }  // namespace

@@ -20,7 +20,6 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kSpareNetworks = 2;
 constexpr std::chrono::seconds kTrialLimit{20};
 // Static, so that nothing of the user's environment is loaded into it.
 constexpr const char* kInit = "/usr/bin/tini-static";
@@ -28,8 +27,8 @@ constexpr const char* kNoInit =
     "init: tini is not installed; what a function's processes leave behind stays, as zombies, "
     "until its container ends";
 constexpr const char* kSlirpLine =
-    "a network of its own for each container, out through slirp4netns; this machine's loopback is "
-    "out of reach";
+    "a network of its own for each container, out through slirp4netns; this machine and private "
+    "networks are out of reach";
 
 std::string host_name() {
   char name[256] = {};
@@ -56,11 +55,14 @@ void end_stray_networks(const NodeDirectory& directory) {
 }
 
 // Runs a trivial program through the whole path of a container.
-Result<> try_container(CrunSetup setup, const std::optional<NetworkPool::Options>& network) {
+Result<> try_container(CrunSetup setup, std::optional<NetworkPool::Options> network) {
   boost::asio::io_context loop(1);
   ProcessTable processes(loop);
   std::unique_ptr<NetworkPool> networks;
-  if (network) networks = std::make_unique<NetworkPool>(loop, processes, *network);
+  if (network) {
+    network->spare = 0;
+    networks = std::make_unique<NetworkPool>(loop, processes, *network);
+  }
   setup.networks = networks.get();
   const ContainerMeta record{.container = ContainerId{setup.directory.node.value},
                              .labels_json = "",
@@ -97,6 +99,14 @@ struct Containers {
   std::string network;
 };
 
+std::string slirp_line(const std::vector<Ipv4Network>& allowed) {
+  std::string line = kSlirpLine;
+  for (const Ipv4Network& network : allowed) {
+    line += (&network == &allowed.front() ? " but for " : ", ") + network.text();
+  }
+  return line;
+}
+
 constexpr const char* kNoEgress = "egress metering: not without a network of its own";
 
 std::string own_network(const std::string& why) {
@@ -105,7 +115,7 @@ std::string own_network(const std::string& why) {
 
 // What a try of containers does without.
 struct Attempt {
-  std::optional<std::string> slirp;  // nothing: on the machine's own network
+  std::optional<NetworkPool::Options> network;  // nothing: on the machine's own
   std::string without_network_since;
   std::optional<std::string> without_limits_since;
 };
@@ -113,8 +123,8 @@ struct Attempt {
 Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& processes,
                                   const std::string& crun, const NodeDirectory& directory,
                                   const Attempt& attempt) {
-  auto rootfs =
-      make_root_filesystem(directory.path, directory.python, attempt.slirp ? kSlirpNameServer : "");
+  auto rootfs = make_root_filesystem(directory.path, directory.python,
+                                     attempt.network ? kSlirpNameServer : "");
   if (!rootfs.ok()) return std::move(rootfs).error();
   Cgroups cgroups(directory.node);
   if (attempt.without_limits_since) cgroups.give_up(*attempt.without_limits_since);
@@ -125,16 +135,15 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
                   .rootfs = std::move(*rootfs),
                   .cgroups = std::move(cgroups),
                   .networks = nullptr};
-  std::optional<NetworkPool::Options> network;
-  if (attempt.slirp) network = {*attempt.slirp, network_mark(directory.node), 0};
+  const auto& network = attempt.network;
   if (auto tried = try_container(setup, network); !tried.ok()) return std::move(tried).error();
   Containers made;
-  made.network = network ? kSlirpLine : own_network(attempt.without_network_since);
+  made.network =
+      network ? slirp_line(network->allowed) : own_network(attempt.without_network_since);
   made.missing = setup.cgroups.missing();
   if (!network) made.missing.push_back(kNoEgress);
   if (!has_init) made.missing.push_back(kNoInit);
   if (network) {
-    network->spare = kSpareNetworks;
     made.networks = std::make_unique<NetworkPool>(loop, processes, *network);
     made.networks->fill();
     setup.networks = made.networks.get();
@@ -145,7 +154,7 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
 
 // The most that works: with a network of its own and limits, without the one, the other, both.
 Result<Containers> set_up_containers(boost::asio::io_context& loop, ProcessTable& processes,
-                                     const NodeDirectory& directory) {
+                                     const NodeOptions& options, const NodeDirectory& directory) {
   const auto crun = find_program("crun");
   if (!crun) return {ErrorCode::unavailable, "crun is not installed"};
   if (::geteuid() != 0) {
@@ -153,17 +162,20 @@ Result<Containers> set_up_containers(boost::asio::io_context& loop, ProcessTable
   }
   if (!can_stage()) return {ErrorCode::unavailable, "no mount namespace can be made here"};
   end_stray_networks(directory);
-  const auto slirp = find_program("slirp4netns");
-  Attempt attempt{slirp, "slirp4netns is not installed", std::nullopt};
+  std::optional<NetworkPool::Options> network;
+  if (const auto slirp = find_program("slirp4netns")) {
+    network = {*slirp, network_mark(directory.node), options.allowed_networks};
+  }
+  Attempt attempt{network, "slirp4netns is not installed", std::nullopt};
   for (;;) {
     auto made = try_containers(loop, processes, *crun, directory, attempt);
     if (made.ok()) return made;
-    if (attempt.slirp) {
+    if (attempt.network) {
       attempt.without_network_since = made.error().message;
-      attempt.slirp.reset();
+      attempt.network.reset();
     } else if (!attempt.without_limits_since) {
       attempt.without_limits_since = made.error().message;
-      attempt.slirp = slirp;
+      attempt.network = network;
     } else {
       return made;
     }
@@ -188,7 +200,7 @@ void use_processes(Machine& machine, const NodeOptions& options, const std::stri
 
 void choose_isolation(Machine& machine, boost::asio::io_context& loop, ProcessTable& processes,
                       const NodeOptions& options, const NodeDirectory& directory) {
-  auto containers = set_up_containers(loop, processes, directory);
+  auto containers = set_up_containers(loop, processes, options, directory);
   if (containers.ok()) {
     machine.networks = std::move(containers->networks);
     machine.isolations.push_back(std::move(containers->isolation));

@@ -34,10 +34,11 @@ void silence_ipv6() {
 
 // Makes the namespace and comes back: slirp4netns joins it by itself, and talks to the outside from
 // here.
-bool make_namespace() {
+bool make_namespace(const std::vector<Ipv4Network>& closed) {
   const UniqueFd own(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
   if (!own || ::unshare(CLONE_NEWNET) != 0) return false;
   silence_ipv6();
+  if (!close_networks(closed)) return false;
   const UniqueFd made(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
   const UniqueFd counters(::open("/proc/self/net/dev", O_RDONLY | O_CLOEXEC));
   return made && ::dup2(made.get(), kNamespaceFd) == kNamespaceFd && counters &&
@@ -106,7 +107,10 @@ void NetworkPool::make() {
                   "tap0"};
   command.env = {options_.mark, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   command.steps = {
-      {"make a network namespace", make_namespace},
+      {"make a network namespace",
+       [closed = closed_networks(own_addresses(), options_.allowed)] {
+         return make_namespace(closed);
+       }},
       {"pass the pipe on", [&write_end] { return ::dup2(write_end.get(), kReadyFd) == kReadyFd; }}};
   auto pid = processes_.run(command, [](ProcessEnd) {});
   if (!pid.ok()) return failed(0, pid.error().message);

@@ -1,6 +1,7 @@
 // Networks of containers: a namespace each, whose one way out is a user-mode network stack
 // (slirp4netns): no privilege, no rule and no route of the machine is touched, and the machine's
-// own loopback services are out of reach. A few are made ahead, so that no start waits for one.
+// own services and private networks are out of reach (closed_networks.h). A few are made ahead, so
+// that no start waits for one.
 #pragma once
 
 #include <sys/types.h>
@@ -14,6 +15,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "node/closed_networks.h"
 #include "node/process_table.h"
 
 namespace ember {
@@ -28,9 +30,10 @@ struct Network {
 class NetworkPool {
  public:
   struct Options {
-    std::string program;    // slirp4netns
-    std::string mark;       // an environment entry: a later life of the node knows them by it
-    std::size_t spare = 2;  // made ahead
+    std::string program;  // slirp4netns
+    std::string mark;     // an environment entry: a later life of the node knows them by it
+    std::vector<Ipv4Network> allowed;  // of those that are closed
+    std::size_t spare = 2;             // made ahead
   };
   NetworkPool(boost::asio::io_context& loop, ProcessTable& processes, Options options);
   ~NetworkPool();  // ends those that nobody took

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "node/closed_networks.h"
+
 namespace ember {
 
 // A package directory of this machine that every container finds on its Python path.
@@ -23,11 +25,12 @@ struct NodeOptions {
   std::string simulate_gpus;  // "L4:2,H100:1"
   std::vector<PythonDirectory> python;
   IsolationChoice isolation = IsolationChoice::automatic;
-  bool allow_process = false;       // fall back to `process` where containers are not to be had
-  std::string uv = "uv";            // the program, by name or path
-  std::int64_t cpu_millicores = 0;  // 0: what the machine has
-  std::int64_t memory_bytes = 0;    // 0: what the machine has
-  uid_t driver_uid = 0;             // who else than root and this process's user may drive the node
+  bool allow_process = false;  // fall back to `process` where containers are not to be had
+  std::vector<Ipv4Network> allowed_networks;  // that containers may send to, though closed to them
+  std::string uv = "uv";                      // the program, by name or path
+  std::int64_t cpu_millicores = 0;            // 0: what the machine has
+  std::int64_t memory_bytes = 0;              // 0: what the machine has
+  uid_t driver_uid = 0;  // who else than root and this process's user may drive the node
 };
 
 }  // namespace ember

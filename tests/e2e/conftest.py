@@ -204,10 +204,10 @@ def _data_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[Server]:
+def running_server(*options: str) -> Iterator[Server]:
     with _data_directory() as data:
         server = Server(data)
-        server.up()
+        server.up(*options)
         try:
             yield server
         finally:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # What each is started with unless `ember up` is told otherwise.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "node": {"simulate_gpus": None, "isolation": "auto"},
+    "node": {"simulate_gpus": None, "isolation": "auto", "allow_network": []},
     "serve": {"listen": "127.0.0.1:7777", "host_name": []},
 }
 _MEMORY = "up.json"  # what they were started with, for when one of them has to start again
@@ -86,6 +86,8 @@ def _node_flags(how: dict[str, Any]) -> list[str]:
         flags.append("--allow-process")
     if how["simulate_gpus"]:
         flags += ["--simulate-gpus", how["simulate_gpus"]]
+    for network in how["allow_network"]:
+        flags += ["--allow-network", network]
     return flags
 
 

@@ -49,6 +49,13 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
         choices=["auto", "container", "process"],
         help=f"how containers are kept apart (default: {OPTIONS['node']['isolation']})",
     )
+    parser.add_argument(
+        "--allow-network",
+        action="append",
+        metavar="CIDR",
+        help="a private network, or an address of this machine, that containers may reach;"
+        " repeatable",
+    )
     parser.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then stop")
     parser.add_json()
     options = parser.parse_args(argv)

@@ -1,0 +1,143 @@
+#include "node/closed_networks.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <set>
+
+#include "node/unique_fd.h"
+
+namespace ember {
+namespace {
+
+constexpr std::uint32_t address(std::uint32_t a, std::uint32_t b, std::uint32_t c = 0) {
+  return a << 24 | b << 16 | c << 8;
+}
+
+// IANA's special-purpose registry, less what is only meant for documentation.
+constexpr Ipv4Network kClosed[] = {
+    {address(0, 0), 8},        // this network
+    {address(10, 0), 8},       // private
+    {address(100, 64), 10},    // shared with the provider
+    {address(169, 254), 16},   // link-local, metadata services
+    {address(172, 16), 12},    // private
+    {address(192, 0, 0), 24},  // protocol assignments
+    {address(192, 168), 16},   // private
+    {address(198, 18), 15},    // benchmarks
+    {address(224, 0), 4},      // multicast
+    {address(240, 0), 4},      // reserved, broadcast
+};
+
+// slirp4netns's side of the wire: gateway, name server, container. It leads nowhere else.
+constexpr Ipv4Network kWire{address(10, 0, 2), 24};
+
+constexpr std::uint32_t mask_of(int prefix_bits) {
+  return prefix_bits == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix_bits);
+}
+
+bool is_covered(const Ipv4Network& network, const std::vector<Ipv4Network>& by) {
+  return std::ranges::any_of(by, [&](const Ipv4Network& one) { return one.covers(network); });
+}
+
+// Halves the network until each part is within what is allowed or apart from it.
+void add_without(const Ipv4Network& network, const std::vector<Ipv4Network>& allowed,
+                 std::set<Ipv4Network>& closed) {
+  if (is_covered(network, allowed)) return;
+  if (std::ranges::none_of(allowed, [&](const auto& one) { return network.covers(one); })) {
+    closed.insert(network);
+    return;
+  }
+  const int bits = network.prefix_bits + 1;
+  add_without({network.address, bits}, allowed, closed);
+  add_without({network.address | std::uint32_t{1} << (32 - bits), bits}, allowed, closed);
+}
+
+sockaddr socket_address(std::uint32_t host_order) {
+  sockaddr all{};
+  sockaddr_in& internet = reinterpret_cast<sockaddr_in&>(all);
+  internet.sin_family = AF_INET;
+  internet.sin_addr.s_addr = htonl(host_order);
+  return all;
+}
+
+}  // namespace
+
+std::string Ipv4Network::text() const {
+  char dotted[INET_ADDRSTRLEN] = {};
+  const in_addr network_order{htonl(address)};
+  ::inet_ntop(AF_INET, &network_order, dotted, sizeof(dotted));
+  return dotted + ("/" + std::to_string(prefix_bits));
+}
+
+bool Ipv4Network::covers(const Ipv4Network& other) const {
+  return prefix_bits <= other.prefix_bits && (other.address & mask_of(prefix_bits)) == address;
+}
+
+Result<Ipv4Network> parse_network(std::string_view text) {
+  const auto slash = std::min(text.find('/'), text.size());
+  const std::string_view bits = slash < text.size() ? text.substr(slash + 1) : "32";
+  Ipv4Network network;
+  in_addr network_order{};
+  const auto [end, error] =
+      std::from_chars(bits.data(), bits.data() + bits.size(), network.prefix_bits);
+  if (::inet_pton(AF_INET, std::string(text.substr(0, slash)).c_str(), &network_order) != 1 ||
+      error != std::errc() || end != bits.data() + bits.size() || network.prefix_bits < 0 ||
+      network.prefix_bits > 32) {
+    return {ErrorCode::invalid_argument, "\"" + std::string(text) +
+                                             "\" is no IPv4 network such as 192.168.7.0/24 or "
+                                             "192.168.7.1"};
+  }
+  network.address = ntohl(network_order.s_addr) & mask_of(network.prefix_bits);
+  return network;
+}
+
+std::vector<Ipv4Network> own_addresses() {
+  std::vector<Ipv4Network> all;
+  ifaddrs* first = nullptr;
+  if (::getifaddrs(&first) != 0) return all;
+  for (const ifaddrs* one = first; one != nullptr; one = one->ifa_next) {
+    if (one->ifa_addr == nullptr || one->ifa_addr->sa_family != AF_INET) continue;
+    const auto* internet = reinterpret_cast<const sockaddr_in*>(one->ifa_addr);
+    const bool is_loopback = (one->ifa_flags & IFF_LOOPBACK) != 0;
+    const std::uint32_t host_order = ntohl(internet->sin_addr.s_addr);
+    // 127.0.0.0/8 is the container's own there; a loopback interface may have others too.
+    if (is_loopback && host_order >> 24 == 127) continue;
+    all.push_back({host_order, 32});
+  }
+  ::freeifaddrs(first);
+  return all;
+}
+
+std::vector<Ipv4Network> closed_networks(const std::vector<Ipv4Network>& own,
+                                         const std::vector<Ipv4Network>& allowed) {
+  std::set<Ipv4Network> closed;
+  for (const Ipv4Network& range : kClosed) add_without(range, allowed, closed);
+  for (const Ipv4Network& one : own) {
+    const bool is_named = std::ranges::find(allowed, one) != allowed.end();
+    if (!is_named && !kWire.covers(one)) closed.insert(one);
+  }
+  return {closed.begin(), closed.end()};
+}
+
+bool close_networks(const std::vector<Ipv4Network>& networks) {
+  const UniqueFd control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!control) return false;
+  for (const Ipv4Network& network : networks) {
+    rtentry route{};
+    route.rt_dst = socket_address(network.address);
+    route.rt_genmask = socket_address(mask_of(network.prefix_bits));
+    route.rt_flags = RTF_UP | RTF_REJECT;
+    if (::ioctl(control.get(), SIOCADDRT, &route) != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace ember

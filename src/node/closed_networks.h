@@ -1,0 +1,41 @@
+// Where containers may not send to: this machine's own addresses, and what is not the public
+// internet: private and link-local networks (with them the clouds' metadata services), multicast,
+// reserved ranges. Each becomes a route that leads nowhere, which takes a privilege to remove that
+// no container has.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace ember {
+
+struct Ipv4Network {
+  std::uint32_t address = 0;  // in the host's byte order; zero beyond the prefix
+  int prefix_bits = 32;
+
+  std::string text() const;  // "10.0.0.0/8"
+  bool covers(const Ipv4Network& other) const;
+  auto operator<=>(const Ipv4Network&) const = default;
+};
+
+// "192.168.7.0/24"; an address alone is a network of one.
+Result<Ipv4Network> parse_network(std::string_view text);
+
+// Of all interfaces that are up now, each as a network of one.
+std::vector<Ipv4Network> own_addresses();
+
+// The closed ranges without what is allowed, and the machine's own addresses, each of which only
+// its own name opens. The containers' side of their way out stays open.
+std::vector<Ipv4Network> closed_networks(const std::vector<Ipv4Network>& own,
+                                         const std::vector<Ipv4Network>& allowed);
+
+// Closes them in the network namespace of the calling thread, whatever interfaces and routes of
+// lesser prefix it gets. False: errno says why.
+bool close_networks(const std::vector<Ipv4Network>& networks);
+
+}  // namespace ember

@@ -1,0 +1,25 @@
+"""A function that tries to reach an address from its container."""
+
+import socket
+
+import ember
+
+app = ember.App("reaches-out")
+
+
+@app.function()
+def reach(host: str, port: int) -> str:
+    """Connect; return "reached", or the system's word on why not."""
+    try:
+        with socket.create_connection((host, port), timeout=5):
+            return "reached"
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+@app.function()
+def route(host: str) -> str:
+    """Return the address from which a datagram to the host would leave."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        out.connect((host, 9))
+        return out.getsockname()[0]

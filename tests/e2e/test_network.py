@@ -1,0 +1,65 @@
+"""Where containers can send to: not to this machine and private networks, unless allowed."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Server, running_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PUBLIC = "1.1.1.1"
+METADATA = "169.254.169.254"
+
+
+@pytest.fixture
+def service() -> Iterator[tuple[str, int]]:
+    """A service on an address of this machine that is not its loopback's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        try:
+            out.connect((PUBLIC, 9))  # sends nothing
+        except OSError as error:
+            pytest.skip(f"this machine has a loopback alone: {error}")
+        address = out.getsockname()[0]
+    with socket.create_server((address, 0)) as listener:
+        port = listener.getsockname()[1]
+        socket.create_connection((address, port), timeout=5).close()  # the machine reaches it
+        yield address, port
+
+
+def skip_without_own_network(server: Server) -> None:
+    network = server.json("status")["network"]
+    if "slirp4netns" not in network:
+        pytest.skip(network)
+
+
+def test_the_machine_and_private_networks_are_out_of_reach(
+    server: Server, service: tuple[str, int]
+) -> None:
+    skip_without_own_network(server)
+    server.deploy("reaches_out.py")
+    for host, port in (service, (METADATA, 80), ("10.1.2.3", 80)):
+        answer = server.result("reaches-out", "reach", host=host, port=port)
+        assert answer == "No route to host", host
+    assert server.result("reaches-out", "route", host=PUBLIC) == "10.0.2.100"
+    assert "out of reach" in server.cli("status").stdout
+
+
+def test_what_is_allowed_is_within_reach(service: tuple[str, int]) -> None:
+    address, port = service
+    with running_server("--allow-network", address) as server:
+        skip_without_own_network(server)
+        server.deploy("reaches_out.py")
+        assert server.result("reaches-out", "reach", host=address, port=port) == "reached"
+        assert server.result("reaches-out", "reach", host=METADATA, port=80) == "No route to host"
+        assert address in server.cli("status").stdout
+
+
+def test_an_allowed_network_that_is_none_is_refused(data: Path) -> None:
+    server = Server(data)
+    done = server.cli("up", "--listen", "127.0.0.1:0", "--allow-network", "10.0.0.0/40", status=5)
+    assert "is no IPv4 network" in done.stderr
