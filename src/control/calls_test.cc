@@ -121,6 +121,19 @@ TEST_F(LiveCalls, GivesTheExitAndTheLastLinesWhenTheContainerCrashes) {
   EXPECT_THAT(caller.failure->error.message, HasSubstr("ember logs docs"));
 }
 
+TEST_F(LiveCalls, RunsACallAgainWhereTheNodeEndedTheContainerForAFaultOfItsOwnAndSaysSo) {
+  must_deploy("docs", {function("slow")});
+  Caller caller;
+  must_start("docs", "slow", caller);
+  until_running();
+  const ContainerId first = node.ids()[0];
+  node.end_for(first, "its network ended");
+  EXPECT_EQ(control->logs(logs_of("docs"))->back().text, "ended: its network ended");
+  until_running();
+  EXPECT_NE(node.ids()[0], first);
+  EXPECT_FALSE(caller.done());
+}
+
 TEST_F(LiveCalls, NamesTheLimitWhenTheContainerRunsOutOfMemory) {
   must_deploy("docs", {function("slow", R"("memory_bytes": 268435456)")});
   Caller caller;

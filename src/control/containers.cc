@@ -152,8 +152,10 @@ void Containers::finish(Container& container, ContainerExit exit) {
       exit_cause(container.exit,
                  {.asked = container.stop_requested, .load_failed = !container.load_error.empty()});
   if (!container.exit.last_output.empty()) note(container, container.exit.last_output);
-  if (cause != ExitCause::stopped) {
+  if (cause != ExitCause::stopped || !container.exit.fault.empty()) {
     note(container, "ended: " + describe_exit(container.exit));
+  }
+  if (cause != ExitCause::stopped) {
     container.function->last_start_failure = {describe_exit(container.exit), container.load_error};
   }
   driver_.handle(ContainerExited{container.id, std::min(container.exit.at, driver_.now()), cause,

@@ -51,6 +51,7 @@ std::string next_step(ReasonCode code, const std::string& app) {
 
 std::string describe_exit(const ContainerExit& exit) {
   if (exit.out_of_memory) return "out of memory";
+  if (!exit.fault.empty()) return exit.fault;
   if (exit.signal != 0) {
     return "signal " + std::to_string(exit.signal) + ", " + ::strsignal(exit.signal);
   }
@@ -61,7 +62,7 @@ std::string describe_exit(const ContainerExit& exit) {
 ExitCause exit_cause(const ContainerExit& exit, ExitContext context) {
   if (exit.out_of_memory) return ExitCause::out_of_memory;
   if (context.load_failed || exit.exit_status == kLoadFailedStatus) return ExitCause::load_failed;
-  return context.asked ? ExitCause::stopped : ExitCause::crashed;
+  return context.asked || !exit.fault.empty() ? ExitCause::stopped : ExitCause::crashed;
 }
 
 std::string failure_text(const FailInput& failure, const Function& function,

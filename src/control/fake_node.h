@@ -107,9 +107,14 @@ class FakeNode final : public NodeClient {
     exit.exit_status = signal ? -1 : status;
     exit.signal = signal;
     exit.out_of_memory = out_of_memory;
-    unacknowledged[id] = exit;
-    containers.erase(id);
-    if (observer_) observer_->on_exited(exit);
+    tell(std::move(exit));
+  }
+  // The node's own doing.
+  void end_for(ContainerId id, std::string fault) {
+    ContainerExit exit = exit_of(id);
+    exit.exit_status = 0;
+    exit.fault = std::move(fault);
+    tell(std::move(exit));
   }
 
   // The server has gone: connections break, containers live on.
@@ -159,6 +164,12 @@ class FakeNode final : public NodeClient {
     exit.devices = container.spec.devices;
     exit.egress_bytes = container.egress_bytes;
     return exit;
+  }
+
+  void tell(ContainerExit exit) {
+    unacknowledged[exit.container] = exit;
+    containers.erase(exit.container);
+    if (observer_) observer_->on_exited(std::move(exit));
   }
 
   void connect_runner(ContainerId id) {

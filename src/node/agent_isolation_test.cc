@@ -197,6 +197,37 @@ TEST_P(AgentNetworkTest, WhatIsAllowedIsWithinReachAndNothingElse) {
   EXPECT_THAT(reach(runner, "169.254.169.254", "80"), HasSubstr("No route to host"));
 }
 
+TEST_P(AgentNetworkTest, ANetworkThatEndsBeforeItIsTakenIsPassedOver) {
+  const auto networks = [&] {
+    return processes_with_env("EMBER_NETWORK_OF=" + recorder_.hellos.back().node.text());
+  };
+  run_until([&] { return networks().size() == 2; });
+  loop_.run_for(std::chrono::milliseconds(300));  // the spare ones become ready
+  for (const pid_t pid : networks()) ::kill(pid, SIGKILL);
+  loop_.run_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(ask(start(spec(1)), "out = 'begun'"), "begun");
+}
+
+TEST_P(AgentNetworkTest, AContainerWhoseNetworkEndsIsEndedAfterWhatRunsAndTheCauseIsTold) {
+  const auto end_network = [&](std::uint64_t number) {
+    const auto network = ContainerFiles(options_.data + "/node", id(number)).read_network();
+    ASSERT_TRUE(network);
+    ::kill(network->pid, SIGKILL);
+  };
+  const UniqueFd& runner = start(spec(1, R"({"stubborn": true})"));
+  send_code(runner, "time.sleep(0.5); os._exit(send(7, b'done') or 0)");
+  end_network(1);
+  EXPECT_EQ(next_exit().exit_status, 0);
+  EXPECT_EQ(read_frame(runner), "done");
+  EXPECT_THAT(next_exit().fault, HasSubstr("its network ended"));
+  recorder_.exits.clear();
+  start(spec(2));
+  agent_.reset();
+  end_network(2);
+  start_agent();
+  EXPECT_THAT(next_exit().fault, HasSubstr("its network ended"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Isolation, AgentNetworkTest, every_isolation(), isolation_name);
 INSTANTIATE_TEST_SUITE_P(Isolation, AgentIsolationTest, every_isolation(), isolation_name);
 

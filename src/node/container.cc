@@ -12,6 +12,8 @@ namespace ember {
 namespace {
 
 constexpr std::size_t kLastOutputBytes = 8 << 10;
+// What runs may come to its end without the network.
+constexpr Duration kGraceWithoutNetwork = Duration::seconds(30);
 constexpr std::int64_t kMaxGraceUs = 3'600'000'000;
 
 }  // namespace
@@ -77,6 +79,11 @@ bool NodeContainer::follow() {
       });
   if (!watched.ok()) return false;
   state_ = State::running;
+  const bool has_network =
+      isolation_.watch_network(record_, [this, alive = std::weak_ptr<int>(alive_)] {
+        if (!alive.expired()) network_ended();
+      });
+  if (!has_network) network_ended();
   wait_for_runners();
   return true;
 }
@@ -155,6 +162,13 @@ void NodeContainer::kill_after(Duration grace) {
   });
 }
 
+void NodeContainer::network_ended() {
+  if (state_ != State::running) return;
+  fault_ = "its network ended: the process slirp4netns is gone";
+  spdlog::warn("{}: {}; it is ended too", record_.container.text(), fault_);
+  stop(kGraceWithoutNetwork);
+}
+
 void NodeContainer::ended(ProcessEnd end, Time at) {
   state_ = State::ended;
   end = isolation_.end_of_runner(end);
@@ -172,6 +186,7 @@ void NodeContainer::ended(ProcessEnd end, Time at) {
                      .devices = record_.devices,
                      .egress_bytes = std::max(egress_bytes_, remains.egress_bytes.value_or(0)),
                      .out_of_memory = was_killed && out_of_memory,
+                     .fault = fault_,
                      .exit_status = end.exit_status,
                      .signal = end.signal,
                      .last_output = files_.last_output(kLastOutputBytes)};

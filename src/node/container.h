@@ -65,6 +65,7 @@ class NodeContainer {
   void refuse(std::string why);
   void kill();
   void kill_after(Duration grace);
+  void network_ended();
   void ended(ProcessEnd end, Time at);
 
   ContainerTools tools_;
@@ -77,6 +78,7 @@ class NodeContainer {
   boost::asio::posix::stream_descriptor listener_;
   boost::asio::steady_timer kill_timer_;
   UniqueFd runner_socket_;
+  std::string fault_;              // for which the container is being ended
   std::int64_t egress_bytes_ = 0;  // as last seen: the network may end before the container
   std::int64_t egress_bytes_told_ = 0;
   // Callbacks that still sit in the loop ask it whether the container has gone.

@@ -72,6 +72,13 @@ class CrunIsolation final : public Isolation {
     return {.exit_status = -1, .signal = signal};
   }
 
+  bool watch_network(const ContainerMeta& record, std::function<void()> on_end) override {
+    if (!ContainerFiles(setup_.directory.path, record.container).read_network()) return true;
+    const pid_t network = network_of(record);
+    return network > 0 &&
+           processes_.watch(network, [on_end = std::move(on_end)](ProcessEnd) { on_end(); }).ok();
+  }
+
   std::optional<std::int64_t> egress_bytes(const ContainerMeta& record) const override {
     const pid_t network = network_of(record);
     return network > 0 ? NetworkPool::egress_bytes(network) : std::nullopt;

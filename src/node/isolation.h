@@ -41,6 +41,9 @@ class Isolation {
   virtual void kill_all(const ContainerMeta& record, pid_t runner) = 0;
   // How the runner ended, told by how the process did that launch() called back with.
   virtual ProcessEnd end_of_runner(ProcessEnd end) const { return end; }
+  // Calls back from the loop when the container's network has ended; never where it has none of its
+  // own. False: it has ended before.
+  virtual bool watch_network(const ContainerMeta&, std::function<void()>) { return true; }
   // What has left the container's network namespace so far; nothing where it has none of its own,
   // or it has gone.
   virtual std::optional<std::int64_t> egress_bytes(const ContainerMeta& record) const = 0;

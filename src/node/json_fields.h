@@ -25,6 +25,9 @@ class JsonFields {
     if (value == nullptr || !value->is_string()) return wrong(name), std::string();
     return *value->get_ptr<const std::string*>();
   }
+  std::string text_or(const char* name, std::string otherwise) {
+    return find(name) == nullptr ? otherwise : text(name);
+  }
   std::int64_t integer(const char* name) {
     const auto* value = find(name);
     if (value == nullptr || !value->is_number_integer()) return wrong(name), 0;

@@ -69,6 +69,7 @@ void NetworkPool::fill() {
 }
 
 void NetworkPool::take(std::function<void(Result<Network>)> done) {
+  while (!ready_.empty() && !processes_.signal(ready_.front().pid, 0)) ready_.pop_front();
   if (ready_.empty()) {
     waiting_.push_back(std::move(done));
     return fill();

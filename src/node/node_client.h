@@ -43,6 +43,7 @@ struct ContainerExit {
   std::vector<DeviceId> devices;
   std::int64_t egress_bytes = 0;  // that left its network namespace in all its life
   bool out_of_memory = false;
+  std::string fault;        // of the node's, for which it ended the container; empty: none
   int exit_status = -1;     // of the runner; -1 where nobody could see it
   int signal = 0;           // that ended it
   std::string last_output;  // the last lines the runner's process wrote outside frames

@@ -108,12 +108,13 @@ Json to_json(const ContainerExit& exit) {
           {"devices", texts(exit.devices)},
           {"egress_bytes", exit.egress_bytes},
           {"out_of_memory", exit.out_of_memory},
+          {"fault", exit.fault},
           {"exit_status", exit.exit_status},
           {"signal", exit.signal},
           {"last_output", exit.last_output}};
 }
 
-// One that a version before egress was metered has left on disk does not tell of it.
+// One that an earlier version has left on disk lacks what that did not tell of.
 ContainerExit read_exit(JsonFields& fields) {
   return {.container = fields.id<ContainerId>("container"),
           .labels_json = fields.text("labels"),
@@ -122,6 +123,7 @@ ContainerExit read_exit(JsonFields& fields) {
           .devices = fields.ids<DeviceId>("devices"),
           .egress_bytes = fields.integer_or("egress_bytes", 0),
           .out_of_memory = fields.flag("out_of_memory"),
+          .fault = fields.text_or("fault", ""),
           .exit_status = static_cast<int>(fields.integer("exit_status")),
           .signal = static_cast<int>(fields.integer("signal")),
           .last_output = fields.text("last_output")};

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Server, running_server
+from conftest import Server, running_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,3 +65,16 @@ def test_an_allowed_network_that_is_none_is_refused(data: Path) -> None:
     server = Server(data)
     done = server.cli("up", "--listen", "127.0.0.1:0", "--allow-network", "10.0.0.0/40", status=5)
     assert "is no IPv4 network" in done.stderr
+
+
+def test_a_network_that_is_killed_harms_no_call(server: Server) -> None:
+    skip_without_own_network(server)
+    server.deploy("reaches_out.py")
+    server.result("reaches-out", "route", host=PUBLIC)
+    (container,) = (c for c in server.containers("reaches-out") if c["function"] == "route")
+    network = server.data / "node" / "containers" / container["container_id"] / "network"
+    os.kill(int(network.read_text().split()[0]), signal.SIGKILL)
+    wait_until(
+        "its log says so", lambda: "its network ended" in server.cli("logs", "reaches-out").stdout
+    )
+    assert server.result("reaches-out", "route", host=PUBLIC) == "10.0.2.100"
