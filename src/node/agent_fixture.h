@@ -191,24 +191,34 @@ class AgentTest : public testing::TestWithParam<IsolationChoice> {
     EXPECT_FALSE(error) << error.message();
   }
 
-  // Processes, mounts and cgroups that outlived their container.
+  // Processes, mounts and cgroups that outlived their container, and cgroups that outlived the
+  // node.
   std::string leftovers() const {
     std::string found;
     for (const auto& [id, at] : recorder_.started) {
       for (const pid_t pid : processes_with_env("EMBER_CONTAINER_ID=" + id.text())) {
         found += "process " + std::to_string(pid) + " of " + id.text() + "\n";
       }
-      std::error_code ignored;
-      for (const auto& hierarchy : std::filesystem::directory_iterator("/sys/fs/cgroup", ignored)) {
-        for (auto it = std::filesystem::recursive_directory_iterator(hierarchy, ignored);
-             it != std::filesystem::recursive_directory_iterator(); it.increment(ignored)) {
-          if (it->path().filename() == id.text()) found += "cgroup " + it->path().string() + "\n";
-        }
-      }
+      found += cgroups_named(id.text());
+    }
+    if (!agent_ && !recorder_.hellos.empty()) {
+      found += cgroups_named(recorder_.hellos.back().node.text());
     }
     std::ifstream mounts("/proc/self/mountinfo");
     for (std::string line; std::getline(mounts, line);) {
       if (line.find(root_) != std::string::npos) found += "mount " + line + "\n";
+    }
+    return found;
+  }
+
+  static std::string cgroups_named(const std::string& name) {
+    std::string found;
+    std::error_code ignored;
+    for (const auto& hierarchy : std::filesystem::directory_iterator("/sys/fs/cgroup", ignored)) {
+      for (auto it = std::filesystem::recursive_directory_iterator(hierarchy, ignored);
+           it != std::filesystem::recursive_directory_iterator(); it.increment(ignored)) {
+        if (it->path().filename() == name) found += "cgroup " + it->path().string() + "\n";
+      }
     }
     return found;
   }

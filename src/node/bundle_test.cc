@@ -20,6 +20,7 @@ TEST(Bundle, SharesScarceCoresByWhatIsAskedForAndLendsSpareOnes) {
                       .network_path = {},
                       .cgroups = cgroups};
   const auto cpu = nlohmann::json::parse(config_json(bundle))["linux"]["resources"]["cpu"];
+  cgroups.remove_parents();
   EXPECT_EQ(cpu["shares"], 512);  // of 1024 for a core
   EXPECT_EQ(cpu["quota"].get<std::int64_t>() / cpu["period"].get<std::int64_t>(), 16);
 }

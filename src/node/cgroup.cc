@@ -44,7 +44,6 @@ void end_processes(const std::string& directory) {
 Cgroups::Cgroups(NodeId node) : parent_("/ember/" + node.text()) {
   find_hierarchies();
   for (const char* controller : kWanted) try_controller(controller);
-  remove_parents();
 }
 
 void Cgroups::find_hierarchies() {

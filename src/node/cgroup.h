@@ -12,7 +12,8 @@ namespace ember {
 
 class Cgroups {
  public:
-  // Finds the hierarchies; tries in each whether a group can be made.
+  // Finds the hierarchies; tries in each whether a group can be made. What it made stays until
+  // remove_parents().
   explicit Cgroups(NodeId node);
 
   bool usable() const { return !limits_.empty(); }  // at least one limit can be set
@@ -30,7 +31,7 @@ class Cgroups {
   bool ran_out_of_memory(ContainerId container) const;
   // Ends what still runs in them and removes the directories.
   void remove(ContainerId container) const;
-  // When the last container is gone: the node's own, empty directories.
+  // The node's own directories; those that still have containers stay.
   void remove_parents() const;
 
  private:

@@ -41,6 +41,8 @@ class CrunIsolation final : public Isolation {
   CrunIsolation(ProcessTable& processes, CrunSetup setup)
       : processes_(processes), setup_(std::move(setup)) {}
 
+  ~CrunIsolation() override { setup_.cgroups.remove_parents(); }
+
   std::string_view name() const override { return "container"; }
 
   void launch(LaunchPlan plan, UniqueFd source, std::function<void(Result<pid_t>)> done) override {

@@ -177,11 +177,18 @@ def _mounts_of(data: Path) -> list[str]:
     ]
 
 
+def _cgroups_of(data: Path) -> list[Path]:
+    node_id = (data / "node" / "node_id").read_text().strip()
+    root = Path("/sys/fs/cgroup")
+    return [*root.glob(f"ember/{node_id}"), *root.glob(f"*/ember/{node_id}")]
+
+
 def _take_down(server: Server) -> None:
     try:
         server.cli("down", "--now")
         assert processes_of(server.data) == []
         assert _mounts_of(server.data) == []
+        assert _cgroups_of(server.data) == []
     finally:
         for role in ("serve", "node"):
             log = server.data / f"{role}.log"
