@@ -53,6 +53,11 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
         listener_(loop),
         tick_(loop) {}
 
+  // A socket that is left says that the node was killed and could not end its helpers.
+  ~NodeAgent() override {
+    if (listener_.is_open()) ::unlink(directory_.socket_path().c_str());
+  }
+
   Result<> begin() {
     if (machine_.isolation == nullptr) {
       return {ErrorCode::unavailable, machine_.refusal};

@@ -1,7 +1,7 @@
 // The node's own part of the data directory, <data>/node:
 //
 //   node_id        made once, kept
-//   node.sock      where the driver connects
+//   node.sock      where the driver connects; gone once the node has ended in order
 //   last_seen      touched while the node lives: what it cannot have seen ended no later
 //   packages/      python_packages.h
 //   python/        the packages under their names, for runners outside containers

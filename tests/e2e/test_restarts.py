@@ -133,6 +133,34 @@ def test_down_after_a_crash_ends_the_containers_too(
     assert "does not run" in server.cli("down").stderr
 
 
+@pytest.mark.parametrize("died", [("node",), ("serve", "node")], ids=" and ".join)
+def test_down_after_a_crash_without_containers_ends_the_nodes_helpers(
+    own_server: Server, died: tuple[str, ...]
+) -> None:
+    server = own_server
+    for role in died:
+        kill(server, role)
+    server.cli("down")
+    assert processes_of(server.data) == []
+    assert "does not run" in server.cli("down").stderr
+
+
+def test_a_node_ends_the_helpers_of_one_that_was_killed(own_server: Server) -> None:
+    server = own_server
+
+    def helpers() -> set[str]:
+        return {line for line in processes_of(server.data) if "slirp4netns" in line}
+
+    if "slirp4netns" not in server.json("status")["network"]:
+        pytest.skip("this node has no helpers")
+    wait_until("there are spare networks", helpers)
+    kill(server, "node")
+    before = helpers()
+    assert before
+    server.up()
+    wait_until("they are gone", lambda: not before & helpers())
+
+
 def test_apps_and_the_bill_outlive_a_restart(own_server: Server) -> None:
     server = own_server
     server.cli("deploy", APPS / "versions.py")

@@ -27,7 +27,7 @@ def down(prog: str, summary: str, argv: list[str]) -> int:
     options = parser.parse_args(argv)
     server = Server(options.data)
     runs = any(server.pid(role) is not None for role in ("serve", "node"))
-    if not runs and not server.has_containers():
+    if not runs and not server.has_leftovers():
         _terminal.say(f"Ember does not run on {server.data}")
         return _exit.OK
     server.make()
@@ -38,10 +38,10 @@ def down(prog: str, summary: str, argv: list[str]) -> int:
 def stop(server: Server, *, now: bool) -> None:
     """Stop the server, which drains unless it is now, and then the node with its containers."""
     with stopping_on(server):
-        if server.pid("node") is None and server.has_containers():
+        if server.has_leftovers():
             from ._start import start_node
 
-            _terminal.say("the node has gone and left containers; it comes back to end them")
+            _terminal.say("the node has gone and left processes; it comes back to end them")
             start_node(server, find_emberd(), ["--allow-process"])
         pid = server.pid("serve")
         if pid is not None:

@@ -72,11 +72,14 @@ class Server:
         except OSError:
             return ""
 
-    def has_containers(self) -> bool:
-        """Whether the node has containers, or left some when it ended."""
+    def has_leftovers(self) -> bool:
+        """Whether the node has gone and left containers, or was killed and so left its helpers."""
         import glob
 
-        return bool(glob.glob(glob.escape(self.path("node", "containers")) + "/*/meta.json"))
+        if self.pid("node") is not None:
+            return False
+        containers = glob.escape(self.path("node", "containers")) + "/*/meta.json"
+        return os.path.exists(self.node_socket) or bool(glob.glob(containers))
 
     def use(self) -> None:
         """Make this server the one that this process's client speaks to."""
