@@ -223,13 +223,13 @@ bool PriceBook::assumes(Date on) const {
 Money amount_of(const UsageRow& row, PricePerHour price) {
   switch (row.meter) {
     case Meter::gpu:
-      return price.over_ms(row.quantity_ms, row.units, 1);
+      return price.over_ms(row.quantity, row.units, 1);
     case Meter::cpu:
-      return price.over_ms(row.quantity_ms, row.units, 1000);
+      return price.over_ms(row.quantity, row.units, 1000);
     case Meter::memory:
-      return price.over_ms(row.quantity_ms, row.units, kBytesPerGiB);
+      return price.over_ms(row.quantity, row.units, kBytesPerGiB);
     case Meter::egress:
-      return {divide_half_even(static_cast<Int128>(price.nano_usd) * row.quantity_ms, kBytesPerGB)};
+      return {divide_half_even(static_cast<Int128>(price.nano_usd) * row.quantity, kBytesPerGB)};
   }
   return {};
 }

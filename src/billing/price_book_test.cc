@@ -175,7 +175,7 @@ TEST(AmountOf, PricesEachMeterByItsOwnUnit) {
   const auto amount = [&](Meter meter, std::int64_t quantity, std::int64_t units) {
     UsageRow usage;
     usage.meter = meter;
-    usage.quantity_ms = quantity;
+    usage.quantity = quantity;
     usage.units = units;
     return amount_of(usage, dollar).decimal();
   };

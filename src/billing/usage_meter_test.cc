@@ -86,7 +86,7 @@ TEST(UsageMeter, GivesOneRowForEachMeterAndPhaseWithTimeInIt) {
   EXPECT_EQ(rows[0].gpu_type, "L4");
   EXPECT_EQ(rows[0].units, 2);
   EXPECT_EQ(rows[1].phase, Phase::execute);
-  EXPECT_EQ(rows[1].quantity_ms, 6);
+  EXPECT_EQ(rows[1].quantity, 6);
   EXPECT_EQ(rows[2].units, 1500);
   EXPECT_EQ(rows[4].units, 1 << 20);
   EXPECT_EQ(rows[4].gpu_type, "");
@@ -162,7 +162,7 @@ TEST(UsageMeter, HasAWindowWithoutLengthForEgressThatComesAfterTheLastOne) {
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].meter, Meter::egress);
   EXPECT_EQ(rows[0].phase, Phase::idle);
-  EXPECT_EQ(rows[0].quantity_ms, 5);
+  EXPECT_EQ(rows[0].quantity, 5);
   EXPECT_EQ(rows[0].units, 1);
 }
 

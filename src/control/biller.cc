@@ -71,7 +71,7 @@ void Biller::record(const UsageRow& row, const Function& function, const Tariff&
   FunctionStats& stats = function.line->stats;
   stats.cost += entry.amount;
   if (row.meter == Meter::gpu) {
-    const auto gpu_ms = static_cast<std::uint64_t>(row.quantity_ms * row.units);
+    const auto gpu_ms = static_cast<std::uint64_t>(row.quantity * row.units);
     (row.phase == Phase::execute ? stats.gpu_ms_busy
      : row.phase == Phase::idle  ? stats.gpu_ms_idle
                                  : stats.gpu_ms_cold) += gpu_ms;

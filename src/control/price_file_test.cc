@@ -63,7 +63,7 @@ TEST(Tariff, CostsTheSameByTheHourAndByTheLedger) {
                                      std::pair{Meter::memory, 2ll << 30}}) {
     UsageRow row;
     row.meter = meter;
-    row.quantity_ms = 250;
+    row.quantity = 250;
     row.units = units;
     sum += rates.amount(row);
   }
@@ -76,7 +76,7 @@ TEST(Tariff, PricesEgressByTheGigabyteAndNotByTheHour) {
   const Tariff rates = tariff();
   UsageRow row;
   row.meter = Meter::egress;
-  row.quantity_ms = 2'500'000'000;
+  row.quantity = 2'500'000'000;
   row.units = 1;
   EXPECT_EQ(rates.amount(row), Money{225'000'000});
 }

@@ -22,7 +22,7 @@ class Containers : public EngineFixture {
   }
   std::int64_t ms_in(ContainerId container, Phase phase) const {
     std::int64_t ms = 0;
-    for (const UsageRow& row : cpu_rows(container)) ms += row.phase == phase ? row.quantity_ms : 0;
+    for (const UsageRow& row : cpu_rows(container)) ms += row.phase == phase ? row.quantity : 0;
     return ms;
   }
   // The bytes of its egress rows, all or of one phase.
@@ -30,7 +30,7 @@ class Containers : public EngineFixture {
     std::int64_t bytes = 0;
     for (const UsageRow& row : rows_) {
       if (row.container != container || row.meter != Meter::egress) continue;
-      if (!phase || row.phase == *phase) bytes += row.quantity_ms;
+      if (!phase || row.phase == *phase) bytes += row.quantity;
     }
     return bytes;
   }

@@ -353,9 +353,9 @@ class Storm {
     const UsageRow& row = usage.row;
     Container& container = containers_[row.container];
     EXPECT_FALSE(container.released);
-    EXPECT_GT(row.quantity_ms, 0);
+    EXPECT_GT(row.quantity, 0);
     if (row.meter == Meter::egress) {
-      container.egress_billed += row.quantity_ms;
+      container.egress_billed += row.quantity;
       return;
     }
     EXPECT_LT(row.window_start, row.window_end);
@@ -366,7 +366,7 @@ class Storm {
     if (row.window_start != container.window_start) container.window_ms.clear();
     container.window_start = row.window_start;
     container.covered = row.window_end;
-    container.window_ms[row.meter] += row.quantity_ms;
+    container.window_ms[row.meter] += row.quantity;
     EXPECT_LE(container.window_ms[row.meter], (row.window_end - row.window_start).whole_ms());
   }
 

@@ -28,11 +28,11 @@ struct UsageRow {
   PoolId pool;
   Meter meter = Meter::cpu;
   Phase phase = Phase::boot;
-  Time window_start;             // whole milliseconds
-  Time window_end;               // whole milliseconds
-  std::int64_t quantity_ms = 0;  // milliseconds of this phase in the window (bytes for egress)
-  std::int64_t units = 0;        // devices, milli-cores or bytes held through that; 1 for egress
-  std::string gpu_type;          // for Meter::gpu: which type; else empty
+  Time window_start;          // whole milliseconds
+  Time window_end;            // whole milliseconds
+  std::int64_t quantity = 0;  // milliseconds of this phase in the window (bytes for egress)
+  std::int64_t units = 0;     // devices, milli-cores or bytes held through that; 1 for egress
+  std::string gpu_type;       // for Meter::gpu: which type; else empty
 };
 
 }  // namespace ember

@@ -66,14 +66,14 @@ void CheckEgress::on_row(const Step& step, const UsageRow& row) {
   const auto wrong = [&](const char* invariant, const std::string& what) {
     step.findings.add(invariant, row.container.text() + ": " + what);
   };
-  if (row.quantity_ms <= 0 || row.units != 1 || !row.gpu_type.empty()) {
-    wrong("egress rows hold bytes", std::to_string(row.quantity_ms));
+  if (row.quantity <= 0 || row.units != 1 || !row.gpu_type.empty()) {
+    wrong("egress rows hold bytes", std::to_string(row.quantity));
   }
   if (row.window_end < row.window_start || row.window_end > step.now) {
     wrong("egress rows lie in a window", std::to_string(row.window_end.us));
   }
   Egress& egress = containers_[row.container];
-  egress.billed += row.quantity_ms;
+  egress.billed += row.quantity;
   if (egress.billed <= egress.told) return;
   wrong(kOnce, std::to_string(egress.billed) + " bytes billed of " + std::to_string(egress.told));
 }
@@ -93,7 +93,7 @@ void CheckEgress::on_release(const Step& step, const ReleaseContainer& release) 
 void CheckEgress::at_end(const EndOfRun& end) {
   std::map<ContainerId, std::int64_t> billed;
   for (const auto& [key, row] : end.store.rows()) {
-    if (row.meter == Meter::egress) billed[row.container] += row.quantity_ms;
+    if (row.meter == Meter::egress) billed[row.container] += row.quantity;
   }
   for (const auto& [id, life] : end.witness) {
     const std::int64_t bytes = billed[id];

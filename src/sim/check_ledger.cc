@@ -53,7 +53,7 @@ class CheckLedger : public Checker {
         tiling.end = row.window_end;
       }
       tiling.whole &= row.window_end == tiling.end;
-      meters[row.meter] += row.quantity_ms;
+      meters[row.meter] += row.quantity;
       tiling.whole &= meters[row.meter] <= (row.window_end - row.window_start).whole_ms();
     }
     return tilings;

@@ -172,10 +172,10 @@ void CheckUsage::on_row(const Step& step, const UsageRow& row) {
                                                        : metered->memory_bytes;
   if (row.units != units || units == 0) return wrong("other units than it holds");
   if ((row.meter == Meter::gpu) == row.gpu_type.empty()) return wrong("a wrong GPU type");
-  if (row.quantity_ms <= 0) return wrong("a row without time");
+  if (row.quantity <= 0) return wrong("a row without time");
   metered->window_end = row.window_end;
-  metered->window_ms[row.meter] += row.quantity_ms;
-  if (row.meter == Meter::cpu) metered->row_ms[index(row.phase)] += row.quantity_ms;
+  metered->window_ms[row.meter] += row.quantity;
+  if (row.meter == Meter::cpu) metered->row_ms[index(row.phase)] += row.quantity;
 }
 
 void CheckUsage::close_window(const Step& step, ContainerId id, Metered& metered) {

@@ -14,14 +14,14 @@ Money price_of(const UsageRow& row) {
   constexpr std::int64_t kBytesPerCent = 100'000'000;
   switch (row.meter) {
     case Meter::gpu:
-      return PricePerHour{row.gpu_type == "H100" ? 4 * kDollar : kDollar}.over_ms(row.quantity_ms,
+      return PricePerHour{row.gpu_type == "H100" ? 4 * kDollar : kDollar}.over_ms(row.quantity,
                                                                                   row.units, 1);
     case Meter::cpu:
-      return PricePerHour{kDollar / 20}.over_ms(row.quantity_ms, row.units, 1000);
+      return PricePerHour{kDollar / 20}.over_ms(row.quantity, row.units, 1000);
     case Meter::memory:
-      return PricePerHour{kDollar / 120}.over_ms(row.quantity_ms, row.units, kGiB);
+      return PricePerHour{kDollar / 120}.over_ms(row.quantity, row.units, kGiB);
     case Meter::egress:
-      return {row.quantity_ms * (kDollar / 100) / kBytesPerCent};
+      return {row.quantity * (kDollar / 100) / kBytesPerCent};
   }
   return {};
 }
@@ -32,7 +32,7 @@ void StoreModel::apply(const StoreBatch& batch) {
     total_ += price_of(row);
     Time& until = billed_until_[row.container];
     until = std::max(until, row.window_end);
-    if (row.meter == Meter::egress) egress_billed_[row.container] += row.quantity_ms;
+    if (row.meter == Meter::egress) egress_billed_[row.container] += row.quantity;
   }
   ended_.insert(batch.ended.begin(), batch.ended.end());
 }

@@ -102,7 +102,7 @@ std::string describe(const Action& action) {
           [](const RecordUsage& a) {
             return words("RecordUsage", a.row.container, std::string(meter_name(a.row.meter)),
                          std::string(phase_name(a.row.phase)), a.row.window_start.whole_ms(), "to",
-                         a.row.window_end.whole_ms(), "ms:", a.row.quantity_ms,
+                         a.row.window_end.whole_ms(), "ms:", a.row.quantity,
                          a.row.meter == Meter::egress ? "bytes of" : "ms of", a.row.units);
           },
           [](const ReleaseContainer& a) {

@@ -7,7 +7,7 @@ namespace ember {
 namespace {
 
 // Ids are 64-bit values stored as SQLite's signed integers; times are microseconds since the epoch.
-// A ledger row of egress has bytes for its quantity_ms, and its price is for 10^9 of them.
+// A ledger row of egress has bytes for its quantity, and its price is for 10^9 of them.
 constexpr const char* kTables = R"sql(
 CREATE TABLE writer (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -91,7 +91,12 @@ CREATE INDEX ledger_by_time ON ledger (window_start_us);
 CREATE INDEX containers_alive ON containers (id) WHERE ended_us = 0;
 )sql";
 
-constexpr std::array kSteps{kTables, kIndexes};
+// It was never milliseconds alone.
+constexpr const char* kQuantity = R"sql(
+ALTER TABLE ledger RENAME COLUMN quantity_ms TO quantity;
+)sql";
+
+constexpr std::array kSteps{kTables, kIndexes, kQuantity};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

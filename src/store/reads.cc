@@ -109,10 +109,10 @@ std::string cost_sql(const std::vector<CostGroup>& groups) {
   const std::string list = group_list(groups);
   return "SELECT " + (list.empty() ? "" : list + ", ") +
          "SUM(amount_nano_usd), "
-         "SUM(CASE meter WHEN 'gpu' THEN quantity_ms * units ELSE 0 END), "
-         "SUM(CASE meter WHEN 'cpu' THEN quantity_ms * units ELSE 0 END), "
-         "SUM(CASE meter WHEN 'memory' THEN quantity_ms * units / 1048576 ELSE 0 END), "
-         "SUM(CASE meter WHEN 'egress' THEN quantity_ms ELSE 0 END), "
+         "SUM(CASE meter WHEN 'gpu' THEN quantity * units ELSE 0 END), "
+         "SUM(CASE meter WHEN 'cpu' THEN quantity * units ELSE 0 END), "
+         "SUM(CASE meter WHEN 'memory' THEN quantity * units / 1048576 ELSE 0 END), "
+         "SUM(CASE meter WHEN 'egress' THEN quantity ELSE 0 END), "
          "MAX(simulated) FROM ledger "
          "WHERE window_start_us >= ? AND window_start_us < ? AND (?3 = '' OR app_name = ?3)" +
          (list.empty() ? "" : " GROUP BY " + list + " ORDER BY " + list);
@@ -137,7 +137,7 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   return for_each(
       database,
       "SELECT c.id, MAX(l.window_end_us), "
-      "SUM(CASE l.meter WHEN 'egress' THEN l.quantity_ms ELSE 0 END) FROM containers c "
+      "SUM(CASE l.meter WHEN 'egress' THEN l.quantity ELSE 0 END) FROM containers c "
       "JOIN ledger l ON l.container = c.id WHERE c.ended_us = 0 "
       "GROUP BY c.id ORDER BY c.id",
       [&](Statement& row) {

@@ -175,9 +175,9 @@ TEST(Store, AddsUpTheBytesOfEgressForBillsAndForWhatIsBilledSoFar) {
     auto store = open_store(directory.path(), snapshot);
     LedgerRecord first = ledger(5, kNoon, Meter::egress, 3);
     LedgerRecord second = ledger(5, kNoon + Duration::seconds(1), Meter::egress, 0);
-    first.row.quantity_ms = 5'000'000'000;
+    first.row.quantity = 5'000'000'000;
     first.row.units = second.row.units = 1;
-    second.row.quantity_ms = 7;
+    second.row.quantity = 7;
     second.row.window_end = second.row.window_start;
     const Batch batch{app(1, "documents"),
                       version(1, 1),
@@ -399,11 +399,21 @@ TEST(Store, BringsADatabaseOfTheFirstSchemaForward) {
     ASSERT_TRUE(database.ok());
     ASSERT_TRUE(migrate(*database, 1).ok());
     ASSERT_TRUE(database->execute("INSERT INTO apps VALUES (9, 'old', 0, 0, 4, 1)").ok());
+    const char* row =
+        "INSERT INTO ledger VALUES (1, 0, 'gpu', 'execute', 9000, 1, 7, 2, 'L4', 9, 'old', 'f', "
+        "'', 1, '', 5, 0)";
+    ASSERT_TRUE(database->execute(row).ok());
   }
   ASSERT_GT(newest_schema(), 1);
-  const Snapshot snapshot = reopened(directory.path());
-  ASSERT_EQ(snapshot.apps.size(), 1u);
-  EXPECT_EQ(snapshot.apps[0].name, "old");
+  {
+    Snapshot snapshot;
+    auto store = open_store(directory.path(), snapshot);
+    ASSERT_EQ(snapshot.apps.size(), 1u);
+    EXPECT_EQ(snapshot.apps[0].name, "old");
+    const auto rows = cost(*store, {{}, "", {}, {}});
+    ASSERT_EQ(rows.size(), 1u);
+    EXPECT_EQ(rows[0].gpu_ms, 7 * 2);
+  }
 
   auto database = Database::open(directory.path() + "/state.db");
   std::int64_t indexes = 0;

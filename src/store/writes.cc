@@ -89,7 +89,7 @@ Result<> Writer::write_one(const ContainerRecord& record) {
 Result<> Writer::write_one(const LedgerRecord& record) {
   const UsageRow& row = record.row;
   return ledger_.run(row.container.value, row.window_start.us, meter_name(row.meter),
-                     phase_name(row.phase), row.window_end.us, row.pool.value, row.quantity_ms,
+                     phase_name(row.phase), row.window_end.us, row.pool.value, row.quantity,
                      row.units, row.gpu_type, record.app.value, record.app_name, record.function,
                      record.price.nano_usd, record.price_source, record.amount.nano_usd,
                      record.simulated);
