@@ -58,6 +58,19 @@ TEST(RequestParser, ReadsEachSeedWhole) {
   EXPECT_EQ(outcome(kSeeds[4], [] { return 1u; }), "whole /a|h|abc");
 }
 
+TEST(RequestParser, RefusesALineThatEndsInABareLineFeedWithoutWaitingForMore) {
+  const std::string chunked = "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (const std::string& bytes :
+       {std::string("GET /a HTTP/1.1\n"), std::string("GET /a HTTP/1.1\r\nHost: h\n"),
+        chunked + "c\n", chunked + "c\nabcdefghijkl", chunked + "1\r\n\n\r\n2\n",
+        chunked + "0\r\nX: y\n"}) {
+    EXPECT_EQ(outcome(bytes, [] { return 1000u; }), "refused 400") << bytes;
+    EXPECT_EQ(outcome(bytes, [] { return 1u; }), "refused 400") << bytes;
+  }
+  EXPECT_EQ(outcome(chunked + "7\r\n\n\na\n\nb\n\r\n0\r\n\r\n", [] { return 1u; }),
+            "whole /a|h|\n\na\n\nb\n");
+}
+
 TEST(RequestParser, SurvivesAnyBytesAndReadsThemAlikeHoweverTheyAreCut) {
   constexpr std::uint64_t kSeed = 20261125;
   constexpr std::string_view kTelling("\r\n \t:;,0123af\0\"/\x80", 17);

@@ -53,6 +53,26 @@ MediaType media_of(std::string_view value) {
   return MediaType::other;
 }
 
+constexpr ParseFailure kBareLineFeed{400, "a line ends with a line feed alone"};
+
+// Whether a line feed stands without a carriage return in bytes that begin where a line does.
+bool has_bare_line_feed(std::string_view bytes) {
+  std::size_t at = bytes.find('\n');
+  while (at != std::string_view::npos && at > 0 && bytes[at - 1] == '\r') {
+    at = bytes.find('\n', at + 1);
+  }
+  return at != std::string_view::npos;
+}
+
+std::string_view first_line(std::string_view bytes) {
+  return bytes.substr(0, bytes.find('\n') + 1);
+}
+
+// The line of a chunk's size, behind the end of the chunk before it.
+std::string_view chunk_line(std::string_view bytes) {
+  return first_line(bytes.substr(bytes.starts_with("\r\n") ? 2 : 0));
+}
+
 ParseFailure failure_of(const error_code& error) {
   if (error == http::error::header_limit) return {431, "the header fields are too large"};
   if (error == http::error::body_limit) return {413, "the body is too large"};
@@ -76,6 +96,9 @@ class Reader final : public http::basic_parser<true> {
 
   std::string* body = nullptr;  // where chunks go
   std::string_view fed;         // the bytes of the current put()
+
+  // Whether the next byte belongs to a line, not to a chunk's content.
+  bool reads_lines() const { return chunk_bytes_left_ == 0; }
 
  private:
   void refuse(error_code& error, std::string_view message, int status = 400) {
@@ -170,16 +193,20 @@ class Reader final : public http::basic_parser<true> {
     in_trailers_ = true;
   }
 
-  std::size_t on_chunk_body_impl(std::uint64_t, BeastView text, error_code&) override {
+  std::size_t on_chunk_body_impl(std::uint64_t left, BeastView text, error_code&) override {
     body->append(text.data(), text.size());
+    chunk_bytes_left_ = left - text.size();
     return text.size();
   }
 
   void on_response_impl(int, BeastView, int, error_code&) override {}
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
   std::size_t on_body_impl(BeastView text, error_code&) override { return text.size(); }
-  void on_chunk_header_impl(std::uint64_t, BeastView extensions, error_code& error) override {
+  void on_chunk_header_impl(std::uint64_t size, BeastView extensions, error_code& error) override {
+    // Beast lets one stand in quotes.
+    if (has_bare_line_feed(view(extensions))) return refuse(error, kBareLineFeed.message);
     count_aside(extensions.size(), error);
+    chunk_bytes_left_ = size;
   }
   void on_finish_impl(error_code&) override {}
 
@@ -188,6 +215,7 @@ class Reader final : public http::basic_parser<true> {
   bool has_host_ = false;
   bool has_content_length_ = false;
   bool in_trailers_ = false;
+  std::uint64_t chunk_bytes_left_ = 0;
   std::size_t aside_bytes_ = 0;
 };
 
@@ -224,7 +252,7 @@ class RequestParser::Impl {
   }
 
   ParseStep feed_chunks(std::string_view bytes, std::string& body, std::size_t limit_bytes) {
-    if (bytes.size() < kLeastChunkedBytes) return {ParseStatus::need_more, 0};
+    if (bytes.size() < kLeastChunkedBytes) return need_more(0, chunk_line(bytes));
     reader_->eager(true);
     reader_->body = &body;
     ParseStep step = put(bytes);
@@ -252,11 +280,22 @@ class RequestParser::Impl {
     const std::size_t consumed =
         reader_->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
     if (error && error != http::error::need_more) {
-      if (failure.message.empty()) failure = failure_of(error);
+      const bool bare = error == http::error::bad_version && has_bare_line_feed(first_line(bytes));
+      if (failure.message.empty()) failure = bare ? kBareLineFeed : failure_of(error);
       return {ParseStatus::failed, 0};
     }
     if (reader_->is_done()) return {ParseStatus::message_done, consumed};
-    return {reader_->is_header_done() ? ParseStatus::head_done : ParseStatus::need_more, consumed};
+    if (!error && reader_->is_header_done()) return {ParseStatus::head_done, consumed};
+    return need_more(consumed, bytes.substr(consumed));
+  }
+
+  // Beast waits until `lines` are whole, which with a bare line feed they may never be.
+  ParseStep need_more(std::size_t consumed, std::string_view lines) {
+    if (reader_->reads_lines() && has_bare_line_feed(lines)) {
+      failure = kBareLineFeed;
+      return {ParseStatus::failed, 0};
+    }
+    return {ParseStatus::need_more, consumed};
   }
 
   std::size_t head_limit_bytes_;
