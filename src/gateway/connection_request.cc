@@ -44,6 +44,17 @@ bool begins_an_object(std::string_view json) {
   return first != std::string_view::npos && json[first] == '{';
 }
 
+Response too_large(std::size_t limit_bytes) {
+  return error_response(
+      {ErrorCode::payload_too_large,
+       "the body is over the limit of " + std::to_string(limit_bytes) + " bytes for this path"});
+}
+
+Response response_to(const ParseFailure& failure) {
+  return error_response(failure.status,
+                        {ErrorCode::invalid_argument, std::string(failure.message)});
+}
+
 }  // namespace
 
 std::size_t Connection::take_head(std::string_view bytes) {
@@ -54,9 +65,7 @@ std::size_t Connection::take_head(std::string_view bytes) {
   const ParseStep step = parser_.feed_head(bytes);
   if (step.status == ParseStatus::failed) {
     ++edge_->stats.requests;
-    const ParseFailure& failure = parser_.failure();
-    refuse_and_close(error_response(failure.status,
-                                    {ErrorCode::invalid_argument, std::string(failure.message)}));
+    refuse_and_close(response_to(parser_.failure()));
   } else if (step.status == ParseStatus::head_done) {
     on_head();
   }
@@ -115,9 +124,7 @@ std::optional<Response> Connection::check_route() {
   const RequestHead& head = parser_.head();
   body_limit_bytes_ = route_->body_limit_bytes;
   if (head.content_length > body_limit_bytes_) {
-    return error_response({ErrorCode::payload_too_large, "the body is over the limit of " +
-                                                             std::to_string(body_limit_bytes_) +
-                                                             " bytes for this path"});
+    return too_large(body_limit_bytes_);
   }
   const bool is_call = route_->handler == nullptr;
   if (is_call && !is_json(head.media) && head.media != MediaType::pickle) {
@@ -193,9 +200,7 @@ std::size_t Connection::take_chunks(std::string_view bytes) {
   const ParseStep step = parser_.feed_chunks(bytes, body_, body_limit_bytes_);
   if (step.status == ParseStatus::failed) {
     const ParseFailure& failure = parser_.failure();
-    const ErrorCode code =
-        failure.status == 413 ? ErrorCode::payload_too_large : ErrorCode::invalid_argument;
-    refuse_and_close(error_response(failure.status, {code, std::string(failure.message)}));
+    refuse_and_close(failure.status == 413 ? too_large(body_limit_bytes_) : response_to(failure));
     return 0;
   }
   if (!charge_body(body_.size() - before)) return 0;

@@ -326,7 +326,9 @@ TEST_F(ServerTest, RefusesAChunkedBodyOverTheLimit) {
   client.send(request("POST", "/fn/a/b", "", "Transfer-Encoding: chunked\r\n"));
   const std::string chunk = "100\r\n" + std::string(256, 'x') + "\r\n";
   for (int i = 0; i < 8; ++i) client.send(chunk);
-  EXPECT_EQ(client.read().status, 413);
+  const ClientResponse answer = client.read();
+  EXPECT_EQ(answer.status, 413);
+  EXPECT_NE(answer.body.find("over the limit of 1000 bytes"), std::string::npos);
 }
 
 TEST_F(ServerTest, RefusesABodyThatAllTogetherHaveNoRoomFor) {
