@@ -6,6 +6,7 @@
 namespace ember {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 class LiveCalls : public ControlTest {};
@@ -168,7 +169,29 @@ TEST_F(LiveCalls, HoldsTheCallWhileTheNodeRefusesAndSaysWhy) {
   EXPECT_FALSE(caller.done());
   const JsonValue shown = json(*control->call_json(id));
   EXPECT_EQ(shown["state"], "waiting");
-  EXPECT_THAT(shown["reason"].get<std::string>(), HasSubstr("waits"));
+  EXPECT_EQ(shown["reason"],
+            "waits 500 ms for the next try after 1 refused start; the last try: the disk is full");
+  EXPECT_EQ(json(*control->app_json("docs"))["functions"][0]["reason"], shown["reason"]);
+}
+
+TEST_F(LiveCalls, FailsTheCallAfterAFewTriesWhenTheSourceIsGone) {
+  must_deploy("docs", {function("echo")});
+  std::filesystem::remove_all(directory.path() + "/sources");
+  std::filesystem::create_directory(directory.path() + "/sources");
+  Caller caller;
+  const CallId id = must_start("docs", "echo", caller);
+  EXPECT_THAT(json(*control->call_json(id))["reason"].get<std::string>(),
+              AllOf(HasSubstr("after 1 failed start; the last try: its source"),
+                    HasSubstr("is gone; deploy it again")));
+  pass(Duration::seconds(1));
+  pass(Duration::seconds(1));
+  ASSERT_TRUE(caller.failure);
+  EXPECT_EQ(caller.failure->error.code, ErrorCode::start_failed);
+  EXPECT_THAT(caller.failure->error.message, HasSubstr("is gone; deploy it again"));
+  must_deploy("docs", {function("echo")});
+  Caller again;
+  call("docs", "echo", again);
+  EXPECT_TRUE(again.result);
 }
 
 TEST_F(LiveCalls, PassesAnExceptionOfUserCodeOn) {

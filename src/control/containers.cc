@@ -73,15 +73,23 @@ void Containers::start(const StartContainer& action) {
   const std::string source = function->source;
   Container& container = add(action.container, std::move(function), action.node, action.devices);
   auto directory = sources_.open(source);
-  if (!directory) return fail_start(container, directory.error().message);
+  if (!directory) {
+    const Error& error = directory.error();
+    const bool gone = error.code == ErrorCode::not_found;
+    return fail_start(container, error.message, gone ? Refusal::lasting : Refusal::may_pass);
+  }
   node_.start(container_spec(container.id, *container.function, action.devices),
               std::move(directory).value());
 }
 
-void Containers::fail_start(Container& container, const std::string& why) {
+// The engine's backoff keeps the warnings few.
+void Containers::fail_start(Container& container, const std::string& why, Refusal refusal) {
+  const Function& function = *container.function;
+  spdlog::warn("{}.{}: {} was not started: {}", function.app_name, function.spec.name,
+               container.id.text(), why);
   note(container, "not started: " + why);
   container.function->last_start_failure = {why, {}};
-  driver_.handle(ContainerRefused{container.id});
+  driver_.handle(ContainerRefused{container.id, refusal});
 }
 
 void Containers::kill(ContainerId id) { node_.stop(id, kKillNow); }
@@ -130,7 +138,7 @@ void Containers::on_started(ContainerId id, Time at) {
 
 void Containers::on_refused(ContainerId id, const std::string& why) {
   Container* container = find(id);
-  if (container && !container->started.us) fail_start(*container, why);
+  if (container && !container->started.us) fail_start(*container, why, Refusal::may_pass);
 }
 
 void Containers::on_egress(ContainerId id, std::int64_t total_bytes) {

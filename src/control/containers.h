@@ -98,7 +98,7 @@ class Containers final : public RunnerEvents {
  private:
   Container& add(ContainerId id, FunctionPtr function, NodeId node, std::vector<DeviceId> devices);
   void note(const Container& container, std::string text);
-  void fail_start(Container& container, const std::string& why);
+  void fail_start(Container& container, const std::string& why, Refusal refusal);
   void kill(ContainerId id);
   void adopt(const Awaited& awaited, const std::vector<DeviceId>& devices, Time started);
   void expect_exit(ContainerId id);

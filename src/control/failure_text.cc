@@ -22,6 +22,7 @@ std::string cause(const FailInput& failure, const Function& function,
     case ReasonCode::container_crashed:
     case ReasonCode::container_lost_repeatedly:
     case ReasonCode::start_failed_repeatedly:
+    case ReasonCode::start_refused_repeatedly:
       return reason + how;
     default:
       return reason;
@@ -37,6 +38,7 @@ std::string next_step(ReasonCode code, const std::string& app) {
     case ReasonCode::container_crashed:
     case ReasonCode::container_lost_repeatedly:
     case ReasonCode::start_failed_repeatedly:
+    case ReasonCode::start_refused_repeatedly:
       return "see `ember logs " + app + "`";
     case ReasonCode::draining:
       return "try again once it is up again";

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "control/error_body.h"
+
 namespace ember {
 namespace {
 
@@ -34,6 +36,25 @@ std::uint32_t containers_of(const PoolView& pool) {
   return pool.starting + pool.idle + pool.busy + pool.stopping;
 }
 
+std::string first_line(const StartFailure& failure) {
+  const std::string text =
+      failure.body.empty() ? failure.message : read_error_body(failure.body).message;
+  return text.substr(0, text.find('\n'));
+}
+
+// While starts fail, the last one's own words go with why an input waits.
+std::string wait_text(const Reason& reason, const PoolView& pool, const Function& function) {
+  switch (reason.code) {
+    case ReasonCode::waiting_for_start:
+    case ReasonCode::waiting_for_backoff:
+    case ReasonCode::waiting_after_refusal:
+      if (pool.failed_starts + pool.refused_starts == 0) return reason.text();
+      return reason.text() + "; the last try: " + first_line(function.last_start_failure);
+    default:
+      return reason.text();
+  }
+}
+
 JsonValue to_json(const Error& error) {
   return {{"code", error_name(error.code)}, {"message", error.message}};
 }
@@ -61,8 +82,12 @@ std::string Listings::apps() const {
   return dump_json({{"apps", std::move(list)}});
 }
 
+PoolView Listings::pool_of(const Function& function) const {
+  return driver_.engine().pool(function.pool).value_or(PoolView{});
+}
+
 JsonValue Listings::function_entry(const Function& function) const {
-  const PoolView pool = driver_.engine().pool(function.pool).value_or(PoolView{});
+  const PoolView pool = pool_of(function);
   const Reason& reason =
       pool.wait_reason.code != ReasonCode::none ? pool.wait_reason : pool.scale_reason;
   return {{"name", function.spec.name},
@@ -75,7 +100,7 @@ JsonValue Listings::function_entry(const Function& function) const {
           {"running", pool.running},
           {"containers", {{"starting", pool.starting}, {"idle", pool.idle}, {"busy", pool.busy}}},
           {"desired", pool.desired},
-          {"reason", reason.code == ReasonCode::none ? "" : reason.text()}};
+          {"reason", reason.code == ReasonCode::none ? "" : wait_text(reason, pool, function)}};
 }
 
 Result<std::string> Listings::app(std::string_view name) const {
@@ -192,8 +217,9 @@ std::string Listings::calls(std::string_view app, std::size_t limit) const {
 Result<std::string> Listings::call(CallId id) const {
   if (const Call* live = calls_.find(id)) {
     JsonValue document = call_entry(*live);
+    const Function& function = *live->function;
     const auto reason = driver_.engine().explain(InputId{id.value});
-    document["reason"] = reason ? reason->text() : "";
+    document["reason"] = reason ? wait_text(*reason, pool_of(function), function) : "";
     document["container_id"] = live->container ? JsonValue(live->container.text()) : JsonValue();
     document["attempt"] = live->attempt;
     document["phases_ms"] = {{"queue", document["queued_us"].get<std::int64_t>() / 1000},

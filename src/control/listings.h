@@ -33,6 +33,7 @@ class Listings {
   Result<std::string> call(CallId id) const;
 
  private:
+  PoolView pool_of(const Function& function) const;
   JsonValue app_entry(const App& app, const std::vector<PoolView>& pools) const;
   JsonValue function_entry(const Function& function) const;
   JsonValue container_entry(const ContainerView& view) const;

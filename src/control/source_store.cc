@@ -180,8 +180,10 @@ Result<> SourceStore::lay_out(const Manifest& manifest, const std::string& direc
 Result<UniqueFd> SourceStore::open(const std::string& digest) const {
   const std::string path = data_ + "/sources/" + digest;
   UniqueFd directory(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!directory) return disk_error(path, errno);
-  return directory;
+  if (directory) return directory;
+  if (errno != ENOENT) return disk_error(path, errno);
+  return {ErrorCode::not_found,
+          "its source " + path + " is gone; deploy it again with `ember deploy`"};
 }
 
 }  // namespace ember

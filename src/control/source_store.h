@@ -30,7 +30,7 @@ class SourceStore {
   Result<> put_blob(const std::string& sha256, const std::string& bytes);
   // Lays the source out, durably. Conflict when files are missing.
   Result<> materialise(const std::string& digest);
-  // The laid-out source as an O_PATH descriptor.
+  // The laid-out source as an O_PATH descriptor. Not found when somebody has removed it.
   Result<UniqueFd> open(const std::string& digest) const;
 
  private:

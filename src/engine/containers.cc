@@ -118,7 +118,7 @@ void handle_event(State& state, const ContainerRefused& event) {
   const State::Container& container = state.containers[slot];
   if (container.meter.started()) return;
   const Slot function = state.pools[container.pool].function;
-  if (container.stage == Stage::placed) count_refused_start(state, slot);
+  if (container.stage == Stage::placed) count_refused_start(state, slot, event.refusal);
   end_container(state, slot, state.now, ExitCause::stopped, Start::refused);
   rescale_function(state, function);
   use_room(state);

@@ -127,12 +127,27 @@ TEST_F(Containers, RefusedByOneNodeGoToAnotherFirst) {
   EXPECT_EQ(pool().failed_starts, 0u);
 }
 
+TEST_F(Containers, RefusedForGoodCountAsFailedStarts) {
+  deploy({});
+  arrive(1);
+  for (int refusals = 1; refusals < 3; ++refusals) {
+    send(ContainerRefused{all<StartContainer>().back().container, Refusal::lasting});
+    EXPECT_EQ(engine_.explain(InputId{1})->code, ReasonCode::waiting_for_backoff);
+    forget();
+    pass(Duration::seconds(1));
+    accumulate_ = false;
+  }
+  send(ContainerRefused{only<StartContainer>().container, Refusal::lasting});
+  EXPECT_EQ(only<FailInput>().code, ErrorCode::start_failed);
+  EXPECT_EQ(only<FailInput>().reason, (Reason{ReasonCode::start_failed_repeatedly, 3}));
+}
+
 TEST_F(Containers, RefusedByAllNodesWaitAndAreGivenUpInTheEnd) {
   deploy({});
   arrive(1);
   send(ContainerRefused{only<StartContainer>().container});
   EXPECT_TRUE(all<StartContainer>().empty());
-  EXPECT_EQ(engine_.explain(InputId{1}), (Reason{ReasonCode::waiting_for_backoff, 1, 500}));
+  EXPECT_EQ(engine_.explain(InputId{1}), (Reason{ReasonCode::waiting_after_refusal, 1, 500}));
   const Time begin = now_;
   for (int refusals = 1; refusals < 10; ++refusals) {
     forget();
@@ -141,7 +156,7 @@ TEST_F(Containers, RefusedByAllNodesWaitAndAreGivenUpInTheEnd) {
     send(ContainerRefused{actions_.empty() ? ContainerId{}
                                            : all<StartContainer>().back().container});
   }
-  EXPECT_EQ(only<FailInput>().reason, (Reason{ReasonCode::start_failed_repeatedly, 10}));
+  EXPECT_EQ(only<FailInput>().reason, (Reason{ReasonCode::start_refused_repeatedly, 10}));
   EXPECT_GT(now_ - begin, Duration::seconds(60));
 }
 

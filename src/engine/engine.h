@@ -55,9 +55,9 @@ struct PoolView {
   std::uint32_t waiting = 0, running = 0;                        // inputs
   std::uint32_t starting = 0, idle = 0, busy = 0, stopping = 0;  // containers
   std::uint32_t desired = 0;
-  Reason scale_reason;              // why desired is what it is
-  Reason wait_reason;               // why the first waiting input waits; none if nothing waits
-  std::uint32_t failed_starts = 0;  // in a row
+  Reason scale_reason;  // why desired is what it is
+  Reason wait_reason;   // why the first waiting input waits; none if nothing waits
+  std::uint32_t failed_starts = 0, refused_starts = 0;  // in a row
 };
 
 struct NodeView {

@@ -78,9 +78,15 @@ struct ContainerReady {
   ContainerId container;
 };
 
+enum class Refusal : std::uint8_t {
+  may_pass,  // another node may take it, or this one later
+  lasting,   // what it needs is gone; waiting makes it no better
+};
+
 // The node would not start it and holds nothing for it. The placement is undone.
 struct ContainerRefused {
   ContainerId container;
+  Refusal refusal = Refusal::may_pass;
 };
 
 enum class ExitCause : std::uint8_t {

@@ -37,10 +37,9 @@ Duration close_meter(State& state, Slot slot, Time at) {
 }
 
 // Those who wait are failed, unless a container that did start will serve them.
-void give_up_starting(State& state, Slot pool_slot, std::uint32_t failures, ContainerId last) {
+void give_up_starting(State& state, Slot pool_slot, const Reason& reason, ContainerId last) {
   const State::Pool& pool = state.pools[pool_slot];
   if (!pool.groups[State::kIdle].empty() || !pool.groups[State::kBusy].empty()) return;
-  const Reason reason{ReasonCode::start_failed_repeatedly, failures};
   fail_waiting(state, pool_slot, {ErrorCode::start_failed, reason, last});
 }
 
@@ -127,15 +126,20 @@ void count_failed_start(State& state, Slot pool_slot, ContainerId container) {
   State::Pool& pool = state.pools[pool_slot];
   pool.backoff.fail(state.now, state.options.start_backoff);
   if (pool.backoff.failures() < state.options.start_attempts) return;
-  give_up_starting(state, pool_slot, pool.backoff.failures(), container);
+  const Reason reason{ReasonCode::start_failed_repeatedly, pool.backoff.failures()};
+  give_up_starting(state, pool_slot, reason, container);
 }
 
-void count_refused_start(State& state, Slot slot) {
+void count_refused_start(State& state, Slot slot, Refusal refusal) {
   const State::Container& container = state.containers[slot];
+  if (refusal == Refusal::lasting) {
+    return count_failed_start(state, container.pool, container.id);
+  }
   State::Pool& pool = state.pools[container.pool];
   pool.refusals.refused(container.node, state.now, state.options.start_backoff, kLongestBackoff);
   if (++pool.refused_starts < kRefusedStarts) return;
-  give_up_starting(state, container.pool, pool.refused_starts, container.id);
+  const Reason reason{ReasonCode::start_refused_repeatedly, pool.refused_starts};
+  give_up_starting(state, container.pool, reason, container.id);
 }
 
 void end_container(State& state, Slot slot, Time at, ExitCause cause, Start start) {

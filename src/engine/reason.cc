@@ -30,6 +30,8 @@ std::string Reason::text() const {
       return "the function is at its maximum of " + count(a, "container");
     case ReasonCode::waiting_for_backoff:
       return "waits " + number(b) + " ms for the next try after " + count(a, "failed start");
+    case ReasonCode::waiting_after_refusal:
+      return "waits " + number(b) + " ms for the next try after " + count(a, "refused start");
     case ReasonCode::running:
       return "runs on a container";
     case ReasonCode::demand:
@@ -68,6 +70,8 @@ std::string Reason::text() const {
       return "the container ended under this input " + count(a, "time");
     case ReasonCode::start_failed_repeatedly:
       return "the container failed to start " + count(a, "time") + " in a row";
+    case ReasonCode::start_refused_repeatedly:
+      return "the start of a container was refused " + count(a, "time") + " in a row";
     case ReasonCode::never_placeable:
       return "no node of the fleet could ever hold one container";
   }

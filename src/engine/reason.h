@@ -14,6 +14,7 @@ enum class ReasonCode : std::uint8_t {
   waiting_for_resources,       // nothing on the fleet is free for it. a: containers wanted
   waiting_for_max_containers,  // a: max_containers
   waiting_for_backoff,         // a: failed starts in a row, b: milliseconds until the next
+  waiting_after_refusal,       // a: refused starts in a row, b: milliseconds until the next
   running,                     // on a container
   // why a container starts
   demand,             // a: inputs in flight and waiting, b: target per container
@@ -36,6 +37,7 @@ enum class ReasonCode : std::uint8_t {
   container_out_of_memory,
   container_lost_repeatedly,  // a: attempts
   start_failed_repeatedly,    // a: failed starts in a row
+  start_refused_repeatedly,   // a: refused starts in a row
   never_placeable,            // no node of the fleet could ever hold one
 };
 

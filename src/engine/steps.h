@@ -56,8 +56,8 @@ void stop_container(State& state, Slot container, StopMode mode, const Reason& r
 // A container did not become ready: back off, and after some in a row fail those who wait.
 void count_failed_start(State& state, Slot pool, ContainerId container);
 // Its node would not start a container: leave that node alone for a while; after many in a row on
-// whatever nodes fail those who wait.
-void count_refused_start(State& state, Slot container);
+// whatever nodes fail those who wait. A lasting refusal counts as a failed start instead.
+void count_refused_start(State& state, Slot container, Refusal refusal);
 // Records the rest of its usage, settles its inputs and forgets the container. A refused start is
 // not a failed one: the node's no says nothing about the container.
 enum class Start : std::uint8_t { held_resources, refused };

@@ -87,7 +87,7 @@ Reason wait_reason(const State& state, const State::Pool& pool, std::int64_t ahe
     return {ReasonCode::never_placeable};
   }
   if (pool.backlog_order != 0 && pool.refusal_retry != Time::never()) {
-    return {ReasonCode::waiting_for_backoff, pool.refusals.most_in_a_row(),
+    return {ReasonCode::waiting_after_refusal, pool.refusals.most_in_a_row(),
             ms_until(state.now, pool.refusal_retry)};
   }
   return {ReasonCode::waiting_for_resources, desired - pool.live()};
@@ -110,6 +110,7 @@ PoolView view_of(const State& state, const State::Pool& pool) {
   view.scale_reason = scale_reason(pool, desired);
   if (!pool.waiting.empty()) view.wait_reason = wait_reason(state, pool, 0);
   view.failed_starts = pool.backoff.failures();
+  view.refused_starts = pool.refused_starts;
   return view;
 }
 
