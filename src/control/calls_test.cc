@@ -194,6 +194,24 @@ TEST_F(LiveCalls, FailsTheCallAfterAFewTriesWhenTheSourceIsGone) {
   EXPECT_TRUE(again.result);
 }
 
+TEST_F(LiveCalls, SaysThatNoNodeIsConnectedAtOnceAndAfterItCountsAsLost) {
+  must_deploy("docs", {function("echo")});
+  node.lose();
+  Caller caller;
+  const CallId id = must_start("docs", "echo", caller);
+  const std::string told = "no node is connected; run `ember up`";
+  for (int look = 0; look < 2; ++look) {
+    EXPECT_EQ(json(*control->call_json(id))["reason"], told);
+    EXPECT_EQ(json(*control->app_json("docs"))["functions"][0]["reason"], told);
+    EXPECT_EQ(json(control->status_json())["missing"].back(), "no node is connected");
+    pass(Duration::seconds(30));
+  }
+  node.starts.clear();
+  node.connect();
+  until([&] { return caller.done(); });
+  EXPECT_TRUE(caller.result);
+}
+
 TEST_F(LiveCalls, PassesAnExceptionOfUserCodeOn) {
   must_deploy("docs", {function("raise")});
   Caller caller;

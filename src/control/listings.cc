@@ -42,17 +42,9 @@ std::string first_line(const StartFailure& failure) {
   return text.substr(0, text.find('\n'));
 }
 
-// While starts fail, the last one's own words go with why an input waits.
-std::string wait_text(const Reason& reason, const PoolView& pool, const Function& function) {
-  switch (reason.code) {
-    case ReasonCode::waiting_for_start:
-    case ReasonCode::waiting_for_backoff:
-    case ReasonCode::waiting_after_refusal:
-      if (pool.failed_starts + pool.refused_starts == 0) return reason.text();
-      return reason.text() + "; the last try: " + first_line(function.last_start_failure);
-    default:
-      return reason.text();
-  }
+bool waits_for_container(ReasonCode code) {
+  return code == ReasonCode::waiting_for_start || code == ReasonCode::waiting_for_resources ||
+         code == ReasonCode::waiting_for_backoff || code == ReasonCode::waiting_after_refusal;
 }
 
 JsonValue to_json(const Error& error) {
@@ -86,6 +78,15 @@ PoolView Listings::pool_of(const Function& function) const {
   return driver_.engine().pool(function.pool).value_or(PoolView{});
 }
 
+// The engine hears of a lost node after a while only, and the last failed start's own words never.
+std::string Listings::text_of(const Reason& reason, const Function& function) const {
+  if (!waits_for_container(reason.code)) return reason.text();
+  if (!fleet_.is_connected()) return Reason{ReasonCode::waiting_for_node}.text();
+  const PoolView pool = pool_of(function);
+  if (pool.failed_starts + pool.refused_starts == 0) return reason.text();
+  return reason.text() + "; the last try: " + first_line(function.last_start_failure);
+}
+
 JsonValue Listings::function_entry(const Function& function) const {
   const PoolView pool = pool_of(function);
   const Reason& reason =
@@ -100,7 +101,7 @@ JsonValue Listings::function_entry(const Function& function) const {
           {"running", pool.running},
           {"containers", {{"starting", pool.starting}, {"idle", pool.idle}, {"busy", pool.busy}}},
           {"desired", pool.desired},
-          {"reason", reason.code == ReasonCode::none ? "" : wait_text(reason, pool, function)}};
+          {"reason", reason.code == ReasonCode::none ? "" : text_of(reason, function)}};
 }
 
 Result<std::string> Listings::app(std::string_view name) const {
@@ -217,9 +218,8 @@ std::string Listings::calls(std::string_view app, std::size_t limit) const {
 Result<std::string> Listings::call(CallId id) const {
   if (const Call* live = calls_.find(id)) {
     JsonValue document = call_entry(*live);
-    const Function& function = *live->function;
     const auto reason = driver_.engine().explain(InputId{id.value});
-    document["reason"] = reason ? wait_text(*reason, pool_of(function), function) : "";
+    document["reason"] = reason ? text_of(*reason, *live->function) : "";
     document["container_id"] = live->container ? JsonValue(live->container.text()) : JsonValue();
     document["attempt"] = live->attempt;
     document["phases_ms"] = {{"queue", document["queued_us"].get<std::int64_t>() / 1000},

@@ -32,6 +32,8 @@ std::string Reason::text() const {
       return "waits " + number(b) + " ms for the next try after " + count(a, "failed start");
     case ReasonCode::waiting_after_refusal:
       return "waits " + number(b) + " ms for the next try after " + count(a, "refused start");
+    case ReasonCode::waiting_for_node:
+      return "no node is connected; run `ember up`";
     case ReasonCode::running:
       return "runs on a container";
     case ReasonCode::demand:

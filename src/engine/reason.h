@@ -15,6 +15,7 @@ enum class ReasonCode : std::uint8_t {
   waiting_for_max_containers,  // a: max_containers
   waiting_for_backoff,         // a: failed starts in a row, b: milliseconds until the next
   waiting_after_refusal,       // a: refused starts in a row, b: milliseconds until the next
+  waiting_for_node,            // none is connected
   running,                     // on a container
   // why a container starts
   demand,             // a: inputs in flight and waiting, b: target per container

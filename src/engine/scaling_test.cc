@@ -259,6 +259,15 @@ TEST_F(ScalingTest, StartsContainersForAcceptedInputsWhileDraining) {
   EXPECT_EQ(only<StartContainer>().reason.code, ReasonCode::demand);
 }
 
+TEST_F(ScalingTest, SaysThatThereIsNoNodeAtAll) {
+  deploy({});
+  send(NodeLost{kNode});
+  arrive(1);
+  EXPECT_EQ(engine_.explain(InputId{1}), Reason{ReasonCode::waiting_for_node});
+  join();
+  EXPECT_EQ(engine_.explain(InputId{1})->code, ReasonCode::waiting_for_start);
+}
+
 TEST_F(ScalingTest, SharesRoomThatAppearsAmongThosePoolsThatWaitForIt) {
   FunctionSettings gpu = at_most(4);
   gpu.resources.gpu.choices = {{"L4", 1}};

@@ -74,6 +74,7 @@ Reason wait_reason(const State& state, const State::Pool& pool, std::int64_t ahe
   const std::uint32_t starting = pool.groups[State::kStarting].size();
   const std::uint32_t ready = pool.live() - starting;
   const State::Function& function = state.functions[pool.function];
+  if (state.fleet.nodes().empty()) return {ReasonCode::waiting_for_node};
   if (starting > 0) return {ReasonCode::waiting_for_start, starting, ahead};
   if (pool.live() >= desired) return {ReasonCode::waiting_for_slot, ready, ahead};
   if (pool.backoff.holds(state.now)) {
