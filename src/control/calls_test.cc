@@ -174,6 +174,16 @@ TEST_F(LiveCalls, HoldsTheCallWhileTheNodeRefusesAndSaysWhy) {
   EXPECT_EQ(json(*control->app_json("docs"))["functions"][0]["reason"], shown["reason"]);
 }
 
+TEST_F(LiveCalls, SaysThatStartsTakeTooLong) {
+  must_deploy("docs", {function("late", R"("startup_timeout_ms": 5000)")});
+  Caller caller;
+  const CallId id = must_start("docs", "late", caller);
+  until([&] { return node.containers.size() == 1; });
+  pass(Duration::seconds(5));
+  EXPECT_THAT(json(*control->call_json(id))["reason"].get<std::string>(),
+              HasSubstr("after 1 failed start; the last try: not ready within 5000 ms"));
+}
+
 TEST_F(LiveCalls, FailsTheCallAfterAFewTriesWhenTheSourceIsGone) {
   must_deploy("docs", {function("echo")});
   std::filesystem::remove_all(directory.path() + "/sources");

@@ -98,6 +98,9 @@ void Containers::stop(const StopContainer& action) {
   Container* container = find(action.container);
   if (!container) return kill(action.container);
   container->stop_requested = true;
+  if (action.reason.code == ReasonCode::startup_timed_out) {
+    container->function->last_start_failure = {action.reason.text(), {}};
+  }
   if (action.mode == StopMode::kill) return kill(action.container);
   if (!container->session) return node_.stop(action.container, kTermGrace);
   container->session->link().send({0, FrameType::stop, 0, 0, 0}, {}, {});

@@ -40,6 +40,7 @@ struct FakeContainer {
 };
 
 // Starts at once and answers at once, unless the function's name asks for something else:
+//   late             is never done with loading
 //   slow, stubborn   keep their inputs (slow gives one up when it is cancelled)
 //   refused          the node refuses to start it      broken   its module cannot be loaded
 //   raise            every input raises                 crash    every input ends the process
@@ -229,6 +230,7 @@ class FakeNode final : public NodeClient {
   void load_function(ContainerId id) {
     FakeContainer& container = containers.at(id);
     container.loaded = true;
+    if (container.function == "late") return;
     clock_.advance(load);
     if (container.function != "broken") return container.runner->send(FrameType::ready, "{}");
     container.runner->send(FrameType::failed,

@@ -83,8 +83,9 @@ std::string Listings::text_of(const Reason& reason, const Function& function) co
   if (!waits_for_container(reason.code)) return reason.text();
   if (!fleet_.is_connected()) return Reason{ReasonCode::waiting_for_node}.text();
   const PoolView pool = pool_of(function);
-  if (pool.failed_starts + pool.refused_starts == 0) return reason.text();
-  return reason.text() + "; the last try: " + first_line(function.last_start_failure);
+  const std::string last = first_line(function.last_start_failure);
+  if (pool.failed_starts + pool.refused_starts == 0 || last.empty()) return reason.text();
+  return reason.text() + "; the last try: " + last;
 }
 
 JsonValue Listings::function_entry(const Function& function) const {
