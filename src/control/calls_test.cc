@@ -143,7 +143,8 @@ TEST_F(LiveCalls, NamesTheLimitWhenTheContainerRunsOutOfMemory) {
   node.end(node.ids()[0], -1, SIGKILL, true);
   ASSERT_TRUE(caller.failure);
   EXPECT_EQ(caller.failure->error.code, ErrorCode::out_of_memory);
-  EXPECT_THAT(caller.failure->error.message, HasSubstr("256 MiB"));
+  EXPECT_THAT(caller.failure->error.message,
+              HasSubstr("went over its memory limit of 256 MiB while it ran this input"));
 }
 
 TEST_F(LiveCalls, PassesOnWhyTheModuleCouldNotBeLoadedAfterAFewTries) {

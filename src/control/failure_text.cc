@@ -7,15 +7,11 @@ namespace {
 
 constexpr int kLoadFailedStatus = 70;
 
-std::string mebibytes(std::int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
-
 std::string cause(const FailInput& failure, const Function& function,
                   const FailureEvidence& evidence) {
   const std::string reason = failure.reason.text();
   const std::string how = evidence.exit.empty() ? "" : " (" + evidence.exit + ")";
   switch (failure.reason.code) {
-    case ReasonCode::container_out_of_memory:
-      return reason + " of " + mebibytes(function.spec.settings.resources.memory_bytes);
     case ReasonCode::never_placeable:
       return reason + ": it asks for " + function.spec.settings.resources.gpu.text() +
              ", the fleet has " + evidence.fleet;

@@ -111,7 +111,9 @@ std::optional<InputFailure> charge(State& state, Slot slot, ExitCause cause, Com
   const ContainerId container = state.containers[input.container].id;
   ++input.lost;
   if (company == Company::alone && cause == ExitCause::out_of_memory) {
-    return InputFailure{ErrorCode::out_of_memory, {ReasonCode::container_out_of_memory}, container};
+    const std::int64_t limit_bytes = state.pools[input.pool].settings.resources.memory_bytes;
+    return InputFailure{
+        ErrorCode::out_of_memory, {ReasonCode::container_out_of_memory, limit_bytes}, container};
   }
   if (company == Company::alone) {
     return InputFailure{ErrorCode::container_crashed, {ReasonCode::container_crashed}, container};

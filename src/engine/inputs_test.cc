@@ -256,18 +256,19 @@ TEST_F(Inputs, AloneOnAContainerThatEndsByItselfFail) {
   struct Case {
     ExitCause cause;
     ErrorCode code;
-    ReasonCode reason;
+    Reason reason;
   };
   deploy({});
   std::uint64_t input = 0;
   for (const Case& c :
-       {Case{ExitCause::crashed, ErrorCode::container_crashed, ReasonCode::container_crashed},
-        Case{ExitCause::out_of_memory, ErrorCode::out_of_memory,
-             ReasonCode::container_out_of_memory}}) {
+       {Case{ExitCause::crashed, ErrorCode::container_crashed, {ReasonCode::container_crashed}},
+        Case{ExitCause::out_of_memory,
+             ErrorCode::out_of_memory,
+             {ReasonCode::container_out_of_memory, settings().resources.memory_bytes}}}) {
     const ContainerId container = running_container(++input);
     exited(container, c.cause);
     EXPECT_EQ(only<FailInput>().code, c.code);
-    EXPECT_EQ(only<FailInput>().reason, Reason{c.reason});
+    EXPECT_EQ(only<FailInput>().reason, c.reason);
     EXPECT_EQ(only<FailInput>().container, container);
     EXPECT_EQ(only<ReleaseContainer>().cause, c.cause);
     EXPECT_TRUE(all<StartContainer>().empty());

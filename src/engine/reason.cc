@@ -67,7 +67,8 @@ std::string Reason::text() const {
     case ReasonCode::container_crashed:
       return "the container ended while it ran this input";
     case ReasonCode::container_out_of_memory:
-      return "the container went over its memory limit while it ran this input";
+      return "the container went over its memory limit of " + number(a >> 20) +
+             " MiB while it ran this input";
     case ReasonCode::container_lost_repeatedly:
       return "the container ended under this input " + count(a, "time");
     case ReasonCode::start_failed_repeatedly:

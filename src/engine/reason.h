@@ -34,8 +34,8 @@ enum class ReasonCode : std::uint8_t {
   queue_full,           // a: the limit
   execution_timed_out,  // a: the timeout in milliseconds
   caller_cancelled,
-  container_crashed,  // under the input
-  container_out_of_memory,
+  container_crashed,          // under the input
+  container_out_of_memory,    // a: the limit in bytes
   container_lost_repeatedly,  // a: attempts
   start_failed_repeatedly,    // a: failed starts in a row
   start_refused_repeatedly,   // a: refused starts in a row
