@@ -181,7 +181,8 @@ CallReport Calls::report_of(const Call& call, const InputReport& report) const {
   if (!result.cold) return result;
   result.boot_ms = container->boot().whole_ms();
   result.load_ms = container->load().whole_ms();
-  result.start_cost = tariff.cost(container->boot() + container->load());
+  result.pays_start = !container->start_charged;
+  if (result.pays_start) result.start_cost = tariff.cost(container->boot() + container->load());
   return result;
 }
 
@@ -192,9 +193,8 @@ void Calls::count(const Call& call, CallState state, const CallReport& report) {
   if (state == CallState::failed) ++stats.errors;
   if (state == CallState::timed_out) ++stats.timeouts;
   if (report.attempt != 0) stats.add_invocation(Duration{report.execute_us});
-  Container* container = containers_.find(report.container);
-  if (!report.cold || !container || container->counted_cold) return;
-  container->counted_cold = true;
+  if (!report.pays_start) return;
+  containers_.find(report.container)->start_charged = true;
   ++stats.cold_starts;
 }
 

@@ -366,6 +366,24 @@ TEST_F(LiveCalls, CountsOneColdStartForAllCallsThatWaitedForIt) {
   EXPECT_EQ(control->metrics().at(0).cold_starts, 1u);
 }
 
+TEST_F(LiveCalls, ChargesAStartToTheFirstCallOfThoseThatWaitedForIt) {
+  must_deploy("docs", {function("echo", R"("max_inputs": 4, "max_containers": 1)")});
+  Caller one, two;
+  must_start("docs", "echo", one);
+  const CallId id = must_start("docs", "echo", two);
+  until([&] { return one.done() && two.done(); });
+  // Half a second of an eighth of a core at 0.036 and 128 MiB at 0.0036 an hour.
+  EXPECT_EQ(one.report.start_cost, Money{625 + 63});
+  EXPECT_EQ(two.report.start_cost, Money{});
+  EXPECT_EQ(two.report.boot_ms, 300);
+  EXPECT_EQ(two.report.load_ms, 200);
+  const JsonValue cost = json(*control->call_cost_json(id));
+  EXPECT_EQ(cost["start_cost_usd"], "0.000000000");
+  EXPECT_EQ(cost["by_phase"][0]["ms"], 300);
+  EXPECT_EQ(cost["by_phase"][0]["usd"], "0.000000000");
+  EXPECT_EQ(cost["elsewhere"][0]["usd"], "0.000000000") << "nor would it pay for one there";
+}
+
 TEST_F(LiveCalls, CountsACancelledCallAsNoError) {
   must_deploy("docs", {function("slow")});
   Caller caller;

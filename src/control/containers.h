@@ -31,7 +31,7 @@ struct Container {
   bool adopted = false;                  // it was there before this server
   bool stop_requested = false;
   bool met_runner = false;
-  bool counted_cold = false;               // among its function's cold starts
+  bool start_charged = false;              // to the first call that had waited for it
   std::unique_ptr<RunnerSession> session;  // null while the runner is not connected
   std::string load_error;                  // the runner's error body, if it could not load
   ContainerExit exit;                      // once it has ended

@@ -34,7 +34,8 @@ struct CallReport {
   bool cold = false;
   std::int64_t boot_ms = 0, load_ms = 0;  // of the start it waited for; zero if warm
   Money cost;                             // its share of the container's execute time
-  Money start_cost;                       // boot and load of the start it waited for; zero if warm
+  bool pays_start = false;                // the first to end of those that waited for that start
+  Money start_cost;                       // boot and load, if it pays for them
   std::string gpu;                        // "L4 (simulated)", "" for none
   std::uint16_t attempt = 0;
 };

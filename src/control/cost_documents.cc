@@ -94,8 +94,8 @@ JsonValue elsewhere(const PriceBook& prices, const Tariff& here, Duration held, 
   return list;
 }
 
-JsonValue phase_entry(const char* phase, Duration held, const Tariff& tariff) {
-  return {{"phase", phase}, {"ms", held.whole_ms()}, {"usd", tariff.cost(held).decimal()}};
+JsonValue phase_entry(const char* phase, Duration held, Money cost) {
+  return {{"phase", phase}, {"ms", held.whole_ms()}, {"usd", cost.decimal()}};
 }
 
 }  // namespace
@@ -146,19 +146,21 @@ std::string call_cost_document(const FinishedCall& call, const PriceBook& prices
   const Tariff here = call.tariff ? *call.tariff : Tariff{};
   const auto ms = [](std::int64_t n) { return Duration::milliseconds(n); };
   const Duration boot = ms(call.report.boot_ms), load = ms(call.report.load_ms);
+  const bool pays_start = call.report.pays_start;
+  const Duration paid = pays_start ? boot + load + call.execute_share : call.execute_share;
   JsonValue phases = JsonValue::array();
   if (call.report.cold) {
-    phases.push_back(phase_entry("boot", boot, here));
-    phases.push_back(phase_entry("load", load, here));
+    phases.push_back(phase_entry("boot", boot, pays_start ? here.cost(boot) : Money{}));
+    phases.push_back(phase_entry("load", load, pays_start ? here.cost(load) : Money{}));
   }
-  phases.push_back(phase_entry("execute", call.execute_share, here));
+  phases.push_back(phase_entry("execute", call.execute_share, call.report.cost));
   return dump_json({{"call_id", call.id.text()},
                     {"cost_usd", call.report.cost.decimal()},
                     {"start_cost_usd", call.report.start_cost.decimal()},
                     {"by_phase", std::move(phases)},
                     {"gpu", here.gpu_text()},
                     {"simulated", here.simulated},
-                    {"elsewhere", elsewhere(prices, here, boot + load + call.execute_share, on)}});
+                    {"elsewhere", elsewhere(prices, here, paid, on)}});
 }
 
 }  // namespace ember
