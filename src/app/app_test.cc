@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +9,9 @@
 #include "app/data_directory.h"
 #include "app/listen_address.h"
 #include "app/privileges.h"
+#include "app/serve_limits.h"
+#include "gateway/options.h"
+#include "model/function.h"
 
 namespace ember {
 namespace {
@@ -55,6 +59,28 @@ TEST_F(DataDirectory, RefusesASecondOwnerAndNamesTheFirst) {
   EXPECT_TRUE(take_pid_file(path_, Role::node).ok());
   first = Result<UniqueFd>(UniqueFd());
   EXPECT_TRUE(take_pid_file(path_, Role::serve).ok());
+}
+
+TEST(ServeLimits, TakeWhatTheMachineGives) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit low{128, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  EXPECT_EQ(raise_descriptor_limit(), before.rlim_max);
+  rlimit after{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &after), 0);
+  EXPECT_EQ(after.rlim_cur, before.rlim_max);
+  setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST(ServeLimits, LeaveDescriptorsForWhatIsNotAConnection) {
+  EXPECT_EQ(connections_within(1'000'000, 20'000), 20'000u);
+  EXPECT_EQ(connections_within(20'000, 20'000), 17'952u);
+  EXPECT_EQ(connections_within(1'024, 20'000), 512u);
+}
+
+TEST(ServeLimits, LetInMoreThanTheCallsOfOneFunction) {
+  EXPECT_GT(ServerLimits{}.connections, Scaling{}.queue_limit);
 }
 
 TEST(Privileges, AreGivenUpForGood) {

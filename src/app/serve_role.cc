@@ -13,6 +13,7 @@
 #include "app/data_directory.h"
 #include "app/listen_address.h"
 #include "app/privileges.h"
+#include "app/serve_limits.h"
 #include "base/wall_clock.h"
 #include "control/clock.h"
 #include "control/key_ring.h"
@@ -72,6 +73,8 @@ class Serve {
     options.port = address.port;
     options.host_names = flags_.host_names;
     options.wall_clock = wall_clock;
+    std::size_t& connections = options.limits.connections;
+    connections = connections_within(raise_descriptor_limit(), connections);
     auto server = Server::listen(loop_, control_, std::move(options));
     if (!server) return std::move(server).error();
     server_ = std::move(*server);

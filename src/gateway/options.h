@@ -11,7 +11,7 @@
 namespace ember {
 
 struct ServerLimits {
-  std::size_t connections = 10'000;
+  std::size_t connections = 20'000;           // more than the calls that one function holds
   std::size_t head_bytes = 16u << 10;         // request line and header fields
   std::size_t body_bytes = 64u << 20;         // of one request
   std::size_t all_bodies_bytes = 1u << 30;    // of all requests being received

@@ -1,0 +1,26 @@
+#include "app/serve_limits.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+
+namespace ember {
+namespace {
+
+constexpr std::size_t kOwnDescriptors = 2048;
+
+}  // namespace
+
+std::size_t raise_descriptor_limit() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  const rlimit raised{limit.rlim_max, limit.rlim_max};
+  if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  return limit.rlim_cur;
+}
+
+std::size_t connections_within(std::size_t descriptors, std::size_t wanted) {
+  return std::min(wanted, descriptors - std::min(kOwnDescriptors, descriptors / 2));
+}
+
+}  // namespace ember
