@@ -65,8 +65,11 @@ TEST_F(LiveCalls, CancelsAWaitingCallAtOnceAndARunningOneThroughItsRunner) {
   const CallId first = must_start("docs", "slow", running);
   until_running();
   const CallId second = must_start("docs", "slow", waiting);
+  EXPECT_EQ(json(*control->call_json(first))["cold"], true);
+  EXPECT_EQ(json(*control->call_json(second))["cold"], nullptr);
 
   ASSERT_TRUE(control->cancel_call(second).ok());
+  EXPECT_EQ(json(*control->call_json(second))["cold"], nullptr) << "it never came to a container";
   ASSERT_TRUE(waiting.failure);
   EXPECT_EQ(waiting.failure->error.code, ErrorCode::cancelled);
   ASSERT_TRUE(control->cancel_call(first).ok());

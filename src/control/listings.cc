@@ -173,6 +173,13 @@ std::string Listings::nodes() const {
   return dump_json({{"nodes", std::move(list)}});
 }
 
+// Null while it has not come to a container.
+JsonValue Listings::is_cold(const Call& call) const {
+  const Container* container = containers_.find(call.container);
+  if (!container) return nullptr;
+  return !container->adopted && container->ready >= call.arrived;
+}
+
 JsonValue Listings::call_entry(const Call& call) const {
   const Time now = driver_.now();
   const auto reason = driver_.engine().explain(InputId{call.id.value});
@@ -183,7 +190,7 @@ JsonValue Listings::call_entry(const Call& call) const {
           {"function", call.function->spec.name},
           {"state", call_state_name(running ? CallState::running : CallState::waiting)},
           {"arrived_ms", call.arrived.whole_ms()},
-          {"cold", false},
+          {"cold", is_cold(call)},
           {"queued_us", running ? (call.dispatched - call.arrived).us : waited_us},
           {"execute_us", running ? (now - call.dispatched).us : 0},
           {"total_us", waited_us},
@@ -196,7 +203,7 @@ JsonValue Listings::call_entry(const FinishedCall& call) const {
           {"function", call.function->spec.name},
           {"state", call_state_name(call.state)},
           {"arrived_ms", call.arrived.whole_ms()},
-          {"cold", call.report.cold},
+          {"cold", call.report.attempt ? JsonValue(call.report.cold) : JsonValue()},
           {"queued_us", call.report.queued_us},
           {"execute_us", call.report.execute_us},
           {"total_us", call.report.total_us},

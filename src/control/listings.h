@@ -35,6 +35,7 @@ class Listings {
  private:
   PoolView pool_of(const Function& function) const;
   std::string text_of(const Reason& reason, const Function& function) const;
+  JsonValue is_cold(const Call& call) const;
   JsonValue app_entry(const App& app, const std::vector<PoolView>& pools) const;
   JsonValue function_entry(const Function& function) const;
   JsonValue container_entry(const ContainerView& view) const;
