@@ -224,7 +224,7 @@ def test_a_call_without_a_node_says_why_it_waits(own_server: Server) -> None:
     kill(server, "node")
     with server.start("call", "basics.add", "1") as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("waiting: no node is connected; `ember up`")
+        assert process.stderr.readline().startswith("waiting: no node is connected; run `ember up`")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
     server.up()

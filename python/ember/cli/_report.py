@@ -54,6 +54,11 @@ def report_failed(find_call_ids: Callable[[], Sequence[str]]) -> None:
         return
 
 
+def start_of(call: dict[str, Any]) -> str | None:
+    """Return how the call met its container; nothing if it came to none."""
+    return None if call["cold"] is None else "cold" if call["cold"] else "warm"
+
+
 def _price_line(calls: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str:
     count = f"{len(calls)} call{'s' if len(calls) > 1 else ''}"
     execute, start = total(costs, "cost_usd"), total(costs, "start_cost_usd")
@@ -62,7 +67,8 @@ def _price_line(calls: list[dict[str, Any]], costs: list[dict[str, Any]]) -> str
         parts.append(f"execute {_terminal.money(execute)} + start {_terminal.money(start)}")
     gpus = sorted({gpu_of(cost) for cost in costs})
     parts.append(", ".join(gpus))
-    parts.append("cold" if any(call["cold"] for call in calls) else "warm")
+    starts = {start_of(call) for call in calls}
+    parts += [start for start in ("cold", "warm") if start in starts][:1]
     return _terminal.style(
         " · ".join(parts) if _terminal.symbol("·", "") else " | ".join(parts), "bold"
     )

@@ -15,12 +15,12 @@ from ._lock import alone_on
 from ._parser import Parser
 from ._server import Server, wait_for_end
 from ._start import OPTIONS, start
-from ._waiting import NO_NODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_NO_NODE = "no node is connected"  # as the server has it among what is missing
 _FIND_NODE_TIMEOUT_S = 10.0
 
 
@@ -132,7 +132,7 @@ def _settled_status(client: Client) -> dict[str, Any]:
     deadline = time.monotonic() + _FIND_NODE_TIMEOUT_S
     while True:
         status = client.get_json("/api/v1/status")
-        if NO_NODE not in status["missing"] or time.monotonic() > deadline:
+        if _NO_NODE not in status["missing"] or time.monotonic() > deadline:
             return status
         time.sleep(0.02)
 

@@ -17,8 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-NO_NODE = "no node is connected"  # as the server has it among what is missing
-
 _LATE_S = 3.0
 _LOOK_EVERY_S = 1.0
 _LONG_US = 2_000_000  # so long has a call waited that is worth a word
@@ -62,8 +60,6 @@ class WaitingTold:
         )
         if not ours or ours["state"] != "waiting" or ours["queued_us"] < _LONG_US:
             return ""
-        if NO_NODE in shared().get_json("/api/v1/status")["missing"]:
-            return f"{NO_NODE}; `ember up` on its machine starts one"
         return shared().get_json(f"/api/v1/calls/{ours['call_id']}")["reason"]
 
     def _may_be_ours(self, call: dict[str, Any]) -> bool:
