@@ -1,8 +1,9 @@
 """A warm call, JSON in and JSON out, through the whole of Ember, beside FastAPI and nginx.
 
 Ember: HTTP, key, engine, metering, the runner's process and back. FastAPI: bare, under uvicorn with uvloop and httptools
-and without logs, the same handler. nginx: a proxy to itself, which runs no code at all. Every server side has one core and
-wrk the other; once more unpinned. `added_p50_us` is what Ember adds to the runner's bare socket round trip.
+and without logs, the same handler three ways: with a plain return, with its return type declared, with JSONResponse.
+nginx: a proxy to itself, which runs no code at all. Every server side has one core and wrk the other; once more unpinned.
+`added_p50_us` is what Ember adds to the runner's bare socket round trip.
 """
 
 from __future__ import annotations
@@ -237,6 +238,7 @@ def measure(
         urls: dict[str, tuple[str, str | None]] = {
             "ember": (ours, key),
             "fastapi": (f"{base}/plain", None),
+            "fastapi_typed": (f"{base}/typed", None),
             "fastapi_json_response": (f"{base}/json_response", None),
         }
         for size, connections in cases:
@@ -269,6 +271,7 @@ def figures(pinned: dict, unpinned: dict) -> dict[str, float]:
         "rps_vs_fastapi_json_response": common.ratio(
             many["ember"], many["fastapi_json_response"], "rps"
         ),
+        "rps_vs_fastapi_typed": common.ratio(many["ember"], many["fastapi_typed"], "rps"),
         "rps_vs_nginx_proxy": common.ratio(many["ember"], many["nginx"], "rps"),
         "p50_vs_fastapi": common.ratio(one["ember"], one["fastapi"], "p50_us"),
         "added_p50_us": common.median(one["ember"], "p50_us")
@@ -277,9 +280,10 @@ def figures(pinned: dict, unpinned: dict) -> dict[str, float]:
     }
     for case, name in {"10k_c32": "10k", "1m_c1": "1m", "1m_c32": "1m_c32"}.items():
         if case in pinned:
-            result[f"rps_vs_fastapi_{name}"] = common.ratio(
-                pinned[case]["ember"], pinned[case]["fastapi"], "rps"
-            )
+            for peer in ("fastapi", "fastapi_typed"):
+                result[f"rps_vs_{peer}_{name}"] = common.ratio(
+                    pinned[case]["ember"], pinned[case][peer], "rps"
+                )
     for side, samples in many.items():
         result[f"{side}_rps"] = common.median(samples, "rps")
     for side, samples in one.items():

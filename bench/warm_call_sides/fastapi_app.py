@@ -1,4 +1,7 @@
-"""The FastAPI side of warm_call: the same handler, once with a plain return, once with JSONResponse."""
+"""The FastAPI side of warm_call: the same handler with a plain return, with its return type declared, with JSONResponse.
+
+A declared type is what lets FastAPI write the JSON in Rust instead of walking the objects in Python first.
+"""
 
 from fastapi import Body, FastAPI
 from fastapi.responses import JSONResponse
@@ -7,7 +10,12 @@ app = FastAPI()
 
 
 @app.post("/plain")
-async def plain(items: list = Body(embed=True)) -> list:
+async def plain(items: list = Body(embed=True)):
+    return items
+
+
+@app.post("/typed")
+async def typed(items: list = Body(embed=True)) -> list:
     return items
 
 
