@@ -37,11 +37,19 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   ::_exit(kPreparationFailed);
 }
 
+// A pipe that nobody writes to, and not /dev/null: crun gives its stdin to the container's user,
+// and that device is the machine's.
+int ended_input() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return -1;
+  ::close(ends[1]);
+  return ends[0];
+}
+
 void redirect(int output) {
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  const int out = output >= 0 ? output : null;
+  const int out = output >= 0 ? output : ::open("/dev/null", O_WRONLY | O_CLOEXEC);
   if (::dup2(out, STDOUT_FILENO) < 0 || ::dup2(out, STDERR_FILENO) < 0 ||
-      ::dup2(null, STDIN_FILENO) < 0) {
+      ::dup2(ended_input(), STDIN_FILENO) < 0) {
     ::_exit(kPreparationFailed);
   }
 }

@@ -39,7 +39,7 @@ struct Command {
   std::vector<PreparationStep> steps;
 };
 
-// Forks and runs the command in a session of its own, stdin from /dev/null. The pid.
+// Forks and runs the command in a session of its own, its stdin at an end. The pid.
 Result<pid_t> spawn(const Command& command);
 
 class ProcessTable {

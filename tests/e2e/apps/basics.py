@@ -33,6 +33,11 @@ def digest(data: bytes, name: str | None = None) -> dict:
 
 
 @app.function()
+def read_input() -> str:
+    return sys.stdin.read()
+
+
+@app.function()
 def shout(text: str) -> str:
     print(f"out {text}")
     print(f"err {text}", file=sys.stderr)
