@@ -1,4 +1,5 @@
-// emberd: one binary, two roles. Parses flags, builds the parts, wires them; nothing else.
+// emberd: one binary, two roles, and a look at the devices. Parses flags, builds the parts, wires
+// them; nothing else.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -6,6 +7,7 @@
 
 #include "app/node_role.h"
 #include "app/serve_role.h"
+#include "node/gpu_report.h"
 
 namespace {
 
@@ -36,6 +38,17 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
   serve->add_option("--drain-seconds", flags.drain_seconds, "Longest wait for calls at SIGTERM");
 }
 
+void add_devices(CLI::App& program, bool& json) {
+  CLI::App* devices =
+      program.add_subcommand("devices", "Show this machine's GPUs, as their driver tells of them");
+  devices->add_flag("--json", json, "One JSON document");
+}
+
+void show_devices(bool json) {
+  const ember::GpuReport report = ember::make_gpu_report();
+  fmt::print("{}\n", json ? ember::to_json(report) : ember::to_text(report));
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -46,8 +59,14 @@ int main(int count, char** arguments) {
   ember::ServeFlags serve;
   add_node(program, node);
   add_serve(program, serve);
+  bool json = false;
+  add_devices(program, json);
   CLI11_PARSE(program, count, arguments);
 
+  if (program.got_subcommand("devices")) {
+    show_devices(json);
+    return 0;
+  }
   const auto ended = program.got_subcommand("node") ? ember::run_node_role(std::move(node))
                                                     : ember::run_serve_role(std::move(serve));
   if (ended) return 0;
