@@ -155,12 +155,15 @@ void handle_event(State& state, const ContainerAdopted& event) {
     return;
   }
   const bool free = devices_are_free(state, event);
+  const bool sick = state.fleet.find(event.node)->has_cordoned(event.devices);
   const Slot slot = adopt(state, event, pool);
   advance_meter(state, slot);
   arm_container(state, slot);
   const bool stopped = state.pools[pool].ended == ReasonCode::app_stopped;
-  if (!free || stopped) {
-    const ReasonCode reason = stopped ? ReasonCode::app_stopped : ReasonCode::over_desired;
+  if (!free || stopped || sick) {
+    const ReasonCode reason = stopped ? ReasonCode::app_stopped
+                              : sick  ? ReasonCode::device_cordoned
+                                      : ReasonCode::over_desired;
     stop_container(state, slot, StopMode::kill, {reason});
   }
   rescale(state, pool);

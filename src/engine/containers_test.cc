@@ -214,6 +214,57 @@ TEST_F(Containers, NeverGetAnInputOnceTheyAreStopping) {
   EXPECT_NE(only<StartContainer>().container, container);
 }
 
+TEST_F(Containers, OnADeviceThatIsCordonedAreKilledAndTheirInputsRunElsewhere) {
+  FunctionSettings gpu;
+  gpu.resources.gpu.choices = {{"L4", 1}};
+  Device sick{.id = DeviceId{1}, .type = "L4"};
+  const Device well{.id = DeviceId{2}, .type = "L4"};
+  join(kNode, {sick, well});
+  deploy(gpu);
+  const ContainerId first = running_container(1);
+  sick.state = DeviceState::cordoned;
+  join(kNode, {sick, well});
+  EXPECT_EQ(only<StopContainer>().container, first);
+  EXPECT_EQ(only<StopContainer>().mode, StopMode::kill);
+  EXPECT_EQ(only<StopContainer>().reason, Reason{ReasonCode::device_cordoned});
+  EXPECT_EQ(only<StartContainer>().devices, std::vector{well.id});
+  const ContainerId second = only<StartContainer>().container;
+  join(kNode, {sick, well});
+  EXPECT_TRUE(all<StopContainer>().empty());
+  bring_up(second);
+  EXPECT_EQ(only<DispatchInput>().container, second);
+  finish(1, second, 2);
+  EXPECT_EQ(only<AnswerInput>().outcome, InputOutcome::succeeded);
+}
+
+TEST_F(Containers, OnADeviceThatOthersUseTooGoOnAndTheDeviceIsNotGivenOutAgain) {
+  FunctionSettings gpu;
+  gpu.resources.gpu.choices = {{"L4", 1}};
+  Device device{.id = DeviceId{1}, .type = "L4"};
+  join(kNode, {device});
+  deploy(gpu);
+  const ContainerId container = running_container(1);
+  device.state = DeviceState::in_use;
+  join(kNode, {device});
+  EXPECT_TRUE(all<StopContainer>().empty());
+  exited(container, ExitCause::crashed);
+  arrive(2);
+  EXPECT_EQ(engine_.explain(InputId{2})->code, ReasonCode::waiting_for_resources);
+  device.state = DeviceState::available;
+  join(kNode, {device});
+  EXPECT_EQ(only<StartContainer>().devices, std::vector{device.id});
+}
+
+TEST_F(Containers, AdoptedOnACordonedDeviceAreKilled) {
+  FunctionSettings gpu;
+  gpu.resources.gpu.choices = {{"L4", 1}};
+  const Device sick{.id = DeviceId{1}, .type = "L4", .state = DeviceState::cordoned};
+  join(kNode, {sick});
+  deploy(gpu);
+  send(ContainerAdopted{ContainerId{77}, kPool, kNode, {sick.id}, now_, now_});
+  EXPECT_EQ(only<StopContainer>().reason, Reason{ReasonCode::device_cordoned});
+}
+
 TEST_F(Containers, HoldTheirDevicesUntilTheNodeGivesThemBack) {
   join(kNode, {{DeviceId{1}, "L4", 0, true}});
   FunctionSettings gpu;

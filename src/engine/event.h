@@ -128,6 +128,8 @@ struct ContainerAdopted {
 
 // --- nodes ------------------------------------------------------------------------------------
 
+// A node comes, or a known one tells anew what it has: a device that others use now, or that is
+// cordoned. What holds a cordoned device is killed, and its inputs run again elsewhere.
 struct NodeJoined {
   NodeId node;
   NodeCapacity capacity;

@@ -122,6 +122,7 @@ void add_node(Hasher& hash, const FleetNode& node) {
   for (const Device& device : node.capacity.devices) {
     hash.add(device.id.value);
     hash.add(std::string_view(device.type));
+    hash.add(static_cast<std::uint64_t>(device.state));
   }
   for (const auto& [device, container] : node.leases) {
     hash.add(device.value);

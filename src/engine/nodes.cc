@@ -18,12 +18,31 @@ void add_once(std::vector<Slot>& slots, Slot slot) {
   if (std::find(slots.begin(), slots.end(), slot) == slots.end()) slots.push_back(slot);
 }
 
+// Kills the containers that hold a sick device: what they compute is not to be trusted. The pools
+// they are of; no pool is forgotten before its containers have ended.
+std::vector<Slot> leave_cordoned_devices(State& state, const FleetNode& node) {
+  std::vector<Slot> pools;
+  for (const auto& [id, reservation] : node.reservations) {
+    if (!node.has_cordoned(reservation.devices)) continue;
+    const Slot slot = state.container_index.find(id);
+    if (state.containers[slot].stage == State::Stage::stopping) continue;
+    add_once(pools, state.containers[slot].pool);
+    stop_container(state, slot, StopMode::kill, {ReasonCode::device_cordoned});
+  }
+  return pools;
+}
+
 }  // namespace
 
 void handle_event(State& state, const NodeJoined& event) {
   if (!event.node) return;
   state.fleet.join(event.node, event.capacity);
+  const std::vector<Slot> pools = leave_cordoned_devices(state, *state.fleet.find(event.node));
   use_room(state);
+  for (const Slot pool : pools) {
+    dispatch_waiting(state, pool);
+    rescale(state, pool);
+  }
 }
 
 void handle_event(State& state, const NodeLost& event) {

@@ -58,6 +58,8 @@ std::string Reason::text() const {
       return "user code did not end after it was cancelled";
     case ReasonCode::startup_timed_out:
       return "not ready within " + number(a) + " ms";
+    case ReasonCode::device_cordoned:
+      return "a GPU that it holds was cordoned";
     case ReasonCode::queue_full:
       return "the queue is full: " + count(a, "input") + " wait already; try again later";
     case ReasonCode::execution_timed_out:

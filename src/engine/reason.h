@@ -30,6 +30,7 @@ enum class ReasonCode : std::uint8_t {
   timed_out,          // user code did not end after its timeout and a cancellation
   cancelled,          // user code did not end after a cancellation
   startup_timed_out,  // a: milliseconds given
+  device_cordoned,    // one of its devices is sick
   // why an input failed
   queue_full,           // a: the limit
   execution_timed_out,  // a: the timeout in milliseconds

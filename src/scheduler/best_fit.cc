@@ -16,7 +16,7 @@ std::vector<DeviceId> pick_devices(const FleetNode& node, const GpuChoice& choic
   picked.reserve(choice.count);
   for (const Device& device : node.capacity.devices) {
     if (picked.size() == choice.count) break;
-    if (device.type == choice.type && !node.leased(device.id)) picked.push_back(device.id);
+    if (device.type == choice.type && node.is_free(device)) picked.push_back(device.id);
   }
   EMBER_ASSERT(picked.size() == choice.count);
   return picked;

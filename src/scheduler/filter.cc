@@ -5,9 +5,11 @@
 namespace ember {
 namespace {
 
+// Others' processes end and sick devices are mended; a division by MIG is somebody's will.
 bool has_devices(const NodeCapacity& capacity, const GpuChoice& choice) {
-  const auto count = std::count_if(capacity.devices.begin(), capacity.devices.end(),
-                                   [&](const Device& d) { return d.type == choice.type; });
+  const auto count = std::count_if(
+      capacity.devices.begin(), capacity.devices.end(),
+      [&](const Device& d) { return d.type == choice.type && d.state != DeviceState::mig; });
   return count >= static_cast<std::ptrdiff_t>(choice.count);
 }
 

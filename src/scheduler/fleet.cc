@@ -28,10 +28,21 @@ bool FleetNode::leased(DeviceId device) const {
   return at != leases.end() && at->first == device;
 }
 
+bool FleetNode::has_cordoned(const std::vector<DeviceId>& devices) const {
+  return std::any_of(capacity.devices.begin(), capacity.devices.end(), [&](const Device& device) {
+    return device.state == DeviceState::cordoned &&
+           std::find(devices.begin(), devices.end(), device.id) != devices.end();
+  });
+}
+
+bool FleetNode::is_free(const Device& device) const {
+  return device.state == DeviceState::available && !leased(device.id);
+}
+
 std::uint32_t FleetNode::free_devices(std::string_view type) const {
   std::uint32_t count = 0;
   for (const Device& device : capacity.devices) {
-    if (device.type == type && !leased(device.id)) ++count;
+    if (device.type == type && is_free(device)) ++count;
   }
   return count;
 }
@@ -39,7 +50,7 @@ std::uint32_t FleetNode::free_devices(std::string_view type) const {
 std::uint32_t FleetNode::free_devices() const {
   std::uint32_t count = 0;
   for (const Device& device : capacity.devices) {
-    if (!leased(device.id)) ++count;
+    if (is_free(device)) ++count;
   }
   return count;
 }

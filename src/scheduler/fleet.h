@@ -30,7 +30,10 @@ struct FleetNode {
   std::vector<std::pair<DeviceId, ContainerId>> leases;  // devices in use, by device id
 
   bool leased(DeviceId device) const;
-  // Devices of that type that nobody holds.
+  bool has_cordoned(const std::vector<DeviceId>& devices) const;
+  // Available, and nobody holds it.
+  bool is_free(const Device& device) const;
+  // Devices of that type that are free.
   std::uint32_t free_devices(std::string_view type) const;
   std::uint32_t free_devices() const;
 };

@@ -73,6 +73,20 @@ TEST(Place, NeedsCpuMemoryAndDevicesOnOneNode) {
   EXPECT_FALSE(could_ever_place(fleet, wants({{"T4", 2}})));
 }
 
+TEST(Place, LeavesDevicesAloneThatAreNotAvailable) {
+  for (const DeviceState state : {DeviceState::in_use, DeviceState::mig, DeviceState::cordoned}) {
+    Fleet fleet;
+    Device first = device(1, "L4");
+    first.state = state;
+    fleet.join(NodeId{1}, capacity({first, device(2, "L4")}));
+    EXPECT_EQ(place(fleet, wants({{"L4", 1}}), {})->devices, std::vector{DeviceId{2}});
+    EXPECT_FALSE(place(fleet, wants({{"L4", 2}}), {}));
+    EXPECT_EQ(could_ever_place(fleet, wants({{"L4", 2}})), state != DeviceState::mig);
+    fleet.join(NodeId{1}, capacity({device(1, "L4"), device(2, "L4")}));
+    EXPECT_TRUE(place(fleet, wants({{"L4", 2}}), {}));
+  }
+}
+
 TEST(Place, LeavesOutTheNodesItIsToldToAvoid) {
   Fleet fleet;
   fleet.join(NodeId{1}, capacity({}));

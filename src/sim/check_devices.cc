@@ -1,5 +1,5 @@
-// No device is leased twice; what a container gets is what its function asked for; no node is
-// promised more than it has.
+// No device is leased twice; what a container gets is what its function asked for, and available;
+// nothing stays on a cordoned device; no node is promised more than it has.
 #include <algorithm>
 
 #include "sim/checker.h"
@@ -13,7 +13,8 @@ bool meets(const GpuDemand& demand, const NodeCapacity& node, const std::vector<
            std::all_of(given.begin(), given.end(), [&](DeviceId id) {
              return std::any_of(node.devices.begin(), node.devices.end(),
                                 [&](const Device& device) {
-                                  return device.id == id && device.type == choice.type;
+                                  return device.id == id && device.type == choice.type &&
+                                         device.state == DeviceState::available;
                                 });
            });
   };
@@ -34,13 +35,31 @@ class CheckDevices : public Checker {
     }
     const Resources& wanted = pool->spec.settings.resources;
     if (!meets(wanted.gpu, node->second, start->devices)) {
-      step.findings.add("a container gets the devices its function asked for",
+      step.findings.add("a container gets available devices that its function asked for",
                         start->container.text() + " wants " + wanted.gpu.text());
     }
     check_others(step, *start, node->second, wanted);
   }
 
+  void after_step(const Step& step, const Engine&) override {
+    const auto* told = std::get_if<NodeJoined>(&step.event);
+    if (!told) return;
+    for (const auto& [id, fact] : step.facts.containers()) {
+      if (fact.node != told->node || fact.stopping || !has_cordoned(*told, fact.devices)) continue;
+      step.findings.add("nothing stays on a cordoned device", id.text());
+    }
+  }
+
  private:
+  static bool has_cordoned(const NodeJoined& told, const std::vector<DeviceId>& devices) {
+    return std::any_of(devices.begin(), devices.end(), [&](DeviceId id) {
+      return std::any_of(told.capacity.devices.begin(), told.capacity.devices.end(),
+                         [&](const Device& device) {
+                           return device.id == id && device.state == DeviceState::cordoned;
+                         });
+    });
+  }
+
   static void check_others(const Step& step, const StartContainer& start, const NodeCapacity& node,
                            const Resources& wanted) {
     std::int64_t cpu = wanted.cpu_millicores;

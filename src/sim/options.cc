@@ -14,6 +14,7 @@ std::span<const FaultClass> fault_classes() {
       {"hung_exit", &FaultRates::hung_exit},
       {"timer_late", &FaultRates::timer_late},
       {"node_outage", &FaultRates::node_outage},
+      {"device_cordon", &FaultRates::device_cordon},
       {"driver_crash", &FaultRates::driver_crash},
       {"store_lost", &FaultRates::store_lost},
   };

@@ -22,6 +22,8 @@ struct FaultRates {
   std::uint32_t hung_exit = 30;    // of graceful stops: ends only when killed
   std::uint32_t timer_late = 50;   // of timers: milliseconds late
   std::uint32_t node_outage = 60;  // of seconds: a node is cut off or reboots
+  std::uint32_t device_cordon =
+      40;                          // of seconds: a device falls sick, is others', or is well again
   std::uint32_t driver_crash = 8;  // of seconds: the driver dies and comes back
   std::uint32_t store_lost = 500;  // of driver crashes: writes under way are lost
 };

@@ -18,6 +18,19 @@ SimNode::Container* SimNode::find(ContainerId id) {
   return found == containers_.end() ? nullptr : &found->second;
 }
 
+bool SimNode::change_a_device() {
+  if (capacity_.devices.empty()) return false;
+  constexpr DeviceState kStates[] = {DeviceState::available, DeviceState::in_use,
+                                     DeviceState::cordoned};
+  const std::uint64_t which = world_.faults.random().below(capacity_.devices.size());
+  capacity_.devices[which].state = kStates[world_.faults.random().below(std::size(kStates))];
+  return true;
+}
+
+void SimNode::mend_devices() {
+  for (Device& device : capacity_.devices) device.state = DeviceState::available;
+}
+
 void SimNode::on(const StartContainer& command) {
   if (containers_.contains(command.container)) return;  // a second copy
   const bool over = over_.contains(command.container);

@@ -35,6 +35,9 @@ class SimNode {
       : id_(id), capacity_(std::move(capacity)), world_(world) {}
 
   const NodeCapacity& capacity() const { return capacity_; }
+  // One of its devices falls sick, is used by others, or is well again. Whether it has any.
+  bool change_a_device();
+  void mend_devices();
 
   void on(const StartContainer& command);
   void on(const StopContainer& command);

@@ -54,6 +54,7 @@ class Simulation {
   void change_an_app();
   void restart_driver();
   void start_outage();
+  void change_a_device();
   void call(FunctionId function);
 
   SimOptions options_;
@@ -136,6 +137,8 @@ void Simulation::heal() {
   changing_ = false;
   if (driver_.up() && draining_) restart_driver();
   for (auto& [id, node] : nodes_) {
+    node.mend_devices();
+    if (driver_.up() && driver_.knows(id)) driver_.handle(NodeJoined{id, node.capacity()});
     if (link_.is_cut(id)) agenda_.after(Duration::seconds(1), NodeHeals{id});
   }
   for (const auto& [id, app] : catalog_.apps()) {
@@ -180,6 +183,15 @@ void Simulation::start_outage() {
   agenda_.after(Duration::milliseconds(random_.between(200, 16'000)), NodeHeals{id});
 }
 
+// One that is cut off could not tell of it.
+void Simulation::change_a_device() {
+  auto node = nodes_.begin();
+  std::advance(node, static_cast<std::ptrdiff_t>(faults_.random().below(nodes_.size())));
+  const auto& [id, changed] = *node;
+  if (link_.is_cut(id) || !node->second.change_a_device()) return;
+  if (driver_.up() && driver_.knows(id)) driver_.handle(NodeJoined{id, changed.capacity()});
+}
+
 void Simulation::on(const NodeFencesItself& task) {
   if (link_.is_cut(task.node) && outages_[task.node].number == task.outage) {
     nodes_.at(task.node).fence();
@@ -220,6 +232,7 @@ void Simulation::on(const SecondPasses&) {
   if (!changing_) return;
   agenda_.after(Duration::seconds(1), SecondPasses{});
   if (faults_.strikes(&FaultRates::node_outage)) start_outage();
+  if (faults_.strikes(&FaultRates::device_cordon)) change_a_device();
   if (!driver_.up()) return;
   if (faults_.strikes(&FaultRates::driver_crash)) return restart_driver();
   if (draining_ && random_.chance(150)) return restart_driver();
