@@ -20,6 +20,7 @@ constexpr std::int64_t kCpuPeriodUs = 100'000;
 constexpr std::int64_t kSpareMillicores = 16'000;
 constexpr std::int64_t kFilesLimit = 65'536;
 constexpr std::int64_t kMinScratchBytes = 64 << 20;
+constexpr std::int64_t kDriverDirectoryBytes = 64 << 10;  // of mount points
 
 Json bind_read_only(const std::string& from, const std::string& to) {
   return {{"destination", to},
@@ -53,6 +54,13 @@ Json mounts(const Bundle& bundle) {
   all.push_back(scratch("/root", "0700", scratch_bytes));
   for (const StagedDirectory& directory : bundle.directories) {
     all.push_back(bind_read_only(Stage::path(directory.name), directory.destination));
+  }
+  if (!bundle.gpus.libraries.empty()) {
+    all.push_back(scratch(kDriverDirectory, "0755", kDriverDirectoryBytes));
+  }
+  for (const DriverLibrary& library : bundle.gpus.libraries) {
+    all.push_back(bind_read_only(Stage::path(staged_name(library)),
+                                 std::string(kDriverDirectory) + "/" + library.name));
   }
   return all;
 }
@@ -89,9 +97,36 @@ Json namespaces(const Bundle& bundle) {
   return all;
 }
 
+// Reading and writing, not making others of them.
+Json allowed_devices(const Bundle& bundle) {
+  Json all = Json::array({Json{{"allow", false}, {"access", "rwm"}}});
+  for (const DeviceNode& node : bundle.gpus.nodes) {
+    all.push_back({{"allow", true},
+                   {"type", "c"},
+                   {"major", node.major},
+                   {"minor", node.minor},
+                   {"access", "rw"}});
+  }
+  return all;
+}
+
+Json device_nodes(const Bundle& bundle) {
+  Json all = Json::array();
+  for (const DeviceNode& node : bundle.gpus.nodes) {
+    all.push_back({{"path", node.path},
+                   {"type", "c"},
+                   {"major", node.major},
+                   {"minor", node.minor},
+                   {"fileMode", 0666},
+                   {"uid", 0},
+                   {"gid", 0}});
+  }
+  return all;
+}
+
 Json limits(const Bundle& bundle) {
   Json all = Json::object();
-  all["devices"] = Json::array({Json{{"allow", false}, {"access", "rwm"}}});
+  all["devices"] = allowed_devices(bundle);
   if (bundle.cgroups.has("memory")) {
     all["memory"] = {{"limit", bundle.resources.memory_bytes}};
     // Of memory and swap together: none of it may be swap.
@@ -116,6 +151,7 @@ Json linux_part(const Bundle& bundle) {
             {"uidMappings", ids},
             {"gidMappings", ids},
             {"rootfsPropagation", "private"},
+            {"devices", device_nodes(bundle)},
             {"maskedPaths",
              {"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
               "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
@@ -130,6 +166,8 @@ Json linux_part(const Bundle& bundle) {
 }
 
 }  // namespace
+
+std::string staged_name(const DriverLibrary& library) { return "driver-" + library.name; }
 
 std::string config_json(const Bundle& bundle) {
   static const std::string kFilter = seccomp_annotation();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "node/cgroup.h"
+#include "node/gpu_grant.h"
 #include "node/isolation.h"
 
 namespace ember {
@@ -29,9 +30,13 @@ struct Bundle {
   ContainerId container;
   std::uint32_t slot = 0;
   std::vector<StagedDirectory> directories;  // mounted read-only
-  std::string network_path;                  // of a namespace made before; empty: the machine's own
+  const GpuGrant& gpus;
+  std::string network_path;  // of a namespace made before; empty: the machine's own
   const Cgroups& cgroups;
 };
+
+// The name under which a driver's library stands on the stage.
+std::string staged_name(const DriverLibrary& library);
 
 std::string config_json(const Bundle& bundle);
 

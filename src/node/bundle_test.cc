@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace ember {
@@ -12,17 +13,82 @@ TEST(Bundle, SharesScarceCoresByWhatIsAskedForAndLendsSpareOnes) {
   if (!cgroups.has("cpu")) GTEST_SKIP() << "no CPU limits on this machine";
   Resources resources;
   resources.cpu_millicores = 500;
+  const GpuGrant no_gpus;
   const Bundle bundle{.argv = {"python3"},
                       .env = {},
                       .resources = resources,
                       .container = ContainerId{7},
                       .directories = {},
+                      .gpus = no_gpus,
                       .network_path = {},
                       .cgroups = cgroups};
   const auto cpu = nlohmann::json::parse(config_json(bundle))["linux"]["resources"]["cpu"];
   cgroups.remove_parents();
   EXPECT_EQ(cpu["shares"], 512);  // of 1024 for a core
   EXPECT_EQ(cpu["quota"].get<std::int64_t>() / cpu["period"].get<std::int64_t>(), 16);
+}
+
+struct GpuBundle {
+  GpuBundle() {
+    grant.nodes = {
+        {"/dev/nvidiactl", 195, 255}, {"/dev/nvidia-uvm", 510, 0}, {"/dev/nvidia2", 195, 2}};
+    grant.libraries = {{"libcuda.so.1", "/opt/driver/libcuda.so.570.86.15"}};
+    grant.uuids = "GPU-2";
+  }
+  nlohmann::json config() const {
+    const Bundle bundle{.argv = {"python3"},
+                        .env = {},
+                        .resources = resources,
+                        .container = ContainerId{7},
+                        .directories = {},
+                        .gpus = grant,
+                        .network_path = {},
+                        .cgroups = cgroups};
+    return nlohmann::json::parse(config_json(bundle));
+  }
+  const Cgroups cgroups{NodeId{1}};
+  const Resources resources;
+  GpuGrant grant;
+};
+
+TEST(Bundle, GivesTheGrantedDeviceNodesAndNoOther) {
+  const auto nodes = GpuBundle().config()["linux"]["devices"];
+  ASSERT_EQ(nodes.size(), 3u);
+  EXPECT_EQ(nodes[2]["path"], "/dev/nvidia2");
+  EXPECT_EQ(nodes[2]["type"], "c");
+  EXPECT_EQ(nodes[2]["major"], 195);
+  EXPECT_EQ(nodes[2]["minor"], 2);
+}
+
+TEST(Bundle, LetsTheContainerUseTheGrantedDevicesAndNoOther) {
+  if (!GpuBundle().cgroups.usable()) GTEST_SKIP() << "no cgroups on this machine";
+  const auto rules = GpuBundle().config()["linux"]["resources"]["devices"];
+  ASSERT_EQ(rules.size(), 4u);
+  EXPECT_EQ(rules[0], (nlohmann::json{{"allow", false}, {"access", "rwm"}}));
+  for (std::size_t i = 1; i < rules.size(); ++i) EXPECT_EQ(rules[i]["access"], "rw");
+  EXPECT_EQ(rules[3]["minor"], 2);
+}
+
+TEST(Bundle, BindsTheDriversLibrariesReadOnlyWhereTheyAreNotInUsr) {
+  const auto mounts = GpuBundle().config()["mounts"];
+  nlohmann::json library;
+  for (const auto& mount : mounts) {
+    if (mount["destination"] == "/ember/driver/libcuda.so.1") library = mount;
+  }
+  ASSERT_FALSE(library.is_null());
+  EXPECT_EQ(library["source"], "/mnt/driver-libcuda.so.1");
+  EXPECT_NE(std::ranges::find(library["options"], "ro"), library["options"].end());
+}
+
+TEST(Bundle, RunsNoHooks) { EXPECT_FALSE(GpuBundle().config().contains("hooks")); }
+
+TEST(Bundle, OfAContainerWithoutDevicesHasNothingOfTheDriver) {
+  GpuBundle gpus;
+  gpus.grant = {};
+  const auto config = gpus.config();
+  EXPECT_TRUE(config["linux"]["devices"].empty());
+  EXPECT_EQ(config.dump().find("nvidia"), std::string::npos);
+  EXPECT_EQ(config.dump().find("/ember/driver"), std::string::npos);
 }
 
 }  // namespace

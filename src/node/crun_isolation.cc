@@ -58,9 +58,13 @@ class CrunIsolation final : public Isolation {
   }
 
   bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const override {
-    const uid_t first = kFirstContainerUid + record.slot * kUidsPerContainer;
     const pid_t pid = setup_.init.empty() ? runner : first_child_of(runner);
-    return peer.pid == pid && peer.uid >= first && peer.uid - first < kUidsPerContainer;
+    return peer.pid == pid && is_user_of(record, peer.uid);
+  }
+
+  bool has_process(const ContainerMeta& record, pid_t process) const override {
+    const auto user = process_user(process);
+    return user && is_user_of(record, *user);
   }
 
   // It is the first process of its namespace: with it goes every other one.
@@ -99,6 +103,11 @@ class CrunIsolation final : public Isolation {
   }
 
  private:
+  static bool is_user_of(const ContainerMeta& record, uid_t user) {
+    const uid_t first = kFirstContainerUid + record.slot * kUidsPerContainer;
+    return user >= first && user - first < kUidsPerContainer;
+  }
+
   // The process that is the container's network; 0 if there is none.
   pid_t network_of(const ContainerMeta& record) const {
     const auto network = ContainerFiles(setup_.directory.path, record.container).read_network();
@@ -130,6 +139,9 @@ class CrunIsolation final : public Isolation {
     for (std::size_t i = 0; i < launch.plan.layers.size(); ++i) {
       const std::string number = std::to_string(i);
       add("layer-" + number, launch.plan.layers[i], "/ember/layers/" + number);
+    }
+    for (const DriverLibrary& library : launch.plan.gpus.libraries) {
+      launch.stage.add(staged_name(library), library.host_path);
     }
     add("run", launch.plan.files.run_directory(), "/ember/run");
     if (source) {
@@ -179,6 +191,7 @@ class CrunIsolation final : public Isolation {
                      .container = record.container,
                      .slot = record.slot,
                      .directories = launch.directories,
+                     .gpus = launch.plan.gpus,
                      .network_path = launch.network.path,
                      .cgroups = setup_.cgroups});
     auto written = write_file(files.directory() + "/config.json", config, 0600);

@@ -13,6 +13,7 @@
 
 #include "model/environment.h"
 #include "node/container_files.h"
+#include "node/gpu_grant.h"
 #include "node/process_table.h"
 #include "node/unique_fd.h"
 
@@ -24,6 +25,7 @@ struct LaunchPlan {
   Environment env;                  // the user's, already checked
   std::vector<std::string> layers;  // host directories, the first step's first
   std::vector<std::string> argv;    // the runner's command
+  GpuGrant gpus = {};
 };
 
 class Isolation {
@@ -37,6 +39,8 @@ class Isolation {
                       std::function<void(Result<pid_t>)> done) = 0;
   // Whether the process that connected is the container's.
   virtual bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const = 0;
+  // Whether that process of this machine runs in the container.
+  virtual bool has_process(const ContainerMeta& record, pid_t process) const = 0;
   // A signal for all of the container's processes.
   virtual void kill_all(const ContainerMeta& record, pid_t runner) = 0;
   // How the runner ended, told by how the process did that launch() called back with.

@@ -40,6 +40,10 @@ class ProcessIsolation final : public Isolation {
     return peer.pid == runner;
   }
 
+  bool has_process(const ContainerMeta& record, pid_t process) const override {
+    return process_has_env(process, container_mark(node_, record.container));
+  }
+
   void kill_all(const ContainerMeta& record, pid_t runner) override {
     ::kill(-runner, SIGKILL);
     end_marked_processes(container_mark(node_, record.container));

@@ -192,17 +192,29 @@ pid_t first_child_of(pid_t pid) {
   return first;
 }
 
+bool process_has_env(pid_t pid, const std::string& entry) {
+  const std::string needle = entry + '\0';
+  const std::string env = read_whole("/proc/" + std::to_string(pid) + "/environ");
+  return env.starts_with(needle) || env.find('\0' + needle) != std::string::npos;
+}
+
+// Not the owner of its files in /proc: they are root's where the process may not be dumped.
+std::optional<uid_t> process_user(pid_t pid) {
+  constexpr std::string_view kField = "\nUid:\t";
+  const std::string status = read_whole("/proc/" + std::to_string(pid) + "/status");
+  const auto at = status.find(kField);
+  if (at == std::string::npos) return std::nullopt;
+  return static_cast<uid_t>(std::strtoul(status.c_str() + at + kField.size(), nullptr, 10));
+}
+
 std::vector<pid_t> processes_with_env(const std::string& entry) {
   std::vector<pid_t> found;
   DIR* proc = ::opendir("/proc");
   if (proc == nullptr) return found;
-  const std::string needle = entry + '\0';
   while (const dirent* item = ::readdir(proc)) {
     const pid_t pid = static_cast<pid_t>(std::strtol(item->d_name, nullptr, 10));
     if (pid <= 0) continue;
-    const std::string env = read_whole("/proc/" + std::to_string(pid) + "/environ");
-    const bool has = env.starts_with(needle) || env.find('\0' + needle) != std::string::npos;
-    if (has && process_start_ticks(pid) != 0) found.push_back(pid);
+    if (process_has_env(pid, entry) && process_start_ticks(pid) != 0) found.push_back(pid);
   }
   ::closedir(proc);
   return found;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,10 @@ std::uint64_t process_start_ticks(pid_t pid);
 // The child that it forked before any other, if that lives; 0: there is none.
 pid_t first_child_of(pid_t pid);
 
+// Whether its first environment holds the entry "NAME=value".
+bool process_has_env(pid_t pid, const std::string& entry);
+// The user it runs as; nothing if there is no such process.
+std::optional<uid_t> process_user(pid_t pid);
 // Living processes whose first environment holds the entry "NAME=value".
 std::vector<pid_t> processes_with_env(const std::string& entry);
 // Kills them until there are none, wherever they hid.

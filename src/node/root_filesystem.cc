@@ -24,7 +24,8 @@ constexpr const char* kDirectories[] = {"usr",
                                         "etc/ssl",
                                         "etc/alternatives",
                                         "ember/python",
-                                        "ember/layers"};
+                                        "ember/layers",
+                                        "ember/driver"};
 
 constexpr const char* kPasswd =
     "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";

@@ -26,6 +26,16 @@ void set_thread_counts(std::map<std::string, std::string>& env, std::int64_t cpu
   }
 }
 
+// CUDA and NVIDIA's tools go by these. A container sees what it was granted and, where nothing
+// keeps the rest from it (process isolation), is at least told to leave it alone.
+void set_visible_gpus(std::map<std::string, std::string>& env, const GpuGrant& gpus) {
+  env["CUDA_VISIBLE_DEVICES"] = gpus.uuids;
+  env["NVIDIA_VISIBLE_DEVICES"] = gpus.uuids.empty() ? "void" : gpus.uuids;
+  if (gpus.libraries.empty()) return;
+  std::string& path = env["LD_LIBRARY_PATH"];
+  path = kDriverDirectory + (path.empty() ? "" : ":" + path);
+}
+
 }  // namespace
 
 std::vector<std::string> runner_argv() { return {kPython, "-m", "ember.runner"}; }
@@ -45,6 +55,7 @@ std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& 
       {"PYTHONDONTWRITEBYTECODE", "1"}};
   set_thread_counts(env, plan.record.resources.cpu_millicores);
   for (const auto& [name, value] : plan.env) env[name] = value;
+  set_visible_gpus(env, plan.gpus);
   env["PYTHONPATH"] = python_path(places, env["PYTHONPATH"]);
   env["EMBER_RUN_DIR"] = places.run;
   env["EMBER_SOURCE"] = places.source;
