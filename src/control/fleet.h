@@ -12,6 +12,7 @@ namespace ember {
 class NodeFleet {
  public:
   void connected(NodeHello hello);
+  void set_devices(std::vector<Device> devices) { hello_.capacity.devices = std::move(devices); }
   void disconnected() { connected_ = false; }
 
   bool is_connected() const { return connected_; }

@@ -159,6 +159,8 @@ std::string Listings::nodes() const {
            {"type", device.type},
            {"vram_bytes", device.vram_bytes},
            {"simulated", device.simulated},
+           {"state", device_state_name(device.state)},
+           {"reason", device.reason},
            {"container_id",
             lease == node.leases.end() ? JsonValue() : JsonValue(lease->second.text())}});
     }

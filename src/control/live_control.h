@@ -94,6 +94,7 @@ class LiveControl final : public Control, private NodeObserver {
   void on_started(ContainerId container, Time at) override;
   void on_refused(ContainerId container, std::string why) override;
   void on_egress(ContainerId container, std::int64_t total_bytes) override;
+  void on_devices(std::vector<Device> devices) override;
   void on_exited(ContainerExit exit) override;
   void on_runner(ContainerId container, UniqueFd socket) override;
   void on_build_line(std::string image_id, std::string line) override;

@@ -55,6 +55,19 @@ void LiveControl::on_egress(ContainerId container, std::int64_t total_bytes) {
   parts_->containers.on_egress(container, total_bytes);
 }
 
+void LiveControl::on_devices(std::vector<Device> devices) {
+  Parts& parts = *parts_;
+  for (const Device& device : devices) {
+    const Device* before = parts.fleet.find_device(device.id);
+    if (device.state != DeviceState::cordoned) continue;
+    if (before != nullptr && before->state == DeviceState::cordoned) continue;
+    spdlog::error("the device {} ({}) is cordoned: {}", device.id.text(), device.type,
+                  device.reason);
+  }
+  parts.fleet.set_devices(std::move(devices));
+  parts.driver.handle(NodeJoined{parts.fleet.hello().node, parts.fleet.hello().capacity});
+}
+
 void LiveControl::on_exited(ContainerExit exit) { parts_->containers.on_exited(std::move(exit)); }
 
 void LiveControl::on_runner(ContainerId container, UniqueFd socket) {

@@ -71,6 +71,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     }
     listener_.assign(listener->release());
     wait_for_drivers();
+    watch_devices();
     tick();
     return Ok{};
   }
@@ -171,6 +172,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     const auto layers = images_.layers(spec.image);
     if (!layers) return {ErrorCode::not_found, "its image has not been built on this node"};
     if (auto taken = leases_.take(id, spec.devices); !taken.ok()) return taken;
+    auto gpus = machine_.grant(spec.devices);
+    if (!gpus.ok()) return std::move(gpus).error();
     ContainerMeta record{.container = id,
                          .labels_json = std::move(spec.labels_json),
                          .devices = std::move(spec.devices),
@@ -184,8 +187,9 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
       return created;
     }
     NodeContainer& container = add(*machine_.isolation, record, files);
-    container.launch({std::move(record), files, std::move(spec.env), *layers, runner_argv()},
-                     std::move(source));
+    container.launch(
+        {std::move(record), files, std::move(spec.env), *layers, runner_argv(), std::move(*gpus)},
+        std::move(source));
     return Ok{};
   }
 
@@ -298,6 +302,29 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     with_container(id, [&](NodeContainer& container) {
       if (container.has_runner()) tell(RunnerConnected{id}, container.take_runner());
     });
+  }
+
+  // --- devices ---
+
+  void watch_devices() {
+    machine_.gpus->watch(
+        loop_, [this](DeviceId device, std::int64_t pid) { return is_ours(device, pid); },
+        [this] {
+          machine_.refresh_devices();
+          tell(DevicesNotice{machine_.capacity.devices});
+        });
+    machine_.refresh_devices();
+    for (const std::string& line : machine_.gpus->troubles()) {
+      spdlog::warn("{}", line);
+      machine_.missing.push_back(line);
+    }
+  }
+
+  bool is_ours(DeviceId device, std::int64_t pid) const {
+    const auto container = containers_.find(leases_.holder(device));
+    if (container == containers_.end()) return false;
+    const ContainerMeta& record = container->second->record();
+    return machine_.isolation_of(record.isolation).has_process(record, static_cast<pid_t>(pid));
   }
 
   // --- images ---

@@ -95,6 +95,7 @@ class Recorder : public NodeObserver {
   void on_egress(ContainerId container, std::int64_t total_bytes) override {
     egress[container].push_back(total_bytes);
   }
+  void on_devices(std::vector<Device> all) override { devices = std::move(all); }
   void on_exited(ContainerExit exit) override {
     ended.insert(exit.container);
     exits.push_back(std::move(exit));
@@ -110,6 +111,7 @@ class Recorder : public NodeObserver {
   std::map<ContainerId, Time> started;
   std::map<ContainerId, std::string> refused;
   std::map<ContainerId, std::vector<std::int64_t>> egress;
+  std::vector<Device> devices;  // as last told after a hello
   std::vector<ContainerExit> exits;
   std::set<ContainerId> ended;
   std::map<ContainerId, UniqueFd> runners;

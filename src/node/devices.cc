@@ -75,6 +75,11 @@ Result<> DeviceLeases::take(ContainerId container, const std::vector<DeviceId>& 
   return Ok{};
 }
 
+ContainerId DeviceLeases::holder(DeviceId device) const {
+  const auto found = holder_.find(device);
+  return found == holder_.end() ? ContainerId{} : found->second;
+}
+
 void DeviceLeases::give_back(ContainerId container) {
   for (auto& [device, holder] : holder_) {
     if (holder == container) holder = ContainerId{};

@@ -1,5 +1,5 @@
-// The devices of this node and who holds them. Today they are simulated ones, declared on the
-// command line; each keeps its id over restarts.
+// Simulated devices, declared on the command line, and who holds the devices of this node. Each
+// keeps its id over restarts.
 #pragma once
 
 #include <map>
@@ -24,6 +24,8 @@ class DeviceLeases {
   // All of them or none: not_found for a device this node does not have, conflict for one held.
   Result<> take(ContainerId container, const std::vector<DeviceId>& devices);
   void give_back(ContainerId container);
+  // A zero id: nobody.
+  ContainerId holder(DeviceId device) const;
 
  private:
   std::map<DeviceId, ContainerId> holder_;  // a zero id: free

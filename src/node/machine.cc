@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <spdlog/spdlog.h>
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <set>
@@ -225,6 +226,27 @@ Isolation& Machine::isolation_of(std::string_view wanted) const {
   return *isolation;
 }
 
+void Machine::refresh_devices() {
+  capacity.devices = simulated;
+  capacity.devices.insert(capacity.devices.end(), gpus->devices().begin(), gpus->devices().end());
+  std::ranges::sort(capacity.devices, {}, &Device::id);
+}
+
+Result<GpuGrant> Machine::grant(const std::vector<DeviceId>& devices) const {
+  std::vector<Gpu> granted;
+  for (const DeviceId id : devices) {
+    const auto device = std::ranges::find(capacity.devices, id, &Device::id);
+    if (device == capacity.devices.end()) {
+      return {ErrorCode::not_found, "this node has no device " + id.text()};
+    }
+    if (device->state != DeviceState::available) {
+      return {ErrorCode::conflict, "device " + id.text() + " is not available: " + device->reason};
+    }
+    if (const Gpu* gpu = gpus->find(id)) granted.push_back(*gpu);
+  }
+  return grant_gpus(granted, driver_libraries);
+}
+
 Machine probe_machine(boost::asio::io_context& loop, ProcessTable& processes,
                       const NodeOptions& options, const NodeDirectory& directory) {
   Machine machine;
@@ -238,7 +260,11 @@ Machine probe_machine(boost::asio::io_context& loop, ProcessTable& processes,
     machine.refusal = devices.error().message;
     return machine;
   }
-  machine.capacity.devices = std::move(*devices);
+  machine.simulated = std::move(*devices);
+  machine.gpus = std::make_unique<GpuInventory>(options.nvml_library);
+  machine.driver_libraries =
+      find_driver_libraries(machine.gpus->library_path(), machine.gpus->driver_version());
+  machine.refresh_devices();
   machine.isolations.push_back(
       make_process_isolation(loop, directory.node, directory.python_path()));
   choose_isolation(machine, loop, processes, options, directory);

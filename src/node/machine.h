@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/node.h"
+#include "node/gpu_inventory.h"
 #include "node/isolation.h"
 #include "node/network_pool.h"
 #include "node/node_directory.h"
@@ -17,7 +18,10 @@ namespace ember {
 
 struct Machine {
   std::string name;
-  NodeCapacity capacity;
+  NodeCapacity capacity;  // its devices as they stand: refresh_devices
+  std::vector<Device> simulated;
+  std::unique_ptr<GpuInventory> gpus;
+  std::vector<DriverLibrary> driver_libraries;
   Isolation* isolation = nullptr;  // for new containers; null: none is allowed, see refusal
   std::string refusal;
   std::string network;               // how containers reach out, one line
@@ -27,6 +31,9 @@ struct Machine {
 
   // The one that a container was started with; the one for new containers where it is unknown.
   Isolation& isolation_of(std::string_view name) const;
+  void refresh_devices();
+  // What a container with these devices gets of the driver; a refusal names what is not available.
+  Result<GpuGrant> grant(const std::vector<DeviceId>& devices) const;
 };
 
 Machine probe_machine(boost::asio::io_context& loop, ProcessTable& processes,

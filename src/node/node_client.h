@@ -69,6 +69,8 @@ class NodeObserver {
   // What has left the container's network namespace so far; comes while that grows, seconds late,
   // and not at all where the machine does not meter it.
   virtual void on_egress(ContainerId container, std::int64_t total_bytes) = 0;
+  // All of the node's devices, since one of them stands otherwise than before.
+  virtual void on_devices(std::vector<Device> devices) = 0;
   virtual void on_exited(ContainerExit exit) = 0;  // repeated after reconnects until acknowledged
   // A runner connected. May come again for the same container when it has lost its old connection.
   virtual void on_runner(ContainerId container, UniqueFd socket) = 0;

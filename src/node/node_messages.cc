@@ -131,30 +131,44 @@ ContainerExit read_exit(JsonFields& fields) {
 
 // --- nodes ------------------------------------------------------------------------------------
 
-Json to_json(const NodeCapacity& capacity) {
-  Json devices = Json::array();
-  for (const Device& device : capacity.devices) {
-    devices.push_back({{"id", device.id.text()},
-                       {"type", device.type},
-                       {"vram_bytes", device.vram_bytes},
-                       {"simulated", device.simulated}});
+Json to_json(const std::vector<Device>& devices) {
+  Json all = Json::array();
+  for (const Device& device : devices) {
+    all.push_back({{"id", device.id.text()},
+                   {"type", device.type},
+                   {"vram_bytes", device.vram_bytes},
+                   {"simulated", device.simulated},
+                   {"state", device_state_name(device.state)},
+                   {"reason", device.reason}});
   }
+  return all;
+}
+
+std::vector<Device> read_devices(JsonFields& fields) {
+  std::vector<Device> devices;
+  fields.objects("devices", [&](JsonFields& device) {
+    const auto state = device_state_named(device.text("state"));
+    if (!state) device.wrong("state");
+    devices.push_back({.id = device.id<DeviceId>("id"),
+                       .type = device.text("type"),
+                       .vram_bytes = device.integer("vram_bytes"),
+                       .simulated = device.flag("simulated"),
+                       .state = state.value_or(DeviceState::available),
+                       .reason = device.text("reason")});
+  });
+  return devices;
+}
+
+Json to_json(const NodeCapacity& capacity) {
   return {{"cpu_millicores", capacity.cpu_millicores},
           {"memory_bytes", capacity.memory_bytes},
-          {"devices", std::move(devices)}};
+          {"devices", to_json(capacity.devices)}};
 }
 
 NodeCapacity read_capacity(JsonFields& fields) {
-  NodeCapacity capacity{.cpu_millicores = fields.integer("cpu_millicores"),
-                        .memory_bytes = fields.integer("memory_bytes"),
-                        .devices = {}};
-  fields.objects("devices", [&](JsonFields& device) {
-    capacity.devices.push_back({.id = device.id<DeviceId>("id"),
-                                .type = device.text("type"),
-                                .vram_bytes = device.integer("vram_bytes"),
-                                .simulated = device.flag("simulated")});
-  });
-  return capacity;
+  return {.cpu_millicores = fields.integer("cpu_millicores"),
+          .memory_bytes = fields.integer("memory_bytes"),
+          .devices = read_devices(fields)};
 }
 
 Json to_json(const NodeHello& hello) {
@@ -279,6 +293,9 @@ std::string encode(const NodeMessage& message) {
                        json["total_bytes"] = m.total_bytes;
                        return json;
                      },
+                     [](const DevicesNotice& m) -> Json {
+                       return {{"type", "devices"}, {"devices", to_json(m.devices)}};
+                     },
                      [](const ContainerExit& m) { return to_json(m); },
                      [](const RunnerConnected& m) { return of_container("runner", m.container); },
                      [](const BuildLine& m) -> Json {
@@ -317,6 +334,7 @@ Result<NodeMessage> decode_node_message(std::string_view json) {
         if (type == "built") return read_built(fields, whole);
         if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
         if (type == "exited") return read_exit(fields);
+        if (type == "devices") return DevicesNotice{read_devices(fields)};
         const auto container = fields.id<ContainerId>("container");
         if (type == "started") return StartedNotice{container, fields.time("at_us")};
         if (type == "refused") return RefusedNotice{container, fields.text("why")};

@@ -13,7 +13,7 @@
 
 namespace ember {
 
-inline constexpr int kNodeProtocolVersion = 2;
+inline constexpr int kNodeProtocolVersion = 3;
 
 struct DriverHello {
   int protocol = kNodeProtocolVersion;
@@ -50,6 +50,9 @@ struct EgressNotice {
   ContainerId container;
   std::int64_t total_bytes = 0;
 };
+struct DevicesNotice {  // all of the node's, since one of them stands otherwise
+  std::vector<Device> devices;
+};
 struct RunnerConnected {  // its file: the socket
   ContainerId container;
 };
@@ -61,8 +64,9 @@ struct ImageBuilt {
   std::string image_id;
   Result<> result = Ok{};
 };
-using NodeMessage = std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice,
-                                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt>;
+using NodeMessage =
+    std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice, DevicesNotice,
+                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt>;
 
 std::string encode(const DriverMessage& message);
 std::string encode(const NodeMessage& message);

@@ -101,7 +101,7 @@ def list_nodes(prog: str, summary: str, argv: list[str]) -> int:
     if options.json:
         _terminal.document(document)
         return _exit.OK
-    from ._status import devices
+    from ._status import devices, unavailable
 
     rows = [
         {
@@ -120,4 +120,7 @@ def list_nodes(prog: str, summary: str, argv: list[str]) -> int:
         cut_column="name",
         empty="no nodes; next: ember up",
     )
+    for node in document["nodes"]:
+        for line in unavailable(node["devices"]):
+            _terminal.data(line)
     return _exit.OK

@@ -56,6 +56,8 @@ def describe(
         write(_terminal.field("missing", missing))
     for node in nodes:
         write(_terminal.field("fleet", describe_node(node)))
+        for line in unavailable(node["devices"]):
+            write(_terminal.field("device", line))
     book = status.get("price_book") or {}
     if book.get("note"):
         write(_terminal.field("prices", book["note"]))
@@ -69,10 +71,27 @@ def describe_node(node: dict[str, Any]) -> str:
     return f"{node['name']}: {', '.join(parts)}"
 
 
+def _state(device: dict[str, Any]) -> str:
+    """Return the word for people."""
+    return {"in_use": "in use", "mig": "MIG"}.get(device["state"], str(device["state"]))
+
+
+def unavailable(entries: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each device that is not to be had: ``H100 gp-…: cordoned, Xid 79 …``."""
+    return [
+        f"{entry['type']} {entry['device_id']}: {_state(entry)}, {entry['reason']}"
+        for entry in entries
+        if entry["state"] != "available"
+    ]
+
+
 def devices(entries: list[dict[str, Any]]) -> str:
-    """Return the devices by type: ``2 x L4 (simulated), 1 x H100``."""
+    """Return the devices by type: ``2 x L4 (simulated), 1 x H100 (in use)``."""
     counts: dict[str, int] = {}
     for entry in entries:
-        name = entry["type"] + (" (simulated)" if entry["simulated"] else "")
+        marks = ["simulated"] if entry["simulated"] else []
+        if entry["state"] != "available":
+            marks.append(_state(entry))
+        name = entry["type"] + (f" ({', '.join(marks)})" if marks else "")
         counts[name] = counts.get(name, 0) + 1
     return ", ".join(f"{count} x {name}" for name, count in counts.items())
