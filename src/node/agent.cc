@@ -314,9 +314,9 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
           tell(DevicesNotice{machine_.capacity.devices});
         });
     machine_.refresh_devices();
-    for (const std::string& line : machine_.gpus->troubles()) {
+    for (std::string& line : machine_.gpu_troubles()) {
       spdlog::warn("{}", line);
-      machine_.missing.push_back(line);
+      machine_.missing.push_back(std::move(line));
     }
   }
 

@@ -247,6 +247,15 @@ Result<GpuGrant> Machine::grant(const std::vector<DeviceId>& devices) const {
   return grant_gpus(granted, driver_libraries);
 }
 
+std::vector<std::string> Machine::gpu_troubles() const {
+  std::vector<std::string> lines = gpus->troubles();
+  for (const Device& device : gpus->devices()) {
+    auto tried = grant_gpus({*gpus->find(device.id)}, {});
+    if (!tried.ok()) lines.push_back("GPU " + device.id.text() + ": " + tried.error().message);
+  }
+  return lines;
+}
+
 Machine probe_machine(boost::asio::io_context& loop, ProcessTable& processes,
                       const NodeOptions& options, const NodeDirectory& directory) {
   Machine machine;

@@ -18,7 +18,7 @@ namespace ember {
 class NvmlScript {
  public:
   NvmlScript() : path_("/tmp/ember-nvml-" + std::to_string(::getpid()) + ".json") {
-    ::setenv("EMBER_NVML_SCRIPT", path_.c_str(), 1);
+    ::setenv("NVML_STAND_IN_SCRIPT", path_.c_str(), 1);
     write();
   }
   ~NvmlScript() { std::filesystem::remove(path_); }

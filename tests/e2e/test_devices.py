@@ -54,7 +54,7 @@ def machine(data: Path) -> Iterator[Machine]:
     server = Server(data)
     server.simulate_gpus = "H100:1"
     script = data / "world.json"
-    server.environment |= {"LD_LIBRARY_PATH": str(LIBRARIES), "EMBER_NVML_SCRIPT": str(script)}
+    server.environment |= {"LD_LIBRARY_PATH": str(LIBRARIES), "NVML_STAND_IN_SCRIPT": str(script)}
     machine = Machine(server, script)
     server.up()
     try:

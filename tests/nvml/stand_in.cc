@@ -1,6 +1,6 @@
 // A stand-in for NVIDIA's libnvidia-ml.so.1 with its binary interface, for tests on machines
-// without GPUs. The environment variable EMBER_NVML_SCRIPT names a JSON file that says what there
-// is; it is read anew at each call, so that a test may change the world under a running node:
+// without GPUs. The environment variable NVML_STAND_IN_SCRIPT names a JSON file that says what
+// there is; it is read anew at each call, so that a test may change the world under a running node:
 //
 //   {"driver_version": "570.86.15",
 //    "errors": {"nvmlInit_v2": 9},                        calls that fail, with which code
@@ -44,7 +44,7 @@ std::mutex init_mutex;
 int initialised = 0;
 
 Json script() {
-  const char* path = std::getenv("EMBER_NVML_SCRIPT");
+  const char* path = std::getenv("NVML_STAND_IN_SCRIPT");
   std::ifstream file(path == nullptr ? "" : path);
   Json read = Json::parse(file, nullptr, /*allow_exceptions=*/false);
   return read.is_object() ? read : Json::object();

@@ -114,7 +114,7 @@ def run(tmp_path: Path) -> Run:
         script.write_text(json.dumps(world))
         return subprocess.run(
             command, check=True, capture_output=True, text=True, timeout=60,
-            env={"EMBER_NVML_SCRIPT": str(script), "LD_LIBRARY_PATH": str(LIBRARIES),
+            env={"NVML_STAND_IN_SCRIPT": str(script), "LD_LIBRARY_PATH": str(LIBRARIES),
                  "PATH": os.environ["PATH"]},
         ).stdout  # fmt: skip
 
