@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +91,65 @@ def test_devices_join_the_fleet_and_leave_it_by_how_they_stand(machine: Machine)
     machine.world["devices"][0]["processes"] = []
     machine.write()
     wait_until("the other is free", lambda: machine.states() == ["available", "cordoned"])
+
+
+# A /dev of their own for `emberd node` and its containers, with nodes that are the null device in
+# truth: the machine's own stays as it is.
+PRIVATE_DEV = """
+set -e
+mount -t tmpfs -o mode=755 tmpfs "$1"
+for node in null zero full random urandom tty net; do
+  if [ -e "/dev/$node" ]; then cp -a "/dev/$node" "$1/"; fi
+done
+mkdir "$1/pts" "$1/shm"
+mount --bind /dev/pts "$1/pts"
+ln -s pts/ptmx "$1/ptmx"
+ln -s /proc/self/fd "$1/fd"
+for node in nvidia0 nvidia1 nvidiactl nvidia-uvm nvidia-modeset; do
+  mknod -m 666 "$1/$node" c 1 3
+done
+mount --rbind "$1" /dev
+shift
+exec "$@"
+"""
+
+
+def test_a_container_gets_the_granted_devices_and_no_other(
+    machine: Machine, tmp_path: Path
+) -> None:
+    server = machine.server
+    if server.http("GET", "/api/v1/status").document["isolation"] != "container":
+        pytest.skip("no containers on this machine")
+    server.cli("down", "--now")
+    # As an installer lays it out: the library by its version, and a link by the name programs use.
+    libraries = server.data / "libraries"
+    libraries.mkdir()
+    shutil.copy(LIBRARIES / "libnvidia-ml.so.1", libraries / "libnvidia-ml.so.570.86.15")
+    (libraries / "libnvidia-ml.so.1").symlink_to("libnvidia-ml.so.570.86.15")
+    server.environment["LD_LIBRARY_PATH"] = str(libraries)
+    machine.world["devices"][0]["processes"] = [{"pid": os.getpid()}]
+    machine.write()
+    up = server.command("up", "--listen", "127.0.0.1:0", "--json")
+    private = ["unshare", "--mount", "bash", "-c", PRIVATE_DEV, "private-dev", str(tmp_path)]
+    done = subprocess.run(
+        [*private, *up], env=server.environment, capture_output=True, text=True, timeout=120
+    )
+    if "mknod" in done.stderr:
+        pytest.skip(f"no device nodes can be made here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    server.deploy("sees_devices.py")
+    assert server.result("sees-devices", "with_gpu") == {
+        "nodes": ["nvidia-uvm", "nvidia1", "nvidiactl"],
+        "opened": ["nvidia-uvm", "nvidia1", "nvidiactl"],
+        "library": True,
+        "variable": "GPU-5b1c-1",
+    }
+    assert server.result("sees-devices", "without_gpu") == {
+        "nodes": [],
+        "opened": [],
+        "library": False,
+        "variable": "",
+    }
 
 
 def test_a_driver_that_fails_is_said_and_the_server_goes_on(machine: Machine) -> None:
