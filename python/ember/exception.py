@@ -146,7 +146,7 @@ def text_of(error: BaseException) -> str:
     """What an exception says of itself; a user's own may fail even at that."""
     try:
         return str(error)
-    except Exception as broken:
+    except BaseException as broken:
         return f"(its text can't be had: {type(broken).__name__})"
 
 

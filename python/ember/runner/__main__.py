@@ -11,7 +11,7 @@ import sys  # noqa: E402
 
 from ember import _context, _json  # noqa: E402
 from ember.runner import _frames  # noqa: E402
-from ember.runner._codec import user_error  # noqa: E402
+from ember.runner._codec import user_error_body  # noqa: E402
 from ember.runner._logs import Logs  # noqa: E402
 from ember.runner._runner import Function, Runner, Stopped  # noqa: E402
 
@@ -78,7 +78,7 @@ def _load_or_fail(settings: dict[str, Any], link: _frames.Link, logs: Logs) -> t
         function = _load(settings)
     except BaseException as error:
         logs.finish_input((0, 0, 0))
-        body = _json.dumps(user_error("load_failed", error)).encode()
+        body = user_error_body("load_failed", error)
         try:
             link.send(_frames.frame(_frames.FAILED, _frames.JSON, 0, 0, body))
         except _frames.ConnectionLost:

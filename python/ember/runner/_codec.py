@@ -147,32 +147,42 @@ _json_pieces = _json.encoder(_json_default)
 
 
 def error_body(error: BaseException, *, cancelled: bool = False) -> bytes:
-    """What went wrong, for the caller: docs/reference/http.md has the form."""
+    """What went wrong, for the caller: docs/reference/http.md has the form. Never raises."""
     if isinstance(error, BadArguments):
-        report = _report("bad_arguments", error)
-    elif isinstance(error, NotSerializable):
-        report = _report("result_not_serializable", error)
-    elif cancelled or isinstance(error, InputCancelled):
-        report = _report("cancelled", error, message="the call was cancelled")
-    else:
-        report = user_error("user_exception", error)
-    return _json.dumps(report).encode()
+        return _report("bad_arguments", error)
+    if isinstance(error, NotSerializable):
+        return _report("result_not_serializable", error)
+    if cancelled or isinstance(error, InputCancelled):
+        return _report("cancelled", error, message="the call was cancelled")
+    return user_error_body("user_exception", error)
 
 
-def user_error(kind: str, error: BaseException) -> dict[str, Any]:
-    """The report of an exception that user code raised."""
-    return {**_report(kind, error), "traceback": _traceback(error), "pickle": _pickled(error)}
+def user_error_body(kind: str, error: BaseException) -> bytes:
+    """The report of an exception that user code raised. Never raises, whatever that code does
+    when its exception is asked for its text or is pickled."""
+    try:
+        return _report(kind, error, traceback=_traceback(error), pickle=_pickled(error))
+    except BaseException as broken:
+        return _report(kind, error, f"(its report can't be made: {type(broken).__name__})")
 
 
-def _report(kind: str, error: BaseException, message: str = "") -> dict[str, Any]:
-    return {
+def _report(
+    kind: str,
+    error: BaseException,
+    message: str = "",
+    *,
+    traceback: str = "",
+    pickle: str | None = None,
+) -> bytes:
+    report = {
         "kind": kind,
         "type": type(error).__qualname__,
         "message": (message or text_of(error))[:_MAX_TEXT],
-        "traceback": "",
-        "pickle": None,
+        "traceback": traceback,
+        "pickle": pickle,
         "status": _STATUS.get(kind, 500),
     }
+    return _json.dumps(report).encode("utf-8", "replace")  # half a surrogate pair has no UTF-8
 
 
 def _traceback(error: BaseException) -> str:
@@ -200,7 +210,7 @@ def _pickled(error: BaseException) -> str | None:
         return None
     try:
         data = _encode_pickle(error)
-    except NotSerializable:
+    except BaseException:  # of the user's making, too
         return None
     if len(data) > _MAX_PICKLE_BYTES:
         return None
