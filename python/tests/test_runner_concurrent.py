@@ -365,6 +365,86 @@ def test_an_input_behaves_as_in_a_task_of_its_own(runner: RunnerProcess, case: s
             assert (got.json if got.kind == frames.RESULT else got.json["type"]) == expected
 
 
+# What an input keeps of its current task, in the module, must not reach the next one.
+KEEPS_ITS_TASK = """
+import asyncio, weakref
+strong, weak, done = {}, weakref.WeakKeyDictionary(), []
+
+@app.function()
+async def f(how, suspend=False):
+    task = asyncio.current_task()
+    if suspend:
+        await asyncio.sleep(0)
+    if how == "cancel later":
+        asyncio.get_running_loop().call_later(0.05, task.cancel)
+    elif how == "sleep":
+        await asyncio.sleep(0.2)
+    elif how == "call back":
+        task.add_done_callback(lambda _: done.append(1))
+        return len(done)
+    else:
+        kept = strong if how == "strong" else weak
+        kept[task] = kept.get(task, 0) + 1
+        return kept[task]
+"""
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+def test_no_input_meets_another_by_its_task(runner: RunnerProcess, suspend: bool) -> None:
+    runner.start(KEEPS_ITS_TASK, **TASKS).ready()
+    for how in ("strong", "weak"):
+        for _ in range(3):
+            assert runner.call({"how": how, "suspend": suspend}).json == 1
+    runner.call({"how": "cancel later", "suspend": suspend})
+    assert runner.call({"how": "sleep"}).kind == frames.RESULT
+    runner.call({"how": "call back", "suspend": suspend})
+    runner.call({"how": "strong"})  # takes its place
+    assert runner.call({"how": "call back"}).json == 1
+
+
+# Exceptions that cannot be told as they are.
+UNTELLABLE = """
+import asyncio
+
+class BadText(Exception):
+    def __str__(self):
+        raise SystemExit(9)
+
+class BadPickle(Exception):
+    def __reduce__(self):
+        raise KeyboardInterrupt
+
+@app.function()
+def sync(which):
+    raise {"text": BadText(), "pickle": BadPickle("no"), "half": ValueError("\\ud800")}[which]
+
+@app.function()
+async def at_once(which):
+    sync.local(which)
+
+@app.function()
+async def later(which):
+    await asyncio.sleep(0)
+    sync.local(which)
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "settings"),
+    [("sync", {}), ("sync", THREADS), ("at_once", TASKS), ("later", TASKS)],
+    ids=["sync", "threads", "at-once", "later"],
+)
+def test_an_exception_that_cannot_be_told_is_an_error_like_others(
+    runner: RunnerProcess, function: str, settings: dict[str, Any]
+) -> None:
+    runner.start(UNTELLABLE, function, **settings).ready()
+    for which, kind in (("text", "BadText"), ("pickle", "BadPickle"), ("half", "ValueError")):
+        got = runner.call({"which": which})
+        assert (got.json["kind"], got.json["type"]) == ("user_exception", kind)
+    runner.send(input_frame(7, {"\\ud800": 1}))
+    assert runner.answer(7).json["kind"] == "bad_arguments"
+
+
 def test_a_stray_task_that_exits_does_not_end_the_runner(runner: RunnerProcess) -> None:
     runner.start(
         """

@@ -15,8 +15,10 @@ from _thread import get_ident
 from asyncio.tasks import _enter_task, _leave_task  # documented, for whoever runs tasks
 from collections import deque
 from socket import MSG_DONTWAIT
+from sys import getrefcount
 from time import monotonic
 from types import coroutine
+from weakref import getweakrefcount
 
 from ember._context import current
 from ember.runner import _signals
@@ -45,12 +47,27 @@ Item = tuple["InputKey", int, bytes]  # the input, its format, its arguments
 class Worker:
     """A long-lived task that drives one suspended coroutine after another."""
 
-    __slots__ = ("rest", "task", "work")
+    __slots__ = ("_held", "rest", "task", "work")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None]
         self.rest: asyncio.Future[None]  # what the task awaits while it has nothing to do
         self.work: tuple[InputKey, int, Suspended] | None = None  # with the input's format
+        self._held: tuple[int, int] | None = None  # how often its task is, before its first input
+
+    def is_fresh(self) -> bool:
+        """Whether, at rest, nothing tells its task from a new one: who kept hold of it in one
+        input, to cancel it or to keep things by it, must not meet another with it."""
+        task = self.task
+        held = getrefcount(task), getweakrefcount(task)
+        self._held = self._held or held
+        callbacks = getattr(task, "_callbacks", None)
+        return held == self._held and not callbacks and not self.rest.done()
+
+    def end(self) -> None:
+        """Has the task, which is at rest, end."""
+        if not self.rest.done():
+            self.rest.set_result(None)
 
 
 class Suspended:
@@ -224,13 +241,15 @@ class TaskRunner(Runner):
         inputs, resting = self._inputs, self._resting
         while inputs and resting:
             worker = resting.pop()
+            if not worker.is_fresh():
+                worker.end()
+                continue
             key, format, body = inputs.popleft()
             self._running[key[0]] = (key, worker)
             answer = self._begin(worker, key, format, body)
             if answer is not None:
                 self._finish(key, answer)
-                if not worker.rest.done():
-                    resting.append(worker)
+                resting.append(worker)
         self._flush()
         while self._workers_coming < len(inputs):
             self._add_worker()
@@ -265,12 +284,11 @@ class TaskRunner(Runner):
         worker = Worker()
         worker.task = self.loop.create_task(self._drive_in_turn(worker))
         self._workers.add(worker.task)
-        worker.task.add_done_callback(self._workers.discard)
 
     async def _drive_in_turn(self, worker: Worker) -> None:
-        """Drives what the worker is given, until something cancels its task."""
+        """Drives what the worker is given, until something cancels its task or it is to end."""
         self._workers_coming -= 1
-        while not await self._rests_in_vain(worker):
+        while await self._is_given_work(worker):
             assert worker.work is not None
             key, format, suspended = worker.work
             worker.work = None
@@ -282,10 +300,11 @@ class TaskRunner(Runner):
             self._finish(key, answer)
             self._flush_soon()
             if _is_cancelled(worker.task):
-                return  # too blemished for the next input
+                break  # too blemished for the next input
+        self._workers.discard(worker.task)
 
-    async def _rests_in_vain(self, worker: Worker) -> bool:
-        """Waits for work; True if the task was cancelled instead."""
+    async def _is_given_work(self, worker: Worker) -> bool:
+        """Rests until there is work; False if the task is to end instead."""
         worker.rest = self.loop.create_future()
         self._resting.append(worker)
         if self._inputs:
@@ -294,10 +313,9 @@ class TaskRunner(Runner):
             await worker.rest
         except asyncio.CancelledError:
             # By the very code that it was to drive, or by what that code began.
-            if worker.work is None:
-                return True
-            worker.work[2].cancelled = True
-        return False
+            if worker.work is not None:
+                worker.work[2].cancelled = True
+        return worker.work is not None
 
     def _finish(self, key: InputKey, answer: Answer) -> None:
         stream, attempt, _ = key
