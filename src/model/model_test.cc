@@ -83,6 +83,9 @@ TEST(Image, StepsThatCouldReachTheNodesFilesOrNetworksAreRefused) {
                                "x[a]@/tmp/x",
                                "hostpkg-1.0-py3-none-any.whl",
                                "x.whl[a]",
+                               "evil.tar.gz",
+                               "evil.zip",
+                               "evil.tgz[a]",
                                "C:\\x"}) {
     ImageSpec spec;
     spec.steps = {{"uv_pip_install", {argument}}};

@@ -5,6 +5,9 @@
 namespace ember {
 namespace {
 
+// A name that ends so is a file to uv, wherever it looks for it.
+constexpr std::string_view kArchives[] = {".whl", ".zip", ".tar", ".tgz", ".tbz",  ".txz", ".tlz",
+                                          ".gz",  ".bz2", ".xz",  ".lz",  ".lzma", ".zst"};
 constexpr std::string_view kOperators[] = {"===", "~=", "==", "!=", "<=", ">=", "<", ">"};
 
 bool is_letter_or_digit(char c) {
@@ -19,6 +22,10 @@ bool is_in_marker(char c) {
   return is_in_version(c) || std::string_view(" \"'<>=~()").find(c) != std::string_view::npos;
 }
 
+bool names_archive(std::string_view name) {
+  return std::ranges::any_of(kArchives, [&](auto ending) { return name.ends_with(ending); });
+}
+
 // Takes a requirement from the left; each step says whether what it takes was there.
 class Scanner {
  public:
@@ -26,9 +33,8 @@ class Scanner {
 
   bool name() {
     const std::string_view taken = take_while(is_in_name);
-    // A file of that ending is a file to uv, wherever it looks for it.
     return !taken.empty() && is_letter_or_digit(taken.front()) &&
-           is_letter_or_digit(taken.back()) && !taken.ends_with(".whl");
+           is_letter_or_digit(taken.back()) && !names_archive(taken);
   }
 
   bool extras() {
