@@ -231,6 +231,24 @@ def test_output_is_tagged_and_precedes_the_answer(runner: RunnerProcess) -> None
     assert "".join(text for kind, _, text in logs if kind == 2) == "err\n"
 
 
+def test_raw_output_precedes_its_answer_each_time(runner: RunnerProcess) -> None:
+    runner.start("""
+    import os, time
+
+    @app.function()
+    def f(n):
+        os.write(1, b"%d\\n" % n)
+        until = time.monotonic() + n * 1e-6  # any moment of the reading thread's may be the end
+        while time.monotonic() < until:
+            pass
+    """).ready()
+    for n in range(1, 400):
+        runner.input(n, {"n": n})
+        runner.answer(n)
+        assert runner.logs() == [(1, n, f"{n}\n")]
+        runner.set_aside.clear()
+
+
 def test_output_of_a_thread_belongs_to_the_only_input(runner: RunnerProcess) -> None:
     runner.start("""
     import threading

@@ -137,8 +137,8 @@ class Logs:
     def drain(self) -> list[bytes]:
         """What has been written to the descriptors and not been sent yet, as frames."""
         frames: list[bytes] = []
-        for reader, _ in self._ready.poll(0):
-            with self._pipe_lock:
+        with self._pipe_lock:  # the other thread has sent what it read
+            for reader, _ in self._ready.poll(0):
                 frames += self._read(reader)
         return frames
 
