@@ -15,9 +15,7 @@ import pytest
 from fake_server import FakeServer, document
 
 import ember
-from ember.cli import _progress, _report, _terminal, _waiting, main
-from ember.cli._arguments import Parameter, bind, usage
-from ember.cli._exit import CommandError
+from ember.cli import _progress, _waiting, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -403,68 +401,6 @@ def test_no_command_imports_more_than_it_needs() -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
-PARAMETERS = [
-    Parameter("count", "positional_or_keyword", "int", True),
-    Parameter("loud", "positional_or_keyword", "bool", False),
-    Parameter("file_name", "keyword_only", "str", False),
-]
-
-
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["3"], {"count": 3}),
-        (["-3"], {"count": -3}),
-        (["3", "--loud"], {"count": 3, "loud": True}),
-        (["3", "yes"], {"count": 3, "loud": True}),
-        (["--count=3", "--no-loud"], {"count": 3, "loud": False}),
-        (["--file-name", "--x", "3"], {"count": 3, "file_name": "--x"}),
-        (["--", "3"], {"count": 3}),
-    ],
-)
-def test_words_become_arguments(words: list[str], named: dict[str, object]) -> None:
-    assert bind("f", words, PARAMETERS) == ([], named)
-
-
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        ([], "f needs count"),
-        (["x"], "count: 'x' is not an integer"),
-        (["3", "maybe"], "loud: 'maybe' is neither true nor false"),
-        (["3", "--count", "4"], "loud: '3' is neither true nor false"),
-        (["3", "yes", "4"], "f has no place for '4'"),
-        (["--count"], "--count needs a value"),
-        (["--count", "1", "--count", "2"], "count is given twice"),
-        (["--tone", "2"], "f has no parameter 'tone'"),
-    ],
-)
-def test_words_that_do_not_fit_say_why(words: list[str], why: str) -> None:
-    with pytest.raises(CommandError, match=why.replace("(", r"\(")) as caught:
-        bind("f", words, PARAMETERS)
-    assert caught.value.next_step == f"give {usage('f', PARAMETERS)}"
-
-
-def test_what_is_left_over_goes_to_the_star() -> None:
-    star = [*PARAMETERS[:2], Parameter("rest", "args", "any", False)]
-    assert bind("f", ["1", "no", '{"a": 1}', "x"], star) == ([1, False, {"a": 1}, "x"], {})
-
-
-def test_sums_of_money_are_exact() -> None:
-    assert _report.plus("0.1", "0.2") == "0.300000000"
-    assert _report.plus("1", "-0.000000001") == "0.999999999"
-    assert _report.plus("0.5", "-1.5") == "-1.000000000"
-
-
-@pytest.mark.parametrize(
-    ("value_s", "text"),
-    [(0.0005, "500 µs"), (0.0012, "1.2 ms"), (0.25, "250 ms"), (1.5, "1.50 s"),
-     (200, "3 min 20 s"), (7300, "2 h 1 min"), (3 * 86400, "3 d 0 h")],
-)  # fmt: skip
-def test_durations_in_words(value_s: float, text: str) -> None:
-    assert _terminal.seconds(value_s) == text
-
-
 def in_a_shell(line: str) -> tuple[int, str]:
     """The status of a shell's command line, where `ember` is ours, and what it wrote."""
     path = ":".join(filter(None, sys.path))
@@ -506,18 +442,3 @@ def test_what_a_deploy_leaves_out_stands_under_its_source(
     assert [line.lstrip("✓+ ") for line in lines] == [
         "source 2 files", "left out data/", "hello version 1",
     ]  # fmt: skip
-
-
-def test_tables_fit_a_terminal_and_are_whole_in_a_pipe(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    rows = [{"id": "ct-0123456789abc", "why": "because " * 30, "n": 7}]
-    _terminal.table(rows, ["id", "why", "n"], right=["n"], cut_column="why")
-    assert ("because " * 30).strip() in capsys.readouterr().out
-    monkeypatch.setenv("COLUMNS", "80")
-    _terminal.table(rows, ["id", "why", "n"], right=["n"], cut_column="why")
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert lines[1].startswith("ct-0123456789abc  because")
-    assert lines[1].endswith("  7")

@@ -15,10 +15,7 @@ from _thread import get_ident
 from asyncio.tasks import _enter_task, _leave_task  # documented, for whoever runs tasks
 from collections import deque
 from socket import MSG_DONTWAIT
-from sys import getrefcount
 from time import monotonic
-from types import coroutine
-from weakref import getweakrefcount
 
 from ember._context import current
 from ember.runner import _signals
@@ -26,11 +23,11 @@ from ember.runner._codec import decode_arguments, encode_result, error_body
 from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
 from ember.runner._logs import pending
 from ember.runner._runner import Runner, Stopped
+from ember.runner._workers import Suspended, Worker, drive, is_cancelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
-    from contextvars import Context
+    from collections.abc import Callable
     from typing import Any
 
     from ember._context import InputKey
@@ -39,55 +36,8 @@ if TYPE_CHECKING:
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 0.5
-_BLOCKING = "_asyncio_future_blocking"  # by which a task knows that a future is awaited properly
 
 Item = tuple["InputKey", int, bytes]  # the input, its format, its arguments
-
-
-class Worker:
-    """A long-lived task that drives one suspended coroutine after another."""
-
-    __slots__ = ("_held", "rest", "task", "work")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None]
-        self.rest: asyncio.Future[None]  # what the task awaits while it has nothing to do
-        self.work: tuple[InputKey, int, Suspended] | None = None  # with the input's format
-        self._held: tuple[int, int] | None = None  # how often its task is, before its first input
-
-    def is_fresh(self) -> bool:
-        """Whether, at rest, nothing tells its task from a new one: who kept hold of it in one
-        input, to cancel it or to keep things by it, must not meet another with it."""
-        task = self.task
-        held = getrefcount(task), getweakrefcount(task)
-        self._held = self._held or held
-        callbacks = getattr(task, "_callbacks", None)
-        return held == self._held and not callbacks and not self.rest.done()
-
-    def end(self) -> None:
-        """Has the task, which is at rest, end."""
-        if not self.rest.done():
-            self.rest.set_result(None)
-
-
-class Suspended:
-    """A coroutine of the user's that has begun, its context, and what it waits for."""
-
-    __slots__ = ("awaited", "cancelled", "context", "running", "waits_for_future")
-
-    def __init__(self, running: Coroutine[Any, Any, Any], context: Context, awaited: Any) -> None:
-        self.running = running
-        self.context = context
-        self.awaited = awaited
-        self.cancelled = False
-        # As a task does on seeing what its coroutine waits for: another may await it meanwhile.
-        self.waits_for_future = getattr(awaited, _BLOCKING, None) is not None
-        if self.waits_for_future:
-            setattr(awaited, _BLOCKING, False)
-
-    def cancels_what_it_awaits(self) -> bool:
-        """Whether a cancellation goes on to what is waited for, and comes up from there."""
-        return self.waits_for_future and self.awaited.cancel()
 
 
 class TaskRunner(Runner):
@@ -293,13 +243,13 @@ class TaskRunner(Runner):
             key, format, suspended = worker.work
             worker.work = None
             try:
-                value = await _drive(suspended)
+                value = await drive(suspended)
                 answer: Answer = (RESULT, format, encode_result(format, value))
             except BaseException as error:
                 answer = (ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled))
             self._finish(key, answer)
             self._flush_soon()
-            if _is_cancelled(worker.task):
+            if is_cancelled(worker.task):
                 break  # too blemished for the next input
         self._workers.discard(worker.task)
 
@@ -379,32 +329,3 @@ class TaskRunner(Runner):
         data, self._unsent = self._unsent, b""
         self._send_from(memoryview(data))
         self._flush()
-
-
-@coroutine
-def _drive(suspended: Suspended) -> Generator[Any, Any, Any]:
-    """Goes on with a coroutine in its context until it returns."""
-    run, running, awaited = suspended.context.run, suspended.running, suspended.awaited
-    error: BaseException | None = None
-    if suspended.cancelled and not suspended.cancels_what_it_awaits():
-        error = asyncio.CancelledError()
-    elif suspended.waits_for_future:
-        setattr(awaited, _BLOCKING, True)
-    while True:
-        sent = None
-        if error is None:
-            try:
-                sent = yield awaited
-            except BaseException as thrown:  # the task is cancelled, or the loop closed
-                error = thrown
-        try:
-            awaited = run(running.send, sent) if error is None else run(running.throw, error)
-        except StopIteration as stop:
-            return stop.value
-        error = None
-
-
-def _is_cancelled(task: asyncio.Task[None]) -> bool:
-    """Whether the task still carries a cancellation (before Python 3.11: it can't be told)."""
-    cancelling = getattr(task, "cancelling", None)
-    return cancelling is None or cancelling() > 0
