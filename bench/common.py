@@ -6,6 +6,8 @@ round, so that a machine that slows for a while slows all of them; figures are m
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import os
 import platform
@@ -15,11 +17,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "bench"
+EMBER = ROOT / ".venv" / "bin" / "ember"
 
 
 def say(text: str) -> None:
@@ -57,6 +60,32 @@ def free_port() -> int:
 def pinned(core: int | None, command: list[str]) -> list[str]:
     """The command on one core, or as it is."""
     return command if core is None else ["taskset", "-c", str(core), *command]
+
+
+def options(doc: str | None, **defaults: float) -> argparse.Namespace:
+    """A benchmark's options: numbers of the defaults' types."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def ember(data: Path, script: Path, core: int | None = None) -> Iterator[str]:
+    """Ember on a data directory and a core, with the script's app deployed: its URL."""
+    environment = {**os.environ, "EMBER_DATA": str(data)}
+    port = free_port()
+
+    def cli(*arguments: str | Path) -> None:
+        command = pinned(core, [str(EMBER), *map(str, arguments)])
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    cli("up", "--listen", f"127.0.0.1:{port}")
+    try:
+        cli("deploy", script)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        cli("down", "--now")
 
 
 def wait_until_idle(core: int | None, limit_s: float = 15.0) -> None:

@@ -6,7 +6,6 @@ decides nothing that another program would decide.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import subprocess
@@ -26,10 +25,7 @@ def cost(containers: int, events: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--events", type=int, default=2_000_000)
-    options = parser.parse_args()
+    options = common.options(__doc__, rounds=5, events=2_000_000)
     sides = {str(count): functools.partial(cost, count, options.events) for count in CONTAINERS}
     samples = common.alternate(sides, options.rounds, None)
     figures = {

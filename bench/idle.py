@@ -6,7 +6,6 @@ processes together; the share is of one core.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.client
 import os
@@ -20,7 +19,6 @@ from pathlib import Path
 
 import common
 
-EMBER = common.ROOT / ".venv" / "bin" / "ember"
 EMBERD = common.ROOT / "build" / "bin" / "emberd"
 FUNCTIONS = 100
 
@@ -36,23 +34,11 @@ def app_of(functions: int) -> str:
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[dict[str, int]]:
     """A server with the functions deployed: the processes' ids by role."""
-    environment = {**os.environ, "EMBER_DATA": str(folder / "data")}
-
-    def cli(*arguments: str) -> None:
-        subprocess.run(
-            [str(EMBER), *arguments], env=environment, check=True, capture_output=True, text=True
-        )
-
     script = folder / "app.py"
     script.write_text(app_of(FUNCTIONS))
-    cli("up", "--listen", f"127.0.0.1:{common.free_port()}")
-    try:
-        cli("deploy", str(script))
-        yield {
-            role: int((folder / "data" / f"{role}.pid").read_text()) for role in ("serve", "node")
-        }
-    finally:
-        cli("down", "--now")
+    data = folder / "data"
+    with common.ember(data, script):
+        yield {role: int((data / f"{role}.pid").read_text()) for role in ("serve", "node")}
 
 
 def cpu_s(pid: int) -> float:
@@ -106,15 +92,12 @@ def answers(port: int) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=30)
-    options = parser.parse_args()
+    options = common.options(__doc__, rounds=5, seconds=30.0)
     with tempfile.TemporaryDirectory(prefix="ember-bench-", dir="/var/tmp") as temporary:
         os.chmod(temporary, 0o755)
         folder = Path(temporary)
         with server(folder) as pids:
-            time.sleep(2)  # what a deploy leaves to do
+            common.wait_until_idle(None)
             before_s = {role: cpu_s(pid) for role, pid in pids.items()}
             time.sleep(options.seconds)
             share = {

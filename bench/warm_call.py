@@ -8,7 +8,6 @@ nginx: a proxy to itself, which runs no code at all. Every server side has one c
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import json
@@ -28,7 +27,6 @@ import common
 SIDES = Path(__file__).resolve().parent / "warm_call_sides"
 PEERS = ["fastapi==0.165.0", "uvicorn[standard]==0.54.0"]
 SERVER_CORE, LOAD_CORE = 0, 1
-EMBER = common.ROOT / ".venv" / "bin" / "ember"
 
 
 def bodies(folder: Path) -> dict[str, Path]:
@@ -93,22 +91,8 @@ def running(command: list[str], **options: object) -> Iterator[subprocess.Popen[
 @contextlib.contextmanager
 def ember(core: int | None, folder: Path) -> Iterator[tuple[str, str]]:
     """Ember with the echo function deployed and one container ready: its URL and key."""
-    port = common.free_port()
-    environment = {**os.environ, "EMBER_DATA": str(folder)}
-
-    def cli(*arguments: str) -> None:
-        command = common.pinned(core, [str(EMBER), *arguments])
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-
-    cli("up", "--listen", f"127.0.0.1:{port}")
-    try:
-        cli("deploy", str(SIDES / "ember_app.py"))
-        yield (
-            f"http://127.0.0.1:{port}/fn/bench-warm-call/echo",
-            (folder / "key").read_text().strip(),
-        )
-    finally:
-        cli("down", "--now")
+    with common.ember(folder, SIDES / "ember_app.py", core) as url:
+        yield f"{url}/fn/bench-warm-call/echo", (folder / "key").read_text().strip()
 
 
 @contextlib.contextmanager
@@ -292,10 +276,7 @@ def figures(pinned: dict, unpinned: dict) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2)
-    options = parser.parse_args()
+    options = common.options(__doc__, rounds=5, seconds=2.0)
     common.need_programs("wrk", "nginx", "taskset")
     if (os.cpu_count() or 1) < 2:
         sys.exit("this benchmark needs two cores: one for the servers, one for the load")
