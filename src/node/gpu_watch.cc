@@ -1,6 +1,8 @@
 #include "node/gpu_watch.h"
 
 #include <boost/asio/post.hpp>
+#include <condition_variable>
+#include <mutex>
 
 namespace ember {
 namespace {
@@ -9,6 +11,12 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::uint32_t kEventWaitMs = 250;
 constexpr std::chrono::milliseconds kBetweenReadings{2000};
+
+void wait_for_stop(const std::stop_token& stop, std::chrono::milliseconds limit) {
+  std::mutex mutex;
+  std::unique_lock lock(mutex);
+  std::condition_variable_any().wait_for(lock, stop, limit, [] { return false; });
+}
 
 }  // namespace
 
@@ -41,7 +49,7 @@ void GpuWatch::run(const std::stop_token& stop) {
       continue;  // one rarely comes alone
     }
     // Without events (an old device) or with a sick driver the readings still tell who is lost.
-    if (!event.ok()) std::this_thread::sleep_for(std::chrono::milliseconds(kEventWaitMs));
+    if (!event.ok()) wait_for_stop(stop, kBetweenReadings);
     if (Clock::now() < next_readings) continue;
     std::vector<Result<GpuReadings>> readings;
     for (const Gpu& gpu : gpus_) readings.push_back(nvml_.read(gpu));
