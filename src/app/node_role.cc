@@ -26,8 +26,11 @@ Result<std::vector<PythonDirectory>> parse_python(const std::vector<std::string>
 Result<std::vector<Ipv4Network>> parse_networks(const std::vector<std::string>& flags) {
   std::vector<Ipv4Network> networks;
   for (const std::string& flag : flags) {
-    const auto network = parse_network(flag);
-    if (!network) return Error{network.error().code, "--allow-network: " + network.error().message};
+    auto network = parse_network(flag);
+    if (!network) return std::move(network).error().within("--allow-network");
+    if (auto allowed = check_allowed(*network); !allowed) {
+      return std::move(allowed).error().within("--allow-network");
+    }
     networks.push_back(*network);
   }
   return networks;

@@ -36,6 +36,7 @@ constexpr Ipv4Network kClosed[] = {
     {address(240, 0), 4},      // reserved, broadcast
 };
 
+constexpr Ipv4Network kLoopback{address(127, 0), 8};
 // slirp4netns's side of the wire: gateway, name server, container. It leads nowhere else.
 constexpr Ipv4Network kWire{address(10, 0, 2), 24};
 
@@ -99,6 +100,22 @@ Result<Ipv4Network> parse_network(std::string_view text) {
   return network;
 }
 
+Result<> check_allowed(const Ipv4Network& network) {
+  if (kLoopback.covers(network)) {
+    return {ErrorCode::invalid_argument,
+            network.text() +
+                " is loopback, and in a container that is its own; name another "
+                "address of this machine that the service listens on"};
+  }
+  if (kWire.covers(network)) {
+    return {ErrorCode::invalid_argument,
+            network.text() +
+                " is the wire between a container and its way out, and leads to no "
+                "other network"};
+  }
+  return Ok{};
+}
+
 std::vector<Ipv4Network> own_addresses() {
   std::vector<Ipv4Network> all;
   ifaddrs* first = nullptr;
@@ -109,7 +126,7 @@ std::vector<Ipv4Network> own_addresses() {
     const bool is_loopback = (one->ifa_flags & IFF_LOOPBACK) != 0;
     const std::uint32_t host_order = ntohl(internet->sin_addr.s_addr);
     // 127.0.0.0/8 is the container's own there; a loopback interface may have others too.
-    if (is_loopback && host_order >> 24 == 127) continue;
+    if (is_loopback && kLoopback.covers({host_order, 32})) continue;
     all.push_back({host_order, 32});
   }
   ::freeifaddrs(first);

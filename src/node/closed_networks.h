@@ -26,6 +26,10 @@ struct Ipv4Network {
 // "192.168.7.0/24"; an address alone is a network of one.
 Result<Ipv4Network> parse_network(std::string_view text);
 
+// Whether it can be opened to containers: not loopback, which is the container's own there, and not
+// the wire of its network.
+Result<> check_allowed(const Ipv4Network& network);
+
 // Of all interfaces that are up now, each as a network of one.
 std::vector<Ipv4Network> own_addresses();
 

@@ -32,6 +32,15 @@ TEST(ClosedNetworks, AreReadAndWrittenAsPeopleDo) {
   }
 }
 
+TEST(ClosedNetworks, OpenNeitherLoopbackNorTheWire) {
+  for (const char* text : {"127.0.0.1", "127.0.0.0/8", "10.0.2.0/24", "10.0.2.2"}) {
+    EXPECT_FALSE(check_allowed(*parse_network(text)).ok()) << text;
+  }
+  for (const char* text : {"10.0.0.0/8", "192.168.7.1", "169.254.169.254"}) {
+    EXPECT_TRUE(check_allowed(*parse_network(text)).ok()) << text;
+  }
+}
+
 TEST(ClosedNetworks, ArePrivateOnesMetadataAndTheMachineItself) {
   const auto closed = closed_networks({network("203.0.113.7")}, {});
   for (const char* address :

@@ -61,10 +61,18 @@ def test_what_is_allowed_is_within_reach(service: tuple[str, int]) -> None:
         assert address in server.cli("status").stdout
 
 
-def test_an_allowed_network_that_is_none_is_refused(data: Path) -> None:
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [
+        ("10.0.0.0/40", "is no IPv4 network"),
+        ("127.0.0.1", "is loopback"),
+        ("10.0.2.0/24", "leads to no other network"),
+    ],
+)
+def test_a_network_that_cannot_be_opened_is_refused(data: Path, network: str, why: str) -> None:
     server = Server(data)
-    done = server.cli("up", "--listen", "127.0.0.1:0", "--allow-network", "10.0.0.0/40", status=5)
-    assert "is no IPv4 network" in done.stderr
+    done = server.cli("up", "--listen", "127.0.0.1:0", "--allow-network", network, status=5)
+    assert why in done.stderr
 
 
 def test_a_network_that_is_killed_harms_no_call(server: Server) -> None:
