@@ -76,7 +76,7 @@ TEST(Image, StepsThatCouldReachTheNodesFilesOrNetworksAreRefused) {
                                "hostpkg@/tmp/x/hostpkg.whl",
                                "hostpkg @ ../x",
                                "x @ http:/127.0.0.1:9/x",
-                               "x@/root/.config",
+                               "x@/etc/passwd",
                                "x @ file:/etc/passwd",
                                "git+ssh:x",
                                "x; @ /tmp/x",
