@@ -79,7 +79,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   void end_containers(std::function<void()> done) override {
     all_ended_ = std::move(done);
     for (const auto& [id, container] : containers_) container->stop(kEndGrace);
-    if (containers_.empty()) all_ended_();
+    if (containers_.empty()) all_ended();
   }
 
  private:
@@ -295,7 +295,11 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   }
   void remove(ContainerId id) {
     containers_.erase(id);
-    if (all_ended_ && containers_.empty()) all_ended_();
+    if (all_ended_ && containers_.empty()) all_ended();
+  }
+  void all_ended() {
+    if (machine_.networks) machine_.networks->end_all();
+    all_ended_();
   }
   void on_container_runner(ContainerId id) override {
     if (!driver_ || !driver_said_hello_) return;  // kept by the container until a driver comes

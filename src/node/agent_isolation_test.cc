@@ -158,6 +158,10 @@ class AgentNetworkTest : public AgentTest {
                            "), 2); out = 'reached'");
   }
 
+  std::vector<pid_t> networks() const {
+    return processes_with_env("EMBER_NETWORK_OF=" + recorder_.hellos.back().node.text());
+  }
+
   UniqueFd listener_;
 };
 
@@ -198,14 +202,19 @@ TEST_P(AgentNetworkTest, WhatIsAllowedIsWithinReachAndNothingElse) {
 }
 
 TEST_P(AgentNetworkTest, ANetworkThatEndsBeforeItIsTakenIsPassedOver) {
-  const auto networks = [&] {
-    return processes_with_env("EMBER_NETWORK_OF=" + recorder_.hellos.back().node.text());
-  };
   run_until([&] { return networks().size() == 2; });
   loop_.run_for(std::chrono::milliseconds(300));  // the spare ones become ready
   for (const pid_t pid : networks()) ::kill(pid, SIGKILL);
   loop_.run_for(std::chrono::milliseconds(100));
   EXPECT_EQ(ask(start(spec(1)), "out = 'begun'"), "begun");
+}
+
+TEST_P(AgentNetworkTest, NoneOutlivesANodeThatEndsItsContainers) {
+  for (std::uint64_t number = 1; number <= 4; ++number) start(spec(number));
+  bool done = false;
+  agent_->end_containers([&] { done = true; });
+  run_until([&] { return done; });
+  EXPECT_THAT(networks(), testing::IsEmpty());
 }
 
 TEST_P(AgentNetworkTest, AContainerWhoseNetworkEndsIsEndedAfterWhatRunsAndTheCauseIsTold) {

@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "node/container_files.h"
 #include "node/egress_counter.h"
@@ -56,8 +58,11 @@ NetworkPool::NetworkPool(boost::asio::io_context& loop, ProcessTable& processes,
     : loop_(loop), processes_(processes), options_(std::move(options)) {}
 
 NetworkPool::~NetworkPool() {
-  for (const Network& network : ready_) end(network.pid);
-  for (const auto& [pid, making] : making_) end(pid);
+  std::vector<pid_t> spare;
+  for (const Network& network : ready_) spare.push_back(network.pid);
+  for (const auto& [pid, making] : making_) spare.push_back(pid);
+  for (const pid_t pid : spare) end(pid);
+  for (const pid_t pid : spare) ::waitpid(pid, nullptr, 0);
 }
 
 void NetworkPool::fill() {
@@ -90,6 +95,8 @@ std::optional<std::int64_t> NetworkPool::egress_bytes(pid_t pid) {
 void NetworkPool::end(pid_t pid) {
   if (pid > 0) ::kill(pid, SIGKILL);
 }
+
+void NetworkPool::end_all() { end_marked_processes(options_.mark); }
 
 void NetworkPool::make() {
   int ends[2];

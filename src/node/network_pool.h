@@ -36,7 +36,7 @@ class NetworkPool {
     std::size_t spare = 2;             // made ahead
   };
   NetworkPool(boost::asio::io_context& loop, ProcessTable& processes, Options options);
-  ~NetworkPool();  // ends those that nobody took
+  ~NetworkPool();  // ends those that nobody took, and waits for their ends
 
   // Makes the spare ones; taking makes them as needed.
   void fill();
@@ -46,6 +46,8 @@ class NetworkPool {
   static std::optional<std::int64_t> egress_bytes(pid_t pid);
   // Ends the network's process.
   static void end(pid_t pid);
+  // Ends all of this node, those that containers took too, and waits for their ends.
+  void end_all();
 
  private:
   struct Making;
