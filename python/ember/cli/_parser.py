@@ -49,5 +49,5 @@ def close_names(word: str, names: Iterable[str]) -> str:
     """Return ``did you mean ...?`` with the names close to a word, or nothing."""
     import difflib
 
-    found = difflib.get_close_matches(word, list(names), n=3, cutoff=0.5)
+    found = difflib.get_close_matches(word, list(names), n=3, cutoff=0.6)
     return f"did you mean {' or '.join(found)}?" if found else ""
