@@ -145,13 +145,13 @@ def nginx(core: int | None, folder: Path, body: bytes) -> Iterator[str]:
 class Load:
     """wrk against one URL after another."""
 
-    def __init__(self, core: int | None, seconds: float) -> None:
+    def __init__(self, core: int | None, seconds: int) -> None:
         self.core = core
         self.seconds = seconds
 
     def __call__(self, url: str, body: Path, connections: int, key: str | None) -> dict[str, float]:
         """One round: requests a second and latencies."""
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{self.seconds:g}s", "--timeout", "30s"]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{self.seconds}s", "--timeout", "30s"]
         command += ["-s", str(SIDES / "load.lua"), url, "--", str(body), *([key] if key else [])]
         done = subprocess.run(common.pinned(self.core, command), capture_output=True, text=True)
         if done.returncode != 0:
@@ -276,7 +276,7 @@ def figures(pinned: dict, unpinned: dict) -> dict[str, float]:
 
 
 def main() -> None:
-    options = common.options(__doc__, rounds=5, seconds=2.0)
+    options = common.options(__doc__, rounds=5, seconds=2)
     common.need_programs("wrk", "nginx", "taskset")
     if (os.cpu_count() or 1) < 2:
         sys.exit("this benchmark needs two cores: one for the servers, one for the load")
