@@ -41,6 +41,8 @@ Json mounts(const Bundle& bundle) {
   const std::int64_t scratch_bytes = std::max(kMinScratchBytes, bundle.resources.memory_bytes / 2);
   Json all = Json::array();
   all.push_back(bind_read_only("/usr", "/usr"));
+  // crun (1.8, with a user namespace) binds a tree without what is mounted within it.
+  for (const std::string& point : bundle.usr_mounts) all.push_back(bind_read_only(point, point));
   all.push_back({{"destination", "/proc"},
                  {"source", "proc"},
                  {"type", "proc"},

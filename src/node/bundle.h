@@ -30,6 +30,7 @@ struct Bundle {
   ContainerId container;
   std::uint32_t slot = 0;
   std::vector<StagedDirectory> directories;  // mounted read-only
+  std::vector<std::string> usr_mounts;       // what the machine has mounted within its /usr
   const GpuGrant& gpus;
   std::string network_path;  // of a namespace made before; empty: the machine's own
   const Cgroups& cgroups;

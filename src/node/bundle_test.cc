@@ -19,6 +19,7 @@ TEST(Bundle, SharesScarceCoresByWhatIsAskedForAndLendsSpareOnes) {
                       .resources = resources,
                       .container = ContainerId{7},
                       .directories = {},
+                      .usr_mounts = {},
                       .gpus = no_gpus,
                       .network_path = {},
                       .cgroups = cgroups};
@@ -41,6 +42,7 @@ struct GpuBundle {
                         .resources = resources,
                         .container = ContainerId{7},
                         .directories = {},
+                        .usr_mounts = usr_mounts,
                         .gpus = grant,
                         .network_path = {},
                         .cgroups = cgroups};
@@ -48,6 +50,7 @@ struct GpuBundle {
   }
   const Cgroups cgroups{NodeId{1}};
   const Resources resources;
+  std::vector<std::string> usr_mounts;
   GpuGrant grant;
 };
 
@@ -78,6 +81,15 @@ TEST(Bundle, BindsTheDriversLibrariesReadOnlyWhereTheyAreNotInUsr) {
   ASSERT_FALSE(library.is_null());
   EXPECT_EQ(library["source"], "/mnt/driver-libcuda.so.1");
   EXPECT_NE(std::ranges::find(library["options"], "ro"), library["options"].end());
+}
+
+TEST(Bundle, BindsWhatIsMountedWithinUsrToo) {
+  GpuBundle gpus;
+  gpus.usr_mounts = {"/usr/local/nvidia"};
+  const auto mounts = gpus.config()["mounts"];
+  EXPECT_EQ(mounts[0]["destination"], "/usr");
+  EXPECT_EQ(mounts[1]["destination"], "/usr/local/nvidia");
+  EXPECT_NE(std::ranges::find(mounts[1]["options"], "ro"), mounts[1]["options"].end());
 }
 
 TEST(Bundle, RunsNoHooks) { EXPECT_FALSE(GpuBundle().config().contains("hooks")); }

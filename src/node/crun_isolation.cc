@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "node/bundle.h"
+#include "node/mount_table.h"
 #include "node/runner_env.h"
 #include "node/stage.h"
 
@@ -34,6 +35,11 @@ struct Launch {
 // crun refuses a v2 hierarchy that stands beside v1 ones; hidden from it, all limits are set.
 bool hide_v2_beside_v1() {
   return ::mount("ember", "/sys/fs/cgroup/unified", "tmpfs", 0, nullptr) == 0;
+}
+
+// Drivers and toolkits often come so.
+std::vector<std::string> mounts_in_usr() {
+  return mount_points_below("/usr", read_file("/proc/self/mountinfo").value_or(""));
 }
 
 class CrunIsolation final : public Isolation {
@@ -191,6 +197,7 @@ class CrunIsolation final : public Isolation {
                      .container = record.container,
                      .slot = record.slot,
                      .directories = launch.directories,
+                     .usr_mounts = mounts_in_usr(),
                      .gpus = launch.plan.gpus,
                      .network_path = launch.network.path,
                      .cgroups = setup_.cgroups});
