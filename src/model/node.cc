@@ -4,7 +4,7 @@ namespace ember {
 namespace {
 
 constexpr DeviceState kStates[] = {DeviceState::available, DeviceState::in_use, DeviceState::mig,
-                                   DeviceState::cordoned};
+                                   DeviceState::unreachable, DeviceState::cordoned};
 
 }  // namespace
 
@@ -16,6 +16,8 @@ std::string_view device_state_name(DeviceState state) {
       return "in_use";
     case DeviceState::mig:
       return "mig";
+    case DeviceState::unreachable:
+      return "unreachable";
     case DeviceState::cordoned:
       return "cordoned";
   }

@@ -13,9 +13,10 @@ namespace ember {
 
 enum class DeviceState : std::uint8_t {
   available,
-  in_use,    // by processes that are not ours: it is theirs until they end
-  mig,       // divided by MIG, and left alone
-  cordoned,  // sick: nothing new is placed on it, and what runs there moves
+  in_use,       // by processes that are not ours: it is theirs until they end
+  mig,          // divided by MIG, and left alone
+  unreachable,  // programs cannot open it: its files in /dev are not there
+  cordoned,     // sick: nothing new is placed on it, and what runs there moves
 };
 std::string_view device_state_name(DeviceState state);  // the word in the enum
 std::optional<DeviceState> device_state_named(std::string_view name);

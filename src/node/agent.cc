@@ -318,9 +318,9 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
           tell(DevicesNotice{machine_.capacity.devices});
         });
     machine_.refresh_devices();
-    for (std::string& line : machine_.gpu_troubles()) {
+    for (const std::string& line : machine_.gpus->troubles()) {
       spdlog::warn("{}", line);
-      machine_.missing.push_back(std::move(line));
+      machine_.missing.push_back(line);
     }
   }
 

@@ -11,12 +11,37 @@ namespace {
 
 using ::testing::HasSubstr;
 
+// A directory in which /dev/null stands for the devices' nodes: a character device that every
+// machine has.
+class DevDirectory {
+ public:
+  DevDirectory() {
+    char name[] = "/tmp/ember-dev-XXXXXX";
+    EXPECT_NE(::mkdtemp(name), nullptr);
+    path_ = name;
+    for (const char* node : {"nvidiactl", "nvidia-uvm", "nvidia0", "nvidia1"}) add(node);
+  }
+  ~DevDirectory() { std::filesystem::remove_all(path_); }
+  DevDirectory(const DevDirectory&) = delete;
+  DevDirectory& operator=(const DevDirectory&) = delete;
+
+  const std::string& path() const { return path_; }
+  void add(const std::string& node) const {
+    std::filesystem::create_symlink("/dev/null", path_ + "/" + node);
+  }
+  void remove(const std::string& node) const { std::filesystem::remove(path_ + "/" + node); }
+
+ private:
+  std::string path_;
+};
+
 class AgentDevices : public AgentTest {
  protected:
   void SetUp() override {
     options_.nvml_library = EMBER_NVML_STAND_IN;
     script_.device(1)["processes"] = {{{"pid", ::getpid()}}};
     script_.write();
+    options_.dev_directory = dev_.path();
     AgentTest::SetUp();
   }
   // Of the real devices, by type.
@@ -35,6 +60,7 @@ class AgentDevices : public AgentTest {
   }
 
   NvmlScript script_;
+  DevDirectory dev_;
 };
 
 TEST_P(AgentDevices, AreOfferedBesideSimulatedOnesAndKeepTheirIds) {
@@ -80,13 +106,21 @@ TEST_P(AgentDevices, ThatFallSickAreCordonedForGood) {
   EXPECT_EQ(of(recorder_.hellos.back().capacity.devices, "H100").state, DeviceState::cordoned);
 }
 
-TEST_P(AgentDevices, AreGivenToNoContainerWithoutTheirDeviceNodes) {
-  if (std::filesystem::exists("/dev/nvidiactl")) GTEST_SKIP() << "this machine has them";
+TEST_P(AgentDevices, ThatNoProgramCanOpenAreNotOfferedUntilTheirNodesAreThere) {
+  dev_.remove("nvidia0");
+  run_until([&] { return told("L4").state == DeviceState::unreachable; });
+  EXPECT_THAT(told("L4").reason, HasSubstr("nvidia0 is not there; run nvidia-modprobe"));
+  dev_.add("nvidia0");
+  run_until([&] { return told("L4").state == DeviceState::available; });
+}
+
+TEST_P(AgentDevices, AreGivenToNoContainerWhenTheirNodesHaveJustGone) {
+  dev_.remove("nvidiactl");
   ContainerSpec one = spec(1);
   one.devices = {told("L4").id};
   node_->start(one, {});
   run_until([&] { return recorder_.refused.contains(one.container); });
-  EXPECT_THAT(recorder_.refused[one.container], HasSubstr("/dev/nvidiactl is not there"));
+  EXPECT_THAT(recorder_.refused[one.container], HasSubstr("nvidiactl is not there"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Isolation, AgentDevices, every_isolation(), isolation_name);
@@ -115,7 +149,7 @@ TEST(GpuInventory, LeavesADeviceInMigModeAloneWhateverRunsThere) {
   script.device(0)["processes"] = {{{"pid", 1}}};
   script.write();
   boost::asio::io_context loop(1);
-  GpuInventory gpus(EMBER_NVML_STAND_IN);
+  GpuInventory gpus(EMBER_NVML_STAND_IN, "/dev");
   gpus.watch(
       loop, [](DeviceId, std::int64_t) { return false; }, [] {});
   EXPECT_EQ(gpus.devices()[0].state, DeviceState::mig);
@@ -127,8 +161,9 @@ TEST(GpuInventory, AProcessOfTheContainerThatHoldsTheDeviceIsOurs) {
   NvmlScript script;
   script.device(0)["processes"] = {{{"pid", 1}}};
   script.write();
+  const DevDirectory dev;
   boost::asio::io_context loop(1);
-  GpuInventory gpus(EMBER_NVML_STAND_IN);
+  GpuInventory gpus(EMBER_NVML_STAND_IN, dev.path());
   const DeviceId held = gpus.devices()[0].id;
   gpus.watch(
       loop, [&](DeviceId id, std::int64_t pid) { return id == held && pid == 1; }, [] {});
@@ -136,12 +171,12 @@ TEST(GpuInventory, AProcessOfTheContainerThatHoldsTheDeviceIsOurs) {
 }
 
 TEST(GpuInventory, IsEmptyAndQuietWithoutADriverAndSaysWhereOneFails) {
-  const GpuInventory none("libnot-there.so.1");
+  const GpuInventory none("libnot-there.so.1", "/dev");
   EXPECT_TRUE(none.devices().empty() && none.troubles().empty());
   NvmlScript script;
   script.world()["errors"] = {{"nvmlInit_v2", 9}};
   script.write();
-  const GpuInventory failing(EMBER_NVML_STAND_IN);
+  const GpuInventory failing(EMBER_NVML_STAND_IN, "/dev");
   EXPECT_TRUE(failing.devices().empty());
   EXPECT_THAT(failing.troubles().at(0), HasSubstr("Driver Not Loaded"));
 }

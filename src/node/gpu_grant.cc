@@ -1,8 +1,5 @@
 #include "node/gpu_grant.h"
 
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-
 #include <algorithm>
 #include <filesystem>
 
@@ -10,19 +7,6 @@ namespace ember {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Control, and unified memory without which CUDA does not start. Not nvidia-modeset (screens) and
-// not nvidia-caps (dividing devices by MIG).
-constexpr const char* kSharedNodes[] = {"nvidiactl", "nvidia-uvm"};
-
-Result<DeviceNode> find_node(const std::string& path) {
-  struct stat status;
-  if (::stat(path.c_str(), &status) != 0 || !S_ISCHR(status.st_mode)) {
-    return {ErrorCode::unavailable,
-            path + " is not there; run nvidia-modprobe -u -c 0 on this machine, as root"};
-  }
-  return DeviceNode{path, major(status.st_rdev), minor(status.st_rdev)};
-}
 
 bool is_driver_library(const std::string& name) {
   return (name.starts_with("libcuda") || name.starts_with("libnvidia-")) &&
@@ -52,16 +36,10 @@ Result<GpuGrant> grant_gpus(const std::vector<Gpu>& gpus, std::vector<DriverLibr
                             const std::string& dev_directory) {
   GpuGrant grant;
   if (gpus.empty()) return grant;
-  std::vector<std::string> names(std::begin(kSharedNodes), std::end(kSharedNodes));
-  for (const Gpu& gpu : gpus) {
-    names.push_back("nvidia" + std::to_string(gpu.minor_number));
-    grant.uuids += (grant.uuids.empty() ? "" : ",") + gpu.uuid;
-  }
-  for (const std::string& name : names) {
-    auto node = find_node(dev_directory + "/" + name);
-    if (!node.ok()) return std::move(node).error();
-    grant.nodes.push_back(std::move(*node));
-  }
+  auto nodes = find_gpu_nodes(gpus, dev_directory);
+  if (!nodes.ok()) return std::move(nodes).error();
+  grant.nodes = std::move(*nodes);
+  for (const Gpu& gpu : gpus) grant.uuids += (grant.uuids.empty() ? "" : ",") + gpu.uuid;
   grant.libraries = std::move(libraries);
   return grant;
 }

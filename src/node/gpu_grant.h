@@ -3,23 +3,17 @@
 // machine's driver alone, and holds no hooks: nothing of an image runs with the node's privileges.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "node/gpu_nodes.h"
 #include "node/nvml.h"
 
 namespace ember {
 
 // Where a container finds the driver's libraries that are not in its /usr.
 inline constexpr const char* kDriverDirectory = "/ember/driver";
-
-struct DeviceNode {
-  std::string path;  // the same inside and outside
-  std::uint32_t major = 0;
-  std::uint32_t minor = 0;
-};
 
 struct DriverLibrary {
   std::string name;       // "libcuda.so.1"

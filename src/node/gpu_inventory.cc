@@ -8,6 +8,7 @@
 #include "node/container_files.h"
 #include "node/digest.h"
 #include "node/gpu_health.h"
+#include "node/gpu_nodes.h"
 
 namespace ember {
 namespace {
@@ -27,7 +28,8 @@ std::string user_text(const GpuProcess& process) {
 
 }  // namespace
 
-GpuInventory::GpuInventory(const std::string& library) {
+GpuInventory::GpuInventory(const std::string& library, std::string dev_directory)
+    : dev_directory_(std::move(dev_directory)) {
   auto nvml = Nvml::load(library);
   if (!nvml.ok()) {
     if (nvml.error().code != ErrorCode::not_found) {
@@ -84,6 +86,10 @@ void GpuInventory::watch(boost::asio::io_context& loop, IsOurs is_ours,
 
 bool GpuInventory::take_readings(std::size_t index, const Result<GpuReadings>& readings) {
   if (!readings.ok()) return set(index, DeviceState::cordoned, readings.error().message);
+  // Looked for with each reading, since somebody may mend this.
+  if (const auto nodes = find_gpu_nodes({gpus_[index]}, dev_directory_); !nodes.ok()) {
+    return set(index, DeviceState::unreachable, nodes.error().message);
+  }
   const DeviceId device = devices_[index].id;
   for (const GpuProcess& process : readings->processes) {
     if (is_ours_ && is_ours_(device, process.pid)) continue;

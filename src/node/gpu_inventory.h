@@ -1,5 +1,6 @@
-// The real devices of this node and how they stand: available, used by others, divided by MIG, or
-// cordoned. A cordon stays until the node starts anew, which is what follows a mended device.
+// The real devices of this node and how they stand: available, used by others, divided by MIG, not
+// to be opened, or cordoned. A cordon stays until the node starts anew, which is what follows a
+// mended device.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -20,11 +21,13 @@ class GpuInventory {
   using IsOurs = std::function<bool(DeviceId device, std::int64_t pid)>;
 
   // No devices, and no trouble, where this machine has no NVIDIA driver.
-  explicit GpuInventory(const std::string& library);
+  // `dev_directory` is where programs open the devices.
+  GpuInventory(const std::string& library, std::string dev_directory);
 
   // As they stand, by index.
   const std::vector<Device>& devices() const { return devices_; }
   const Gpu* find(DeviceId device) const;
+  const std::vector<Gpu>& gpus() const { return gpus_; }
   // What keeps devices from use or from being watched, one line each.
   const std::vector<std::string>& troubles() const { return troubles_; }
   const std::string& driver_version() const { return driver_version_; }
@@ -41,6 +44,7 @@ class GpuInventory {
   bool take_event(const GpuEvent& event);
   bool set(std::size_t index, DeviceState state, std::string reason);
 
+  const std::string dev_directory_;
   std::unique_ptr<Nvml> nvml_;
   std::vector<Gpu> gpus_;
   std::vector<Device> devices_;  // of the same order

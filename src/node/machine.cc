@@ -244,16 +244,7 @@ Result<GpuGrant> Machine::grant(const std::vector<DeviceId>& devices) const {
     }
     if (const Gpu* gpu = gpus->find(id)) granted.push_back(*gpu);
   }
-  return grant_gpus(granted, driver_libraries);
-}
-
-std::vector<std::string> Machine::gpu_troubles() const {
-  std::vector<std::string> lines = gpus->troubles();
-  for (const Device& device : gpus->devices()) {
-    auto tried = grant_gpus({*gpus->find(device.id)}, {});
-    if (!tried.ok()) lines.push_back("GPU " + device.id.text() + ": " + tried.error().message);
-  }
-  return lines;
+  return grant_gpus(granted, driver_libraries, dev_directory);
 }
 
 Machine probe_machine(boost::asio::io_context& loop, ProcessTable& processes,
@@ -270,7 +261,9 @@ Machine probe_machine(boost::asio::io_context& loop, ProcessTable& processes,
     return machine;
   }
   machine.simulated = std::move(*devices);
-  machine.gpus = std::make_unique<GpuInventory>(options.nvml_library);
+  machine.dev_directory = options.dev_directory;
+  machine.gpus = std::make_unique<GpuInventory>(options.nvml_library, options.dev_directory);
+  make_missing_gpu_nodes(machine.gpus->gpus());
   machine.driver_libraries =
       find_driver_libraries(machine.gpus->library_path(), machine.gpus->driver_version());
   machine.refresh_devices();

@@ -22,6 +22,7 @@ struct Machine {
   std::vector<Device> simulated;
   std::unique_ptr<GpuInventory> gpus;
   std::vector<DriverLibrary> driver_libraries;
+  std::string dev_directory;
   Isolation* isolation = nullptr;  // for new containers; null: none is allowed, see refusal
   std::string refusal;
   std::string network;               // how containers reach out, one line
@@ -32,8 +33,6 @@ struct Machine {
   // The one that a container was started with; the one for new containers where it is unknown.
   Isolation& isolation_of(std::string_view name) const;
   void refresh_devices();
-  // What keeps the real devices from use, one line each.
-  std::vector<std::string> gpu_troubles() const;
   // What a container with these devices gets of the driver; a refusal names what is not available.
   Result<GpuGrant> grant(const std::vector<DeviceId>& devices) const;
 };

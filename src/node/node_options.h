@@ -24,6 +24,7 @@ struct NodeOptions {
   std::string name;           // shown to people; empty: the host's name
   std::string simulate_gpus;  // "L4:2,H100:1"
   std::string nvml_library = "libnvidia-ml.so.1";  // comes with NVIDIA's driver
+  std::string dev_directory = "/dev";              // where programs open the devices
   std::vector<PythonDirectory> python;
   IsolationChoice isolation = IsolationChoice::automatic;
   bool allow_process = false;  // fall back to `process` where containers are not to be had

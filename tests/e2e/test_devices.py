@@ -19,11 +19,33 @@ LIBRARIES = REPOSITORY / "build" / "tests" / "nvml"
 CORDON_LIMIT_S = 5.0
 
 
+# A /dev of their own for `emberd` and its containers, with nodes that are the null device in truth:
+# the machine's own stays as it is.
+PRIVATE_DEV = """
+set -e
+mount -t tmpfs -o mode=755 tmpfs "$1"
+for node in null zero full random urandom tty net; do
+  if [ -e "/dev/$node" ]; then cp -a "/dev/$node" "$1/"; fi
+done
+mkdir "$1/pts" "$1/shm"
+mount --bind /dev/pts "$1/pts"
+ln -s pts/ptmx "$1/ptmx"
+ln -s /proc/self/fd "$1/fd"
+for node in nvidia0 nvidia1 nvidiactl nvidia-uvm nvidia-modeset; do
+  mknod -m 666 "$1/$node" c 1 3
+done
+mount --rbind "$1" /dev
+shift
+exec "$@"
+"""
+
+
 class Machine:
     """A server on a machine with two L4s, and what the stand-in says of them."""
 
-    def __init__(self, server: Server, script: Path) -> None:
+    def __init__(self, server: Server, script: Path, dev: Path) -> None:
         self.server = server
+        self._dev = dev
         self._script = script
         self.world: dict[str, Any] = {
             "devices": [
@@ -42,6 +64,20 @@ class Machine:
         part.write_text(json.dumps(self.world))
         part.replace(self._script)
 
+    def up(self) -> None:
+        """As `Server.up`, with a /dev that has the devices' nodes."""
+        up = self.server.command(
+            "up", "--listen", "127.0.0.1:0", "--simulate-gpus", self.server.simulate_gpus, "--json"
+        )
+        private = ["unshare", "--mount", "bash", "-c", PRIVATE_DEV, "private-dev", str(self._dev)]
+        done = subprocess.run(
+            [*private, *up], env=self.server.environment, capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+        if "mknod" in done.stderr or "unshare" in done.stderr:
+            pytest.skip(f"no device nodes can be made here: {done.stderr}")
+        assert done.returncode == 0, done.stderr
+
     def devices(self) -> list[dict[str, Any]]:
         """The real ones."""
         (node,) = self.server.http("GET", "/api/v1/nodes").document["nodes"]
@@ -52,13 +88,13 @@ class Machine:
 
 
 @pytest.fixture
-def machine(data: Path) -> Iterator[Machine]:
+def machine(data: Path, tmp_path: Path) -> Iterator[Machine]:
     server = Server(data)
     server.simulate_gpus = "H100:1"
     script = data / "world.json"
     server.environment |= {"LD_LIBRARY_PATH": str(LIBRARIES), "NVML_STAND_IN_SCRIPT": str(script)}
-    machine = Machine(server, script)
-    server.up()
+    machine = Machine(server, script, tmp_path)
+    machine.up()
     try:
         yield machine
     finally:
@@ -93,30 +129,7 @@ def test_devices_join_the_fleet_and_leave_it_by_how_they_stand(machine: Machine)
     wait_until("the other is free", lambda: machine.states() == ["available", "cordoned"])
 
 
-# A /dev of their own for `emberd node` and its containers, with nodes that are the null device in
-# truth: the machine's own stays as it is.
-PRIVATE_DEV = """
-set -e
-mount -t tmpfs -o mode=755 tmpfs "$1"
-for node in null zero full random urandom tty net; do
-  if [ -e "/dev/$node" ]; then cp -a "/dev/$node" "$1/"; fi
-done
-mkdir "$1/pts" "$1/shm"
-mount --bind /dev/pts "$1/pts"
-ln -s pts/ptmx "$1/ptmx"
-ln -s /proc/self/fd "$1/fd"
-for node in nvidia0 nvidia1 nvidiactl nvidia-uvm nvidia-modeset; do
-  mknod -m 666 "$1/$node" c 1 3
-done
-mount --rbind "$1" /dev
-shift
-exec "$@"
-"""
-
-
-def test_a_container_gets_the_granted_devices_and_no_other(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_a_container_gets_the_granted_devices_and_no_other(machine: Machine) -> None:
     server = machine.server
     if server.http("GET", "/api/v1/status").document["isolation"] != "container":
         pytest.skip("no containers on this machine")
@@ -129,14 +142,7 @@ def test_a_container_gets_the_granted_devices_and_no_other(
     server.environment["LD_LIBRARY_PATH"] = str(libraries)
     machine.world["devices"][0]["processes"] = [{"pid": os.getpid()}]
     machine.write()
-    up = server.command("up", "--listen", "127.0.0.1:0", "--json")
-    private = ["unshare", "--mount", "bash", "-c", PRIVATE_DEV, "private-dev", str(tmp_path)]
-    done = subprocess.run(
-        [*private, *up], env=server.environment, capture_output=True, text=True, timeout=120
-    )
-    if "mknod" in done.stderr:
-        pytest.skip(f"no device nodes can be made here: {done.stderr}")
-    assert done.returncode == 0, done.stderr
+    machine.up()
     server.deploy("sees_devices.py")
     assert server.result("sees-devices", "with_gpu") == {
         "nodes": ["nvidia-uvm", "nvidia1", "nvidiactl"],
@@ -156,7 +162,7 @@ def test_a_driver_that_fails_is_said_and_the_server_goes_on(machine: Machine) ->
     machine.server.cli("down", "--now")
     machine.world["errors"] = {"nvmlInit_v2": 9}
     machine.write()
-    machine.server.up()
+    machine.up()
     shown = machine.server.cli("status").stdout
     assert "GPUs: nvmlInit_v2: Driver Not Loaded (9)" in shown
     assert "1 x H100 (simulated)" in shown
