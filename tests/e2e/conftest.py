@@ -47,18 +47,29 @@ class Answer(NamedTuple):
         return self.document["error"]["message"]
 
 
+def _no_real_gpus() -> dict[str, str]:
+    """What hides the machine's own GPUs: the stand-in for their driver, which tells of none."""
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    return {
+        "LD_LIBRARY_PATH": str(REPOSITORY / "build" / "tests" / "nvml"),
+        "NVML_STAND_IN_SCRIPT": str(APPS.parent / "no_devices.json"),
+    }
+
+
 class Server:
     """A running Ember and the two ways to it: its command line and HTTP."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
         self.simulate_gpus = "L4:2"
-        self.environment = {
+        self.environment: dict[str, str] = {
             **{k: v for k, v in os.environ.items() if not k.startswith("EMBER_")},
             "EMBER_DATA": str(data),
             "EMBER_EMBERD": str(EMBERD),
             "PYTHONPATH": str(REPOSITORY / "python"),
             "PYTHONDONTWRITEBYTECODE": "1",
+            **_no_real_gpus(),
         }
 
     def up(self, *options: str) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,16 +38,17 @@ TEMPERATURE_SLACK_C = 5
 POWER_SLACK_W = 60
 
 # Holds a CUDA context, so that the driver counts this process among the device's users.
-HOLDER = """
-import ctypes, sys
-cuda = ctypes.CDLL("libcuda.so.1")
-context, device = ctypes.c_void_p(), ctypes.c_int()
-assert cuda.cuInit(0) == 0, "cuInit"
-assert cuda.cuDeviceGet(ctypes.byref(device), 0) == 0, "cuDeviceGet"
-assert cuda.cuCtxCreate_v2(ctypes.byref(context), 0, device) == 0, "cuCtxCreate"
+HOLDER = f"""
+import sys
+sys.path.insert(0, {str(HERE)!r})
+import cuda
+device = cuda.Device()
 print("held", flush=True)
 sys.stdin.read()
 """
+KERNEL_WORDS = 1 << 20
+ILLEGAL_ADDRESS = 700  # of CUresult
+BASELINE_SLACK_MIB = 16
 
 
 def proved(what: str) -> None:
@@ -215,12 +218,64 @@ def check_containers(server: Server) -> None:
     proved("no device node reaches a container that was granted no device")
 
 
+def memory_used_mib() -> list[int]:
+    return [int(row["memory.used"]) for row in ask_smi("gpu", "memory.used")]
+
+
+def check_computing(server: Server, before_mib: list[int]) -> None:
+    right = server.result("gpu-devices", "computes", words=KERNEL_WORDS)
+    assert right == KERNEL_WORDS, right
+    states = [device["state"] for device in real_devices(server)]
+    assert "in_use" not in states, states
+    proved(
+        f"a kernel made {right} of {KERNEL_WORDS} words one greater, and its own container's use"
+    )
+    proved("of the device does not count as others' use")
+    code = server.result("gpu-devices", "faults")
+    assert code == ILLEGAL_ADDRESS, code
+    xids = re.findall(r"Xid \d+", (server.data / "node.log").read_text())
+    told = f"the driver told {sorted(set(xids))}" if xids else "the driver told no Xid"
+    states = [device["state"] for device in real_devices(server)]
+    assert "cordoned" not in states, states
+    assert server.result("gpu-devices", "computes", words=KERNEL_WORDS) == KERNEL_WORDS
+    proved(f"a program's illegal access ends its own call ({told}); the device stays in service")
+    wait_until("no container is left", lambda: not server.containers("gpu-devices"), 30)
+    after_mib = memory_used_mib()
+    slack = [abs(after - before) for after, before in zip(after_mib, before_mib)]
+    assert max(slack) <= BASELINE_SLACK_MIB, (before_mib, after_mib)
+    proved(f"after scale-down the devices' memory is as before: {after_mib} MiB used")
+
+
+def check_canary(server: Server) -> None:
+    """What one container wrote into a device's memory, the next does not find there."""
+    written = server.result("gpu-devices", "writes_canary")
+    wait_until("the writer has gone", lambda: not server.containers("gpu-devices"), 30)
+    seen = server.result("gpu-devices", "finds_canary")
+    assert seen["control"] > 0, seen
+    assert seen["found"] == 0, seen
+    proved(
+        f"of a word written over {written >> 20} MiB, the next container finds none in "
+        f"{seen['looked'] >> 20} MiB of samples of fresh memory ({seen['not_zero']} bytes not zero)"
+    )
+
+
+def check_bill(server: Server) -> None:
+    bill = server.json("cost", "--by", "meter")
+    (gpu,) = [row for row in bill["rows"] if row["meter"] == "gpu"]
+    assert not gpu["simulated"], gpu
+    proved(f"the bill has the devices' time, not as simulated: {gpu}")
+
+
 @contextlib.contextmanager
 def running_server() -> Iterator[Server]:
     data = Path(tempfile.mkdtemp(prefix="ember-gpu-"))
     data.chmod(0o755)
     server = Server(data)
     server.simulate_gpus = ""
+    for name in ("LD_LIBRARY_PATH", "NVML_STAND_IN_SCRIPT"):
+        server.environment.pop(name, None)
+        if name in os.environ:
+            server.environment[name] = os.environ[name]
     server.up()
     try:
         yield server
@@ -240,7 +295,12 @@ def main() -> int:
     check_processes()
     with running_server() as server:
         check_fleet(server, devices)
+        before_mib = memory_used_mib()
         check_containers(server)
+        if any(device["state"] == "available" for device in real_devices(server)):
+            check_computing(server, before_mib)
+            check_canary(server)
+            check_bill(server)
     return 0
 
 

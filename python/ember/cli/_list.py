@@ -114,10 +114,13 @@ def list_nodes(prog: str, summary: str, argv: list[str]) -> int:
         }
         for node in document["nodes"]
     ]
+    widths = {
+        column: max((len(row[column]) for row in rows), default=0) for column in ("name", "devices")
+    }
     _terminal.table(
         rows,
         ["node", "name", "cores", "memory", "devices"],
-        cut_column="name",
+        cut_column=max(widths, key=lambda column: widths[column]),
         empty="no nodes; next: ember up",
     )
     for node in document["nodes"]:
