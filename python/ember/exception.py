@@ -73,6 +73,12 @@ class UnavailableError(_RetryLaterError):
     code = "unavailable"
 
 
+class StorageFailedError(UnavailableError):
+    """A disk of the server's takes no writes: it is full, read-only or broken. Says which."""
+
+    code = "storage_failed"
+
+
 class FunctionTimeoutError(EmberError):
     """The execution took longer than the function's timeout."""
 
@@ -154,9 +160,9 @@ _BY_CODE: dict[str, type[EmberError]] = {
     error.code: error
     for error in (
         InvalidArgumentError, PayloadTooLargeError, AuthError, PermissionDeniedError, NotFoundError,
-        ConflictError, ResourceExhaustedError, UnavailableError, FunctionTimeoutError,
-        CallCancelledError, ContainerCrashedError, OutOfMemoryError, StartFailedError, RemoteError,
-        InternalError,
+        ConflictError, ResourceExhaustedError, UnavailableError, StorageFailedError,
+        FunctionTimeoutError, CallCancelledError, ContainerCrashedError, OutOfMemoryError,
+        StartFailedError, RemoteError, InternalError,
     )
 }  # fmt: skip
 

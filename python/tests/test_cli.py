@@ -225,6 +225,7 @@ def test_a_wrong_name_ends_with_2_and_names_a_close_one(
         ("timed_out", 504, 1),
         ("container_crashed", 502, 1),
         ("unavailable", 503, 5),
+        ("storage_failed", 507, 5),
         ("internal", 500, 5),
     ],
 )

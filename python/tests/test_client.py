@@ -107,7 +107,7 @@ def test_each_code_has_its_exception(serve: Serve, code: str, kind: type[Excepti
     assert raised.value.call_id == "fc-1"
 
 
-@pytest.mark.parametrize("code", ["resource_exhausted", "unavailable"])
+@pytest.mark.parametrize("code", ["resource_exhausted", "unavailable", "storage_failed"])
 def test_errors_to_be_retried_say_when(serve: Serve, code: str) -> None:
     error = {"error": {"code": code, "message": "full"}}
     _, client = serve(lambda _: document(error, 429, Retry_After="7"))

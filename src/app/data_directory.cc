@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "app/privileges.h"
+#include "base/disk_error.h"
 
 namespace ember {
 namespace {
@@ -17,9 +18,8 @@ constexpr std::size_t kMaxKeyFile = 4096;
 
 Error failed(std::string what, const std::string& path) {
   const int error = errno;
-  const ErrorCode code =
-      error == EACCES || error == EPERM ? ErrorCode::permission_denied : ErrorCode::unavailable;
-  return {code, what + " " + path + ": " + std::strerror(error)};
+  if (error != EACCES && error != EPERM) return disk_error(path, error).within(what);
+  return {ErrorCode::permission_denied, what + " " + path + ": " + std::strerror(error)};
 }
 
 Result<> make_directory(const std::string& path, mode_t mode) {

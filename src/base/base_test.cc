@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
+#include "base/disk_error.h"
 #include "base/id.h"
 #include "base/money.h"
 #include "base/random.h"
@@ -69,6 +72,15 @@ TEST(Result, CarriesContextOnTheWayUp) {
   Result<int> result(ErrorCode::not_found, "no such image");
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(std::move(result).error().within("deploy").message, "deploy: no such image");
+}
+
+TEST(DiskError, TellsADiskThatTakesNoWritesFromOtherTroublesAndSaysWhatToDo) {
+  for (const int error : {ENOSPC, EDQUOT, EROFS, EIO}) {
+    EXPECT_EQ(disk_error("/data/serve", error).code, ErrorCode::storage_failed) << error;
+  }
+  EXPECT_EQ(disk_error("/data", EACCES).code, ErrorCode::unavailable);
+  EXPECT_EQ(disk_error("/data/serve", ENOSPC).message,
+            "/data/serve: no space is left on its disk; free some, Ember then goes on by itself");
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ std::string_view error_name(ErrorCode code) {
       return "start_failed";
     case ErrorCode::unavailable:
       return "unavailable";
+    case ErrorCode::storage_failed:
+      return "storage_failed";
     case ErrorCode::internal:
       return "internal";
   }

@@ -25,7 +25,8 @@ enum class ErrorCode {
   container_crashed,   // the container ended under the input (signal, exit, lost)
   out_of_memory,       // the kernel ended the container for its memory limit
   start_failed,        // the container could not be started or the user's module not be loaded
-  unavailable,         // Ember cannot do it now (starting, draining, disk full)
+  unavailable,         // Ember cannot do it now (starting, draining)
+  storage_failed,      // a disk of Ember's takes no writes: it is full, read-only or broken
   internal,            // a fault of ours
 };
 

@@ -80,7 +80,12 @@ bool append(const std::string& path, const std::string& bytes) {
     file = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     if (!file) return false;
   }
-  return ::write(file.get(), bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
+  if (::fstat(file.get(), &status) != 0) return false;
+  const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
+  if (written == static_cast<ssize_t>(bytes.size())) return true;
+  // All or nothing: the next line would go on in the middle of this one.
+  if (written > 0) (void)!::ftruncate(file.get(), status.st_size);
+  return false;
 }
 
 void read_tail(const fs::path& path, std::vector<LogLine>& lines) {

@@ -5,22 +5,18 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 
+#include "base/disk_error.h"
 #include "control/digest.h"
 
 namespace ember {
 namespace {
 
 namespace fs = std::filesystem;
-
-Error disk_error(const std::string& path, int error) {
-  return {ErrorCode::unavailable, path + ": " + std::strerror(error)};
-}
 
 Result<> write_all(int descriptor, std::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
@@ -51,7 +47,7 @@ Result<> link_or_copy(const std::string& from, const std::string& to) {
   if (::link(from.c_str(), to.c_str()) == 0) return Ok{};
   std::error_code error;  // filesystems without hard links
   fs::copy_file(from, to, error);
-  if (error) return {ErrorCode::unavailable, to + ": " + error.message()};
+  if (error) return disk_error(to, error.value());
   return Ok{};
 }
 
@@ -62,7 +58,7 @@ Result<> SourceStore::prepare() {
   fs::remove_all(data_ + "/tmp", error);
   for (const char* name : {"/tmp", "/blobs", "/manifests", "/sources"}) {
     fs::create_directories(data_ + name, error);
-    if (error) return {ErrorCode::unavailable, data_ + name + ": " + error.message()};
+    if (error) return disk_error(data_ + name, error.value());
   }
   return Ok{};
 }
@@ -112,6 +108,7 @@ Result<> SourceStore::put_blob(const std::string& sha256, const std::string& byt
   std::error_code error;
   if (fs::exists(path, error)) return Ok{};
   fs::create_directories(fs::path(path).parent_path(), error);
+  if (error) return disk_error(path, error.value());
   return write_file(path, bytes);
 }
 
@@ -152,15 +149,20 @@ Result<> SourceStore::materialise(const std::string& digest) {
   if (!manifest) return std::move(manifest).error();
   if (auto complete = check_complete(*manifest, digest); !complete) return complete;
   const std::string temporary = temporary_path();
-  if (auto done = lay_out(*manifest, temporary); !done) return done;
-  if (auto durable = make_durable(data_); !durable) return durable;
-  if (::rename(temporary.c_str(), final_path.c_str()) == 0) return Ok{};
-  const int error = errno;
+  auto published = publish(*manifest, temporary, final_path);
+  if (published) return published;
   std::error_code ignored;
   fs::remove_all(temporary, ignored);
-  // Another deploy of the same source was faster.
-  if (error == EEXIST || error == ENOTEMPTY) return Ok{};
-  return disk_error(final_path, error);
+  // Another deploy of the same source may have been faster.
+  return ::access(final_path.c_str(), F_OK) == 0 ? Result<>(Ok{}) : published;
+}
+
+Result<> SourceStore::publish(const Manifest& manifest, const std::string& temporary,
+                              const std::string& final_path) {
+  if (auto done = lay_out(manifest, temporary); !done) return done;
+  if (auto durable = make_durable(data_); !durable) return durable;
+  if (::rename(temporary.c_str(), final_path.c_str()) != 0) return disk_error(final_path, errno);
+  return Ok{};
 }
 
 Result<> SourceStore::lay_out(const Manifest& manifest, const std::string& directory) {

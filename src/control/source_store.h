@@ -39,6 +39,8 @@ class SourceStore {
   Result<> write_file(const std::string& path, const std::string& bytes);
   Result<> check_complete(const Manifest& manifest, const std::string& digest) const;
   Result<> lay_out(const Manifest& manifest, const std::string& directory);
+  Result<> publish(const Manifest& manifest, const std::string& temporary,
+                   const std::string& final_path);
 
   const std::string data_;
   std::atomic<std::uint64_t> next_temporary_ = 0;

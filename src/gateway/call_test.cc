@@ -200,7 +200,7 @@ TEST_P(FailureTest, BecomesAStatusWithTheRunnersBodyInside) {
                          R"(", "message": "why", "call_id": "fc-0000000000001")";
   if (!GetParam().body.empty()) expected += R"(, "exception": )" + GetParam().body;
   EXPECT_EQ(response.body, expected + "}}\n");
-  const bool later = response.status == 429 || response.status == 503;
+  const bool later = response.status == 429 || response.status == 503 || response.status == 507;
   EXPECT_EQ(response.field("Retry-After"), later ? "7" : "");
 }
 
@@ -222,6 +222,7 @@ INSTANTIATE_TEST_SUITE_P(
         FailureCase{ErrorCode::start_failed, R"({"kind": "load_failed"})", 500, "start_failed"},
         FailureCase{ErrorCode::unavailable, "", 503, "unavailable"},
         FailureCase{ErrorCode::resource_exhausted, "", 429, "resource_exhausted"},
+        FailureCase{ErrorCode::storage_failed, "", 507, "storage_failed"},
         FailureCase{ErrorCode::internal, "", 500, "internal"}));
 
 TEST_F(CallTest, LeavesOutARunnerErrorThatIsNoJsonObject) {

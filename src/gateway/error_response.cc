@@ -102,7 +102,7 @@ std::string error_body(ErrorCode code, std::string_view message, CallId call,
 }
 
 void append_retry_after(std::string& headers, int status, std::int64_t seconds) {
-  if (status != 429 && status != 503) return;
+  if (status != 429 && status != 503 && status != 507) return;
   headers.append("Retry-After: ");
   append_number(headers, seconds > 0 ? seconds : kRetryAfterSeconds);
   headers.append("\r\n");
@@ -139,6 +139,8 @@ int status_of(ErrorCode code) {
       return 503;
     case ErrorCode::timed_out:
       return 504;
+    case ErrorCode::storage_failed:
+      return 507;
   }
   return 500;
 }

@@ -49,6 +49,8 @@ std::string_view status_line(int status) {
       return "HTTP/1.1 504 Gateway Timeout\r\n";
     case 505:
       return "HTTP/1.1 505 HTTP Version Not Supported\r\n";
+    case 507:
+      return "HTTP/1.1 507 Insufficient Storage\r\n";
     default:
       return {};
   }

@@ -190,11 +190,10 @@ void NodeContainer::ended(ProcessEnd end, Time at) {
                      .exit_status = end.exit_status,
                      .signal = end.signal,
                      .last_output = files_.last_output(kLastOutputBytes)};
-  if (auto written = files_.write_exit(exit); !written.ok()) {
+  if (auto kept = files_.keep_exit(exit); !kept.ok()) {
     spdlog::error("{}: its end could not be kept: {}", record_.container.text(),
-                  written.error().message);
+                  kept.error().message);
   }
-  files_.remove_all_but_exit();
   tools_.owner.on_container_ended(std::move(exit));
 }
 

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "base/disk_error.h"
 #include "node/json_fields.h"
 #include "node/node_messages.h"
 
@@ -23,7 +23,7 @@ constexpr off_t kOutputLimit = 1 << 20;
 constexpr std::size_t kOutputKept = 64 << 10;
 
 Error failed(const std::string& what, const std::string& path) {
-  return {ErrorCode::unavailable, what + " " + path + ": " + std::strerror(errno)};
+  return disk_error(path, errno).within(what);
 }
 
 Result<> make_directory(const std::string& path, mode_t mode) {
@@ -76,10 +76,10 @@ std::string tail_of(int file, off_t size, std::size_t at_most) {
 
 }  // namespace
 
-Result<> write_file(const std::string& path, const std::string& text, mode_t mode,
-                    Durable durable) {
-  // Of this process alone: a child between fork and exec may write the same file.
-  const std::string beside = path + ".new" + std::to_string(::getpid());
+namespace {
+
+Result<> write_and_rename(const std::string& path, const std::string& beside,
+                          const std::string& text, mode_t mode, Durable durable) {
   const UniqueFd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
   if (!file || ::fchmod(file.get(), mode) != 0) return failed("create", beside);
   if (auto written = write_all(file.get(), text, beside); !written.ok()) return written;
@@ -87,6 +87,17 @@ Result<> write_file(const std::string& path, const std::string& text, mode_t mod
   if (::rename(beside.c_str(), path.c_str()) != 0) return failed("rename to", path);
   if (durable == Durable::yes && !sync_directory_of(path)) return failed("sync directory of", path);
   return Ok{};
+}
+
+}  // namespace
+
+Result<> write_file(const std::string& path, const std::string& text, mode_t mode,
+                    Durable durable) {
+  // Of this process alone: a child between fork and exec may write the same file.
+  const std::string beside = path + ".new" + std::to_string(::getpid());
+  auto written = write_and_rename(path, beside, text, mode, durable);
+  if (!written.ok()) ::unlink(beside.c_str());
+  return written;
 }
 
 std::optional<std::string> read_file(const std::string& path) {
@@ -130,8 +141,17 @@ Result<> ContainerFiles::write_network(const ProcessIdentity& process) const {
   return write_identity(directory_ + "/network", process);
 }
 
-Result<> ContainerFiles::write_exit(const ContainerExit& exit) const {
-  return write_file(directory_ + "/exit.json", encode(NodeMessage(exit)), 0600, Durable::yes);
+Result<> ContainerFiles::keep_exit(const ContainerExit& exit) const {
+  const auto write = [&] {
+    return write_file(directory_ + "/exit.json", encode(NodeMessage(exit)), 0600, Durable::yes);
+  };
+  auto written = write();
+  if (!written.ok()) {
+    remove_all_but({"meta.json", "pid"});
+    written = write();
+  }
+  if (written.ok()) remove_all_but_exit();
+  return written;
 }
 
 Result<ContainerMeta> ContainerFiles::read_record() const {
@@ -184,10 +204,12 @@ void ContainerFiles::bound_output() const {
   if (::ftruncate(file.get(), 0) == 0) (void)write_all(file.get(), kept, output_path()).ok();
 }
 
-void ContainerFiles::remove_all_but_exit() const {
+void ContainerFiles::remove_all_but_exit() const { remove_all_but({"exit.json"}); }
+
+void ContainerFiles::remove_all_but(const std::set<std::string>& kept) const {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(directory_, ignored)) {
-    if (entry.path().filename() != "exit.json") fs::remove_all(entry.path(), ignored);
+    if (!kept.contains(entry.path().filename().string())) fs::remove_all(entry.path(), ignored);
   }
 }
 

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,8 +51,10 @@ class ContainerFiles {
   Result<> create(const ContainerMeta& record, const std::string& function_json) const;
   Result<> write_runner(const ProcessIdentity& runner) const;
   Result<> write_network(const ProcessIdentity& process) const;
-  // On disk for good when it returns.
-  Result<> write_exit(const ContainerExit& exit) const;
+  // Writes exit.json, on disk for good when it returns, and leaves nothing else. Where the disk
+  // takes no writes it frees what it can and tries again; then meta.json and pid stay, and a later
+  // life of the node tells of an end by them.
+  Result<> keep_exit(const ContainerExit& exit) const;
 
   Result<ContainerMeta> read_record() const;
   // The runner, if it was started; it may have ended since.
@@ -68,6 +71,8 @@ class ContainerFiles {
   void remove() const;
 
  private:
+  void remove_all_but(const std::set<std::string>& kept) const;
+
   std::string directory_;
 };
 

@@ -5,9 +5,9 @@
 #include <sys/mount.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 
+#include "base/disk_error.h"
 #include "node/bundle.h"
 #include "node/mount_table.h"
 #include "node/runner_env.h"
@@ -205,8 +205,7 @@ class CrunIsolation final : public Isolation {
     if (!written.ok()) return std::move(written).error();
     launch.output = UniqueFd(
         ::open(files.output_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-    if (!launch.output)
-      return {ErrorCode::unavailable, std::string("output: ") + std::strerror(errno)};
+    if (!launch.output) return disk_error(files.output_path(), errno);
     Command command;
     command.argv = {setup_.crun,
                     "--root",
@@ -233,7 +232,9 @@ class CrunIsolation final : public Isolation {
   void crun_ended(Launch& launch, ProcessEnd end) {
     const auto runner = launch.plan.files.read_runner();
     if (end.exit_status == 0 && runner) return launch.done(runner->pid);
-    fail(launch, {ErrorCode::start_failed, "crun: " + launch.plan.files.last_output(kErrorOutput)});
+    std::string said = launch.plan.files.last_output(kErrorOutput);
+    if (said.empty()) said = "ended with status " + std::to_string(end.exit_status) + ", no word";
+    fail(launch, {ErrorCode::start_failed, "crun: " + said});
   }
 
   void fail(Launch& launch, Error why) {

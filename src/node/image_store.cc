@@ -11,6 +11,7 @@
 #include <deque>
 #include <filesystem>
 
+#include "base/disk_error.h"
 #include "node/uv.h"
 
 namespace ember {
@@ -144,7 +145,9 @@ void ImageStore::start_layer(const std::string& layer, const ImageStep& step, st
                              .target = build.temporary,
                              .cache = node_directory_ + "/uv-cache",
                              .output = write_end.get()});
-  if (!command.ok()) return finish(layer, std::move(command).error());
+  if (!command.ok()) {
+    return finish(layer, std::move(command).error().within("image: " + build.title));
+  }
   auto pid = processes_.run(*command, [this, layer](ProcessEnd end) { layer_ended(layer, end); });
   if (!pid.ok()) return finish(layer, std::move(pid).error());
   follow_output(layer);
@@ -172,10 +175,17 @@ void ImageStore::layer_ended(const std::string& layer, ProcessEnd end) {
     if (!error) return finish(layer, Ok{});
     build.last_lines.push_back("rename: " + error.message());
   }
+  finish(layer, failure_of(build));
+}
+
+Error ImageStore::failure_of(const LayerBuild& build) const {
   std::string message = "image: " + build.title + " failed";
   for (const std::string& line : build.last_lines) message += "\n  " + line;
-  message += "\n" + uv_hint(build.last_lines);
-  finish(layer, Error{ErrorCode::invalid_argument, std::move(message)});
+  if (const auto disk = uv_disk_error(build.last_lines)) {
+    Error refused = disk_error(node_directory_, *disk);
+    return {refused.code, message + "\n" + refused.message};
+  }
+  return {ErrorCode::invalid_argument, message + "\n" + uv_hint(build.last_lines)};
 }
 
 void ImageStore::finish(const std::string& layer, Result<> result) {

@@ -40,6 +40,7 @@ class ImageStore {
   void start_layer(const std::string& layer, const ImageStep& step, std::size_t number);
   void follow_output(const std::string& layer);
   void layer_ended(const std::string& layer, ProcessEnd end);
+  Error failure_of(const LayerBuild& build) const;
   void finish(const std::string& layer, Result<> result);
 
   boost::asio::io_context& loop_;

@@ -7,9 +7,9 @@
 
 #include <boost/asio/post.hpp>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 
+#include "base/disk_error.h"
 #include "node/process_table.h"
 #include "node/runner_env.h"
 
@@ -70,7 +70,7 @@ class ProcessIsolation final : public Isolation {
     }
     const UniqueFd output(
         ::open(files.output_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-    if (!output) return {ErrorCode::unavailable, std::string("output: ") + std::strerror(errno)};
+    if (!output) return disk_error(files.output_path(), errno);
     Command command;
     command.argv = plan.argv;
     command.env = runner_env(plan,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/disk_error.h"
 #include "node/container_files.h"
 #include "node/digest.h"
 #include "node/process_table.h"
@@ -27,7 +28,7 @@ Result<std::vector<std::string>> files_of(const std::string& package) {
       files.push_back(fs::relative(it->path(), package, error).string());
     }
   }
-  if (error) return {ErrorCode::unavailable, package + ": " + error.message()};
+  if (error) return disk_error(package, error.value());
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -48,7 +49,7 @@ Result<> copy(const std::string& from, const std::vector<std::string>& files,
     fs::create_directories(target.parent_path(), error);
     if (!error) fs::copy_file(fs::path(from) / file, target, error);
     if (!error) fs::permissions(target, fs::perms(0644), error);
-    if (error) return {ErrorCode::unavailable, target.string() + ": " + error.message()};
+    if (error) return disk_error(target.string(), error.value());
   }
   return Ok{};
 }
@@ -78,7 +79,7 @@ Result<PythonDirectory> prepare(const std::string& node_directory, const PythonD
   }
   compile(part);
   fs::rename(part, place, error);
-  if (error) return {ErrorCode::unavailable, place + ": " + error.message()};
+  if (error) return disk_error(place, error.value());
   return PythonDirectory{place, package.name};
 }
 

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "base/disk_error.h"
 #include "node/container_files.h"
 #include "node/digest.h"
 
@@ -94,7 +95,7 @@ Result<> make(const std::string& root, const std::vector<Entry>& all) {
       fs::create_directories(path, error);
       if (!error) fs::permissions(path, fs::perms(0755), error);
     }
-    if (error) return {ErrorCode::unavailable, path + ": " + error.message()};
+    if (error) return disk_error(path, error.value());
   }
   return Ok{};
 }
@@ -114,10 +115,10 @@ Result<std::string> make_root_filesystem(const std::string& node_directory,
   for (const std::string& one : {node_directory + "/rootfs", part}) {
     if (!error) fs::permissions(one, fs::perms(0755), error);
   }
-  if (error) return {ErrorCode::unavailable, part + ": " + error.message()};
+  if (error) return disk_error(part, error.value());
   if (auto made = make(part, all); !made.ok()) return std::move(made).error();
   fs::rename(part, path, error);
-  if (error) return {ErrorCode::unavailable, path + ": " + error.message()};
+  if (error) return disk_error(path, error.value());
   return path;
 }
 

@@ -8,11 +8,13 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/disk_error.h"
+
 namespace ember {
 namespace {
 
 Error failed(const std::string& what, const std::string& path) {
-  return {ErrorCode::unavailable, what + " " + path + ": " + std::strerror(errno)};
+  return disk_error(path, errno).within(what);
 }
 
 // The address of `path` through a descriptor of its directory, which must stay open while used.

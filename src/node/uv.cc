@@ -8,13 +8,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
 #include <sstream>
 
+#include "base/disk_error.h"
 #include "node/runner_env.h"
 #include "node/stage.h"
 
@@ -123,12 +123,12 @@ bool become_builder() {
 Result<> make_directory_for(const std::string& path, bool for_builder) {
   std::error_code error;
   fs::create_directories(path, error);
-  if (error) return {ErrorCode::unavailable, path + ": " + error.message()};
+  if (error) return disk_error(path, error.value());
   if (for_builder && ::chown(path.c_str(), kBuildUid, kBuildUid) != 0) {
-    return {ErrorCode::unavailable, "chown " + path + ": " + std::strerror(errno)};
+    return disk_error(path, errno).within("chown");
   }
   if (::chmod(path.c_str(), 0755) != 0) {
-    return {ErrorCode::unavailable, "chmod " + path + ": " + std::strerror(errno)};
+    return disk_error(path, errno).within("chmod");
   }
   return Ok{};
 }
@@ -172,8 +172,7 @@ std::optional<std::string> find_program(const std::string& name) {
 Result<Command> uv_install(const UvInstall& install) {
   const auto uv = find_program(install.uv);
   if (!uv) {
-    return {ErrorCode::unavailable, "image: uv is not installed on this node (looked for \"" +
-                                        install.uv +
+    return {ErrorCode::unavailable, "uv is not installed on this node (looked for \"" + install.uv +
                                         "\"); install it, for example with \"make setup\""};
   }
   static const bool kStaged = ::geteuid() == 0 && can_stage();
@@ -241,22 +240,37 @@ std::vector<std::string> index_settings() {
   return all;
 }
 
+namespace {
+
+bool says(const std::deque<std::string>& lines, std::string_view words) {
+  return std::any_of(lines.begin(), lines.end(), [&](const std::string& line) {
+    return line.find(words) != std::string::npos;
+  });
+}
+
+}  // namespace
+
+std::optional<int> uv_disk_error(const std::deque<std::string>& lines) {
+  for (const int number : {ENOSPC, EDQUOT, EROFS, EIO}) {
+    if (says(lines, "(os error " + std::to_string(number) + ")")) return number;
+  }
+  return std::nullopt;
+}
+
 std::string uv_hint(const std::deque<std::string>& lines) {
-  const auto says = [&](std::string_view words) {
-    return std::any_of(lines.begin(), lines.end(), [&](const std::string& line) {
-      return line.find(words) != std::string::npos;
-    });
-  };
-  if (says("no usable wheels") || says("no wheels") || says("Building source distributions")) {
+  if (says(lines, "no usable wheels") || says(lines, "no wheels") ||
+      says(lines, "Building source distributions")) {
     return "Ember installs wheels only: choose a version that has a wheel for this Python.";
   }
-  if (says("was not found in the package registry") || says("not found in the provided package")) {
+  if (says(lines, "was not found in the package registry") ||
+      says(lines, "not found in the provided package")) {
     return "Check the package's name; the index does not have it.";
   }
-  if (says("error sending request") || says("Failed to fetch") || says("dns error")) {
+  if (says(lines, "error sending request") || says(lines, "Failed to fetch") ||
+      says(lines, "dns error")) {
     return "The package index could not be reached from this node: check its network and proxy.";
   }
-  if (says("unsatisfiable") || says("No solution found")) {
+  if (says(lines, "unsatisfiable") || says(lines, "No solution found")) {
     return "The packages named do not go together: loosen a version.";
   }
   return "Run \"uv pip install\" with the same packages to see more.";

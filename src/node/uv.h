@@ -30,6 +30,9 @@ Result<Command> uv_install(const UvInstall& install);
 // and pip's files, in that order. NAME=value.
 std::vector<std::string> index_settings();
 
+// The errno with which the disk refused what uv wrote, if its last lines tell of one.
+std::optional<int> uv_disk_error(const std::deque<std::string>& lines);
+
 // What to do next, from uv's last lines.
 std::string uv_hint(const std::deque<std::string>& lines);
 

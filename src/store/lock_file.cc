@@ -6,8 +6,9 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
+
+#include "base/disk_error.h"
 
 namespace ember {
 namespace {
@@ -25,10 +26,10 @@ std::string holder(int descriptor) {
 Result<LockFile> LockFile::take(const std::string& directory) {
   const std::string path = directory + "/lock";
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (descriptor < 0) return {ErrorCode::unavailable, path + ": " + std::strerror(errno)};
+  if (descriptor < 0) return disk_error(path, errno);
   LockFile lock(descriptor);
   if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return {ErrorCode::unavailable, path + ": " + std::strerror(errno)};
+    if (errno != EWOULDBLOCK) return disk_error(path, errno);
     return {ErrorCode::conflict, "the data directory " + directory + " is in use by " +
                                      holder(descriptor) +
                                      "; stop that server or give another --data"};

@@ -1,31 +1,59 @@
 #include "store/sqlite.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "base/disk_error.h"
+
 namespace ember {
 namespace {
 
 constexpr int kBusyTimeoutMs = 5000;
 
-// What a failure means to the caller: try again later, a clash with what is there, or a fault.
-ErrorCode error_code(int status) {
+// What a failure means to the caller: a disk that takes no writes, try again later, a clash with
+// what is there, or a fault.
+Error failure(sqlite3* database, const std::string& path) {
+  const int status = sqlite3_extended_errcode(database);
+  const int cause = sqlite3_system_errno(database);
+  const std::string text = path + ": " + sqlite3_errmsg(database);
   switch (status & 0xff) {
     case SQLITE_FULL:
+      return disk_error(path, ENOSPC);
+    case SQLITE_READONLY:
+      return disk_error(path, EROFS);
     case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+      if (cause != 0) return disk_error(path, cause);
+      return {ErrorCode::storage_failed, text};
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
     case SQLITE_NOMEM:
-      return ErrorCode::unavailable;
+      return {ErrorCode::unavailable, text};
     case SQLITE_CONSTRAINT:
-      return ErrorCode::conflict;
+      return {ErrorCode::conflict, text};
     default:
-      return ErrorCode::internal;
+      return {ErrorCode::internal, text};
   }
 }
 
+// A path as part of a URI.
+std::string escaped(const std::string& path) {
+  std::string text;
+  for (const char c : path) {
+    if (c == '%' || c == '?' || c == '#') {
+      text += c == '%' ? "%25" : c == '?' ? "%3f" : "%23";
+    } else {
+      text += c;
+    }
+  }
+  return text;
+}
+
 Error failure(sqlite3* database) {
-  const int status = sqlite3_extended_errcode(database);
-  return {error_code(status), "state database: " + std::string(sqlite3_errmsg(database))};
+  const char* path = sqlite3_db_filename(database, "main");
+  return failure(database, path ? path : "");
 }
 
 }  // namespace
@@ -68,12 +96,29 @@ Result<Database> Database::open(const std::string& path) {
   constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
   const int status = sqlite3_open_v2(path.c_str(), &handle, kFlags, nullptr);
   Database database(handle);
-  if (status != SQLITE_OK) return failure(handle).within(path);
+  if (status != SQLITE_OK) return failure(handle, path);
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
   auto ready = database.execute(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
-  if (!ready) return std::move(ready).error().within(path);
+  if (!ready) return std::move(ready).error();
+  return database;
+}
+
+Result<Database> Database::open_to_read(const std::string& path) {
+  // Readers of a log too write beside the file, to be seen by its writer. Where that cannot be,
+  // nobody writes; without a log the file alone is the whole.
+  const std::string directory = std::filesystem::absolute(path).parent_path().string();
+  const bool is_still = ::access(directory.c_str(), W_OK) != 0 && errno == EROFS &&
+                        ::access((path + "-wal").c_str(), F_OK) != 0;
+  const std::string uri = "file:" + escaped(path) + "?mode=ro" + (is_still ? "&immutable=1" : "");
+  sqlite3* handle = nullptr;
+  constexpr int kFlags = SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
+  const int status = sqlite3_open_v2(uri.c_str(), &handle, kFlags, nullptr);
+  Database database(handle);
+  if (status != SQLITE_OK) return failure(handle, path);
+  sqlite3_extended_result_codes(handle, 1);
+  sqlite3_busy_timeout(handle, kBusyTimeoutMs);
   return database;
 }
 

@@ -62,6 +62,9 @@ class Database {
   // Opens or makes the file, in WAL mode and with an fsync for each commit.
   static Result<Database> open(const std::string& path);
 
+  // Opens a file that is there, to read alone; a server may write to it meanwhile.
+  static Result<Database> open_to_read(const std::string& path);
+
   Result<> execute(const std::string& sql);  // one statement or several
   Result<Statement> prepare(std::string_view sql);
   // Ends a transaction that failed. SQLite may have ended it by itself; then this does nothing.

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/disk_error.h"
 #include "store/lock_file.h"
 #include "store/migrations.h"
 #include "store/reads.h"
@@ -170,7 +171,7 @@ Result<std::int64_t> advance_epoch(Database& database) {
 Result<> make_directory(const std::string& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
-  if (error) return {ErrorCode::unavailable, directory + ": " + error.message()};
+  if (error) return disk_error(directory, error.value());
   return Ok{};
 }
 

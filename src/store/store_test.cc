@@ -373,7 +373,7 @@ class FullDisk {
   rlimit before_{};
 };
 
-TEST(Store, SaysUnavailableWhenTheDiskIsFullAndGoesOnWhenThereIsSpace) {
+TEST(Store, SaysThatTheDiskTakesNoWritesAndGoesOnWhenItDoes) {
   const TempDirectory directory;
   Snapshot snapshot;
   {
@@ -383,7 +383,8 @@ TEST(Store, SaysUnavailableWhenTheDiskIsFullAndGoesOnWhenThereIsSpace) {
       const FullDisk full;
       const auto refused = apply(*store, {app(2, "refused")});
       ASSERT_FALSE(refused.ok());
-      EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+      EXPECT_EQ(refused.error().code, ErrorCode::storage_failed);
+      EXPECT_THAT(refused.error().message, HasSubstr(directory.path() + "/state.db"));
     }
     EXPECT_TRUE(apply(*store, {app(3, "after")}).ok());
   }
