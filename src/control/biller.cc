@@ -2,7 +2,10 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <utility>
+
+#include "control/joined_usage.h"
 
 namespace ember {
 namespace {
@@ -10,6 +13,7 @@ namespace {
 constexpr Duration kFlushDelay = Duration::milliseconds(200);
 constexpr Duration kRetryDelay = Duration::seconds(1);
 constexpr std::size_t kFlushRecords = 500;
+constexpr std::size_t kJoinRecords = 10'000;
 constexpr std::size_t kMaxBacklog = 100'000;
 
 constexpr std::int64_t kMillicoresPerCore = 1000;
@@ -24,7 +28,11 @@ Rate rate_of(const PriceRow* row, std::int64_t units) {
 }  // namespace
 
 Biller::Biller(EngineDriver& driver, Store& store, Background& background, const PriceBook& prices)
-    : driver_(driver), store_(store), background_(background), prices_(prices) {}
+    : driver_(driver),
+      store_(store),
+      background_(background),
+      prices_(prices),
+      join_at_(kJoinRecords) {}
 
 std::shared_ptr<const Tariff> Biller::tariff(const Resources& resources,
                                              const std::vector<DeviceId>& devices,
@@ -49,7 +57,7 @@ std::shared_ptr<const Tariff> Biller::tariff(const Resources& resources,
 // At once: a container that the store does not know cannot be adopted after a crash.
 void Biller::container_started(const ContainerRecord& record) {
   add(record);
-  flush();
+  if (!is_failing()) flush();
 }
 
 void Biller::container_ended(const ContainerRecord& record, std::function<void()> durable) {
@@ -81,19 +89,23 @@ void Biller::record(const UsageRow& row, const Function& function, const Tariff&
 
 void Biller::settle(std::function<void()> done) {
   // A batch at the store already goes before any later query: the store works in order.
-  if (waiting_.empty() || failing_) return done();
+  if (waiting_.empty() || is_failing()) return done();
   durable_.push_back(std::move(done));
   flush();
 }
 
-bool Biller::is_full() const { return backlog() > kMaxBacklog; }
+Result<> Biller::has_room() const {
+  if (backlog() <= kMaxBacklog) return Ok{};
+  if (!is_failing()) return {ErrorCode::unavailable, "usage is not recorded fast enough"};
+  return Error(failure_.error()).within("usage cannot be recorded, so no new calls are taken");
+}
 
 void Biller::add(Write record) {
   waiting_.push_back(std::move(record));
   if (flush_due_ && waiting_.size() != kFlushRecords) return;
   driver_.after(flush_due_ ? Duration{0} : kFlushDelay, [this] {
     flush_due_ = false;
-    flush();
+    if (!is_failing()) flush();
   });
   flush_due_ = true;
 }
@@ -101,38 +113,40 @@ void Biller::add(Write record) {
 // One batch at a time, in order: rows of one window are added in one turn of the loop, so that no
 // batch holds a part of them.
 void Biller::flush() {
-  if (writing_records_ > 0 || waiting_.empty()) return;
-  writing_records_ = waiting_.size();
-  auto batch = std::exchange(waiting_, {});
-  auto copy = batch;  // kept to try again
-  store_.apply(
-      std::move(copy),
-      background_.to_loop([this, batch = std::move(batch),
-                           durable = std::exchange(durable_, {})](const Result<>& result) mutable {
-        written(std::move(batch), std::move(durable), result);
-      }));
+  if (writing_) return;
+  if (trying_.empty()) {
+    trying_ = std::exchange(waiting_, {});
+    trying_durable_ = std::exchange(durable_, {});
+  }
+  if (trying_.empty()) return;
+  writing_ = true;
+  store_.apply(trying_, background_.to_loop([this](const Result<>& result) { written(result); }));
 }
 
-void Biller::written(Batch batch, std::vector<std::function<void()>> durable,
-                     const Result<>& result) {
-  writing_records_ = 0;
-  if (result.ok()) {
-    if (failing_) spdlog::info("the state can be written again");
-    failing_ = false;
-    for (const auto& task : durable) task();
-    if (!waiting_.empty()) flush();
-    return;
+void Biller::written(const Result<>& result) {
+  writing_ = false;
+  if (!result.ok()) {
+    if (!is_failing()) {
+      spdlog::error("usage cannot be recorded, trying again: {}", result.error().message);
+    }
+    failure_ = result;
+    return driver_.after(kRetryDelay, [this] { try_again(); });
   }
-  failure_ = result.error().message;
-  if (!failing_) spdlog::error("usage cannot be recorded, trying again: {}", failure_);
-  failing_ = true;
-  batch.insert(batch.end(), std::make_move_iterator(waiting_.begin()),
-               std::make_move_iterator(waiting_.end()));
-  waiting_ = std::move(batch);
-  durable.insert(durable.end(), std::make_move_iterator(durable_.begin()),
-                 std::make_move_iterator(durable_.end()));
-  durable_ = std::move(durable);
-  driver_.after(kRetryDelay, [this] { flush(); });
+  if (is_failing()) spdlog::info("the state can be written again");
+  failure_ = Ok{};
+  join_at_ = kJoinRecords;
+  trying_.clear();
+  for (const auto& task : std::exchange(trying_durable_, {})) task();
+  flush();
+}
+
+// In a turn of the loop of its own, so between windows.
+void Biller::try_again() {
+  if (waiting_.size() >= join_at_) {
+    waiting_ = join_windows(std::move(waiting_));
+    join_at_ = std::max(kJoinRecords, 2 * waiting_.size());
+  }
+  flush();
 }
 
 }  // namespace ember

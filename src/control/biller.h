@@ -1,5 +1,7 @@
 // From usage to the ledger: prices each row and writes it, with the records of containers, behind
-// the path of calls. What the store cannot take now waits and is tried again; nothing is dropped.
+// the path of calls. What the store cannot take now waits and is tried again each second; nothing
+// is dropped. Calls go on meanwhile, and what waits stays small: over 10,000 records the windows of
+// each container are joined, and with 100,000 (some 30 MB) no new calls are taken.
 #pragma once
 
 #include <cstdint>
@@ -35,28 +37,31 @@ class Biller {
   // cannot be written, since a bill that is late is better than none.
   void settle(std::function<void()> done);
 
-  // Records not on disk yet. Over the limit new calls are refused: what they use could not be
-  // billed.
-  std::size_t backlog() const { return waiting_.size() + writing_records_; }
-  bool is_full() const;
-  bool is_failing() const { return failing_; }
-  const std::string& failure() const { return failure_; }
+  // Records not on disk yet.
+  std::size_t backlog() const { return waiting_.size() + trying_.size(); }
+  // Why new calls are refused: what they use could not be billed.
+  Result<> has_room() const;
+  bool is_failing() const { return !failure_.ok(); }
+  // Why the store takes nothing, while it does not.
+  const Error& failure() const { return failure_.error(); }
 
  private:
   void add(Write record);
   void flush();
-  void written(Batch batch, std::vector<std::function<void()>> durable, const Result<>& result);
+  void written(const Result<>& result);
+  void try_again();
 
   EngineDriver& driver_;
   Store& store_;
   Background& background_;
   const PriceBook& prices_;
-  Batch waiting_;
-  std::vector<std::function<void()>> durable_;  // run once `waiting_` is on disk
-  std::size_t writing_records_ = 0;             // in the batch at the store
+  Batch trying_;   // at the store, or to be given to it again as it is
+  Batch waiting_;  // has not been there yet
+  std::vector<std::function<void()>> trying_durable_, durable_;  // run once each is on disk
+  bool writing_ = false;
   bool flush_due_ = false;
-  bool failing_ = false;
-  std::string failure_;
+  std::size_t join_at_;
+  Result<> failure_ = Ok{};
 };
 
 }  // namespace ember

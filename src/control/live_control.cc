@@ -147,10 +147,7 @@ void LiveControl::check_drained() {
 
 Result<CallId> LiveControl::start_call(CallRequest request, CallWaiter* waiter) {
   if (auto open = refuse_while_draining(); !open) return std::move(open).error();
-  if (parts_->biller.is_full()) {
-    return {ErrorCode::unavailable,
-            "usage cannot be recorded (" + parts_->biller.failure() + "); free the disk"};
-  }
+  if (auto room = parts_->biller.has_room(); !room) return std::move(room).error();
   return parts_->calls.start(std::move(request), waiter);
 }
 

@@ -33,7 +33,10 @@ std::string LiveControl::status_json() {
       std::ranges::count_if(apps, [](const auto& entry) { return !entry.second.record.stopped; });
   std::vector<std::string> missing = node.missing;
   if (parts.biller.is_failing()) {
-    missing.push_back("usage waits to be recorded: " + parts.biller.failure());
+    missing.push_back("usage waits to be recorded: " + parts.biller.failure().message);
+  }
+  if (const std::uint64_t lines = parts.logs.dropped()) {
+    missing.push_back("log lines: " + std::to_string(lines) + " found no room on the disk");
   }
   if (!parts.fleet.is_connected()) missing.push_back("no node is connected");
   const Time now = parts_->driver.now();

@@ -13,7 +13,8 @@ class FlakyStore final : public Store {
   explicit FlakyStore(std::unique_ptr<Store>& real) : real_(real) {}
 
   void apply(Batch batch, std::function<void(Result<>)> done) override {
-    if (full) return done({ErrorCode::unavailable, "database or disk is full"});
+    if (full) return done({ErrorCode::storage_failed, "state.db: the disk is full"});
+    largest = std::max(largest, batch.size());
     real_->apply(std::move(batch), std::move(done));
   }
   void query_cost(CostQuery query,
@@ -30,6 +31,7 @@ class FlakyStore final : public Store {
   }
 
   bool full = false;
+  std::size_t largest = 0;  // of the batches it took
 
  private:
   std::unique_ptr<Store>& real_;
@@ -323,6 +325,44 @@ TEST_F(Restarts, RecordUsageOnceTheDiskHasRoomAgain) {
   const Time ended = node.unacknowledged.begin()->second.at;
   until_acknowledged();
   EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+}
+
+TEST_F(Restarts, KeepUsageSmallHoweverLongTheDiskIsFull) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  flaky.full = true;
+  Caller caller;
+  call("docs", "echo", caller);
+  const Time started = node.only().started;
+  const int windows = 8000;
+  for (int i = 0; i < windows; ++i) {
+    Caller again;
+    call("docs", "echo", again);
+    pass(Duration::seconds(60));
+    turn();
+  }
+  flaky.full = false;
+  stop_docs();
+  const Time ended = node.unacknowledged.begin()->second.at;
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  EXPECT_LT(flaky.largest, 15'000u) << "records are kept for each window";
+}
+
+TEST_F(Restarts, TakeNoDeployThatTheDiskHasNoRoomFor) {
+  must_deploy("docs", {function("echo")});
+  flaky.full = true;
+  const auto refused = deploy("docs", {function("echo"), function("other")});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::storage_failed);
+  Caller caller;
+  call("docs", "echo", caller);  // the version that there is goes on
+  EXPECT_TRUE(caller.result);
+  EXPECT_FALSE(start("docs", "other", caller).ok());
+  flaky.full = false;
+  close();
+  open();
+  EXPECT_EQ(json(*control->app_json("docs"))["version"], 1);
+  must_deploy("docs", {function("echo"), function("other")});
 }
 
 TEST_F(Restarts, RememberLogLines) {
