@@ -160,6 +160,15 @@ TEST_F(Containers, RefusedByAllNodesWaitAndAreGivenUpInTheEnd) {
   EXPECT_GT(now_ - begin, Duration::seconds(60));
 }
 
+TEST_F(Containers, AskANodeAtOnceThatIsToldOfAnew) {
+  deploy({});
+  arrive(1);
+  send(ContainerRefused{only<StartContainer>().container});
+  EXPECT_TRUE(all<StartContainer>().empty());
+  join();
+  EXPECT_EQ(all<StartContainer>().size(), 1u);
+}
+
 TEST_F(Containers, AcceptReadyBeforeTheNodesConfirmation) {
   deploy({});
   arrive(1);

@@ -37,6 +37,10 @@ std::vector<Slot> leave_cordoned_devices(State& state, const FleetNode& node) {
 void handle_event(State& state, const NodeJoined& event) {
   if (!event.node) return;
   state.fleet.join(event.node, event.capacity);
+  // What it refused before, it may take as it is now.
+  for (const Slot slot : slots_by_id(state.pools)) {
+    state.pools[slot].refusals.accepted(event.node);
+  }
   const std::vector<Slot> pools = leave_cordoned_devices(state, *state.fleet.find(event.node));
   use_room(state);
   for (const Slot pool : pools) {

@@ -38,6 +38,7 @@ constexpr std::size_t kMaxFunctionJsonBytes = 256 << 10;
 constexpr std::size_t kMaxLabelsBytes = 64 << 10;
 constexpr std::chrono::milliseconds kTick{250};
 constexpr int kTicksPerEgressReport = 8;
+constexpr int kTicksPerLookForRoom = 4;
 constexpr Duration kEndGrace = Duration::seconds(1);
 
 class NodeAgent final : public Agent, private MessageObserver, private ContainerOwner {
@@ -157,8 +158,13 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     const ContainerId id = message.spec.container;
     if (auto started = start_container(std::move(message.spec), std::move(source)); !started.ok()) {
       leases_.give_back(id);
-      tell(RefusedNotice{id, started.error().message});
+      refuse(id, started.error().message);
     }
+  }
+
+  void refuse(ContainerId id, std::string why) {
+    lacks_room_ = lacks_room_ || !directory_.has_room();
+    tell(RefusedNotice{id, std::move(why)});
   }
 
   Result<> start_container(ContainerSpec spec, UniqueFd source) {
@@ -282,7 +288,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   void on_container_started(ContainerId id, Time at) override { tell(StartedNotice{id, at}); }
   void on_container_refused(ContainerId id, std::string why) override {
     leases_.give_back(id);
-    tell(RefusedNotice{id, std::move(why)});
+    refuse(id, std::move(why));
     remove(id);
   }
   void on_container_ended(ContainerExit exit) override {
@@ -359,10 +365,18 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     }
   }
 
+  // Told anew of the node, the driver asks again for what it had put off.
+  void look_for_room() {
+    if (!lacks_room_ || !directory_.has_room()) return;
+    lacks_room_ = false;
+    tell(DevicesNotice{machine_.capacity.devices});
+  }
+
   void tick() {
     directory_.touch_last_seen();
     for (const auto& [id, container] : containers_) container->bound_output();
     if (++ticks_ % kTicksPerEgressReport == 0) report_egress();
+    if (ticks_ % kTicksPerLookForRoom == 0) look_for_room();
     processes_.reap_strangers();
     tick_.expires_after(kTick);
     tick_.async_wait([this](auto error) {
@@ -383,6 +397,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   stream_descriptor listener_;
   std::unique_ptr<MessageChannel> driver_;
   bool driver_said_hello_ = false;
+  bool lacks_room_ = false;  // a container was refused while the disk had none
   boost::asio::steady_timer tick_;
   std::uint64_t ticks_ = 0;
 };

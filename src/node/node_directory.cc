@@ -7,6 +7,7 @@
 
 #include <filesystem>
 
+#include "base/disk_error.h"
 #include "node/container_files.h"
 #include "node/python_packages.h"
 
@@ -15,8 +16,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::size_t kRoomOfAContainer = 64 << 10;
+
 Error failed(const std::string& path, const std::error_code& why) {
-  return {ErrorCode::unavailable, path + ": " + why.message()};
+  return disk_error(path, why.value());
 }
 
 void remove_all_within(const std::string& path) {
@@ -93,6 +96,13 @@ std::optional<Time> NodeDirectory::last_seen() const {
 void NodeDirectory::touch_last_seen() const {
   const UniqueFd file(::open((path + "/last_seen").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
   if (file) ::futimens(file.get(), nullptr);
+}
+
+bool NodeDirectory::has_room() const {
+  const std::string place = path + "/room";
+  const bool written = write_file(place, std::string(kRoomOfAContainer, ' '), 0600).ok();
+  ::unlink(place.c_str());
+  return written;
 }
 
 }  // namespace ember

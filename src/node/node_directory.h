@@ -31,6 +31,8 @@ struct NodeDirectory {
   std::string python_path() const { return path + "/python"; }
   std::optional<Time> last_seen() const;
   void touch_last_seen() const;
+  // Whether the files of one more container find room.
+  bool has_room() const;
 };
 
 Result<NodeDirectory> open_node_directory(const NodeOptions& options);
