@@ -1,10 +1,11 @@
-// emberd: one binary, two roles, and a look at the devices. Parses flags, builds the parts, wires
+// emberd: one binary, two roles, and looks at the machine. Parses flags, builds the parts, wires
 // them; nothing else.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
 
+#include "app/doctor_role.h"
 #include "app/node_role.h"
 #include "app/serve_role.h"
 #include "node/gpu_report.h"
@@ -44,6 +45,19 @@ void add_devices(CLI::App& program, bool& json) {
   devices->add_flag("--json", json, "One JSON document");
 }
 
+void add_doctor(CLI::App& program, ember::DoctorFlags& flags) {
+  CLI::App* doctor = program.add_subcommand(
+      "doctor", "Look at this machine, or at a server's state, and say what to do about troubles");
+  doctor->add_option("--data", flags.data, "Data directory")->required();
+  doctor->add_flag("--state", flags.state, "Check the store and the ledger, reading alone");
+  doctor->add_option("--database", flags.database, "With --state: this file, such as a copy");
+  doctor->add_option("--python", flags.python, "NAME=DIRECTORY, as for node");
+  doctor->add_option("--uv", flags.options.uv, "The uv program, by name or path");
+  doctor->add_option("--isolation", flags.isolation, "Of the self-test")
+      ->check(CLI::IsMember({"auto", "container", "process"}));
+  doctor->add_flag("--json", flags.json, "One JSON document");
+}
+
 void show_devices(bool json) {
   const ember::GpuReport report = ember::make_gpu_report();
   fmt::print("{}\n", json ? ember::to_json(report) : ember::to_text(report));
@@ -61,11 +75,19 @@ int main(int count, char** arguments) {
   add_serve(program, serve);
   bool json = false;
   add_devices(program, json);
+  ember::DoctorFlags doctor;
+  add_doctor(program, doctor);
   CLI11_PARSE(program, count, arguments);
 
   if (program.got_subcommand("devices")) {
     show_devices(json);
     return 0;
+  }
+  if (program.got_subcommand("doctor")) {
+    const auto status = ember::run_doctor_role(std::move(doctor));
+    if (status) return *status;
+    fmt::print(stderr, "emberd: {}\n", status.error().message);
+    return 2;
   }
   const auto ended = program.got_subcommand("node") ? ember::run_node_role(std::move(node))
                                                     : ember::run_serve_role(std::move(serve));

@@ -11,18 +11,6 @@
 namespace ember {
 namespace {
 
-Result<std::vector<PythonDirectory>> parse_python(const std::vector<std::string>& flags) {
-  std::vector<PythonDirectory> directories;
-  for (const std::string& flag : flags) {
-    const auto equals = flag.find('=');
-    if (equals == 0 || equals == std::string::npos || equals + 1 == flag.size()) {
-      return Error{ErrorCode::invalid_argument, "--python takes NAME=DIRECTORY, not " + flag};
-    }
-    directories.push_back({flag.substr(equals + 1), flag.substr(0, equals)});
-  }
-  return directories;
-}
-
 Result<std::vector<Ipv4Network>> parse_networks(const std::vector<std::string>& flags) {
   std::vector<Ipv4Network> networks;
   for (const std::string& flag : flags) {
@@ -36,12 +24,24 @@ Result<std::vector<Ipv4Network>> parse_networks(const std::vector<std::string>& 
   return networks;
 }
 
+}  // namespace
+
+Result<std::vector<PythonDirectory>> parse_python(const std::vector<std::string>& flags) {
+  std::vector<PythonDirectory> directories;
+  for (const std::string& flag : flags) {
+    const auto equals = flag.find('=');
+    if (equals == 0 || equals == std::string::npos || equals + 1 == flag.size()) {
+      return Error{ErrorCode::invalid_argument, "--python takes NAME=DIRECTORY, not " + flag};
+    }
+    directories.push_back({flag.substr(equals + 1), flag.substr(0, equals)});
+  }
+  return directories;
+}
+
 IsolationChoice isolation_named(const std::string& name) {
   if (name == "container") return IsolationChoice::container;
   return name == "process" ? IsolationChoice::process : IsolationChoice::automatic;
 }
-
-}  // namespace
 
 Result<> run_node_role(NodeFlags flags) {
   auto python = parse_python(flags.python);

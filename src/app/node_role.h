@@ -17,6 +17,10 @@ struct NodeFlags {
   NodeOptions options;
 };
 
+// What the flags say, for whoever takes the same ones.
+Result<std::vector<PythonDirectory>> parse_python(const std::vector<std::string>& flags);
+IsolationChoice isolation_named(const std::string& name);
+
 // Returns at SIGTERM, or with why it could not start. Containers go on.
 Result<> run_node_role(NodeFlags flags);
 

@@ -37,16 +37,6 @@ AppRecord app_of(const Statement& row) {
           row.integer(3) != 0,  version_at(row, 4), time_at(row, 5)};
 }
 
-ContainerRecord container_of(const Statement& row) {
-  return {id_at<ContainerId>(row, 0),
-          id_at<PoolId>(row, 1),
-          id_at<AppId>(row, 2),
-          row.text(3),
-          time_at(row, 4),
-          time_at(row, 5),
-          row.text(6)};
-}
-
 // Versions and their functions side by side, ordered by app, version and position.
 Result<std::vector<VersionRecord>> collect_versions(Statement& query, std::int64_t app,
                                                     std::int64_t version) {
@@ -119,6 +109,16 @@ std::string cost_sql(const std::vector<CostGroup>& groups) {
 }
 
 }  // namespace
+
+ContainerRecord container_of(const Statement& row) {
+  return {id_at<ContainerId>(row, 0),
+          id_at<PoolId>(row, 1),
+          id_at<AppId>(row, 2),
+          row.text(3),
+          time_at(row, 4),
+          time_at(row, 5),
+          row.text(6)};
+}
 
 Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   auto keys = for_each(database, "SELECT * FROM keys ORDER BY id",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -33,9 +34,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "logs": ("_logs", "logs", "what an app's functions wrote"),
     "cost": ("_cost", "cost", "the bill, cut by app, function, day, phase or meter"),
     "prices list": ("_cost", "list_prices", "the price book"),
+    "doctor": ("_doctor", "doctor", "whether this machine, or a server's state, is well"),
     "version": ("_version", "version", "the versions of the command line and of emberd"),
 }
 _GROUPS = {words.split()[0] for words in COMMANDS if " " in words}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_DISK_ERRORS = {*_FULL, errno.EROFS, errno.EIO}
 # What the server's error codes (docs/reference/http.md) are as exit statuses.
 _STATUSES = {
     "invalid_argument": _exit.USAGE,
@@ -155,6 +159,8 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, EmberError):
         error = _of_the_platform(error)
+    elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        error = _of_the_disk(error)
     if not isinstance(error, CommandError):
         error = _exit.platform_error(
             f"the command line failed: {type(error).__name__}: {error}",
@@ -166,6 +172,16 @@ def _explain(error: Exception) -> int:
     if error.next_step:
         _terminal.say(f"next: {error.next_step}")
     return error.status
+
+
+def _of_the_disk(error: OSError) -> CommandError:
+    where = error.filename or "a file of the data directory"
+    return _exit.platform_error(
+        f"{where} cannot be written: {error.strerror}",
+        next_step=f"free some room on the disk of {where}"
+        if error.errno in _FULL
+        else "ember doctor",
+    )
 
 
 def _of_the_platform(error: Exception) -> CommandError:

@@ -76,7 +76,7 @@ def _remember(server: Server, role: str, how: dict[str, Any]) -> None:
 def start_node(server: Server, emberd: str, flags: list[str]) -> int:
     """Start the node, which takes over the containers of an earlier one; return its process."""
     _unlink(server.node_socket)
-    command = [emberd, "node", "--data", server.data, *_node_tools(), *flags]
+    command = [emberd, "node", "--data", server.data, *node_tools(), *flags]
     return _launch(server, "node", command, lambda: os.path.exists(server.node_socket))
 
 
@@ -100,7 +100,7 @@ def _start_serve(server: Server, emberd: str, how: dict[str, Any]) -> None:
     _launch(server, "serve", command, lambda: bool(server.url()))
 
 
-def _node_tools() -> list[str]:
+def node_tools() -> list[str]:
     """Return where the node finds what containers need: this package, cloudpickle and uv."""
     import importlib.util
     import sys

@@ -1,0 +1,86 @@
+// The store's own findings, and the ledger held against the lives that it bills.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "app/doctor_role.h"
+#include "billing/ledger_check.h"
+#include "billing/price_book.h"
+#include "store/inspection.h"
+
+namespace ember {
+namespace {
+
+constexpr const char* kCheck = "ledger";
+constexpr const char* kReport = "keep a copy of this database and report it";
+constexpr std::size_t kMostFindings = 1000;
+
+class LedgerDoctor {
+ public:
+  void look(const ContainerRecord& container, const std::vector<LedgerRecord>& records) {
+    std::vector<LedgerEntry> entries;
+    for (const LedgerRecord& record : records) {
+      entries.push_back({record.row, record.price, record.amount});
+      right_ += amount_of(record.row, record.price);
+    }
+    const ContainerLife life{container.id, container.started, container.ended};
+    for (std::string& line : check_ledger(life, entries)) {
+      if (++found_ <= kMostFindings) {
+        findings_.push_back({Verdict::trouble, kCheck, std::move(line), kReport});
+      }
+    }
+  }
+
+  std::vector<Finding> finish(const Inspection& inspection, bool whole) {
+    if (found_ > kMostFindings) {
+      findings_.push_back({Verdict::trouble, kCheck,
+                           fmt::format("and {} more of the kind", found_ - kMostFindings),
+                           kReport});
+    }
+    if (whole && inspection.billed != right_) {
+      findings_.push_back({Verdict::trouble, kCheck,
+                           fmt::format("bills add up to {} USD, where quantities times prices "
+                                       "make {}",
+                                       inspection.billed.decimal(), right_.decimal()),
+                           kReport});
+    }
+    if (whole && findings_.empty()) {
+      findings_.push_back(
+          {Verdict::ok, kCheck,
+           fmt::format("{} entries tile the lives of {} containers and add up to "
+                       "{} USD",
+                       inspection.entries, inspection.containers, inspection.billed.decimal()),
+           ""});
+    }
+    return std::move(findings_);
+  }
+
+ private:
+  std::vector<Finding> findings_;
+  std::size_t found_ = 0;
+  Money right_;
+};
+
+}  // namespace
+
+std::vector<Finding> examine_state(const std::string& path) {
+  LedgerDoctor doctor;
+  auto inspection = inspect_state(
+      path, [&](const auto& container, const auto& entries) { doctor.look(container, entries); });
+  if (!inspection) {
+    return {{Verdict::trouble, "database", inspection.error().message,
+             "look as the user who runs Ember, or name the file with --database"}};
+  }
+  // Where the ledger could not be read to its end the store has said so.
+  const bool whole = std::ranges::none_of(inspection->findings, [](const Finding& finding) {
+    return finding.verdict == Verdict::trouble &&
+           (finding.check == kCheck || finding.check == "schema");
+  });
+  std::vector<Finding> findings = std::move(inspection->findings);
+  for (Finding& finding : doctor.finish(*inspection, whole)) {
+    findings.push_back(std::move(finding));
+  }
+  return findings;
+}
+
+}  // namespace ember
