@@ -25,8 +25,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-APPS = Path(__file__).resolve().parent / "apps"
+REPOSITORY = Path(__file__).resolve().parents[1]
+APPS = REPOSITORY / "tests" / "e2e" / "apps"
 EMBERD = Path(os.environ.get("EMBER_EMBERD", REPOSITORY / "build" / "bin" / "emberd"))
 CALL_TIMEOUT_S = 120.0
 

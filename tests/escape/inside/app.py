@@ -1,0 +1,18 @@
+"""The app that tries to get out. What it tries is in the modules beside it."""
+
+from typing import Any
+
+import attempts
+import ember
+
+app = ember.App("escape")
+
+
+@app.function(memory=256, max_containers=1, scaledown_window=300)
+def attempt(name: str, given: dict) -> dict[str, Any]:
+    return attempts.outcome(name, given)
+
+
+@app.function(memory=256, scaledown_window=300)
+def another_container() -> str:
+    return "it runs"

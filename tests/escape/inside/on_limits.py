@@ -1,0 +1,69 @@
+"""More of the machine than the container was given."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import threading
+
+from _system import Refused
+
+
+def start_threads(count: int) -> str:
+    """A fork bomb's way in small: tasks are what is limited, and threads are the cheapest."""
+    threading.stack_size(65536)
+    end = threading.Event()
+    threads = [threading.Thread(target=end.wait) for _ in range(count)]
+    try:
+        for started, thread in enumerate(threads):
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise Refused(f"{error} after {started}") from None
+    finally:
+        end.set()
+    return f"{count} threads"
+
+
+def fork_processes(count: int) -> str:
+    """By a shell, whose processes are small; they end when the pipe does."""
+    script = "exec 3<&0; i=0; while [ $i -lt $1 ]; do read x <&3 & echo +; i=$((i + 1)); done"
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w"), open("/tmp/started", "w+") as output:
+        shell = subprocess.run(
+            ["sh", "-c", script, "sh", str(count)], stdin=reading, stdout=output, stderr=output
+        )
+        output.seek(0)
+        started = output.read().count("+")
+    if shell.returncode != 0 or started < count:
+        raise Refused(f"no more after {started}")
+    return f"{count} processes"
+
+
+def take_memory(size_bytes: int) -> str:
+    step = 8 << 20
+    held = [bytes([1]) * step for _ in range(size_bytes // step)]
+    return f"{len(held) * step} bytes of memory"
+
+
+def fill(directory: str, size_bytes: int) -> str:
+    path = f"{directory}/fill"
+    block = b"\1" * (1 << 20)
+    try:
+        with open(path, "wb", buffering=0) as file:
+            for _ in range(size_bytes >> 20):
+                if file.write(block) < len(block):
+                    raise Refused(f"no more room in {directory}")
+    finally:
+        os.unlink(path)
+    return f"{size_bytes} bytes in {directory}"
+
+
+def raise_open_files() -> str:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most + 1))
+    except ValueError as error:  # Python's word for EPERM here
+        raise Refused(str(error)) from None
+    return "a limit raised"
