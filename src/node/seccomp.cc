@@ -27,7 +27,8 @@ constexpr std::uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
 
 // Allowed whatever the arguments. Left out, beside what is unknown: mounts, namespaces, modules,
 // keys, bpf, perf, ptrace and reading other processes' memory, userfaultfd, io_uring, quotas,
-// clocks, swap, reboot, host names, and file handles by number.
+// clocks, swap, reboot, host names, file handles by number, and on which of the machine's memory
+// nodes pages lie.
 constexpr int kAllowed[] = {
 #if defined(__x86_64__)
     SYS_access,
@@ -118,7 +119,6 @@ constexpr int kAllowed[] = {
     SYS_ftruncate,
     SYS_futex,
     SYS_futex_waitv,
-    SYS_get_mempolicy,
     SYS_get_robust_list,
     SYS_getcpu,
     SYS_getcwd,
@@ -163,7 +163,6 @@ constexpr int kAllowed[] = {
     SYS_lseek,
     SYS_lsetxattr,
     SYS_madvise,
-    SYS_mbind,
     SYS_membarrier,
     SYS_memfd_create,
     SYS_mincore,
@@ -250,7 +249,6 @@ constexpr int kAllowed[] = {
     SYS_sendmmsg,
     SYS_sendmsg,
     SYS_sendto,
-    SYS_set_mempolicy,
     SYS_set_robust_list,
     SYS_set_tid_address,
     SYS_setfsgid,
@@ -424,7 +422,7 @@ void check_socket(Assembler& out) {
   out.answer(fails_with(EAFNOSUPPORT));
 }
 
-// personality(0xffffffff) asks; 0 and ADDR_NO_RANDOMIZE are harmless.
+// personality(0xffffffff) asks; 0 is what every process has.
 void check_personality(Assembler& out) {
   out.jump(BPF_JEQ, SYS_personality, 0, 6);
   out.load(offsetof(seccomp_data, args[0]));

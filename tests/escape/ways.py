@@ -172,6 +172,8 @@ _CALLS = [
     Way("keyctl", (SECCOMP,)),
     Way("add_key", (SECCOMP,)),
     Way("request_key", (SECCOMP,)),
+    Way("mbind", (SECCOMP,)),
+    Way("set_mempolicy", (SECCOMP,)),
     Way("move_pages", (SECCOMP,)),
     Way("migrate_pages", (SECCOMP,)),
     Way("modify_ldt", (SECCOMP,)),

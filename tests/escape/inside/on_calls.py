@@ -225,6 +225,18 @@ def request_key() -> str:
     return reaches("request_key", b"user", b"escape", None, 0, beyond=(errno.ENOKEY,))
 
 
+def mbind() -> str:
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    call("mbind", address, mmap.PAGESIZE, 0, None, 0, 0)
+    return "where the machine's memory is taken"
+
+
+def set_mempolicy() -> str:
+    call("set_mempolicy", 0, None, 0)
+    return "where the machine's memory is taken"
+
+
 def move_pages() -> str:
     memory = mmap.mmap(-1, mmap.PAGESIZE)
     address = struct.pack("Q", ctypes.addressof(ctypes.c_char.from_buffer(memory)))
