@@ -1,6 +1,7 @@
 #include "node/seccomp.h"
 
 #include <linux/audit.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <openssl/evp.h>
 #include <sched.h>
@@ -342,7 +343,7 @@ constexpr int kForbidden[] = {SYS_acct,
                               SYS_userfaultfd,
                               SYS_vhangup};
 
-constexpr int kFamilies[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+constexpr int kFamilies[] = {AF_UNIX, AF_INET, AF_INET6};
 
 constexpr std::uint32_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
                                           CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
@@ -412,13 +413,17 @@ void check_clone(Assembler& out) {
   out.answer(SECCOMP_RET_ALLOW);
 }
 
+// Of netlink's protocols the one that looking a name up takes.
 void check_socket(Assembler& out) {
   constexpr std::size_t kCount = std::size(kFamilies);
-  out.jump(BPF_JEQ, SYS_socket, 0, 1 + 2 * kCount + 1);
+  out.jump(BPF_JEQ, SYS_socket, 0, 1 + 2 * kCount + 5);
   out.load(offsetof(seccomp_data, args[0]));
   for (const int family : kFamilies) {
     out.answer_if(static_cast<std::uint32_t>(family), SECCOMP_RET_ALLOW);
   }
+  out.jump(BPF_JEQ, AF_NETLINK, 0, 3);
+  out.load(offsetof(seccomp_data, args[2]));
+  out.answer_if(NETLINK_ROUTE, SECCOMP_RET_ALLOW);
   out.answer(fails_with(EAFNOSUPPORT));
 }
 

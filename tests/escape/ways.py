@@ -202,6 +202,8 @@ _CALLS = [
     Way("machine_socket", (SECCOMP,), lacks=_lacks_socket(socket.AF_VSOCK, socket.SOCK_STREAM)),
     Way("packet_socket", (SECCOMP, USERS, capabilities("CAP_NET_RAW"))),
     Way("raw_socket", (USERS, capabilities("CAP_NET_RAW"))),
+    Way("netlink_socket", (SECCOMP,), {"protocol": 9}),
+    Way("netlink_socket", (SECCOMP,), {"protocol": 12}),
     Way("change_network", (USERS, capabilities("CAP_NET_ADMIN"))),
     Way(
         "grow_capabilities",

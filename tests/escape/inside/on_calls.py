@@ -368,6 +368,10 @@ def raw_socket() -> str:
     return _opens(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
 
 
+def netlink_socket(protocol: int) -> str:
+    return _opens(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+
+
 def change_network() -> str:
     """Brings the loopback up where it is up: the same permission as taking closed routes away."""
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
