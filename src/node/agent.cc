@@ -374,7 +374,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
 
   void tick() {
     directory_.touch_last_seen();
-    for (const auto& [id, container] : containers_) container->bound_output();
+    for (const auto& [id, container] : containers_) container->take_output();
     if (++ticks_ % kTicksPerEgressReport == 0) report_egress();
     if (ticks_ % kTicksPerLookForRoom == 0) look_for_room();
     processes_.reap_strangers();

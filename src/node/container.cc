@@ -42,6 +42,7 @@ void NodeContainer::launch(LaunchPlan plan, UniqueFd source) {
 void NodeContainer::launched(Result<pid_t> pid) {
   if (!pid.ok()) return refuse(pid.error().message);
   pid_ = *pid;
+  output_ = files_.hold_output();
   const ProcessIdentity runner{pid_, process_start_ticks(pid_)};
   // A runner that has ended already is a zombie of ours: it can be watched, and ends at once.
   if (auto written = files_.write_runner(runner); !written.ok()) {
@@ -68,6 +69,7 @@ void NodeContainer::adopt(Time last_seen) {
   const std::uint64_t ticks = runner ? process_start_ticks(runner->pid) : 0;
   const bool lives = ticks != 0 && (runner->start_ticks == 0 || runner->start_ticks == ticks);
   pid_ = lives ? runner->pid : 0;
+  output_ = files_.hold_output();
   if (!lives || !listen().ok() || !follow()) ended({}, last_seen);
 }
 

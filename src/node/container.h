@@ -48,7 +48,7 @@ class NodeContainer {
 
   const ContainerMeta& record() const { return record_; }
   bool has_runner() const { return static_cast<bool>(runner_socket_); }
-  void bound_output() const { files_.bound_output(); }
+  void take_output() const { files_.take_output(); }
   // What has left it so far, looked up anew; 0 where that is not metered.
   std::int64_t egress_bytes();
   // The same, if it is more than when it was last told.
@@ -78,6 +78,7 @@ class NodeContainer {
   boost::asio::posix::stream_descriptor listener_;
   boost::asio::steady_timer kill_timer_;
   UniqueFd runner_socket_;
+  UniqueFd output_;                // the node's end of its pipe
   std::string fault_;              // for which the container is being ended
   std::int64_t egress_bytes_ = 0;  // as last seen: the network may end before the container
   std::int64_t egress_bytes_told_ = 0;

@@ -21,6 +21,7 @@ using Json = nlohmann::json;
 
 constexpr off_t kOutputLimit = 1 << 20;
 constexpr std::size_t kOutputKept = 64 << 10;
+constexpr std::size_t kOutputTurn = 256 << 10;  // from a pipe at a time
 
 Error failed(const std::string& what, const std::string& path) {
   return disk_error(path, errno).within(what);
@@ -188,14 +189,45 @@ std::optional<ContainerExit> ContainerFiles::read_exit() const {
   return std::move(*exit);
 }
 
+Result<UniqueFd> ContainerFiles::make_output_pipe() const {
+  if (::mkfifo(pipe_path().c_str(), 0600) != 0 && errno != EEXIST) {
+    return failed("make", pipe_path());
+  }
+  // For reading too: then nobody who writes is ended because the node is not there to read.
+  UniqueFd pipe(::open(pipe_path().c_str(), O_RDWR | O_CLOEXEC));
+  if (!pipe) return failed("open", pipe_path());
+  return pipe;
+}
+
+UniqueFd ContainerFiles::hold_output() const {
+  return UniqueFd(::open(pipe_path().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+}
+
+void ContainerFiles::empty_pipe(std::size_t at_most) const {
+  const UniqueFd pipe = hold_output();
+  if (!pipe) return;
+  const UniqueFd file(
+      ::open(output_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  std::string bytes(kOutputKept, '\0');
+  for (std::size_t taken = 0; file && taken < at_most;) {
+    const ssize_t got = ::read(pipe.get(), bytes.data(), bytes.size());
+    if (got <= 0) return;
+    const auto size = static_cast<std::size_t>(got);
+    (void)write_all(file.get(), bytes.substr(0, size), output_path()).ok();
+    taken += size;
+  }
+}
+
 std::string ContainerFiles::last_output(std::size_t at_most) const {
+  empty_pipe(kOutputLimit);
   const UniqueFd file(::open(output_path().c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status;
   if (!file || ::fstat(file.get(), &status) != 0) return "";
   return tail_of(file.get(), status.st_size, at_most);
 }
 
-void ContainerFiles::bound_output() const {
+void ContainerFiles::take_output() const {
+  empty_pipe(kOutputTurn);
   const UniqueFd file(::open(output_path().c_str(), O_RDWR | O_APPEND | O_CLOEXEC));
   struct stat status;
   if (!file || ::fstat(file.get(), &status) != 0 || status.st_size <= kOutputLimit) return;

@@ -6,6 +6,7 @@
 //   run/           seen by the container: runner.sock, function.json
 //   home/          working directory and scratch space where there is no sandbox
 //   output         what the runner's process writes outside frames
+//   output.pipe    by which that comes from a container, which so holds no file of the machine's
 //   exit.json      how it ended: written before it is reported, kept until acknowledged
 #pragma once
 
@@ -18,6 +19,7 @@
 
 #include "base/result.h"
 #include "node/node_client.h"
+#include "node/unique_fd.h"
 
 namespace ember {
 
@@ -45,6 +47,7 @@ class ContainerFiles {
   std::string home_directory() const { return directory_ + "/home"; }
   std::string socket_path() const { return directory_ + "/run/runner.sock"; }
   std::string output_path() const { return directory_ + "/output"; }
+  std::string pipe_path() const { return directory_ + "/output.pipe"; }
   std::string pid_path() const { return directory_ + "/pid"; }
 
   // Makes the directories, meta.json and function.json.
@@ -63,8 +66,13 @@ class ContainerFiles {
   std::optional<ContainerExit> read_exit() const;
   // The last bytes of the output, whole lines where it was cut.
   std::string last_output(std::size_t at_most) const;
-  // Cuts an output that has grown over the limit down to its end.
-  void bound_output() const;
+
+  // Makes the pipe; the container's end of it. Who writes more than is taken in has to wait.
+  Result<UniqueFd> make_output_pipe() const;
+  // The node's end: as long as it is open what is in the pipe stays. Empty where there is no pipe.
+  UniqueFd hold_output() const;
+  // Takes some of what is in the pipe in, and cuts an output over the limit down to its end.
+  void take_output() const;
 
   // Leaves nothing but exit.json.
   void remove_all_but_exit() const;
@@ -72,6 +80,7 @@ class ContainerFiles {
 
  private:
   void remove_all_but(const std::set<std::string>& kept) const;
+  void empty_pipe(std::size_t at_most) const;
 
   std::string directory_;
 };

@@ -1,13 +1,10 @@
 #include "node/crun_isolation.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/mount.h>
 
-#include <cerrno>
 #include <filesystem>
 
-#include "base/disk_error.h"
 #include "node/bundle.h"
 #include "node/mount_table.h"
 #include "node/runner_env.h"
@@ -203,9 +200,9 @@ class CrunIsolation final : public Isolation {
                      .cgroups = setup_.cgroups});
     auto written = write_file(files.directory() + "/config.json", config, 0600);
     if (!written.ok()) return std::move(written).error();
-    launch.output = UniqueFd(
-        ::open(files.output_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-    if (!launch.output) return disk_error(files.output_path(), errno);
+    auto output = files.make_output_pipe();
+    if (!output.ok()) return std::move(output).error();
+    launch.output = std::move(*output);
     Command command;
     command.argv = {setup_.crun,
                     "--root",

@@ -41,6 +41,7 @@ class Launch:
     root: Path
     options: list[str]
     preload: str = ""
+    output: Path | None = None  # a file for what it writes, in place of a pipe
 
     @property
     def linux(self) -> dict[str, Any]:
@@ -164,6 +165,10 @@ def _left_working_directory(launch: Launch) -> None:
     launch.config["process"]["cwd"] = f"/proc/self/fd/{_LEFT}"
 
 
+def _output_file(launch: Launch) -> None:
+    launch.output = launch.root.parent / "output"
+
+
 SECCOMP = Removal(
     "seccomp", lambda launch: launch.config["annotations"].pop("run.oci.seccomp_bpf_data")
 )
@@ -186,6 +191,7 @@ NO_NEW_PRIVILEGES = Removal(
 NOT_ANY_USER = Removal("root without rights, not a user who may gain them", _ordinary_user)
 DEVICE_RULES = Removal("cgroup rules for devices", _all_devices)
 NO_CGROUP_FILES = Removal("no cgroup files in sight", _own_cgroup)
+OUTPUT_PIPE = Removal("output through a pipe", _output_file)
 CLOSED_DIRECTORIES = Removal("closed descriptors", _left_directory)
 OWN_DIRECTORY = Removal("a working directory inside", _left_working_directory)
 
@@ -252,6 +258,8 @@ class Controls:
         if launch.preload:
             command = ["env", f"LD_PRELOAD={launch.preload}", *command]
         # Input from a pipe: crun gives it to the container's user, and /dev/null is the machine's.
+        if launch.output is not None:
+            command = ["sh", "-c", f'exec "$@" >> {launch.output}', "output", *command]
         try:
             done = subprocess.run(
                 ["unshare", "--mount", "sh", "-c", _RUN, "control", *command],
@@ -267,7 +275,7 @@ class Controls:
         finally:
             shutil.rmtree(bundle)
         assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
+        return done.stdout if launch.output is None else launch.output.read_text()
 
     def _make_own(self, launch: Launch, name: str, given: dict[str, Any]) -> None:
         process = launch.config["process"]

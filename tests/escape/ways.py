@@ -22,6 +22,7 @@ from controls import (
     NO_CGROUP_FILES,
     NO_NEW_PRIVILEGES,
     NOT_ANY_USER,
+    OUTPUT_PIPE,
     OWN_DIRECTORY,
     PROCESSES,
     READ_ONLY_PROC,
@@ -343,6 +344,7 @@ _LIMITS = [
             {"directory": directory, "size_bytes": MEMORY_BYTES // 2 + (8 << 20)})
         for directory in ("/tmp", "/dev/shm", "/root")
     ),
+    Way("fill_machine_by_output", (OUTPUT_PIPE,), {"size_bytes": 4 << 20}),
     Way("raise_open_files", (USERS, capabilities("CAP_SYS_RESOURCE"))),
 ]  # fmt: skip
 

@@ -60,6 +60,15 @@ def fill(directory: str, size_bytes: int) -> str:
     return f"{size_bytes} bytes in {directory}"
 
 
+def fill_machine_by_output(size_bytes: int) -> str:
+    """By what its first process's output goes into, if that is a file."""
+    output = os.open("/proc/1/fd/1", os.O_WRONLY)
+    before = os.fstat(output).st_size
+    os.posix_fallocate(output, before, size_bytes)  # at once, and no limit counts it
+    os.ftruncate(output, before)
+    return f"{size_bytes} bytes of the machine's disk"
+
+
 def raise_open_files() -> str:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
