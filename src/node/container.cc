@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "node/unix_socket.h"
 
@@ -15,6 +16,8 @@ constexpr std::size_t kLastOutputBytes = 8 << 10;
 // What runs may come to its end without the network.
 constexpr Duration kGraceWithoutNetwork = Duration::seconds(30);
 constexpr std::int64_t kMaxGraceUs = 3'600'000'000;
+// Then others have their turn: a container may connect faster than it is looked at.
+constexpr int kConnectionsPerTurn = 16;
 
 }  // namespace
 
@@ -109,11 +112,17 @@ void NodeContainer::wait_for_runners() {
 }
 
 void NodeContainer::accept_runners() {
-  while (UniqueFd socket = accept_one(listener_.native_handle())) {
+  for (int looked_at = 0; looked_at < kConnectionsPerTurn; ++looked_at) {
+    UniqueFd socket = accept_one(listener_.native_handle());
+    if (!socket) break;
     const ucred peer = peer_of(socket.get());
     if (!isolation_.owns(record_, pid_, peer)) {
-      spdlog::warn("{}: a process that is not its runner connected: pid {}, uid {}",
-                   record_.container.text(), peer.pid, peer.uid);
+      if (!std::exchange(met_strangers_, true)) {
+        spdlog::warn(
+            "{}: a process that is not its runner connected: pid {}, uid {}; more of "
+            "them are not told of",
+            record_.container.text(), peer.pid, peer.uid);
+      }
       continue;
     }
     runner_socket_ = std::move(socket);

@@ -79,6 +79,7 @@ class NodeContainer {
   boost::asio::steady_timer kill_timer_;
   UniqueFd runner_socket_;
   UniqueFd output_;                // the node's end of its pipe
+  bool met_strangers_ = false;     // that connected and are not the runner
   std::string fault_;              // for which the container is being ended
   std::int64_t egress_bytes_ = 0;  // as last seen: the network may end before the container
   std::int64_t egress_bytes_told_ = 0;

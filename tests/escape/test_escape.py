@@ -10,6 +10,7 @@ Networks have tests of their own: tests/e2e/test_network.py, src/node/agent_isol
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import ctypes
 import json
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Server
+from conftest import Server, wait_until
 from controls import INSIDE, Controls, missing_capability, shows
 from ways import WAYS, Surroundings, Way
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAYS_AT_LEAST = 60
+FLOOD_S = 10.0
 PRELOAD = Path(__file__).resolve().parent / "preload"
 
 # Leaves a note in a directory of the machine's that no container sees.
@@ -199,6 +201,22 @@ def test_a_function_s_environment_reaches_no_program_that_has_rights(
     launch.preload = str(library.path)
     controls.start(launch)
     assert any(program.endswith("/crun") for program in library.loaded_by())
+
+
+def test_a_container_that_floods_its_node_keeps_nobody_from_it(container: Container) -> None:
+    server = container.server
+    line = f"{container.directory.name}: a process that is not its runner"
+
+    def lines() -> int:
+        return (server.data / "node.log").read_text().count(line)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        flood = pool.submit(container.attempt, "flood_node", {"processes": 3, "seconds": FLOOD_S})
+        wait_until("the node has met it", lines)
+        server.result("escape", "one_more_container")
+        assert not flood.done(), "the other container had to wait for the end of the flood"
+        assert flood.result()["escaped"], "it has not flooded its node"
+    assert lines() == 1, "it fills the machine's disk with the node's log"
 
 
 def test_there_are_enough_ways() -> None:

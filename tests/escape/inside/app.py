@@ -16,3 +16,8 @@ def attempt(name: str, given: dict) -> dict[str, Any]:
 @app.function(memory=256, scaledown_window=300)
 def another_container() -> str:
     return "it runs"
+
+
+@app.function(memory=256, scaledown_window=300)
+def one_more_container() -> str:
+    return "it runs"

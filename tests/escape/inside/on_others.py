@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import time
 
 from _system import Refused, call
 
@@ -72,3 +73,21 @@ def connect_path(path: str) -> str:
 def connect_loopback(port: int) -> str:
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
     return "a service of the machine"
+
+
+def flood_node(processes: int, seconds: float) -> str:
+    """Connections to its own node, faster than that can look at them."""
+    deadline = time.monotonic() + seconds
+    children = []
+    for _ in range(processes):
+        child = os.fork()
+        if child == 0:
+            while time.monotonic() < deadline:
+                with socket.socket(socket.AF_UNIX) as one:
+                    one.setblocking(False)
+                    one.connect_ex("/ember/run/runner.sock")
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    return "it has flooded its node"
