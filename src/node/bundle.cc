@@ -52,6 +52,7 @@ Json mounts(const Bundle& bundle) {
                  {"type", "tmpfs"},
                  {"options", {"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}}});
   all.push_back(scratch("/dev/shm", "1777", scratch_bytes));
+  all.back()["options"].push_back("noexec");  // memory to share; programs may lie in /tmp
   all.push_back(scratch("/tmp", "1777", scratch_bytes));
   all.push_back(scratch("/root", "0700", scratch_bytes));
   for (const StagedDirectory& directory : bundle.directories) {

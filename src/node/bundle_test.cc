@@ -36,6 +36,7 @@ struct GpuBundle {
     grant.libraries = {{"libcuda.so.1", "/opt/driver/libcuda.so.570.86.15"}};
     grant.uuids = "GPU-2";
   }
+  ~GpuBundle() { cgroups.remove_parents(); }
   nlohmann::json config() const {
     const Bundle bundle{.argv = {"python3"},
                         .env = {},

@@ -47,6 +47,10 @@ class Launch:
     def linux(self) -> dict[str, Any]:
         return self.config["linux"]
 
+    @property
+    def resources(self) -> dict[str, Any]:
+        return self.linux.setdefault("resources", {})
+
     def mount(self, destination: str) -> dict[str, Any]:
         return next(one for one in self.config["mounts"] if one["destination"] == destination)
 
@@ -116,7 +120,7 @@ def unsized(destination: str) -> Removal:
 
 
 def unlimited(limit: str) -> Removal:
-    return Removal(f"{limit} limit", lambda launch: launch.linux["resources"].pop(limit))
+    return Removal(f"{limit} limit", lambda launch: launch.resources.pop(limit, None))
 
 
 def device(path: str) -> Removal:
@@ -145,7 +149,7 @@ def _machine_names(launch: Launch) -> None:
 
 
 def _all_devices(launch: Launch) -> None:
-    launch.linux["resources"]["devices"] = [{"allow": True, "access": "rwm"}]
+    launch.resources["devices"] = [{"allow": True, "access": "rwm"}]
 
 
 def _own_cgroup(launch: Launch) -> None:
@@ -242,16 +246,17 @@ class Controls:
         container = f"control-{uuid.uuid4().hex[:12]}"
         bundle = self._here / container
         bundle.mkdir()
-        launch.linux["cgroupsPath"] = (
-            f"{Path(self._config['linux']['cgroupsPath']).parent}/{container}"
-        )
+        manager = "disabled"
+        if (path := launch.linux.get("cgroupsPath")) is not None:
+            launch.linux["cgroupsPath"] = f"{Path(path).parent}/{container}"
+            manager = "cgroupfs"
         (bundle / "config.json").write_text(json.dumps(launch.config))
         command = [
             "crun",
             "--root",
             str(self._here / "crun"),
             "--cgroup-manager",
-            "cgroupfs",
+            manager,
             "run",
         ]
         command += [*launch.options, "--bundle", str(bundle), container]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WAYS_AT_LEAST = 60
-FLOOD_S = 10.0
+FLOOD_S = 60.0  # at most; it is ended before
 PRELOAD = Path(__file__).resolve().parent / "preload"
 
 # Leaves a note in a directory of the machine's that no container sees.
@@ -68,6 +68,15 @@ class Container:
     def attempt(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         return self.server.result("escape", "attempt", name=name, given=given)
 
+    def skip_without(self, needed: str) -> None:
+        """Skips where this machine does not give that to containers, and Ember says so."""
+        status = self.server.http("GET", "/api/v1/status").document
+        if needed == "network" and "slirp4netns" not in status["network"]:
+            pytest.skip(status["network"])
+        for line in status["missing"]:
+            if needed and line.startswith(needed):
+                pytest.skip(line)
+
     @property
     def directory(self) -> Path:
         return self._directory_of("attempt")
@@ -81,14 +90,19 @@ class Container:
         return self.server.data / "node" / "containers" / row["container_id"]
 
 
-@pytest.fixture(scope="session")
-def container(server: Server) -> Container:
+def deployed(server: Server) -> Container:
     if server.http("GET", "/api/v1/status").document["isolation"] != "container":
         pytest.skip("no containers on this machine: there is nothing to get out of")
     server.cli("deploy", INSIDE / "app.py")
-    server.result("escape", "another_container")
     container = Container(server)
     assert container.attempt("list_directory", {"path": "/usr"})["escaped"], "it does nothing"
+    return container
+
+
+@pytest.fixture(scope="session")
+def container(server: Server) -> Container:
+    container = deployed(server)
+    server.result("escape", "another_container")
     return container
 
 
@@ -139,6 +153,7 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
 
 @every_way
 def test_it_does_not_lead_out(way: Way, container: Container, surroundings: Surroundings) -> None:
+    container.skip_without(way.needs)
     outcome = container.attempt(way.attempt, given(way, surroundings))
     assert "broken" not in outcome, outcome["broken"]
     assert not outcome["escaped"], outcome["how"]
@@ -203,20 +218,20 @@ def test_a_function_s_environment_reaches_no_program_that_has_rights(
     assert any(program.endswith("/crun") for program in library.loaded_by())
 
 
-def test_a_container_that_floods_its_node_keeps_nobody_from_it(container: Container) -> None:
-    server = container.server
+def test_a_container_that_floods_its_node_keeps_nobody_from_it(own_server: Server) -> None:
+    container = deployed(own_server)
     line = f"{container.directory.name}: a process that is not its runner"
 
     def lines() -> int:
-        return (server.data / "node.log").read_text().count(line)
+        return (own_server.data / "node.log").read_text().count(line)
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         flood = pool.submit(container.attempt, "flood_node", {"processes": 3, "seconds": FLOOD_S})
         wait_until("the node has met it", lines)
-        server.result("escape", "one_more_container")
+        own_server.result("escape", "one_more_container")
         assert not flood.done(), "the other container had to wait for the end of the flood"
-        assert flood.result()["escaped"], "it has not flooded its node"
-    assert lines() == 1, "it fills the machine's disk with the node's log"
+        assert lines() == 1, "it fills the machine's disk with the node's log"
+        own_server.cli("app", "stop", "escape")
 
 
 def test_there_are_enough_ways() -> None:

@@ -68,6 +68,7 @@ class Way:
     led_to: Callable[[Surroundings], Given] = lambda _: {}
     shown: Callable[[Surroundings], list[Path]] = lambda _: []  # of the machine, to the control
     lacks: Callable[[], str | None] = lambda: None  # why this machine can have no control
+    needs: str = ""  # what `ember status` would call missing: "memory limit", "network"
 
     @property
     def name(self) -> str:
@@ -312,6 +313,7 @@ _FILES = [
         ),
         {"program": "/usr/bin/su"},
     ),
+    Way("run_program_in", (without_option("noexec", "/dev/shm"),), {"directory": "/dev/shm"}),
     Way("map_low_addresses", (USERS, capabilities("CAP_SYS_RAWIO"))),
 ]  # fmt: skip
 
@@ -327,8 +329,8 @@ _OTHERS = [
         led_to=lambda s: {"process": s.process}),
     Way("attach_shared_memory", (IPC, USERS), led_to=lambda s: {"key": s.shared_memory}),
     Way("learn_machine_name", (NAMES,), led_to=lambda _: {"name": os.uname().nodename}),
-    Way("connect_abstract", (NETWORK,), led_to=lambda s: {"name": s.abstract}),
-    Way("connect_loopback", (NETWORK,), led_to=lambda s: {"port": s.port}),
+    Way("connect_abstract", (NETWORK,), needs="network", led_to=lambda s: {"name": s.abstract}),
+    Way("connect_loopback", (NETWORK,), needs="network", led_to=lambda s: {"port": s.port}),
     Way("connect_path", (), led_to=lambda s: {"path": str(s.path)},
         shown=lambda s: [s.path.parent]),
     Way("connect_path", (), led_to=lambda s: {"path": str(s.other_socket)},
@@ -336,9 +338,9 @@ _OTHERS = [
 ]  # fmt: skip
 
 _LIMITS = [
-    Way("start_threads", (unlimited("pids"),), {"count": PID_LIMIT + 50}),
-    Way("fork_processes", (unlimited("pids"), unlimited("memory")), {"count": PID_LIMIT + 50}),
-    Way("take_memory", (unlimited("memory"),), {"size_bytes": MEMORY_BYTES + (64 << 20)}),
+    Way("start_threads", (unlimited("pids"),), {"count": PID_LIMIT + 50}, needs="process limit"),
+    Way("fork_processes", (unlimited("pids"), unlimited("memory")), {"count": PID_LIMIT + 50}, needs="process limit"),
+    Way("take_memory", (unlimited("memory"),), {"size_bytes": MEMORY_BYTES + (64 << 20)}, needs="memory limit"),
     *(
         Way("fill", (unlimited("memory"), unsized(directory)),
             {"directory": directory, "size_bytes": MEMORY_BYTES // 2 + (8 << 20)})
