@@ -24,6 +24,18 @@ TEST_P(AgentIsolationTest, AContainerOverItsMemoryLimitEndsOutOfMemory) {
   EXPECT_EQ(next_exit().signal, SIGKILL);
 }
 
+TEST_P(AgentIsolationTest, NoneOfItsMemoryIsSwap) {
+  if (!in_container()) GTEST_SKIP() << "process isolation has no limits";
+  auto one = spec(1);
+  one.resources.memory_bytes = 256 << 20;
+  start(one);
+  const std::string group = "/ember/" + recorder_.hellos.back().node.text() + "/" + id(1).text();
+  const auto v1 = read_file("/sys/fs/cgroup/memory" + group + "/memory.memsw.limit_in_bytes");
+  const auto v2 = read_file("/sys/fs/cgroup" + group + "/memory.swap.max");
+  if (!v1 && !v2) GTEST_SKIP() << "this kernel does not count swap";
+  EXPECT_EQ(v1 ? *v1 : *v2, v1 ? "268435456\n" : "0\n");
+}
+
 TEST_P(AgentIsolationTest, AProcessLimitStopsABomb) {
   if (!in_container()) GTEST_SKIP() << "process isolation has no limits";
   for (const std::string& line : recorder_.hellos.back().missing) {

@@ -85,18 +85,32 @@ void Cgroups::try_controller(const std::string& controller) {
                        " limit: its controller is in the v2 half of a hybrid cgroup layout");
     return;
   }
-  std::error_code error;
-  std::filesystem::create_directories(found->mount + parent_, error);
-  if (error) {
-    missing_.push_back(limit + " limit: cannot make a cgroup in " + found->mount + ": " +
-                       error.message());
+  if (const std::string why = enable(*found, controller); !why.empty()) {
+    missing_.push_back(limit + " limit: " + why);
     return;
   }
   limits_.push_back(controller);
+  std::error_code error;
   if (controller == "memory") {
     const char* file = found->v2 ? "/memory.swap.max" : "/memory.memsw.limit_in_bytes";
     limits_swap_ = std::filesystem::exists(found->mount + parent_ + file, error);
   }
+}
+
+// In v2 a group has the controllers that every group above it passes on.
+std::string Cgroups::enable(const Hierarchy& hierarchy, const std::string& controller) const {
+  std::error_code error;
+  std::filesystem::create_directories(hierarchy.mount + parent_, error);
+  if (error) return "cannot make a cgroup in " + hierarchy.mount + ": " + error.message();
+  if (!hierarchy.v2) return "";
+  const std::string node = hierarchy.mount + parent_;
+  for (const std::string& above : {hierarchy.mount, hierarchy.mount + "/ember", node}) {
+    std::ofstream file(above + "/cgroup.subtree_control");
+    if (!(file << "+" << controller << std::flush)) {
+      return "the controller \"" + controller + "\" cannot be passed on by " + above;
+    }
+  }
+  return "";
 }
 
 void Cgroups::give_up(const std::string& cause) {

@@ -38,6 +38,10 @@ class Cgroups {
   void find_hierarchies();
   void try_controller(const std::string& controller);
 
+  struct Hierarchy;
+  // Nothing, or why containers' groups cannot have it.
+  std::string enable(const Hierarchy& hierarchy, const std::string& controller) const;
+
   struct Hierarchy {
     std::string mount;                     // "/sys/fs/cgroup/memory"
     std::vector<std::string> controllers;  // empty for v1 ones without any of ours
