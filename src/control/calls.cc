@@ -69,7 +69,7 @@ Error Calls::no_such_function(std::string_view app, std::string_view function) c
                                     std::string(function.substr(0, 64)) + "\"; it has " + names};
 }
 
-Result<CallId> Calls::start(CallRequest request, CallWaiter* waiter) {
+Result<CallId> Calls::start(CallRequest request, CallWaiter* waiter, Origin origin) {
   const FunctionPtr* function = catalog_.find_callable(request.app, request.function);
   if (!function) return no_such_function(request.app, request.function);
   const Time now = driver_.now();
@@ -81,11 +81,11 @@ Result<CallId> Calls::start(CallRequest request, CallWaiter* waiter) {
   call.arrived = now;
   if (driver_.handling()) {
     // From inside an answer: whatever becomes of it is told through the waiter.
-    driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool});
+    driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, origin});
     return id;
   }
   call.starting = true;
-  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool});
+  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, origin});
   call.starting = false;
   if (!call.refusal) return id;
   Error refusal = *std::move(call.refusal);

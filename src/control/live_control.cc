@@ -148,7 +148,7 @@ void LiveControl::check_drained() {
 Result<CallId> LiveControl::start_call(CallRequest request, CallWaiter* waiter) {
   if (auto open = refuse_while_draining(); !open) return std::move(open).error();
   if (auto room = parts_->biller.has_room(); !room) return std::move(room).error();
-  return parts_->calls.start(std::move(request), waiter);
+  return parts_->calls.start(std::move(request), waiter, Origin::outside);
 }
 
 void LiveControl::abandon_call(CallId call) { parts_->calls.abandon(call); }

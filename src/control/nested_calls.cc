@@ -65,7 +65,7 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
   }
   auto waiter = std::make_unique<Waiter>(*this, key);
   CallRequest request{head->app, head->function, {body_format(header), std::move(body)}};
-  auto started = calls_.start(std::move(request), waiter.get());
+  auto started = calls_.start(std::move(request), waiter.get(), Origin::running_input);
   if (!started) return refuse(key, {std::move(started).error(), {}, 0});
   waiter->call = *started;
   waiters_[key] = std::move(waiter);

@@ -37,10 +37,14 @@ struct AppStopped {
 
 // --- work -------------------------------------------------------------------------------------
 
+// Who wants it: while the engine drains, what runs may still call on others to come to its end.
+enum class Origin : std::uint8_t { outside, running_input };
+
 struct InputArrived {
   InputId input;
   CallId call;
   PoolId pool;  // the current pool of the function at arrival; never retired in the same batch
+  Origin origin = Origin::outside;
 };
 
 // The caller withdrew the input or went away. Unknown and finished inputs are ignored.

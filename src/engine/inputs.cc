@@ -131,7 +131,9 @@ void handle_event(State& state, const InputArrived& event) {
   if (pool_slot == kNoSlot || state.pools[pool_slot].ended == ReasonCode::app_stopped) {
     return refuse(state, event, ErrorCode::cancelled, {ReasonCode::app_stopped});
   }
-  if (state.draining) return refuse(state, event, ErrorCode::unavailable, {ReasonCode::draining});
+  if (state.draining && event.origin == Origin::outside) {
+    return refuse(state, event, ErrorCode::unavailable, {ReasonCode::draining});
+  }
 
   State::Pool& pool = state.pools[pool_slot];
   if (!pool.free_slots.empty()) {

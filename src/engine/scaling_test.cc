@@ -240,11 +240,19 @@ TEST_F(ScalingTest, DrainsAcceptedWorkAndStopsTheRest) {
   arrive(2);
   EXPECT_EQ(only<FailInput>().code, ErrorCode::unavailable);
   EXPECT_EQ(only<FailInput>().reason, Reason{ReasonCode::draining});
+  exited(starts[1].container, ExitCause::stopped);
+  // What runs may call on another to come to its end.
+  send(InputArrived{InputId{3}, CallId{3}, kPool, Origin::running_input});
+  const ContainerId helper = only<StartContainer>().container;
+  bring_up(helper);
+  EXPECT_EQ(only<DispatchInput>().input, InputId{3});
+  finish(3, helper);
+  EXPECT_EQ(only<StopContainer>().container, helper);
+  exited(helper, ExitCause::stopped);
   finish(1, starts[0].container);
   EXPECT_EQ(only<AnswerInput>().input, InputId{1});
   EXPECT_EQ(only<StopContainer>().container, starts[0].container);
   exited(starts[0].container, ExitCause::stopped);
-  exited(starts[1].container, ExitCause::stopped);
   forget();
   pass(Duration::seconds(3600));
   EXPECT_TRUE(actions_.empty());

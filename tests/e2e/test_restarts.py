@@ -8,10 +8,11 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 import pytest
 from conftest import APPS, Answer, Server, processes_of, wait_until
@@ -195,6 +196,83 @@ def test_a_failed_start_leaves_alone_what_others_run(own_server: Server) -> None
     server.cli("up", "--listen", "nonsense", status=5)
     assert server.pid("node") == node
     server.up()
+
+
+class HeldCall:
+    """A call that runs, and goes on only once it is let go."""
+
+    def __init__(self, server: Server) -> None:
+        self.answer: Answer | None = None
+        self._server = server
+        self._thread = threading.Thread(target=self._call)
+        self._thread.start()
+        wait_until("it waits", lambda: self._runner())
+
+    def _call(self) -> None:
+        self.answer = self._server.call("draining", "wait_then_double", a=21)
+
+    def _runner(self) -> int | None:
+        """The process that waits for the signal, which it catches."""
+        for line in processes_of(self._server.data):
+            pid, words = line.split(": ", 1)
+            status = Path(f"/proc/{pid}/status").read_text()
+            caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+            if words.startswith("/usr/bin/python3") and caught >> (signal.SIGUSR2 - 1) & 1:
+                return int(pid)
+        return None
+
+    def let_go(self) -> Answer:
+        runner = self._runner()
+        assert runner is not None
+        assert self.answer is None
+        os.kill(runner, signal.SIGUSR2)
+        self._thread.join()
+        assert self.answer is not None
+        return self.answer
+
+
+def end_of(pid: int, number: signal.Signals) -> Callable[[], bool]:
+    """Signals a process; the function that is given waits for its end."""
+    descriptor = os.pidfd_open(pid)
+    os.kill(pid, number)
+
+    def wait() -> bool:
+        return bool(select.select([descriptor], [], [], 60)[0])
+
+    return wait
+
+
+def test_a_drain_lets_what_runs_finish_and_refuses_the_rest(own_server: Server) -> None:
+    server = own_server
+    server.deploy("draining.py")
+    held = HeldCall(server)
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST /fn/draining/double HTTP/1.1\r\nHost: localhost\r\n")
+        ended = end_of(server.pid("serve"), signal.SIGTERM)
+        wait_until("it drains", lambda: drains(server))
+        try:
+            refused = server.call("draining", "double", a=1)
+        except ConnectionError:
+            pass
+        else:
+            assert (refused.status, refused.code) == (503, "unavailable")
+            assert int(refused.headers["retry-after"]) > 0
+        answer = held.let_go()  # what it calls on is not refused: it would not finish
+        assert (answer.status, answer.document) == (200, 42)
+        assert ended(), "it waits for a request that is not to come"
+    assert "] drained" in (server.data / "serve.log").read_text()
+    server.up()
+
+
+def test_a_node_that_is_terminated_leaves_its_containers_at_work(own_server: Server) -> None:
+    server = own_server
+    server.deploy("draining.py")
+    held = HeldCall(server)
+    assert end_of(server.pid("node"), signal.SIGTERM)()
+    server.up()
+    answer = held.let_go()
+    assert (answer.status, answer.document, answer.headers["ember-attempt"]) == (200, 42, "1")
 
 
 def drains(server: Server) -> bool:
