@@ -157,6 +157,7 @@ void handle_event(State& state, const ContainerAdopted& event) {
   const bool free = devices_are_free(state, event);
   const bool sick = state.fleet.find(event.node)->has_cordoned(event.devices);
   const Slot slot = adopt(state, event, pool);
+  if (event.ended.us != 0) state.containers[slot].ended = std::max(event.ended, event.started);
   advance_meter(state, slot);
   arm_container(state, slot);
   const bool stopped = state.pools[pool].ended == ReasonCode::app_stopped;

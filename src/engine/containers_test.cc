@@ -445,6 +445,18 @@ TEST_F(Containers, AdoptedOnesAreBusyUntilReadyAndBilledOnWithoutAGap) {
   EXPECT_EQ(cpu_rows(container).back().window_end, now_);
 }
 
+TEST_F(Containers, AdoptedAfterTheirEndAreBilledToThatAndNoFurther) {
+  deploy({});
+  const ContainerId container{7};
+  const Time began = now_ - Duration::seconds(600), ended = now_ - Duration::seconds(450);
+  send(ContainerAdopted{container, kPool, kNode, {}, began, began, 0, ended});
+  after(Duration::seconds(90));
+  send(ContainerExited{container, ended, ExitCause::crashed, 0});
+  EXPECT_EQ(cpu_rows(container).front().window_start, began);
+  EXPECT_EQ(cpu_rows(container).back().window_end, ended);
+  EXPECT_EQ(ms_in(container, Phase::idle), 150'000);
+}
+
 TEST_F(Containers, AdoptedOnesThatNeverSpeakAreKilledWithoutBlame) {
   FunctionSettings quick;
   quick.timeout = Duration::seconds(10);

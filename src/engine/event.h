@@ -128,6 +128,7 @@ struct ContainerAdopted {
   Time started;
   Time billed_until;
   std::int64_t egress_billed_bytes = 0;
+  Time ended = {};  // of one whose exit comes next: nothing is metered beyond; zero while it lives
 };
 
 // --- nodes ------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ void add_container(Hasher& hash, const State& state, const State::Container& con
   hash.add(std::uint64_t{container.seen_loading} | std::uint64_t{container.seen_ready} << 1 |
            std::uint64_t{container.yielding} << 2);
   for (const Time time :
-       {container.placed, container.started, container.ready, container.idle_since,
+       {container.placed, container.started, container.ready, container.idle_since, container.ended,
         container.start_deadline, container.kill_due, container.stop_due}) {
     hash.add(time);
   }

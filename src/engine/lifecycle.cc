@@ -99,10 +99,11 @@ void update_free_slots(State& state, Slot slot) {
 
 void advance_meter(State& state, Slot slot) {
   State::Container& container = state.containers[slot];
-  while (container.meter.window_over(state.now)) {
+  const Time until = std::min(state.now, container.ended);
+  while (container.meter.window_over(until)) {
     record(state, container, container.meter.close_window());
   }
-  container.meter.advance(state.now);
+  container.meter.advance(until);
 }
 
 void stop_container(State& state, Slot slot, StopMode mode, const Reason& reason) {

@@ -60,6 +60,7 @@ class State {
     bool seen_ready = false;
     bool yielding = false;  // takes no more inputs: an older version's need its room
     Time placed, started, ready, idle_since;
+    Time ended = Time::never();           // of one that had ended when it was adopted
     Time start_deadline = Time::never();  // until it is ready
     Time kill_due = Time::never();        // of the first ending input
     Time stop_due = Time::never();        // while stopping: when to ask again, by kill

@@ -124,7 +124,9 @@ void arm_pool(State& state, Slot slot) {
 void arm_container(State& state, Slot slot) {
   State::Container& container = state.containers[slot];
   Time next = std::min({container.start_deadline, container.kill_due, container.stop_due});
-  if (container.meter.started()) next = std::min(next, container.meter.window_end());
+  if (container.meter.started() && container.meter.window_end() <= container.ended) {
+    next = std::min(next, container.meter.window_end());
+  }
   state.container_deadlines.put(state.containers, slot, {next, container.id.value});
 }
 

@@ -3,7 +3,8 @@
 // the phases of a window each millisecond once. How long each phase was is reckoned here anew.
 //
 // Two things that the engine cannot know in time: a window may have been recorded before a late
-// word of an earlier end comes in; and a lost node's containers count as ended when it is given up.
+// word of an earlier end comes in, unless it comes with the adoption; and a lost node's containers
+// count as ended when it is given up.
 #include <algorithm>
 #include <array>
 #include <set>
@@ -29,6 +30,7 @@ class CheckUsage : public Checker {
   struct Metered {
     std::int64_t cpu_millicores = 0, memory_bytes = 0, devices = 0;
     Time covered;                             // by whole windows
+    Time adopted_dead;                        // from where; zero for one that lived
     Time window_end;                          // of the window whose rows are coming in; or zero
     std::map<Meter, std::int64_t> window_ms;  // so far
     std::int64_t windows = 0;
@@ -80,6 +82,10 @@ void CheckUsage::begin_adopted(const Step& step) {
   const auto* adopted = std::get_if<ContainerAdopted>(&step.event);
   if (!adopted) return;
   begin(step, adopted->container, std::max(adopted->billed_until, adopted->started), Phase::idle);
+  Metered* metered = find(adopted->container);
+  if (metered && adopted->ended.us != 0 && metered->windows == 0) {
+    metered->adopted_dead = metered->covered;
+  }
 }
 
 void CheckUsage::reckon(Metered& metered, Time now) {
@@ -101,7 +107,8 @@ void CheckUsage::note_recorded(const Step& step, ContainerId id) {
   Metered* metered = find(id);
   if (!metered) return;
   if (metered->window_end != Time{}) close_window(step, id, *metered);
-  recorded_before_ = metered->covered;
+  const bool dead = metered->adopted_dead != Time{};
+  recorded_before_ = dead ? metered->adopted_dead : metered->covered;
 }
 
 void CheckUsage::on_event(const Step& step) {

@@ -134,7 +134,7 @@ void Driver::on_exit(NodeId node, const ExitNotice& notice) {
   const ContainerId id = notice.facts.container;
   if (store_.has_ended(id)) return world_.link.to_node(node, AcknowledgeExit{id});
   if (released_.contains(id)) return;  // acknowledged when that is on disk
-  if (!engine_->container(id)) adopt(node, notice.facts);
+  if (!engine_->container(id)) adopt(node, notice.facts, notice.at);
   handle(ContainerStarted{id, notice.facts.started});
   handle(ContainerExited{id, notice.at, notice.cause, notice.facts.egress_bytes});
 }
@@ -149,7 +149,7 @@ std::vector<PoolSpec> Driver::current_pools(AppId id) const {
 
 // The pool of an earlier version is declared beside the current ones for as long as it takes to
 // adopt the container, and is then retired again with it.
-void Driver::adopt(NodeId node, const NodeContainerFacts& facts) {
+void Driver::adopt(NodeId node, const NodeContainerFacts& facts, Time ended) {
   const DeployedPool& pool = world_.catalog.pool(facts.pool);
   const std::vector<PoolSpec> current = current_pools(pool.app);
   const bool is_current = std::any_of(current.begin(), current.end(), [&](const PoolSpec& spec) {
@@ -164,7 +164,7 @@ void Driver::adopt(NodeId node, const NodeContainerFacts& facts) {
   node_of_[facts.container] = node;
   handle(ContainerAdopted{facts.container, facts.pool, node, facts.devices, facts.started,
                           store_.billed_until(facts.container, facts.started),
-                          store_.egress_billed(facts.container)});
+                          store_.egress_billed(facts.container), ended});
   if (is_current) return;
   if (current.empty()) {
     handle(AppStopped{pool.app});

@@ -86,7 +86,8 @@ class Driver {
   void perform_one(const ReleaseContainer& action);
 
   void on_exit(NodeId node, const ExitNotice& notice);
-  void adopt(NodeId node, const NodeContainerFacts& facts);
+  // `ended` is zero while it lives.
+  void adopt(NodeId node, const NodeContainerFacts& facts, Time ended = {});
   std::vector<PoolSpec> current_pools(AppId app) const;
   void write_batch();
   void arm_timer();

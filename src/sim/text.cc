@@ -63,7 +63,7 @@ std::string describe(const Event& event) {
           [](const ContainerAdopted& e) {
             return words("ContainerAdopted", e.container, e.pool, e.node, ids(e.devices), "started",
                          e.started.us, "billed until", e.billed_until.us, "and egress of",
-                         e.egress_billed_bytes);
+                         e.egress_billed_bytes, "ended", e.ended.us);
           },
           [](const NodeJoined& e) { return words("NodeJoined", e.node); },
           [](const NodeLost& e) { return words("NodeLost", e.node); },
