@@ -83,7 +83,8 @@ void Containers::expect_exit(ContainerId id) {
 // The engine knows the pools of current versions. That of another one is declared beside them for
 // as long as it takes to adopt the container, and is then retired with it. It asks for no
 // containers of its own, and leaves the maximum of its function as it is.
-void Containers::adopt(const Awaited& awaited, const std::vector<DeviceId>& devices, Time started) {
+void Containers::adopt(const Awaited& awaited, const std::vector<DeviceId>& devices, Time started,
+                       Time ended) {
   const FunctionPtr& function = awaited.function;
   const App* app = catalog_.find_app(function->app_name);
   const auto current = app ? pool_specs(app->functions) : std::vector<PoolSpec>();
@@ -98,7 +99,7 @@ void Containers::adopt(const Awaited& awaited, const std::vector<DeviceId>& devi
   container.started = started;
   const Time billed_until = std::max(awaited.billed_until, started);
   driver_.handle(ContainerAdopted{container.id, function->pool, container.node, devices, started,
-                                  billed_until, awaited.egress_billed_bytes});
+                                  billed_until, awaited.egress_billed_bytes, ended});
   if (is_current) return;
   if (current.empty()) {
     driver_.handle(AppStopped{function->app});
@@ -107,16 +108,36 @@ void Containers::adopt(const Awaited& awaited, const std::vector<DeviceId>& devi
   }
 }
 
-// It ended while no server was there to see: it is billed to the end that the node saw.
+// It ended while no server was there to see, or while this one did not know of it.
 void Containers::late_exit(ContainerExit exit) {
-  const auto awaited = awaited_.find(exit.container);
-  if (awaited == awaited_.end() || !awaited->second.function) {
-    node_.acknowledge_exit(exit.container);
-    return;
+  if (settling_.contains(exit.container)) return;  // acknowledged when that is on disk
+  if (const auto awaited = awaited_.find(exit.container); awaited != awaited_.end()) {
+    if (!awaited->second.function) return node_.acknowledge_exit(exit.container);
+    const Awaited known = std::move(awaited->second);
+    awaited_.erase(awaited);
+    return bill_late(known, std::move(exit));
   }
-  adopt(awaited->second, exit.devices, awaited->second.record.started);
-  awaited_.erase(awaited);
+  strangers_.identify(
+      exit, [this, exit](const Result<Awaited>& identified) { bill_stranger(exit, identified); });
+}
+
+// To the end that the node saw.
+void Containers::bill_late(const Awaited& awaited, ContainerExit exit) {
+  adopt(awaited, exit.devices, awaited.record.started, exit.at);
   if (Container* container = find(exit.container)) finish(*container, std::move(exit));
+}
+
+// What cannot be told now is asked again when the node next tells of it.
+void Containers::bill_stranger(ContainerExit exit, const Result<Awaited>& identified) {
+  const ContainerId id = exit.container;
+  if (find(id) || settling_.contains(id) || !fleet_.is_connected()) return;
+  if (identified.ok()) return bill_late(*identified, std::move(exit));
+  const Error& error = identified.error();
+  if (error.code != ErrorCode::conflict && error.code != ErrorCode::not_found) return;
+  if (error.code == ErrorCode::not_found) {
+    spdlog::warn("{} ended and cannot be billed: {}", id.text(), error.message);
+  }
+  node_.acknowledge_exit(id);
 }
 
 // Nobody saw their end, so nothing is billed after what is on disk.

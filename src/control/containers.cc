@@ -24,7 +24,7 @@ Duration Container::load() const { return between(loading, ready); }
 
 Containers::Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
                        NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
-                       LogBook& logs)
+                       LogBook& logs, Strangers& strangers)
     : loop_(loop),
       driver_(driver),
       node_(node),
@@ -32,7 +32,8 @@ Containers::Containers(boost::asio::io_context& loop, EngineDriver& driver, Node
       catalog_(catalog),
       sources_(sources),
       biller_(biller),
-      logs_(logs) {}
+      logs_(logs),
+      strangers_(strangers) {}
 
 Container& Containers::add(ContainerId id, FunctionPtr function, NodeId node,
                            std::vector<DeviceId> devices) {
@@ -121,9 +122,11 @@ void Containers::release(const ReleaseContainer& action) {
   const std::string why = seen ? describe_exit(container->exit) : "its node was lost";
   const Time ended = seen ? container->exit.at : driver_.now();
   const Function& function = *container->function;
+  settling_.insert(container->id);
   biller_.container_ended({container->id, function.pool, function.app, function.spec.name,
                            container->started, ended, why},
                           [this, id = container->id, seen] {
+                            settling_.erase(id);
                             if (seen) node_.acknowledge_exit(id);
                           });
 }

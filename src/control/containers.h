@@ -6,6 +6,7 @@
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "control/log_book.h"
 #include "control/runner_session.h"
 #include "control/source_store.h"
+#include "control/strangers.h"
 #include "node/node_client.h"
 
 namespace ember {
@@ -51,19 +53,11 @@ class RunnerListener {
   virtual void on_runner_gone(ContainerId container) = 0;
 };
 
-// A container of an earlier server that has not been seen to end.
-struct Awaited {
-  ContainerRecord record;
-  Time billed_until;
-  std::int64_t egress_billed_bytes = 0;
-  FunctionPtr function;  // null where it is not known any more
-};
-
 class Containers final : public RunnerEvents {
  public:
   Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
              NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
-             LogBook& logs);
+             LogBook& logs, Strangers& strangers);
 
   void set_listener(RunnerListener* listener) { listener_ = listener; }
   void await(Awaited awaited);  // before the node is met
@@ -100,11 +94,15 @@ class Containers final : public RunnerEvents {
   void note(const Container& container, std::string text);
   void fail_start(Container& container, const std::string& why, Refusal refusal);
   void kill(ContainerId id);
-  void adopt(const Awaited& awaited, const std::vector<DeviceId>& devices, Time started);
+  // `ended` is zero while it lives.
+  void adopt(const Awaited& awaited, const std::vector<DeviceId>& devices, Time started,
+             Time ended = {});
   void expect_exit(ContainerId id);
   void give_up_on_awaited();
   void finish(Container& container, ContainerExit exit);
   void late_exit(ContainerExit exit);
+  void bill_late(const Awaited& awaited, ContainerExit exit);
+  void bill_stranger(ContainerExit exit, const Result<Awaited>& identified);
   void on_hello_frame(Container& container, const std::string& body);
   void on_ready_frame(Container& container);
   void on_log_frame(Container& container, const FrameHeader& header, std::string& body);
@@ -117,9 +115,11 @@ class Containers final : public RunnerEvents {
   SourceStore& sources_;
   Biller& biller_;
   LogBook& logs_;
+  Strangers& strangers_;
   RunnerListener* listener_ = nullptr;
   boost::unordered_flat_map<ContainerId, std::unique_ptr<Container>, IdHash> containers_;
   std::map<ContainerId, Awaited> awaited_;
+  std::set<ContainerId> settling_;  // released; their ends are on the way to the disk
 };
 
 }  // namespace ember

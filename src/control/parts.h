@@ -49,6 +49,7 @@ struct LiveControl::Parts {
   Background background;  // ends, when its turn comes, before all that its threads work on
   LogBook logs;
   Biller biller;
+  Strangers strangers;
   ImageBuilds images;
   Containers containers;
   Calls calls;

@@ -29,6 +29,10 @@ class FlakyStore final : public Store {
                      std::function<void(Result<VersionRecord>)> done) override {
     real_->query_version(app, version, std::move(done));
   }
+  void query_container(ContainerId container,
+                       std::function<void(Result<ContainerRecord>)> done) override {
+    real_->query_container(container, std::move(done));
+  }
 
   bool full = false;
   std::size_t largest = 0;  // of the batches it took
@@ -173,6 +177,92 @@ TEST_F(Restarts, BillAContainerThatEndedMeanwhileToItsEnd) {
   Snapshot snapshot;
   ASSERT_TRUE(open_sqlite_store(directory.path(), snapshot).ok());
   EXPECT_TRUE(snapshot.containers.empty());
+}
+
+TEST_F(Restarts, BillNothingBeyondTheEndHoweverLateItIsHeardOf) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller caller;
+  call("docs", "echo", caller);
+  const Time started = node.only().started;
+  flush();
+  close();
+  clock.advance(Duration::seconds(7));
+  const Time ended = clock.now();
+  node.end(node.ids()[0], 1);
+  clock.advance(Duration::seconds(600));
+  open();
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+}
+
+// The server dies after the node has started a container, and before that is written down.
+TEST_F(Restarts, BillTheLifeOfAContainerThatWasNeverWrittenDown) {
+  must_deploy("docs", {function("slow", kOneL4)});
+  flaky.full = true;
+  Caller caller;
+  must_start("docs", "slow", caller);
+  until_running();
+  const Time started = node.only().started;
+  close();
+  flaky.full = false;
+  clock.advance(Duration::seconds(90));
+  open();
+  until([&] { return node.containers.empty(); });
+  const Time ended = node.unacknowledged.begin()->second.at;
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  close();
+  Snapshot snapshot;
+  ASSERT_TRUE(open_sqlite_store(directory.path(), snapshot).ok());
+  EXPECT_TRUE(snapshot.containers.empty());
+}
+
+TEST_F(Restarts, BillAnUnwrittenContainerOfAnEarlierVersionThatEndedMeanwhile) {
+  must_deploy("docs", {function("slow", kOneL4)});
+  flaky.full = true;
+  Caller caller;
+  must_start("docs", "slow", caller);
+  until_running();
+  const Time started = node.only().started;
+  flaky.full = false;
+  const ContainerId id = node.ids()[0];
+  must_deploy("docs", {function("echo")});
+  flaky.full = true;
+  close();
+  flaky.full = false;
+  clock.advance(Duration::seconds(30));
+  const Time ended = clock.now();
+  if (node.containers.contains(id)) node.end(id, 1);
+  open();
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+}
+
+// The node tells an end again when it has not heard that it was taken.
+TEST_F(Restarts, BillAnEndThatIsToldTwiceOnce) {
+  must_deploy("docs", {function("echo", kOneL4)});
+  Caller caller;
+  call("docs", "echo", caller);
+  const Time started = node.only().started;
+  const ContainerId id = node.ids()[0];
+  node.end(id, 1);
+  const ContainerExit exit = node.unacknowledged.at(id);
+  node.lose();
+  node.connect();  // while the first word of it is on its way to the disk
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (exit.at - started).whole_ms());
+  for (const bool restart : {false, true}) {
+    if (restart) close();
+    node.unacknowledged[id] = exit;
+    if (restart) {
+      open();
+    } else {
+      node.connect();
+    }
+    until_acknowledged();
+    flush();
+    EXPECT_EQ(billed_gpu_ms(), (exit.at - started).whole_ms()) << restart;
+  }
 }
 
 TEST_F(Restarts, BillEachByteThatLeavesAContainerOnce) {

@@ -1,6 +1,7 @@
 #include "store/reads.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -177,6 +178,16 @@ Result<VersionRecord> read_version(Database& database, AppId app, std::uint32_t 
                                       "; `ember app history` lists those there are"};
   }
   return std::move(found->front());
+}
+
+Result<ContainerRecord> read_container(Database& database, ContainerId container) {
+  std::optional<ContainerRecord> found;
+  auto read = for_each(
+      database, "SELECT * FROM containers WHERE id = ?",
+      [&](Statement& row) { found = container_of(row); }, container.value);
+  if (!read) return std::move(read).error();
+  if (!found) return {ErrorCode::not_found, "no container " + container.text() + " is on record"};
+  return *std::move(found);
 }
 
 }  // namespace ember

@@ -19,5 +19,6 @@ Result<std::vector<CostRow>> read_cost(Database& database, const CostQuery& quer
 // Newest last.
 Result<std::vector<VersionRecord>> read_versions(Database& database, AppId app);
 Result<VersionRecord> read_version(Database& database, AppId app, std::uint32_t version);
+Result<ContainerRecord> read_container(Database& database, ContainerId container);
 
 }  // namespace ember

@@ -67,6 +67,12 @@ class SqliteStore final : public Store {
       done(read_version(database, app, version));
     }));
   }
+  void query_container(ContainerId container,
+                       std::function<void(Result<ContainerRecord>)> done) override {
+    enqueue(Query([container, done = std::move(done)](Database& database) {
+      done(read_container(database, container));
+    }));
+  }
 
  private:
   void enqueue(Work work) {

@@ -124,6 +124,9 @@ class Store {
                               std::function<void(Result<std::vector<VersionRecord>>)> done) = 0;
   virtual void query_version(AppId app, std::uint32_t version,
                              std::function<void(Result<VersionRecord>)> done) = 0;
+  // not_found for one that was never written.
+  virtual void query_container(ContainerId container,
+                               std::function<void(Result<ContainerRecord>)> done) = 0;
 };
 
 // Opens or makes `directory`/state.db, migrates it, takes the writer's lock (conflict if another

@@ -256,6 +256,26 @@ TEST(Store, ReadsOneVersionAndSaysWhenThereIsNone) {
   EXPECT_EQ(count.get_future().get(), 3u);
 }
 
+TEST(Store, FindsAContainerAndSaysWhenThereIsNone) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  auto store = open_store(directory.path(), snapshot);
+  const ContainerId id{~0ull};
+  ASSERT_TRUE(
+      apply(*store, {ContainerRecord{id, PoolId{2}, AppId{1}, "read", kNoon, Time{}, ""}}).ok());
+  const auto query = [&](ContainerId wanted) {
+    std::promise<Result<ContainerRecord>> promise;
+    store->query_container(wanted, [&](auto found) { promise.set_value(std::move(found)); });
+    return promise.get_future().get();
+  };
+  const auto found = query(id);
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->started, kNoon);
+  const auto missing = query(ContainerId{5});
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().code, ErrorCode::not_found);
+}
+
 TEST(Store, FailsAClashingBatchAloneAndWhole) {
   const TempDirectory directory;
   Snapshot snapshot;
