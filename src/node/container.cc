@@ -53,11 +53,9 @@ void NodeContainer::launched(Result<pid_t> pid) {
     isolation_.clean_up(record_, pid_);
     return refuse(written.error().message);
   }
-  if (!follow()) {
-    isolation_.clean_up(record_, pid_);
-    return refuse("the runner ended before it could be watched");
-  }
   tools_.owner.on_container_started(record_.container, record_.started);
+  // It ran, if only until it was collected among the orphans before its start was told here.
+  if (!follow()) return ended({}, tools_.now());
   if (stop_wanted_) stop(*stop_wanted_);
 }
 
