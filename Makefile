@@ -34,9 +34,9 @@ sim: setup $(BUILD)/build.ninja ## make sim SEED=7 [SEEDS=200]: the engine under
 	@ninja -C $(BUILD) --quiet -j $(JOBS) ember-sim
 	@$(BUILD)/bin/ember-sim --seed $(SEED) --seeds $(SEEDS)
 
-drill: build ## make drill NAME=seeds: a long suite
+drill: build ## make drill NAME=kills [SEED=7]: a long suite
 	@test -x tests/drill/$(NAME) || { echo "make drill NAME=...: one of" $(notdir $(wildcard tests/drill/*)); exit 2; }
-	@tests/drill/$(NAME)
+	@SEED=$(SEED) tests/drill/$(NAME)
 
 tidy: setup ## the rules of the house, formatting, types
 	@tools/tidy

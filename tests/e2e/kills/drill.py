@@ -1,0 +1,247 @@
+"""The drill: kills by a schedule while calls, deploys and scale-downs go on, and what holds after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import signal
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conftest import Server, wait_until
+from leftovers import held, settled
+
+from kills import bill, load
+from kills.lives import Lives
+from kills.load import Door, Load, Outage, Sent
+from kills.schedule import Kill, schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CALLERS = 8
+_DEPLOY_EVERY_S = 3.0
+_SETTLE_LIMIT_S = 60.0
+
+
+class Drill:
+    """One drill on a server that is up and has run nothing yet."""
+
+    def __init__(self, server: Server, up: tuple[str, ...], seed: int, kills: int) -> None:
+        self.findings: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self._server = server
+        self._up = up
+        self._seed = seed
+        self._schedule = schedule(seed, kills)
+        self._door = Door(server.url.removeprefix("http://"), server.key)
+        self._node = (server.data / "node" / "node_id").read_text().strip()
+        self._outages: list[Outage] = []
+        self._calls: list[Sent] = []
+        self._failed_deploys: list[tuple[float, float, str]] = []
+        self._tables: list[dict[str, tuple[str, str]]] = []  # of each life of the server
+
+    def run(self) -> None:
+        """All of it; findings and counts tell how it went."""
+        with Lives(self._server.data) as lives:
+            self._warm_up()
+            at_rest = held(self._server.data)
+            with self._under_load(self._seed):
+                for number, kill in enumerate(self._schedule):
+                    time.sleep(kill.after_s)
+                    if kill.target in ("serve", "all"):
+                        self._keep_table()
+                    self._kill(number, kill)
+            self._come_to_rest()
+            self._keep_table()
+            left = settled(self._server.data, at_rest)
+            self._find("left at rest", left)
+            self._down_under_load()
+            wait_until("all ends are billed", lambda: not held(self._server.data).of("ends"))
+            cost = self._server.json("cost")
+            self._server.cli("down")
+            self._find("left when all is down", held(self._server.data))
+            self._check_calls()
+            self._check_bill(bill.check(self._server.data, lives.end(), cost))
+
+    def report(self) -> str:
+        """Seed and counts, a line for each."""
+        lines = [f"seed {self._seed}, {len(self._schedule)} kills"]
+        lines += [f"  {name:<32} {count}" for name, count in sorted(self.counts.items())]
+        lines += [f"  FOUND: {finding}" for finding in self.findings]
+        return "\n".join(lines)
+
+    def _find(self, what: str, things: Any) -> None:
+        if things:
+            self.findings.append(f"{what}: {things}")
+
+    # --- the work that goes on --------------------------------------------------------------------
+
+    def _warm_up(self) -> None:
+        """One call of each sort: the first make what the node keeps for all containers."""
+        for _ in range(2):  # so that there is a version to go back to
+            self._server.deploy("under_kills.py")
+        for function, seconds in (("echo", None), ("on_gpu", 0.0), ("shared", 0.0)):
+            self._calls.append(load.call(self._door, function, f"first-{function}", seconds))
+        self._come_to_rest()
+
+    def _come_to_rest(self) -> None:
+        wait_until("scaled to zero", lambda: not self._listed(), _SETTLE_LIMIT_S)
+
+    @contextlib.contextmanager
+    def _under_load(self, seed: int) -> Iterator[None]:
+        work = Load(self._door, seed, CALLERS)
+        stopping = threading.Event()
+        deployer = threading.Thread(target=self._deploy, args=(stopping,))
+        work.start()
+        deployer.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            self._calls += work.stop()
+            deployer.join()
+
+    def _deploy(self, stopping: threading.Event) -> None:
+        """New versions and returns to old ones, each of which retires what runs."""
+        number = 0
+        while not stopping.wait(_DEPLOY_EVERY_S):
+            number += 1
+            began_s = time.time()
+            try:
+                if number % 2:
+                    self._server.deploy("under_kills.py")
+                else:
+                    back = self._server.http(
+                        "POST", f"/api/v1/apps/{load.APP}/rollback", {"version": 0}
+                    )
+                    assert back.status == 200, back
+            except (AssertionError, OSError) as error:
+                self._failed_deploys.append((began_s, time.time(), str(error)))
+            else:
+                self.counts["deploys and rollbacks"] += 1
+
+    # --- kills ------------------------------------------------------------------------------------
+
+    def _kill(self, number: int, kill: Kill) -> None:
+        roles = [role for role in ("serve", "node") if kill.target in (role, "all")]
+        with_runners = kill.target in ("runners", "all")
+        if with_runners:
+            wait_until("there are runners", self._runners)
+        before = self._living()
+        chance = random.Random(f"{self._seed}/{number}")
+        runners = self._runners() if with_runners else []
+        chosen = chance.sample(runners, max(1, round(kill.share * len(runners)))) if runners else []
+        began_s = time.time()
+        end_at_once([*(self._server.pid(role) for role in roles), *chosen])
+        self.counts[f"kills of {kill.target}"] += 1
+        self.counts["processes killed"] += len(roles) + len(chosen)
+        if roles:
+            time.sleep(kill.down_s)
+            self._server.up(*self._up)
+        targets = frozenset(roles + ["runners"] * with_runners)
+        self._meet_again(before)
+        self._next_call_works(f"after-{number}")
+        self._outages.append(Outage(began_s, time.time(), targets))
+
+    def _processes(self) -> Iterator[tuple[int, str, list[str]]]:
+        """Pid, container and words of each process that bears the mark of a container."""
+        mark = f"EMBER_CONTAINER={self._node}/".encode()
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and mark in (inherited := (entry / "environ").read_bytes()):
+                    container = inherited.partition(mark)[2].partition(b"\0")[0].decode()
+                    words = (entry / "cmdline").read_bytes().decode().split("\0")
+                    yield int(entry.name), container, words
+
+    def _runners(self) -> list[int]:
+        """The users' Python processes, beneath the first ones of their containers."""
+        return sorted(pid for pid, _, words in self._processes() if words[0].endswith("/python3"))
+
+    def _living(self) -> set[str]:
+        return {container for _, container, _ in self._processes()}
+
+    def _listed(self) -> set[str]:
+        return {row["container_id"] for row in self._server.containers(load.APP)}
+
+    def _keep_table(self) -> None:
+        """What this life of the server has to tell of its calls: function and state of each."""
+        told = self._server.http("GET", "/api/v1/calls?limit=1000").document["calls"]
+        self._tables.append({row["call_id"]: (row["function"], row["state"]) for row in told})
+
+    def _meet_again(self, before: set[str]) -> None:
+        """What ran before a kill is adopted, or ended: listed and living, or neither."""
+        unsettled = set(before)
+
+        def all_are_settled() -> bool:
+            listed, living = self._listed(), self._living()
+            for container in list(unsettled):
+                if (container in listed) == (container in living):
+                    unsettled.discard(container)
+                    told = (
+                        "containers found alive again"
+                        if container in living
+                        else "containers ended"
+                    )
+                    self.counts[told] += 1
+            return not unsettled
+
+        wait_until("all containers are adopted or ended", all_are_settled, _SETTLE_LIMIT_S)
+
+    def _next_call_works(self, token: str) -> None:
+        def works() -> bool:
+            self._calls.append(load.call(self._door, "echo", token))
+            return self._calls[-1].outcome == "result"
+
+        wait_until("a call works", works, _SETTLE_LIMIT_S)
+
+    def _down_under_load(self) -> None:
+        """`down --now` while calls run leaves nothing but ends, which the next start bills."""
+        with self._under_load(self._seed + 1):
+            wait_until("containers run", lambda: len(self._listed()) >= 3)
+            began_s = time.time()
+            self._server.cli("down", "--now")
+            self._find("left by down --now", held(self._server.data).without("ends"))
+        self._server.up(*self._up)
+        self._outages.append(Outage(began_s, time.time(), frozenset(["serve", "node", "runners"])))
+
+    # --- afterwards -------------------------------------------------------------------------------
+
+    def _check_calls(self) -> None:
+        for sent in self._calls:
+            self.counts[f"calls that came to: {sent.outcome}"] += 1
+            self.counts["calls that waited for a container"] += sent.is_cold
+            self.counts["calls under way at a kill"] += any(
+                sent.began_s <= outage.began_s <= sent.ended_s for outage in self._outages
+            )
+        for sent in load.wrong_ends(self._calls, self._outages):
+            self.findings.append(f"a call ended wrong: {sent}")
+        self._find("ids that two calls had", load.doubled(self._calls))
+        self.findings += load.held_against(self._calls, self._tables)
+        for began_s, ended_s, error in self._failed_deploys:
+            if not any(o.began_s <= ended_s and o.ended_s >= began_s for o in self._outages):
+                self.findings.append(f"a deploy failed: {error}")
+            self.counts["deploys that a kill cut off"] += 1
+
+    def _check_bill(self, found: bill.Bill) -> None:
+        told = asdict(found)
+        self.findings += told.pop("findings")
+        self.counts.update({f"bill: {name}": count for name, count in told.items()})
+
+
+def end_at_once(pids: list[int]) -> None:
+    """kill -9 of processes, all before any is waited for."""
+    pidfds = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            pidfds.append(os.pidfd_open(pid))
+            os.kill(pid, signal.SIGKILL)
+    for pidfd in pidfds:
+        select.select([pidfd], [], [], 30)
+        os.close(pidfd)
