@@ -136,6 +136,7 @@ int main(int argc, char** argv) {
   std::int64_t safety_s = options.safety.us / 1'000'000;
   bool trace = false;
   bool until_violation = false;
+  bool no_check = false;
   std::vector<std::string> rates;
 
   CLI::App cli("Runs Ember's engine against simulated nodes, load and faults.");
@@ -145,10 +146,12 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 86'400));
   cli.add_option("--fault", rates, "CLASS=PER_MILLE; sets the rate and keeps all classes on");
   cli.add_flag("--until-violation", until_violation, "Of several seeds, end at one that fails");
+  cli.add_flag("--no-check", no_check, "Run without the checkers: to see how fast the engine is");
   cli.add_flag("--trace", trace, "Print every event and action");
   CLI11_PARSE(cli, argc, argv);
 
   options.safety = Duration::seconds(safety_s);
+  if (no_check) options.checks = Checks::off;
   for (const std::string& rate : rates) {
     options.vary_faults = false;
     if (set_rate(options.faults, rate)) continue;

@@ -1,7 +1,9 @@
 // What is due when: a heap by time, then by the order of scheduling. It is the simulated clock.
+// The heap sorts small entries; the tasks stay where they are.
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -22,7 +24,7 @@ class Agenda {
 
   // A time that has passed means now.
   void at(Time time, Task task) {
-    heap_.push_back({std::max(time, now_), next_sequence_++, std::move(task)});
+    heap_.push_back({std::max(time, now_), next_sequence_++, keep(std::move(task))});
     std::push_heap(heap_.begin(), heap_.end(), Later{});
   }
   void after(Duration delay, Task task) { at(now_ + delay, std::move(task)); }
@@ -31,17 +33,18 @@ class Agenda {
   Task pop() {
     EMBER_ASSERT(!heap_.empty());
     std::pop_heap(heap_.begin(), heap_.end(), Later{});
-    Entry entry = std::move(heap_.back());
+    const Entry entry = heap_.back();
     heap_.pop_back();
     now_ = entry.at;
-    return std::move(entry.task);
+    free_.push_back(entry.place);
+    return std::move(tasks_[entry.place]);
   }
 
  private:
   struct Entry {
     Time at;
     std::uint64_t sequence;
-    Task task;
+    std::size_t place;  // of its task
   };
   struct Later {
     bool operator()(const Entry& a, const Entry& b) const {
@@ -49,9 +52,22 @@ class Agenda {
     }
   };
 
+  std::size_t keep(Task task) {
+    if (free_.empty()) {
+      tasks_.push_back(std::move(task));
+      return tasks_.size() - 1;
+    }
+    const std::size_t place = free_.back();
+    free_.pop_back();
+    tasks_[place] = std::move(task);
+    return place;
+  }
+
   Time now_;
   std::uint64_t next_sequence_ = 0;
   std::vector<Entry> heap_;
+  std::vector<Task> tasks_;
+  std::vector<std::size_t> free_;  // places of tasks that are done
 };
 
 }  // namespace ember

@@ -21,11 +21,10 @@ PoolSpec guest_pool(const DeployedPool& pool, const std::vector<PoolSpec>& curre
 
 }  // namespace
 
-Driver::Driver(DriverWorld world, Duration usage_window, Trace trace)
-    : world_(world),
-      usage_window_(usage_window),
-      trace_(std::move(trace)),
-      checkers_(all_checkers()) {}
+Driver::Driver(DriverWorld world, Settings settings, Trace trace)
+    : world_(world), settings_(settings), trace_(std::move(trace)) {
+  if (settings.checks == Checks::on) checkers_ = all_checkers();
+}
 
 std::uint64_t Driver::hash() const { return engine_ ? hash_ ^ engine_->state_hash() : hash_; }
 
@@ -36,7 +35,8 @@ void Driver::handle(const Event& event) {
   mix(event.index() * 0x100000001B3ull + static_cast<std::uint64_t>(now.us));
   if (trace_) trace_(now, "event  " + describe(event));
   for (const auto& checker : checkers_) checker->on_event(step(event));
-  facts_.apply(event, now);
+  if (checks()) facts_.apply(event, now);
+  note(event);
   engine_->handle(event, now);
   engine_->take_actions(actions_);
   for (const Action& action : actions_) {
@@ -45,12 +45,19 @@ void Driver::handle(const Event& event) {
     if (trace_) trace_(now, "action " + describe(action));
     for (const auto& checker : checkers_) checker->on_action(step(event), action);
     if (world_.findings.any()) return;
-    facts_.apply(action, now);
+    if (checks()) facts_.apply(action, now);
     perform(action);
   }
   for (const auto& checker : checkers_) checker->after_step(step(event), *engine_);
   write_batch();
   arm_timer();
+}
+
+// What the driver itself needs to know of what it tells the engine.
+void Driver::note(const Event& event) {
+  if (std::holds_alternative<InputArrived>(event)) ++unanswered_;
+  if (const auto* joined = std::get_if<NodeJoined>(&event)) known_nodes_.insert(joined->node);
+  if (const auto* lost = std::get_if<NodeLost>(&event)) known_nodes_.erase(lost->node);
 }
 
 void Driver::perform(const Action& action) {
@@ -73,6 +80,16 @@ void Driver::perform_one(const DispatchInput& action) {
 
 void Driver::perform_one(const CancelInput& action) {
   world_.link.to_node(node_of_.at(action.container), action);
+}
+
+void Driver::perform_one(const AnswerInput&) {
+  ++counts_.answered;
+  --unanswered_;
+}
+
+void Driver::perform_one(const FailInput&) {
+  ++counts_.failed;
+  --unanswered_;
 }
 
 void Driver::perform_one(const ReleaseContainer& action) {
@@ -199,6 +216,8 @@ void Driver::crash() {
   facts_.restart();
   for (const auto& checker : checkers_) checker->on_restart();
   batch_ = {};
+  known_nodes_.clear();
+  unanswered_ = 0;
   node_of_.clear();
   released_.clear();
   armed_ = Time::never();
@@ -208,7 +227,7 @@ void Driver::crash() {
 void Driver::start() {
   EngineOptions options;
   options.epoch = ++epoch_;
-  options.usage_window = usage_window_;
+  options.usage_window = settings_.usage_window;
   options.begin = Begin::recovering;
   engine_.emplace(options);
   commit_planned_ = false;

@@ -48,15 +48,19 @@ class Driver {
  public:
   using Trace = std::function<void(Time, const std::string&)>;
 
-  Driver(DriverWorld world, Duration usage_window, Trace trace);
+  struct Settings {
+    Duration usage_window;
+    Checks checks = Checks::on;
+  };
+  Driver(DriverWorld world, Settings settings, Trace trace);
 
   bool up() const { return engine_.has_value(); }
   const Engine& engine() const { return *engine_; }
   const DriverCounts& counts() const { return counts_; }
   // Whether the node is connected, as far as this driver knows.
-  bool knows(NodeId node) const { return facts_.nodes().contains(node); }
+  bool knows(NodeId node) const { return known_nodes_.contains(node); }
   // Whether every caller has been answered.
-  bool is_settled() const { return engine_ && facts_.inputs().empty(); }
+  bool is_settled() const { return engine_ && unanswered_ == 0; }
   Money billed() const { return store_.total(); }
   // A digest of everything that has happened, and of the engine as it is.
   std::uint64_t hash() const;
@@ -80,8 +84,8 @@ class Driver {
   void perform_one(const StopContainer& action);
   void perform_one(const DispatchInput& action);
   void perform_one(const CancelInput& action);
-  void perform_one(const AnswerInput&) { ++counts_.answered; }
-  void perform_one(const FailInput&) { ++counts_.failed; }
+  void perform_one(const AnswerInput&);
+  void perform_one(const FailInput&);
   void perform_one(const RecordUsage& action) { batch_.rows.push_back(action.row); }
   void perform_one(const ReleaseContainer& action);
 
@@ -92,21 +96,25 @@ class Driver {
   void write_batch();
   void arm_timer();
   void mix(std::uint64_t word) { hash_ = (hash_ ^ word) * 0x9E3779B97F4A7C15ull + (hash_ >> 29); }
+  void note(const Event& event);
+  bool checks() const { return !checkers_.empty(); }
   Step step(const Event& event) { return {facts_, event, world_.agenda.now(), world_.findings}; }
 
   DriverWorld world_;
-  Duration usage_window_;
+  const Settings settings_;
   Trace trace_;
   std::optional<Engine> engine_;
   std::uint32_t epoch_ = 0;
-  Facts facts_;
   std::vector<std::unique_ptr<Checker>> checkers_;
+  Facts facts_;  // for the checkers
   StoreModel store_;
   StoreBatch batch_;
   bool recovering_ = false;
   bool commit_planned_ = false;
   Time armed_ = Time::never();
   std::uint64_t timer_serial_ = 0;
+  std::set<NodeId> known_nodes_;           // connected
+  std::uint64_t unanswered_ = 0;           // inputs
   std::map<ContainerId, NodeId> node_of_;  // of containers that are not released
   std::set<ContainerId> released_;         // by this engine; their end may not be on disk yet
   Actions actions_;

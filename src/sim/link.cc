@@ -23,17 +23,18 @@ ContainerId runner_of(const NodeMessage& message) {
 }  // namespace
 
 void Link::to_node(NodeId node, NodeCommand command) {
-  const Channel channel{node, Direction::to_node, runner_of(command)};
-  send(channel, CommandArrives{node, ends_[node].session, std::move(command)});
+  End& end = ends_[node];
+  Time& last = end.last_to_node[runner_of(command)];
+  send(end, last, CommandArrives{node, end.session, std::move(command)});
 }
 
 void Link::to_driver(NodeId node, NodeMessage message) {
-  const Channel channel{node, Direction::to_driver, runner_of(message)};
-  send(channel, MessageArrives{node, ends_[node].session, std::move(message)});
+  End& end = ends_[node];
+  Time& last = end.last_to_driver[runner_of(message)];
+  send(end, last, MessageArrives{node, end.session, std::move(message)});
 }
 
-void Link::send(const Channel& channel, Task task) {
-  End& end = ends_[channel.node];
+void Link::send(End& end, Time& last, Task task) {
   if (end.cut) {
     end.held.push_back(std::move(task));
     return;
@@ -47,7 +48,6 @@ void Link::send(const Channel& channel, Task task) {
     delay += Duration::milliseconds(random.between(300, 2'000));
   }
   Time at = agenda_.now() + delay;
-  Time& last = last_[channel];
   if (!faults_.strikes(&FaultRates::reordered)) last = at = std::max(at, last);
   if (faults_.strikes(&FaultRates::doubled)) {
     agenda_.at(at + Duration::microseconds(random.between(0, 2'000'000)), task);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -38,22 +39,16 @@ class Link {
     Session session = 1;
     bool cut = false;
     std::vector<Task> held;
-  };
-  enum class Direction : std::uint8_t { to_node, to_driver };
-  // The node's own connection has container zero; each runner has one of its own.
-  struct Channel {
-    NodeId node;
-    Direction direction = Direction::to_node;
-    ContainerId runner;
-    friend auto operator<=>(const Channel&, const Channel&) = default;
+    // The last delivery on each connection, either way. The node's own has container zero; each
+    // runner has one of its own.
+    std::unordered_map<ContainerId, Time, IdHash> last_to_node, last_to_driver;
   };
 
-  void send(const Channel& channel, Task task);
+  void send(End& end, Time& last, Task task);
 
   Agenda<Task>& agenda_;
   Faults& faults_;
   std::map<NodeId, End> ends_;
-  std::map<Channel, Time> last_;  // delivery on each channel
 };
 
 }  // namespace ember

@@ -34,12 +34,16 @@ struct FaultClass {
 };
 std::span<const FaultClass> fault_classes();
 
+// Whether the checkers watch the run. Without them it is the same run, and much faster.
+enum class Checks : std::uint8_t { off, on };
+
 struct SimOptions {
   std::uint64_t seed = 1;
   Duration safety = Duration::seconds(150);  // length of the phase with faults
   FaultRates faults;
   // Each seed switches about a third of the fault classes off, so that no class hides another.
   bool vary_faults = true;
+  Checks checks = Checks::on;
 };
 
 }  // namespace ember

@@ -40,6 +40,18 @@ TEST(Simulation, IsNotChangedByBeingTraced) {
   EXPECT_GE(lines, traced.counts.events + traced.counts.actions);
 }
 
+TEST(Simulation, IsNotChangedByTheCheckers) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    SimOptions unchecked = with_seed(seed);
+    unchecked.checks = Checks::off;
+    const SimReport first = simulate(with_seed(seed));
+    const SimReport second = simulate(unchecked);
+    EXPECT_EQ(first.state_hash, second.state_hash);
+    EXPECT_EQ(first.counts.events, second.counts.events);
+    EXPECT_EQ(first.simulated, second.simulated);
+  }
+}
+
 TEST(Simulation, RunsDifferentSeedsDifferently) {
   std::set<std::uint64_t> hashes;
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {

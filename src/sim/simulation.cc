@@ -27,7 +27,7 @@ class Simulation {
         catalog_(random_, kApps),
         workload_(random_, catalog_.functions()),
         driver_({agenda_, faults_, random_, link_, catalog_, findings_, witness_, nodes_},
-                Duration::seconds(random_.between(2, 20)), std::move(trace)) {}
+                {Duration::seconds(random_.between(2, 20)), options.checks}, std::move(trace)) {}
 
   SimReport run();
 

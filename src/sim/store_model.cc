@@ -1,6 +1,7 @@
 #include "sim/store_model.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace ember {
 
@@ -27,8 +28,11 @@ Money price_of(const UsageRow& row) {
 }
 
 void StoreModel::apply(const StoreBatch& batch) {
+  auto next = rows_.end();  // the rows of a container come together, in the order of their keys
   for (const UsageRow& row : batch.rows) {
-    if (!rows_.emplace(key_of(row), row).second) continue;
+    const std::size_t before = rows_.size();
+    next = std::next(rows_.emplace_hint(next, key_of(row), row));
+    if (rows_.size() == before) continue;
     total_ += price_of(row);
     Time& until = billed_until_[row.container];
     until = std::max(until, row.window_end);

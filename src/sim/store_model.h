@@ -6,8 +6,9 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <set>
 #include <tuple>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/money.h"
@@ -51,9 +52,9 @@ class StoreModel {
 
   std::deque<StoreBatch> waiting_;
   std::map<LedgerKey, UsageRow> rows_;
-  std::map<ContainerId, Time> billed_until_;
-  std::map<ContainerId, std::int64_t> egress_billed_;
-  std::set<ContainerId> ended_;
+  std::unordered_map<ContainerId, Time, IdHash> billed_until_;
+  std::unordered_map<ContainerId, std::int64_t, IdHash> egress_billed_;
+  std::unordered_set<ContainerId, IdHash> ended_;
   Money total_;  // kept as entries come in
 };
 
