@@ -116,16 +116,19 @@ def _core_ticks(core: int | None) -> tuple[int, int]:
 
 
 def alternate(
-    sides: dict[str, Callable[[], dict[str, float]]], rounds: int, server_core: int | None
+    sides: dict[str, Callable[[], dict[str, float]]],
+    rounds: int,
+    server_core: int | None,
+    rest_s: float = 15.0,
 ) -> dict[str, list[dict[str, float]]]:
     """Runs each side once a round, in turn, each from rest; gives every round of every side."""
     for measure in sides.values():
-        wait_until_idle(server_core)
+        wait_until_idle(server_core, rest_s)
         measure()  # a round that does not count
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for number in range(rounds):
         for name, measure in sides.items():
-            wait_until_idle(server_core)
+            wait_until_idle(server_core, rest_s)
             sample = measure()
             samples[name].append(sample)
             shown = ", ".join(f"{key} {readable(value)}" for key, value in sample.items())
