@@ -83,7 +83,7 @@ class RunnerProcess:
             "PYTHONPATH": str(PACKAGE_ROOT),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ember.runner"],
+            [sys.executable, "-c", "from ember.runner.__main__ import main; main()"],
             env=environment,
             cwd=self.directory,
             stdout=subprocess.PIPE,

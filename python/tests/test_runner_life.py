@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,18 @@ ECHO = """
 @app.function()
 def f(**kwargs):
     return kwargs
+"""
+
+# Each takes a millisecond or more of every cold start.
+HEAVY = """
+import sys
+
+HEAVY = ("asyncio", "collections", "contextlib", "functools", "inspect", "json", "pickle", "re",
+         "runpy", "socket", "threading", "typing", "warnings")
+
+@app.function()
+def f():
+    return [name for name in HEAVY if name in sys.modules]
 """
 
 SLEEPER = """
@@ -33,6 +47,16 @@ def f(seconds=0, mark=None):
         raise
     return "slept"
 """
+
+
+def test_has_imported_nothing_that_takes_long(runner: RunnerProcess) -> None:
+    # What this environment's own .pth files import is not the runner's.
+    plain = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    imported = set(runner.start(HEAVY).ready().call({}).json)
+    assert imported <= set(plain.stdout.split())
 
 
 def test_cancel_interrupts_user_code(runner: RunnerProcess, tmp_path: Path) -> None:
