@@ -55,6 +55,7 @@ class RunnerProcess:
         self.connection: socket.socket | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.set_aside: list[Got] = []
+        self.hello: Got  # of the newest connection
 
     def start(self, module: str, function: str = "f", **settings: Any) -> RunnerProcess:
         source = self.directory / "source"
@@ -98,10 +99,11 @@ class RunnerProcess:
         self.connection.settimeout(WAIT_S)
         hello = self.read()
         assert hello.kind == frames.HELLO
+        self.hello = hello
         return hello
 
     def ready(self) -> RunnerProcess:
-        assert self.expect(frames.READY).json["timeline_us"]["imports"] > 0
+        assert self.expect(frames.READY).json["timeline_us"]["load"] > 0
         return self
 
     def read(self) -> Got:

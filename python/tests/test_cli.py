@@ -305,6 +305,16 @@ def test_a_call_runs_no_code_that_came_from_the_container(
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_cold_call_is_shown_with_the_steps_of_its_start(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = {"placed": 1500, "sandbox": 20_000, "interpreter": 9000, "imports": 3000, "load": 2000}
+    world.answers["/api/v1/calls/fc-1"] = document({**CALL, "start_us": start})
+    assert main(["call", "show", "fc-1"]) == 0
+    shown = capsys.readouterr().out
+    assert "start     placed 1.5 ms, sandbox 20 ms, interpreter 9.0 ms, imports 3.0 ms" in shown
+
+
 def test_a_call_that_has_not_ended_is_shown_without_a_price(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,7 +29,9 @@ def test_answers_json_with_json_and_pickle_with_pickle(runner: RunnerProcess) ->
 
 def test_says_hello_first_then_ready(runner: RunnerProcess) -> None:
     runner.start(ECHO)
-    assert runner.expect(frames.READY).json["timeline_us"].keys() == {"interpreter", "imports"}
+    assert runner.hello.json["timeline_us"].keys() == {"interpreter", "imports"}
+    assert min(runner.hello.json["timeline_us"].values()) > 0
+    assert runner.expect(frames.READY).json["timeline_us"].keys() == {"load"}
 
 
 def test_pipelined_inputs_are_answered_in_order(runner: RunnerProcess) -> None:

@@ -11,6 +11,7 @@
 #include "base/id_index.h"
 #include "base/slab.h"
 #include "control/app_catalog.h"
+#include "control/containers.h"
 #include "control/control.h"
 #include "control/tariff.h"
 #include "node/unique_fd.h"
@@ -53,6 +54,7 @@ struct FinishedCall {
   CallReport report;  // without the text of its GPU: the tariff has it
   Duration execute_share;
   std::shared_ptr<const Tariff> tariff;  // of its last container; none if it never had one
+  StartSteps start;                      // that it waited for, if it was cold
 };
 
 class CallTable {

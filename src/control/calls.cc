@@ -203,10 +203,16 @@ void Calls::end(Call& call, CallState state, std::optional<Error> error, const C
                 Duration execute_share) {
   count(call, state, report);
   const Container* container = containers_.find(report.container);
-  FinishedCall finished{call.id,       std::move(call.function),
-                        state,         error,
-                        call.arrived,  report,
-                        execute_share, container ? container->tariff : nullptr};
+  FinishedCall finished{call.id,
+                        std::move(call.function),
+                        state,
+                        error,
+                        call.arrived,
+                        report,
+                        execute_share,
+                        container ? container->tariff : nullptr,
+                        {}};
+  if (report.cold) finished.start = container->steps(call.arrived);
   finished.report.gpu.clear();
   table_.finish(std::move(finished));
   table_.remove(call.id);

@@ -26,8 +26,15 @@ TEST_F(LiveCalls, AnswersACallFromAColdStartAndTheNextFromTheWarmContainer) {
   EXPECT_EQ(cold.report.start_cost, Money{100'000 + 625 + 63});
   EXPECT_TRUE(node.has_source);
 
+  const JsonValue told = json(*control->call_json(cold.report.call))["start_us"];
+  EXPECT_EQ(told["sandbox"], 0);
+  EXPECT_EQ(told["interpreter"], 100'000);
+  EXPECT_EQ(told["imports"], 200'000);  // what was left of its boot
+  EXPECT_EQ(told["load"], 200'000);
+
   call("docs", "echo", warm);
   EXPECT_FALSE(warm.report.cold);
+  EXPECT_TRUE(json(*control->call_json(warm.report.call))["start_us"].is_null());
   EXPECT_EQ(warm.report.container, cold.report.container);
   EXPECT_EQ(warm.report.boot_ms, 0);
   EXPECT_EQ(node.containers.size(), 1u);

@@ -22,6 +22,17 @@ Duration between(Time from, Time to) { return from.us && to.us ? to - from : Dur
 Duration Container::boot() const { return between(started, loading); }
 Duration Container::load() const { return between(loading, ready); }
 
+StartSteps Container::steps(Time arrived) const {
+  const std::int64_t boot_us = boot().us;
+  const std::int64_t interpreter_us = std::clamp<std::int64_t>(interpreter.us, 0, boot_us);
+  const std::int64_t imports_us = std::clamp<std::int64_t>(imports.us, 0, boot_us - interpreter_us);
+  return {.placed_us = std::max<std::int64_t>(0, between(arrived, started).us),
+          .sandbox_us = boot_us - interpreter_us - imports_us,
+          .interpreter_us = interpreter_us,
+          .imports_us = imports_us,
+          .load_us = load().us};
+}
+
 Containers::Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
                        NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
                        LogBook& logs, Strangers& strangers)
@@ -235,6 +246,11 @@ void Containers::on_hello_frame(Container& container, const std::string& body) {
   }
   if (fields.text_or("state", "") != "loading") return;
   if (!container.loading.us) container.loading = driver_.now();
+  if (const JsonValue* timeline = fields.object("timeline_us")) {
+    Fields steps(*timeline, "timeline_us.");
+    container.interpreter = {steps.integer_or("interpreter", 0)};
+    container.imports = {steps.integer_or("imports", 0)};
+  }
   driver_.handle(ContainerLoading{container.id});
 }
 

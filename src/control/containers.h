@@ -23,6 +23,16 @@
 
 namespace ember {
 
+// A start, step by step, for a call that waited for it. What the runner says of itself is taken
+// within the time that its container took to boot.
+struct StartSteps {
+  std::int64_t placed_us = 0;       // from the call's arrival until a node began; zero if it had
+  std::int64_t sandbox_us = 0;      // until the interpreter ran, as far as it can be told apart
+  std::int64_t interpreter_us = 0;  // its processor time up to the runner's first line
+  std::int64_t imports_us = 0;      // the runner's own, until it had connected
+  std::int64_t load_us = 0;         // the user's module
+};
+
 struct Container {
   ContainerId id;
   FunctionPtr function;
@@ -30,6 +40,7 @@ struct Container {
   std::vector<DeviceId> devices;
   std::shared_ptr<const Tariff> tariff;  // shared with records of its calls
   Time placed, started, loading, ready;  // zero where it has not come yet
+  Duration interpreter, imports;         // of its boot, as its runner says
   bool adopted = false;                  // it was there before this server
   bool stop_requested = false;
   bool met_runner = false;
@@ -41,6 +52,8 @@ struct Container {
 
   Duration boot() const;
   Duration load() const;
+  // For a call that arrived at that time and waited for it.
+  StartSteps steps(Time arrived) const;
 };
 
 // What the rest of the driver hears from runners.

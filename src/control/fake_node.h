@@ -191,7 +191,9 @@ class FakeNode final : public NodeClient {
     observer_->on_started(id, container.started);
     clock_.advance(boot);
     connect_runner(id);
-    container.runner->send(FrameType::hello, R"({"protocol": 1, "state": "loading"})");
+    // What it says of its imports is longer than its boot took.
+    container.runner->send(FrameType::hello, R"({"protocol": 1, "state": "loading",
+        "timeline_us": {"interpreter": 100000, "imports": 900000000}})");
   }
 
   void run_container(ContainerId id) {

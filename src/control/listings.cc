@@ -51,6 +51,14 @@ JsonValue to_json(const Error& error) {
   return {{"code", error_name(error.code)}, {"message", error.message}};
 }
 
+JsonValue steps_entry(const StartSteps& steps) {
+  return {{"placed", steps.placed_us},
+          {"sandbox", steps.sandbox_us},
+          {"interpreter", steps.interpreter_us},
+          {"imports", steps.imports_us},
+          {"load", steps.load_us}};
+}
+
 }  // namespace
 
 JsonValue Listings::app_entry(const App& app, const std::vector<PoolView>& pools) const {
@@ -236,6 +244,7 @@ Result<std::string> Listings::call(CallId id) const {
                              {"boot", 0},
                              {"load", 0},
                              {"execute", document["execute_us"].get<std::int64_t>() / 1000}};
+    document["start_us"] = nullptr;
     document["error"] = nullptr;
     return dump_json(document);
   }
@@ -250,6 +259,7 @@ Result<std::string> Listings::call(CallId id) const {
                            {"boot", report.boot_ms},
                            {"load", report.load_ms},
                            {"execute", report.execute_us / 1000}};
+  document["start_us"] = report.cold ? steps_entry(call->start) : JsonValue();
   document["error"] = call->error ? to_json(*call->error) : JsonValue();
   return dump_json(document);
 }

@@ -48,6 +48,11 @@ def test_a_call_shows_its_phases_and_its_price(used: Server, basics: str) -> Non
     document = used.json("call", "show", call_id)
     assert document["state"] == "succeeded"
     assert set(document["phases_ms"]) == {"queue", "boot", "load", "execute"}
+    start = document["start_us"]
+    if document["cold"]:
+        assert min(start[step] for step in ("sandbox", "interpreter", "imports", "load")) > 0
+        boot_us = start["sandbox"] + start["interpreter"] + start["imports"]
+        assert boot_us // 1000 == document["phases_ms"]["boot"]
     assert Decimal(document["cost"]["cost_usd"]) > 0
     offers = [Decimal(offer["usd"]) for offer in document["cost"]["elsewhere"]]
     assert offers == sorted(offers) and offers

@@ -88,6 +88,9 @@ def _show(call: dict[str, Any], cost: dict[str, Any] | None) -> None:
     for phase, ms in call["phases_ms"].items():
         if ms:
             _terminal.data(f"{phase:<10}{_terminal.milliseconds(ms)}")
+    if start := call.get("start_us"):
+        steps = (f"{name} {_terminal.milliseconds(us / 1000)}" for name, us in start.items())
+        _terminal.data(f"{'start':<10}{', '.join(steps)}")
     if cost:
         _show_cost(cost)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-_began = time.process_time_ns()
+_interpreter_us = time.process_time_ns() // 1000
+_began_ns = time.monotonic_ns()
 
 import os  # noqa: E402
 import sys  # noqa: E402
@@ -31,10 +32,12 @@ def main() -> NoReturn:
     _context.in_container = True
     link = _frames.Link(f"{directory}/runner.sock")
     _report_crashes()
-    link.connect(_hello(settings, "loading", []))
+    imports_us = (time.monotonic_ns() - _began_ns) // 1000
+    steps = {"timeline_us": {"interpreter": _interpreter_us, "imports": imports_us}}
+    link.connect(_hello(settings, "loading", [], **steps))
     logs = Logs(lambda data: _send_while_loading(link, data))
-    function, imports_us = _load_or_fail(settings, link, logs)
-    timeline = {"timeline_us": {"interpreter": _began // 1000, "imports": imports_us}}
+    function, load_us = _load_or_fail(settings, link, logs)
+    timeline = {"timeline_us": {"load": load_us}}
     runner = _runner(function, settings, link, logs)
     _context.runner = runner
     logs.send = runner.send
@@ -60,7 +63,7 @@ def _runner(function: Function, settings: dict[str, Any], link: _frames.Link, lo
     return Mode(function, link, logs, lambda state, busy: _hello(settings, state, busy))
 
 
-def _hello(settings: dict[str, Any], state: str, busy: list[int]) -> bytes:
+def _hello(settings: dict[str, Any], state: str, busy: list[int], **more: object) -> bytes:
     body = {
         "protocol": _PROTOCOL,
         "container_id": settings["container_id"],
@@ -68,6 +71,7 @@ def _hello(settings: dict[str, Any], state: str, busy: list[int]) -> bytes:
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "state": state,
         "busy": busy,
+        **more,
     }
     return _frames.frame(_frames.HELLO, _frames.JSON, 0, 0, _json.dumps(body).encode())
 
