@@ -35,12 +35,11 @@ def main() -> NoReturn:
     imports_us = (time.monotonic_ns() - _began_ns) // 1000
     steps = {"timeline_us": {"interpreter": _interpreter_us, "imports": imports_us}}
     link.connect(_hello(settings, "loading", [], **steps))
-    logs = Logs(lambda data: _send_while_loading(link, data))
+    logs = Logs(link)
     function, load_us = _load_or_fail(settings, link, logs)
     timeline = {"timeline_us": {"load": load_us}}
     runner = _runner(function, settings, link, logs)
     _context.runner = runner
-    logs.send = runner.send
     logs.capture_descriptors()
     status = 0
     try:
@@ -50,6 +49,8 @@ def main() -> NoReturn:
     except _frames.ProtocolError as error:
         logs.give_up(f"protocol error: {error}\n")
         status = _PROTOCOL_ERROR
+    finally:
+        logs.close()
     sys.exit(status)
 
 
@@ -81,7 +82,7 @@ def _load_or_fail(settings: dict[str, Any], link: _frames.Link, logs: Logs) -> t
     try:
         function = _load(settings)
     except BaseException as error:
-        logs.finish_input((0, 0, 0))
+        logs.close()
         body = user_error_body("load_failed", error)
         try:
             link.send(_frames.frame(_frames.FAILED, _frames.JSON, 0, 0, body))
@@ -112,13 +113,6 @@ def _load(settings: dict[str, Any]) -> Function:
         is_async=bool(settings["is_async"]),
         max_inputs=int(settings["max_inputs"]),
     )
-
-
-def _send_while_loading(link: _frames.Link, data: bytes) -> None:
-    try:
-        link.send(data)
-    except _frames.ConnectionLost:
-        pass  # the server is met again once loading has ended
 
 
 def _report_crashes() -> None:

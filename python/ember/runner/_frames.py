@@ -61,6 +61,8 @@ class Link:
         self._path = path
         self._files: list[int] = []
         self._send_lock = allocate_lock()
+        self._behind = False  # send_some() has left a rest, which comes before anything else
+        self.is_lost = False  # as far as sending has found
         self.socket = _new_socket()
         self._forget_received()
 
@@ -83,6 +85,7 @@ class Link:
         # Only now for other threads: what they send must not come before the greeting.
         with self._send_lock:
             lost, self.socket = self.socket, fresh
+            self._behind = self.is_lost = False
         lost.close()
         self._forget_received()
         return True
@@ -98,6 +101,50 @@ class Link:
                     self.socket.sendall(part)
             except OSError:
                 raise ConnectionLost from None
+            finally:
+                self._behind = False
+
+    def send_some(self, data: memoryview) -> memoryview:
+        """Sends what the socket takes at once. The rest is for the caller to send, soon."""
+        with self._send_lock:
+            try:
+                sent = self.socket.send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                raise ConnectionLost from None
+            self._behind = sent < len(data)
+            return data[sent:]
+
+    def try_send(self, data: bytes) -> bool:
+        """Sends a frame of at most 32 KiB if the socket takes it at once. Never waits."""
+        if not self._send_lock.acquire(False):
+            return False
+        try:
+            if self._behind:
+                return False
+            sent = self.socket.send(data, socket.MSG_DONTWAIT)
+            if sent < len(data):  # not on Linux, which takes so little whole or not at all
+                self.socket.sendall(data[sent:])
+            return True
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.is_lost = True
+            return False
+        finally:
+            self._send_lock.release()
+
+    def wait_writable(self, timeout_ms: int) -> None:
+        """Returns when the socket takes more, or after the time; at once if it is lost."""
+        import select
+
+        ready = select.poll()
+        try:
+            ready.register(self.socket, select.POLLOUT)
+        except ValueError:
+            return  # closed just now, in favour of a fresh one
+        ready.poll(timeout_ms)
 
     def receive(self, flags: int = 0) -> bool:
         """Reads what has come, waiting for it unless the flags say otherwise; False for nothing."""

@@ -54,6 +54,7 @@ class SyncRunner(Runner):
         self._main_wants_to_read = False
 
     def run(self, ready: bytes) -> None:
+        self.logs.outbox.try_send = self._try_send
         _signals.handle({signal.SIGUSR1: self._on_interrupt, signal.SIGTERM: self._on_terminate})
         while True:
             try:
@@ -76,6 +77,16 @@ class SyncRunner(Runner):
         try:
             self._answers.append(data)
             self._flush()
+        finally:
+            self._rearm(armed)
+
+    def _try_send(self, data: bytes) -> bool:
+        """Sends for a writer, who must not be interrupted with the socket locked."""
+        if get_ident() != self._main:
+            return self.link.try_send(data)
+        armed, self._armed = self._armed, None
+        try:
+            return self.link.try_send(data)
         finally:
             self._rearm(armed)
 

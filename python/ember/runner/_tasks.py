@@ -283,6 +283,7 @@ class TaskRunner(Runner):
             now_s = monotonic()
             if not self._answers:
                 self._held_since_s = now_s
+            self._answers += self.logs.held_back()
             self._answers += (HEADER.pack(len(data), kind, format, attempt, stream), data)
             if now_s - self._held_since_s > _HOLD_S:
                 self._flush()
@@ -313,16 +314,12 @@ class TaskRunner(Runner):
     def _send_from(self, data: memoryview) -> None:
         """Sends what the socket takes; the rest when it takes more."""
         try:
-            sent = self.link.socket.send(data, MSG_DONTWAIT)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
+            self._unsent = self.link.send_some(data)
+        except ConnectionLost:
             self.loop.call_soon(self._detach)
             return
-        if sent == len(data):
-            return
-        self._unsent = data[sent:]
-        self.loop.add_writer(self.link.socket, self._on_writable)
+        if self._unsent:
+            self.loop.add_writer(self.link.socket, self._on_writable)
 
     def _on_writable(self) -> None:
         self.loop.remove_writer(self.link.socket)

@@ -82,6 +82,9 @@ class ThreadRunner(Runner):
 
     def run(self, ready: bytes) -> None:
         self._ready = ready
+        # Exceptions from outside come anywhere: none shall find an input's thread with the socket
+        # locked.
+        self.logs.outbox.try_send = _leave_it
         # A Cancel is read where it comes; the signal after it is for runners that don't read.
         _signals.handle({signal.SIGUSR1: _ignore, signal.SIGTERM: self._on_terminate})
         self._greet_ready()
@@ -213,11 +216,16 @@ class ThreadRunner(Runner):
             self._greet_ready()
         if not stale:
             try:
-                self.link.send(HEADER.pack(len(data), kind, format, attempt, stream), data)
+                head = HEADER.pack(len(data), kind, format, attempt, stream)
+                self.link.send(*self.logs.held_back(), head, data)
             except ConnectionLost:
                 pass  # found again, and mended, by the main thread
         if self.stopping and not self._jobs:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def _leave_it(_data: bytes) -> bool:
+    return False
 
 
 def _ignore() -> None:
