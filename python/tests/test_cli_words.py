@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
-from ember.cli import _report, _terminal
+from ember.cli import _logs, _report, _terminal
 from ember.cli._arguments import Parameter, bind, usage
 from ember.cli._exit import CommandError
 
@@ -83,3 +85,56 @@ def test_tables_fit_a_terminal_and_are_whole_in_a_pipe(
     assert max(map(len, lines)) <= 80
     assert lines[1].startswith("ct-0123456789abc  because")
     assert lines[1].endswith("  7")
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+HOSTILE = [
+    ("plain", "plain"),
+    ("é 漢 👩\u200d🚀 a\tb", "é 漢 👩\u200d🚀 a\tb"),
+    ("\x1b[31mred\x1b[0m", "red"),
+    ("\x1b[2J\x1b[Hgone", "gone"),
+    ("\x1b[?1049hfull\x1b[6n", "full"),
+    ("\x1b]0;a title\x07seen", "seen"),
+    ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+    ("\x1bP1;2|rm\x1b\\after", "after"),
+    ("\x1b]52;c;cm0=", ""),
+    ("\x1bcreset\x1b7\x1b(0x", "resetx"),
+    ("cut \x1b[3", "cut "),
+    ("cut \x1b", "cut "),
+    ("\x9b31mC1", "\\u009b31mC1"),
+    ("nul\x00bell\x07del\x7fback\x08", "nul\\u0000bell\\u0007del\\u007fback\\u0008"),
+    ("\u202egnp.exe", "\\u202egnp.exe"),
+    ("\r 10%|#\r 20%|##", " 20%|##"),
+    (" 30%\r", " 30%"),
+    ("dos\r", "dos"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), HOSTILE)
+def test_text_of_strangers_plays_no_games(
+    text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert _terminal.harmless(text, io.StringIO()) == shown
+    on_terminal = _terminal.harmless(text, FakeTerminal())
+    assert on_terminal.replace("\x1b[31m", "").replace("\x1b[0m", "") == shown
+
+
+def test_colours_of_strangers_stay_on_a_terminal_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    text = "\x1b[1;38;5;9mred"
+    assert _terminal.harmless(text, FakeTerminal()) == text + "\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert _terminal.harmless(text, FakeTerminal()) == "red"
+
+
+def test_a_log_line_is_tagged_and_says_its_text_alone() -> None:
+    line = {"at_ms": 0, "function": "f", "stream": "stdout", "text": "a\x0bb\x1b[H\n\u2028c"}
+    texts = [text.split(" ", 2)[1:] for text in _logs.tagged(line, io.StringIO())]
+    assert texts == [["f", "a\\u000bb"], ["f", "\\u2028c"]]

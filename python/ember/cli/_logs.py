@@ -56,8 +56,10 @@ def logs(prog: str, summary: str, argv: list[str]) -> int:
 def _write(line: dict[str, Any], as_json: bool) -> None:
     if as_json:
         import json
+        import re
 
-        _terminal.data(json.dumps(line, ensure_ascii=False))
+        text = json.dumps(line, ensure_ascii=False)
+        _terminal.data(re.sub("[\x7f-\x9f]", _terminal.escaped, text))
     else:
         for text in tagged(line, sys.stdout):
             _terminal.data(text)
@@ -71,7 +73,7 @@ def tagged(line: dict[str, Any], stream: TextIO) -> list[str]:
     at = time.strftime("%H:%M:%S", time.localtime(line["at_ms"] / 1000))
     head = f"{at}.{line['at_ms'] % 1000:03d} {line['function']}"
     colour = {"stderr": "yellow", "system": "cyan"}.get(line["stream"])
-    texts = line["text"].splitlines() or [""]
+    texts = [_terminal.harmless(text, stream) for text in line["text"].split("\n")]
     return [
         f"{_terminal.style(head, 'dim', stream)} "
         f"{_terminal.style(text, colour, stream) if colour else text}"

@@ -13,11 +13,17 @@ from ._exit import platform_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, TextIO
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _MIN_CUT_WIDTH = 8
+_COLOUR = r"\x1b\[[0-9;:]*m"
+# An escape sequence: one that ends with a letter, one with a text of its own, or a begun one.
+_ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)?|[ -/]*[0-Z\\`-~]?)"
+# What moves a cursor, is a sequence by itself, or reverses what follows.
+_CONTROL = "[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -34,6 +40,33 @@ def style(text: str, name: str, stream: TextIO | None = None) -> str:
     if not _has_colour(stream or sys.stderr):
         return text
     return f"\x1b[{_STYLES[name]}m{text}\x1b[0m"
+
+
+def harmless(text: str, stream: TextIO) -> str:
+    """Return a line of a stranger's text as the stream (a terminal or not) may show it.
+
+    Colours stay where the stream has them; all else that would move the cursor, change the
+    terminal or answer for its user goes. Of a line that is written over itself, such as a bar of
+    progress, the last state stays.
+    """
+    if text.isprintable():
+        return text
+    import re
+
+    text = next((part for part in reversed(text.split("\r")) if part), "")
+    shows_colour = _has_colour(stream)
+
+    def plain(found: re.Match[str]) -> str:
+        return found[0] if shows_colour and re.fullmatch(_COLOUR, found[0]) else ""
+
+    shown = re.sub(_ESCAPE, plain, text)
+    end = "\x1b[0m" if "\x1b" in shown else ""
+    return re.sub(_CONTROL, escaped, shown) + end
+
+
+def escaped(found: re.Match[str]) -> str:
+    """Return a character that must not reach a terminal as letters, the same as in JSON."""
+    return f"\\u{ord(found[0]):04x}"
 
 
 def width(stream: TextIO | None = None, without: int = 80) -> int:
