@@ -49,9 +49,8 @@ class Outbox:
         self.try_send: Callable[[bytes], bool] = link.try_send
         self._link = link
         self._waiting_bytes = self._unpaid_bytes = 0
-        self._dropped: dict[
-            InputKey, tuple[int, int]
-        ] = {}  # lines and bytes, before what is unpaid
+        self._dropped: dict[InputKey, tuple[int, int]] = {}  # lines and bytes, before unpaid
+        self._taken = 0  # batches on their way elsewhere, which nothing may overtake
         self._budget = _BURST_BYTES
         self._refilled_s = monotonic()
 
@@ -62,7 +61,7 @@ class Outbox:
             idle = not self.waiting and not self.unpaid
             if not self.unpaid and self._can_pay(size):
                 self._budget -= size
-                if idle and self.try_send(_frame(stream, key, text)):
+                if idle and not self._taken and self.try_send(_frame(stream, key, text)):
                     return
                 self._wait((stream, key, text))
             else:
@@ -79,25 +78,30 @@ class Outbox:
         """Sends what it can of what is kept; False where the socket was the obstacle."""
         with self.lock:
             self._pay()
-            while self.waiting:
-                data, count, size = self._next()
-                if not self._link.try_send(data):
+            while self.waiting and not self._taken:
+                text = self._pop()
+                if not self._link.try_send(_frame(*text)):
+                    self.waiting.appendleft(text)
+                    self._waiting_bytes += len(text[2])
                     return False
-                self._remove(count, size)
         return True
 
     def take(self, *, all: bool = False) -> list[bytes]:
-        """What is paid for, or all, as frames that the caller sends; it waits for a server."""
+        """What is paid for, or all, as frames that the caller sends, and then calls taken()."""
         frames: list[bytes] = []
         with self.lock:
             if all:
                 self._budget = self._unpaid_bytes
             self._pay()
             while self.waiting and not self._link.is_lost:
-                data, count, size = self._next()
-                frames.append(data)
-                self._remove(count, size)
+                frames.append(_frame(*self._pop()))
+            self._taken += bool(frames)
         return frames
+
+    def taken(self) -> None:
+        """What take() gave, if it was something, is sent."""
+        with self.lock:
+            self._taken -= 1
 
     def _can_pay(self, size: int) -> bool:
         if self._budget < size:
@@ -125,22 +129,19 @@ class Outbox:
         self.waiting.append(text)
         self._waiting_bytes += len(text[2])
 
-    def _next(self) -> tuple[bytes, int, int]:
-        """The next frame, and how many of the waiting texts and their bytes it has."""
-        stream, key, text = self.waiting[0]
+    def _pop(self) -> Text:
+        """The first of what waits, together with what fits into its frame."""
+        stream, key, text = self.waiting.popleft()
         texts, size = [text], len(text)
-        for i in range(1, len(self.waiting)):
-            next_stream, next_key, text = self.waiting[i]
+        while self.waiting:
+            next_stream, next_key, text = self.waiting[0]
             if next_stream != stream or next_key != key or size + len(text) > MAX_TEXT_BYTES:
                 break
+            self.waiting.popleft()
             texts.append(text)
             size += len(text)
-        return _frame(stream, key, b"".join(texts)), len(texts), size
-
-    def _remove(self, count: int, size: int) -> None:
-        for _ in range(count):
-            self.waiting.popleft()
         self._waiting_bytes -= size
+        return stream, key, b"".join(texts)
 
     def _drop(self) -> None:
         while self.unpaid and self._unpaid_bytes > _KEPT_BYTES:

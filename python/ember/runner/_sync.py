@@ -155,11 +155,15 @@ class SyncRunner(Runner):
         if not self._answers:
             return
         # What went to descriptors 1 and 2 precedes the answers, too.
-        answers, self._answers = self.logs.drain() + self._answers, []
+        logs = self.logs.drain()
+        answers, self._answers = logs + self._answers, []
         try:
             self.link.send(*answers)
         except ConnectionLost:
             self._backlog.clear()  # nobody waits for these any more
+        finally:
+            if logs:
+                self.logs.outbox.taken()
 
     def _receive(self) -> None:
         self._running = None

@@ -283,7 +283,9 @@ class TaskRunner(Runner):
             now_s = monotonic()
             if not self._answers:
                 self._held_since_s = now_s
-            self._answers += self.logs.held_back()
+            if logs := self.logs.held_back():
+                self._answers += logs
+                self.logs.outbox.taken()  # as good as sent: the loop sends in this order
             self._answers += (HEADER.pack(len(data), kind, format, attempt, stream), data)
             if now_s - self._held_since_s > _HOLD_S:
                 self._flush()

@@ -215,11 +215,15 @@ class ThreadRunner(Runner):
         if ready:
             self._greet_ready()
         if not stale:
+            logs = self.logs.held_back()
             try:
                 head = HEADER.pack(len(data), kind, format, attempt, stream)
-                self.link.send(*self.logs.held_back(), head, data)
+                self.link.send(*logs, head, data)
             except ConnectionLost:
                 pass  # found again, and mended, by the main thread
+            finally:
+                if logs:
+                    self.logs.outbox.taken()
         if self.stopping and not self._jobs:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
