@@ -37,6 +37,12 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
   serve->add_option("--host-name", flags.host_names, "A name clients may use beside localhost");
   serve->add_option("--prices", flags.prices, "The price book, a JSON file")->required();
   serve->add_option("--drain-seconds", flags.drain_seconds, "Longest wait for calls at SIGTERM");
+  const auto mebibytes = [serve](const char* name, std::int64_t& value, const char* what) {
+    serve->add_option(name, value, what)->check(CLI::Range(1, 1 << 20));
+  };
+  mebibytes("--log-container-mib", flags.log_container_mib, "Log files of one container, in MiB");
+  mebibytes("--log-app-mib", flags.log_app_mib, "Log files of one app");
+  mebibytes("--log-total-mib", flags.log_total_mib, "Log files of all");
 }
 
 void add_devices(CLI::App& program, bool& json) {

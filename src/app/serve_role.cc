@@ -53,6 +53,14 @@ Result<Opened> open_files(const ServeFlags& flags) {
   return opened;
 }
 
+LogLimits log_limits(const ServeFlags& flags) {
+  LogLimits limits;
+  limits.container_bytes = flags.log_container_mib << 20;
+  limits.app_bytes = flags.log_app_mib << 20;
+  limits.total_bytes = flags.log_total_mib << 20;
+  return limits;
+}
+
 // The running server: the parts in the order they lean on each other, and the way it ends.
 class Serve {
  public:
@@ -61,8 +69,9 @@ class Serve {
         opened_(std::move(opened)),
         store_(std::move(store)),
         node_(make_remote_node(loop_, flags.data + "/node/node.sock")),
-        control_({.data = flags.data + "/serve", .version = EMBER_VERSION}, loop_, clock_, *store_,
-                 std::move(snapshot), *node_, opened_.prices),
+        control_(
+            {.data = flags.data + "/serve", .version = EMBER_VERSION, .logs = log_limits(flags)},
+            loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices),
         signals_(loop_, SIGTERM, SIGINT),
         deadline_(loop_) {}
 

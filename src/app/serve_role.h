@@ -15,6 +15,9 @@ struct ServeFlags {
   std::vector<std::string> host_names;
   std::string prices;
   std::int64_t drain_seconds = 30;
+  std::int64_t log_container_mib = 16;
+  std::int64_t log_app_mib = 256;
+  std::int64_t log_total_mib = 1024;
 };
 
 // Returns once drained after SIGTERM, or with why it could not start or go on.

@@ -139,7 +139,7 @@ TEST_F(LiveCalls, RunsACallAgainWhereTheNodeEndedTheContainerForAFaultOfItsOwnAn
   until_running();
   const ContainerId first = node.ids()[0];
   node.end_for(first, "its network ended");
-  EXPECT_EQ(control->logs(logs_of("docs"))->back().text, "ended: its network ended");
+  EXPECT_EQ(logs(logs_of("docs")).back().text, "ended: its network ended");
   until_running();
   EXPECT_NE(node.ids()[0], first);
   EXPECT_FALSE(caller.done());
@@ -175,8 +175,8 @@ TEST_F(LiveCalls, HoldsTheCallWhileTheNodeRefusesAndSaysWhy) {
   must_deploy("docs", {function("refused")});
   Caller caller;
   const CallId id = must_start("docs", "refused", caller);
-  until([&] { return !control->logs(logs_of("docs"))->empty(); });
-  EXPECT_THAT(control->logs(logs_of("docs"))->back().text, HasSubstr("the disk is full"));
+  until([&] { return !logs(logs_of("docs")).empty(); });
+  EXPECT_THAT(logs(logs_of("docs")).back().text, HasSubstr("the disk is full"));
   EXPECT_FALSE(caller.done());
   const JsonValue shown = json(*control->call_json(id));
   EXPECT_EQ(shown["state"], "waiting");
@@ -290,11 +290,13 @@ TEST_F(LiveCalls, TagsLogLinesWithTheCallThatWroteThem) {
   call("docs", "echo", two, "2");
   LogQuery query = logs_of("docs");
   query.call = first;
-  const auto lines = control->logs(query);
-  ASSERT_EQ(lines->size(), 1u);
-  EXPECT_EQ(lines->at(0).text, "read 1");
-  EXPECT_EQ(lines->at(0).stream, "stdout");
-  EXPECT_EQ(control->logs(logs_of("none")).error().code, ErrorCode::not_found);
+  const auto lines = logs(query);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].text, "read 1");
+  EXPECT_EQ(lines[0].stream, "stdout");
+  const auto none =
+      wait_for<std::vector<LogLine>>([&](auto done) { control->logs(logs_of("none"), done); });
+  EXPECT_EQ(none.error().code, ErrorCode::not_found);
 }
 
 TEST_F(LiveCalls, TellsFollowersUntilTheyLetGo) {

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "control/container_spec.h"
 #include "control/failure_text.h"
@@ -13,6 +14,11 @@ namespace {
 constexpr Duration kExitPathGrace = Duration::seconds(10);  // for the user's own clean-up
 constexpr Duration kTermGrace = Duration::seconds(2);       // from SIGTERM to SIGKILL
 constexpr Duration kKillNow = Duration{0};
+constexpr std::int64_t kUnaskedFrameBytes = 64;  // what one costs beside its bytes
+constexpr std::int64_t kPausedAtFullRate = 8;    // more of them share what these may send
+constexpr Duration kLeastPause = Duration::milliseconds(5);
+constexpr std::size_t kGapBytes = 2 * sizeof(std::uint64_t);
+constexpr std::uint64_t kMostDropped = 1ull << 48;    // what one gap is believed to be
 constexpr Duration kExitNews = Duration::seconds(5);  // from a broken connection to the exit
 
 Duration between(Time from, Time to) { return from.us && to.us ? to - from : Duration{0}; }
@@ -127,6 +133,7 @@ void Containers::release(const ReleaseContainer& action) {
   if (found == containers_.end()) return;
   const std::unique_ptr<Container> container = std::move(found->second);
   containers_.erase(found);
+  logs_.forget(container->id);
   if (listener_) listener_->on_runner_gone(container->id);
   if (!container->started.us) return;
   const bool seen = container->exited;
@@ -213,6 +220,7 @@ void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std:
   Container* found = find(id);
   if (!found) return;
   Container& container = *found;
+  charge(container, header);
   switch (header.type) {
     case FrameType::result:
     case FrameType::error:
@@ -266,11 +274,40 @@ void Containers::on_ready_frame(Container& container) {
 
 void Containers::on_log_frame(Container& container, const FrameHeader& header, std::string& body) {
   if (body.empty()) return;
-  std::string text = body.substr(1);
-  if (text.ends_with('\n')) text.pop_back();
   const Function& function = *container.function;
-  logs_.append({driver_.now(), function.app_name, function.spec.name, container.id,
-                CallId{header.stream}, body[0] == 2 ? "stderr" : "stdout", std::move(text)});
+  LogLine line{driver_.now(), function.app_name,     function.spec.name,
+               container.id,  CallId{header.stream}, body[0] == 2 ? "stderr" : "stdout",
+               body.substr(1)};
+  if (body[0] != 0) {
+    if (line.text.ends_with('\n')) line.text.pop_back();
+    return logs_.append(std::move(line));
+  }
+  DroppedLogs dropped;
+  if (line.text.size() != kGapBytes) return;
+  std::memcpy(&dropped.lines, line.text.data(), sizeof dropped.lines);
+  std::memcpy(&dropped.bytes, line.text.data() + sizeof dropped.lines, sizeof dropped.bytes);
+  dropped.lines = std::min(dropped.lines, kMostDropped);
+  dropped.bytes = std::min(dropped.bytes, kMostDropped);
+  if (dropped) logs_.append_gap(std::move(line), dropped);
+}
+
+// One that sends more than it may is not read for a while: what it sends next waits in its own
+// container, and costs the others nothing.
+void Containers::charge(Container& container, const FrameHeader& header) {
+  const FrameType type = header.type;
+  if (type == FrameType::result || type == FrameType::error || type == FrameType::call) return;
+  const Duration debt = container.unasked.take(header.length + kUnaskedFrameBytes, driver_.now());
+  if (debt.us == 0 || container.paused) return;
+  container.paused = true;
+  container.session->link().pause();
+  const std::int64_t sharers = ++paused_ / kPausedAtFullRate + 1;
+  driver_.after(std::max(debt * sharers, kLeastPause), [this, id = container.id] {
+    --paused_;
+    Container* still = find(id);
+    if (!still) return;
+    still->paused = false;
+    if (still->session) still->session->link().resume();
+  });
 }
 
 // A container's end closes its socket first; where no end follows, the connection was at fault.

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/token_bucket.h"
 #include "control/app_catalog.h"
 #include "control/biller.h"
 #include "control/engine_driver.h"
@@ -33,6 +34,10 @@ struct StartSteps {
   std::int64_t load_us = 0;         // the user's module
 };
 
+// What a container may send unasked: logs above all. Twice what its own runner allows itself, so
+// that only one that does not keep to that is made to wait.
+inline constexpr TokenRate kUnaskedBytes{.burst = 16 << 20, .per_second = 2 << 20};
+
 struct Container {
   ContainerId id;
   FunctionPtr function;
@@ -46,8 +51,10 @@ struct Container {
   bool met_runner = false;
   bool start_charged = false;              // to the first call that had waited for it
   std::unique_ptr<RunnerSession> session;  // null while the runner is not connected
-  std::string load_error;                  // the runner's error body, if it could not load
-  ContainerExit exit;                      // once it has ended
+  TokenBucket unasked{kUnaskedBytes};
+  bool paused = false;     // it is in debt, and nothing is read from it
+  std::string load_error;  // the runner's error body, if it could not load
+  ContainerExit exit;      // once it has ended
   bool exited = false;
 
   Duration boot() const;
@@ -119,6 +126,7 @@ class Containers final : public RunnerEvents {
   void on_hello_frame(Container& container, const std::string& body);
   void on_ready_frame(Container& container);
   void on_log_frame(Container& container, const FrameHeader& header, std::string& body);
+  void charge(Container& container, const FrameHeader& header);
 
   boost::asio::io_context& loop_;
   EngineDriver& driver_;
@@ -133,6 +141,7 @@ class Containers final : public RunnerEvents {
   boost::unordered_flat_map<ContainerId, std::unique_ptr<Container>, IdHash> containers_;
   std::map<ContainerId, Awaited> awaited_;
   std::set<ContainerId> settling_;  // released; their ends are on the way to the disk
+  std::int64_t paused_ = 0;  // containers
 };
 
 }  // namespace ember

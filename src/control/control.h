@@ -74,13 +74,26 @@ class BuildObserver {
   virtual void on_end(const std::string& image_id, Result<> result) = 0;  // once; last
 };
 
+// Counts of what a limit has kept out.
+struct DroppedLogs {
+  std::uint64_t lines = 0, bytes = 0;
+
+  explicit operator bool() const { return lines > 0 || bytes > 0; }
+  DroppedLogs& operator+=(DroppedLogs more) {
+    lines += more.lines;
+    bytes += more.bytes;
+    return *this;
+  }
+};
+
 struct LogLine {
   Time at;
   std::string app, function;
   ContainerId container;
-  CallId call;         // zero where no call wrote it
-  std::string stream;  // "stdout", "stderr" or "system"
-  std::string text;    // one write, without the final line break
+  CallId call;               // zero where no call wrote it
+  std::string stream;        // "stdout", "stderr" or "system"
+  std::string text;          // without the final line break; any bytes
+  DroppedLogs dropped = {};  // what was dropped here, where that is what the line says
 };
 
 struct LogQuery {
@@ -139,7 +152,10 @@ class Control {
   virtual Result<std::string> call_cost_json(CallId call) = 0;
 
   // --- logs ---
-  virtual Result<std::vector<LogLine>> logs(const LogQuery& query) = 0;
+  // The newest lines up to now, oldest first. Those that come later follow_logs() tells, if it was
+  // called in the same turn of the loop.
+  virtual void logs(const LogQuery& query,
+                    std::function<void(Result<std::vector<LogLine>>)> done) = 0;
   // Lines from now on, until the returned handle is destroyed.
   virtual Result<std::shared_ptr<void>> follow_logs(const LogQuery& query,
                                                     std::shared_ptr<LogFollower> follower) = 0;
@@ -156,6 +172,7 @@ class Control {
     std::vector<std::uint64_t> invoke_buckets;  // counts for kInvokeBucketsMs, then over
     std::vector<std::uint64_t> init_buckets;    // counts for kInitBucketsMs, then over
     std::int64_t invoke_sum_us = 0, init_sum_us = 0;
+    DroppedLogs logs_dropped;
   };
   virtual std::vector<FunctionMetrics> metrics() = 0;
 };

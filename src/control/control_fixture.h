@@ -207,6 +207,11 @@ class ControlTest : public testing::Test {
     });
     return std::move(rows).value();
   }
+  std::vector<LogLine> logs(const LogQuery& query) {
+    auto lines = wait_for<std::vector<LogLine>>([&](auto done) { control->logs(query, done); });
+    EXPECT_TRUE(lines.ok());
+    return lines.ok() ? std::move(lines).value() : std::vector<LogLine>{};
+  }
   static LogQuery logs_of(const std::string& app) {
     LogQuery query;
     query.app = app;

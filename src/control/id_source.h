@@ -14,6 +14,10 @@ class IdSource {
     last_ = std::max(last_ + 1, static_cast<std::uint64_t>(now.whole_ms()) << kCounterBits);
     return last_;
   }
+  // When an id was made, to the millisecond; not after.
+  static Time made_at(std::uint64_t id) {
+    return Time::from_ms(static_cast<std::int64_t>(id >> kCounterBits));
+  }
 
  private:
   static constexpr int kCounterBits = 20;

@@ -131,6 +131,7 @@ JsonValue Listings::container_entry(const ContainerView& view) const {
   const bool idle = view.state == ContainerState::idle;
   const bool stopping = view.state == ContainerState::stopping;
   const Reason& reason = stopping ? view.stop_reason : view.start_reason;
+  const DroppedLogs dropped = logs_.dropped_by(view.container);
   return {
       {"container_id", view.container.text()},
       {"app", function.app_name},
@@ -144,6 +145,8 @@ JsonValue Listings::container_entry(const ContainerView& view) const {
       {"inputs", view.inputs},
       {"started_ms", container.started.whole_ms()},
       {"idle_ms", idle ? (driver_.now() - view.idle_since).whole_ms() : 0},
+      {"log_lines_dropped", dropped.lines},
+      {"log_bytes_dropped", dropped.bytes},
       {"reason", container.adopted && !stopping ? "it outlived an earlier server" : reason.text()}};
 }
 

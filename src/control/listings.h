@@ -17,13 +17,15 @@ namespace ember {
 class Listings {
  public:
   Listings(EngineDriver& driver, const AppCatalog& catalog, const CallTable& calls,
-           const Containers& containers, const NodeFleet& fleet, const Deployments& deployments)
+           const Containers& containers, const NodeFleet& fleet, const Deployments& deployments,
+           const LogBook& logs)
       : driver_(driver),
         catalog_(catalog),
         calls_(calls),
         containers_(containers),
         fleet_(fleet),
-        deployments_(deployments) {}
+        deployments_(deployments),
+        logs_(logs) {}
 
   std::string apps() const;
   Result<std::string> app(std::string_view name) const;
@@ -48,6 +50,7 @@ class Listings {
   const Containers& containers_;
   const NodeFleet& fleet_;
   const Deployments& deployments_;
+  const LogBook& logs_;
 };
 
 std::string history_document(const std::vector<VersionRecord>& versions, std::uint32_t current);

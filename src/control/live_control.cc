@@ -31,7 +31,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       sources(options.data),
       driver(loop, clock, engine_options(snapshot.epoch)),
       background(loop, kThreads),
-      logs(options.data, driver, background),
+      logs(options.data, options.logs, driver, background),
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
       images(node, fleet),
@@ -39,7 +39,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       calls(driver, catalog, containers, fleet, logs, node, ids),
       nested(calls, containers),
       deployments(driver, catalog, store, background, sources, images, fleet, calls, ids),
-      listings(driver, catalog, calls.table(), containers, fleet, deployments),
+      listings(driver, catalog, calls.table(), containers, fleet, deployments, logs),
       performer(*this),
       startup(store, background, catalog, deployments, containers),
       started(driver.now()) {
@@ -90,7 +90,6 @@ LiveControl::~LiveControl() = default;
 
 Result<> LiveControl::start() {
   if (auto prepared = parts_->sources.prepare(); !prepared) return prepared;
-  parts_->logs.load();
   const Snapshot snapshot = std::exchange(parts_->snapshot, {});
   for (const KeyRecord& key : snapshot.keys) parts_->keys.add(key);
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });

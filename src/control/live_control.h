@@ -19,6 +19,7 @@
 #include "billing/price_book.h"
 #include "control/clock.h"
 #include "control/control.h"
+#include "control/log_files.h"
 #include "node/node_client.h"
 #include "store/store.h"
 
@@ -28,6 +29,7 @@ struct LiveControlOptions {
   std::string data;                             // directory of serve's own state
   std::string version;                          // of Ember, for `status`
   Duration node_grace = Duration::seconds(10);  // from a lost connection to a lost node
+  LogLimits logs;
 };
 
 class LiveControl final : public Control, private NodeObserver {
@@ -79,7 +81,7 @@ class LiveControl final : public Control, private NodeObserver {
   void cost_json(std::string by, std::string app, Time from, Time until, Done done) override;
   std::string prices_json() override;
   Result<std::string> call_cost_json(CallId call) override;
-  Result<std::vector<LogLine>> logs(const LogQuery& query) override;
+  void logs(const LogQuery& query, std::function<void(Result<std::vector<LogLine>>)> done) override;
   Result<std::shared_ptr<void>> follow_logs(const LogQuery& query,
                                             std::shared_ptr<LogFollower> follower) override;
   std::vector<FunctionMetrics> metrics() override;

@@ -109,9 +109,10 @@ Result<std::string> LiveControl::call_cost_json(CallId id) {
   return call_cost_document(*call, parts_->prices, date_of(parts_->driver.now()));
 }
 
-Result<std::vector<LogLine>> LiveControl::logs(const LogQuery& query) {
-  if (!parts_->catalog.find_app(query.app)) return AppCatalog::no_such_app(query.app);
-  return parts_->logs.select(query);
+void LiveControl::logs(const LogQuery& query,
+                       std::function<void(Result<std::vector<LogLine>>)> done) {
+  if (!parts_->catalog.find_app(query.app)) return done(AppCatalog::no_such_app(query.app));
+  parts_->logs.select(query, std::move(done));
 }
 
 Result<std::shared_ptr<void>> LiveControl::follow_logs(const LogQuery& query,
@@ -149,6 +150,7 @@ std::vector<Control::FunctionMetrics> LiveControl::metrics() {
       metrics.init_buckets.assign(stats.init_buckets.begin(), stats.init_buckets.end());
       metrics.invoke_sum_us = stats.invoke_sum_us;
       metrics.init_sum_us = stats.init_sum_us;
+      metrics.logs_dropped = parts_->logs.dropped_by(name, function->spec.name);
       all.push_back(std::move(metrics));
     }
   }

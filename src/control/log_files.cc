@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <map>
+#include <numeric>
+#include <ranges>
 
 #include "control/json.h"
 #include "node/unique_fd.h"
@@ -17,26 +17,38 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kMaxFileBytes = 8 << 20;
-constexpr std::size_t kMaxFiles = 1000;
-constexpr std::size_t kFilesRead = 200;
-constexpr std::streamoff kTailBytes = 64 << 10;
-constexpr std::size_t kFilesBetweenSweeps = 50;
+constexpr std::size_t kMaxDocumentBytes = 4u << 20;  // every byte of a frame may take six
 
-std::string to_text(const LogLine& line) {
-  return dump_json({{"at_us", line.at.us},
-                    {"app", line.app},
-                    {"function", line.function},
-                    {"container", line.container.value},
-                    {"call", line.call.value},
-                    {"stream", line.stream},
-                    {"text", line.text}}) +
-         "\n";
+constexpr auto kWritten = [](const auto& entry) { return entry.second.written; };
+
+std::int64_t bytes_of(const auto& files) {
+  return std::accumulate(
+      files.begin(), files.end(), std::int64_t{0},
+      [](std::int64_t sum, const auto& file) { return sum + file.second.bytes; });
 }
 
-// Nothing for the torn line that a crash may leave, or a tail begins with.
+bool ends_a_line(const std::string& path, std::int64_t bytes) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  char last = '\n';
+  return bytes == 0 || (file && ::pread(file.get(), &last, 1, bytes - 1) == 1 && last == '\n');
+}
+
+}  // namespace
+
+std::string to_text(const LogLine& line) {
+  JsonValue document{{"at_us", line.at.us},       {"app", line.app},
+                     {"function", line.function}, {"container", line.container.value},
+                     {"call", line.call.value},   {"stream", line.stream},
+                     {"text", line.text}};
+  if (line.dropped) {
+    document["dropped_lines"] = line.dropped.lines;
+    document["dropped_bytes"] = line.dropped.bytes;
+  }
+  return dump_json(document) + "\n";
+}
+
 std::optional<LogLine> from_text(const std::string& text) {
-  auto value = parse_json(text, "log line", 1u << 20);
+  auto value = parse_json(text, "log line", kMaxDocumentBytes);
   if (!value) return std::nullopt;
   Fields fields(*value, "");
   LogLine line;
@@ -47,98 +59,127 @@ std::optional<LogLine> from_text(const std::string& text) {
   line.call.value = static_cast<std::uint64_t>(fields.integer_or("call", 0));
   line.stream = fields.text("stream");
   line.text = fields.text("text");
+  line.dropped.lines = static_cast<std::uint64_t>(fields.integer_or("dropped_lines", 0));
+  line.dropped.bytes = static_cast<std::uint64_t>(fields.integer_or("dropped_bytes", 0));
   if (!fields.finish()) return std::nullopt;
   return line;
 }
 
-struct LogFile {
-  fs::path path;
-  fs::file_time_type written;
-};
-
-// Newest first.
-std::vector<LogFile> files_in(const std::string& directory) {
-  std::vector<LogFile> files;
-  std::error_code error;
-  for (fs::recursive_directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (entry->is_regular_file(error)) {
-      files.push_back({entry->path(), entry->last_write_time(error)});
-    }
-  }
-  std::ranges::sort(files, std::ranges::greater{}, &LogFile::written);
-  return files;
-}
-
-// Appends; what does not fit goes to a new file. Whether all of it is written.
-bool append(const std::string& path, const std::string& bytes) {
-  UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  struct stat status {};
-  if (!file || ::fstat(file.get(), &status) != 0) return false;
-  if (status.st_size > 0 && status.st_size + static_cast<off_t>(bytes.size()) > kMaxFileBytes) {
-    ::rename(path.c_str(), (path + ".1").c_str());
-    file = UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-    if (!file) return false;
-  }
-  if (::fstat(file.get(), &status) != 0) return false;
-  const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
-  if (written == static_cast<ssize_t>(bytes.size())) return true;
-  // All or nothing: the next line would go on in the middle of this one.
-  if (written > 0) (void)!::ftruncate(file.get(), status.st_size);
-  return false;
-}
-
-void read_tail(const fs::path& path, std::vector<LogLine>& lines) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return;
-  file.seekg(std::max<std::streamoff>(0, std::streamoff{file.tellg()} - kTailBytes));
-  for (std::string text; std::getline(file, text);) {
-    if (auto line = from_text(text)) lines.push_back(std::move(*line));
-  }
-}
-
-}  // namespace
-
-std::uint64_t LogFiles::write(const std::vector<LogLine>& lines) {
-  struct Piece {
+std::vector<LogLine> LogFiles::write(const std::vector<LogLine>& lines) {
+  if (!std::exchange(found_, true)) find_files();
+  std::map<std::pair<std::string, ContainerId>, std::vector<const LogLine*>> parts;
+  for (const LogLine& line : lines) parts[{line.app, line.container}].push_back(&line);
+  std::vector<LogLine> lost;
+  for (const auto& [whose, part] : parts) {
+    const auto& [app, container] = whose;
+    const std::string path = directory_ + "/" + app + "/" + container.text() + ".log";
     std::string bytes;
-    std::uint64_t lines = 0;
-  };
-  std::map<std::string, Piece> pieces;  // by path
-  for (const LogLine& line : lines) {
-    Piece& piece = pieces[directory_ + "/" + line.app + "/" + line.container.text() + ".log"];
-    piece.bytes += to_text(line);
-    ++piece.lines;
-  }
-  std::uint64_t lost = 0;
-  for (const auto& [path, piece] : pieces) {
-    std::error_code error;
-    if (!fs::exists(path, error)) {
-      fs::create_directories(fs::path(path).parent_path(), error);
-      if (++files_made_ % kFilesBetweenSweeps == 0) remove_old();
+    std::size_t kept = 0;  // of the part
+    const auto flush = [&](std::size_t until) {
+      if (!bytes.empty() && !append(app, path, bytes)) {
+        for (std::size_t i = kept; i < until; ++i) lost.push_back(*part[i]);
+      }
+      kept = until;
+      bytes.clear();
+    };
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      const std::string text = to_text(*part[i]);
+      const auto room = limits_.container_bytes / 2 - apps_[app][path].bytes;
+      if (static_cast<std::int64_t>(bytes.size() + text.size()) > room) {
+        flush(i);
+        if (apps_[app][path].bytes > 0) rotate(app, path);
+      }
+      bytes += text;
     }
-    if (!append(path, piece.bytes)) lost += piece.lines;
+    flush(part.size());
   }
+  make_room();
   return lost;
 }
 
-void LogFiles::remove_old() {
-  const auto files = files_in(directory_);
-  for (std::size_t i = kMaxFiles; i < files.size(); ++i) {
-    std::error_code ignored;
-    fs::remove(files[i].path, ignored);
+void LogFiles::find_files() {
+  struct Found {
+    fs::path path;
+    fs::file_time_type written;
+    std::int64_t bytes;
+  };
+  std::vector<Found> found;
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(directory_, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (!entry->is_regular_file(error)) continue;
+    found.push_back({entry->path(), entry->last_write_time(error),
+                     static_cast<std::int64_t>(entry->file_size(error))});
+  }
+  std::ranges::sort(found, {}, &Found::written);
+  for (const Found& file : found) {
+    apps_[file.path.parent_path().filename()][file.path] = {file.bytes, ++writes_, false};
   }
 }
 
-std::vector<LogLine> LogFiles::read_back() {
-  remove_old();
-  std::vector<LogLine> lines;
-  const auto files = files_in(directory_);
-  for (std::size_t i = 0; i < std::min(files.size(), kFilesRead); ++i) {
-    read_tail(files[i].path, lines);
+// What is written by half, on a full disk, is taken back.
+bool LogFiles::append(const std::string& app, const std::string& path, const std::string& bytes) {
+  File& known = apps_[app][path];
+  std::error_code ignored;
+  if (known.bytes == 0) fs::create_directories(fs::path(path).parent_path(), ignored);
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  struct stat status {};
+  if (!file || ::fstat(file.get(), &status) != 0) return false;
+  const bool torn = !known.seen_whole && !ends_a_line(path, status.st_size);
+  const std::string mended = torn ? "\n" + bytes : bytes;
+  known.written = ++writes_;
+  const ssize_t written = ::write(file.get(), mended.data(), mended.size());
+  if (written != static_cast<ssize_t>(mended.size())) {
+    known.bytes = status.st_size;
+    if (written > 0) known.seen_whole = ::ftruncate(file.get(), status.st_size) == 0 && !torn;
+    return false;
   }
-  std::ranges::stable_sort(lines, {}, [](const LogLine& line) { return line.at; });
-  return lines;
+  known.bytes = status.st_size + written;
+  known.seen_whole = true;
+  return true;
+}
+
+// A crash on the way leaves one file or the other, each whole.
+void LogFiles::rotate(const std::string& app, const std::string& path) {
+  if (::rename(path.c_str(), (path + ".1").c_str()) != 0) return;
+  Files& files = apps_[app];
+  files[path + ".1"] = files[path];
+  files[path] = {};
+}
+
+void LogFiles::make_room() {
+  std::int64_t total = 0;
+  std::size_t count = 0;
+  for (auto& [app, files] : apps_) {
+    while (files.size() > 1 && bytes_of(files) > limits_.app_bytes) remove_oldest(files);
+    total += bytes_of(files);
+    count += files.size();
+  }
+  while (count > 1 && (total > limits_.total_bytes || count > limits_.files)) {
+    auto oldest = apps_.end();
+    for (auto app = apps_.begin(); app != apps_.end(); ++app) {
+      const auto when = [](const Files& files) {
+        return std::ranges::min(files | std::views::transform(kWritten));
+      };
+      if (app->second.empty()) continue;
+      if (oldest == apps_.end() || when(app->second) < when(oldest->second)) oldest = app;
+    }
+    total -= bytes_of(oldest->second);
+    remove_oldest(oldest->second);
+    total += bytes_of(oldest->second);
+    --count;
+    if (!oldest->second.empty()) continue;
+    std::error_code ignored;
+    fs::remove(directory_ + "/" + oldest->first, ignored);
+    apps_.erase(oldest);
+  }
+}
+
+void LogFiles::remove_oldest(Files& of) {
+  const auto oldest = std::ranges::min_element(of, {}, kWritten);
+  std::error_code ignored;
+  fs::remove(oldest->first, ignored);
+  of.erase(oldest);
 }
 
 }  // namespace ember

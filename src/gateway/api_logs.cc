@@ -16,7 +16,17 @@ std::string log_json(const LogLine& line) {
   text.append(R"(, "call_id": )");
   text.append(line.call ? json_string(line.call.text()) : "null");
   text.append(R"(, "stream": )").append(json_string(line.stream));
+  if (line.dropped) {
+    text.append(R"(, "dropped": )").append(std::to_string(line.dropped.lines));
+    text.append(R"(, "dropped_bytes": )").append(std::to_string(line.dropped.bytes));
+  }
   text.append(R"(, "text": )").append(json_string(line.text)).append("}");
+  return text;
+}
+
+std::string ndjson(const std::vector<LogLine>& lines) {
+  std::string text;
+  for (const LogLine& line : lines) text.append(log_json(line)).append("\n");
   return text;
 }
 
@@ -26,14 +36,19 @@ class FollowedLines final : public LogFollower {
 
   // What was there before, in one piece: it is bounded by the query, so none of it is left out.
   void begin(const std::vector<LogLine>& past) {
-    std::string text;
-    for (const LogLine& line : past) text.append(log_json(line)).append("\n");
-    lines_.begin(text);
+    lines_.begin(ndjson(past));
+    for (std::string& line : early_) lines_.write(std::move(line));
+    early_ = {};
   }
-  void on_line(const LogLine& line) override { lines_.write(log_json(line)); }
+  void on_line(const LogLine& line) override {
+    if (lines_.begun()) return lines_.write(log_json(line));
+    if (early_.size() < kMostLastLines) return early_.push_back(log_json(line));
+    lines_.leave_out();
+  }
 
  private:
   LineStream lines_;
+  std::vector<std::string> early_;  // lines that came before those of the past had been read
 };
 
 Result<LogQuery> log_query(const Query& query) {
@@ -60,14 +75,16 @@ Result<LogQuery> log_query(const Query& query) {
   return result;
 }
 
-void follow(ApiRequest& request, const LogQuery& query, const std::vector<LogLine>& past,
-            const Reply& reply) {
+void follow(ApiRequest& request, const LogQuery& query, const Reply& reply) {
   // Shared with control, which may still hold it when the client has gone.
   const auto follower = std::make_shared<FollowedLines>(reply);
   auto subscription = request.control.follow_logs(query, follower);
   if (!subscription) return reply.send(error_response(subscription.error()));
-  follower->begin(past);
   if (const auto exchange = reply.exchange()) exchange->hold(*std::move(subscription));
+  request.control.logs(query, [follower, reply](const Result<std::vector<LogLine>>& past) {
+    if (!past) return reply.send(error_response(past.error()));
+    follower->begin(*past);
+  });
 }
 
 }  // namespace
@@ -76,13 +93,14 @@ void handle_logs(ApiRequest& request, Reply reply) {
   const Query words(request.query);
   const auto query = log_query(words);
   if (!query) return reply.send(error_response(query.error()));
-  const auto past = request.control.logs(*query);
-  if (!past) return reply.send(error_response(past.error()));
-  if (words.text("follow") == "true") return follow(request, *query, *past, reply);
-  Response response;
-  response.content_type = "application/x-ndjson";
-  for (const LogLine& line : *past) response.body.append(log_json(line)).append("\n");
-  reply.send(std::move(response));
+  if (words.text("follow") == "true") return follow(request, *query, reply);
+  request.control.logs(*query, [reply](const Result<std::vector<LogLine>>& lines) {
+    if (!lines) return reply.send(error_response(lines.error()));
+    Response response;
+    response.content_type = "application/x-ndjson";
+    response.body = ndjson(*lines);
+    reply.send(std::move(response));
+  });
 }
 
 }  // namespace ember

@@ -50,6 +50,8 @@ class LineStream {
   void begin(std::string_view text = {});
   // `line` is one JSON document without a line break.
   void write(std::string line);
+  // A line that is not even tried: counted, and said like those that found no room.
+  void leave_out() { ++dropped_; }
   // Lines that must arrive, for example the outcome: never left out.
   void write_last(std::string line);
   bool begun() const { return begun_; }

@@ -39,6 +39,7 @@ class FakeControl final : public Control {
   std::map<std::string, std::string> blobs, deployed;
   std::vector<std::string> asked;  // "rollback shop 3"
   std::vector<Done> pending;       // documents that a test answers later
+  std::vector<std::function<void(Result<std::vector<LogLine>>)>> pending_logs;
   std::shared_ptr<BuildObserver> build;
   bool answer_later = false;
 
@@ -131,10 +132,15 @@ class FakeControl final : public Control {
     return document("call cost", call.text());
   }
 
-  Result<std::vector<LogLine>> logs(const LogQuery& query) override {
+  void logs(const LogQuery& query,
+            std::function<void(Result<std::vector<LogLine>>)> done) override {
     asked.push_back("logs " + query.app + " " + std::to_string(query.last));
-    if (refuse_documents) return *refuse_documents;
-    return past_lines;
+    if (refuse_documents) return done(*refuse_documents);
+    if (answer_later) {
+      pending_logs.push_back(std::move(done));
+    } else {
+      done(past_lines);
+    }
   }
   Result<std::shared_ptr<void>> follow_logs(const LogQuery& query,
                                             std::shared_ptr<LogFollower> follower) override {

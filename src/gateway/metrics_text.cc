@@ -103,6 +103,16 @@ MetricFamily gpu_seconds(const Functions& functions) {
   return result;
 }
 
+// The members of what was dropped.
+MetricFamily dropped_logs(const char* name, const char* help, const Functions& functions,
+                          std::uint64_t DroppedLogs::*member) {
+  MetricFamily result = family(MetricType::Counter, name, help);
+  for (const Function& function : functions) {
+    add(result, labels_of(function), static_cast<double>(function.logs_dropped.*member));
+  }
+  return result;
+}
+
 MetricFamily single(MetricType type, const char* name, const char* help, double value) {
   MetricFamily result = family(type, name, help);
   add(result, {}, value);
@@ -136,6 +146,10 @@ std::string metrics_text(const Functions& functions, const EdgeStats& stats) {
       gpu_seconds(functions),
       per_function(kCounter, "ember_cost_usd_total", "Cost of all containers", functions,
                    &Function::cost_nano_usd, 1e9),
+      dropped_logs("ember_log_lines_dropped_total", "Log lines that a limit kept out", functions,
+                   &DroppedLogs::lines),
+      dropped_logs("ember_log_bytes_dropped_total", "Bytes of these", functions,
+                   &DroppedLogs::bytes),
       single(kCounter, "http_server_requests_total", "HTTP requests received",
              static_cast<double>(stats.requests)),
       single(kGauge, "http_server_open_connections", "Client connections",

@@ -97,6 +97,27 @@ TEST_F(StreamTest, FollowsLogsAfterWhatWasThere) {
   EXPECT_EQ(json::parse(client.read_chunk())["text"], "after");
 }
 
+TEST_F(StreamTest, KeepsLinesInOrderThatComeWhileOlderOnesAreRead) {
+  control.answer_later = true;
+  TestClient client = follow();
+  control.followers[0].follower->on_line(line("second"));
+  ASSERT_EQ(control.pending_logs.size(), 1u);
+  control.pending_logs[0](std::vector<LogLine>{line("first")});
+  control.followers[0].follower->on_line(line("third"));
+  client.read();
+  for (const char* text : {"first", "second", "third"}) {
+    EXPECT_EQ(json::parse(client.read_chunk())["text"], text);
+  }
+}
+
+TEST_F(StreamTest, TellsHowManyLinesALimitHasKeptOut) {
+  control.past_lines = {line("… 7 lines (70 B) dropped")};
+  control.past_lines[0].dropped = {7, 70};
+  const json document = json::parse(ask("GET", "/api/v1/logs?app=shop").body);
+  EXPECT_EQ(document["dropped"], 7);
+  EXPECT_EQ(document["dropped_bytes"], 70);
+}
+
 TEST_F(StreamTest, StopsFollowingWhenTheClientLeaves) {
   TestClient client = follow();
   client.read();

@@ -17,6 +17,7 @@ namespace ember {
 
 inline constexpr std::uint32_t kRunnerProtocolVersion = 1;
 inline constexpr std::uint32_t kMaxFrameBody = 256u << 20;
+inline constexpr std::uint32_t kMaxLogBody = 256u << 10;  // never in a file
 
 enum class FrameType : std::uint8_t {
   hello = 1,   // runner -> serve  {"protocol", "container_id", "pid", "python", "state", "busy":
@@ -27,7 +28,8 @@ enum class FrameType : std::uint8_t {
   result = 7,  // runner -> serve  the value
   error = 8,   // runner -> serve  an error body
   cancel = 9,  // serve -> runner  empty
-  log = 10,    // runner -> serve  one write: first byte 1 stdout or 2 stderr, then the text
+  log = 10,    // runner -> serve  first byte 1 stdout or 2 stderr, then text; or 0, then u64 lines
+               // and u64 bytes that were dropped
   ping = 13,   // either way, empty
   pong = 14,
   call = 15,         // runner -> serve  u16 length and JSON {"app", "function"}, then the arguments

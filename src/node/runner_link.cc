@@ -20,7 +20,9 @@ constexpr std::size_t kReadBuffer = 64 << 10;
 // Bytes of a large body taken by one read: the string grows by as much, so that what the header
 // promises costs nothing before it arrives and the copy lands in memory that is still warm.
 constexpr std::size_t kBodyStep = 256 << 10;
-constexpr int kReadsPerTurn = 8;  // then the other connections have theirs
+// Of one turn; then the other connections have theirs. Nobody waits for logs.
+constexpr int kReadsPerTurn = 8;
+constexpr std::size_t kLogBytesPerTurn = 16 << 10;
 // A body up to this size is copied behind its header, which is cheaper than a vector element.
 constexpr std::size_t kCopiedBody = 1 << 10;
 constexpr std::size_t kFlatPiece = 64 << 10;
@@ -32,6 +34,11 @@ struct Piece {
   UniqueFd file;      // sent with the first byte
   bool open = false;  // more small frames may be appended
 };
+
+bool may_come(const FrameHeader& header) {
+  return header.type != FrameType::log ||
+         (header.length <= kMaxLogBody && (header.format & kFrameBodyInFile) == 0);
+}
 
 // What handlers that still sit in the loop keep alive after the link itself has gone.
 class Connection : public std::enable_shared_from_this<Connection> {
@@ -48,6 +55,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void send(FrameHeader header, std::string_view prefix, std::string body, UniqueFd file);
   std::size_t bytes_queued() const { return bytes_queued_; }
+  void pause() { paused_ = true; }
+  void resume() {
+    if (std::exchange(paused_, false) && socket_.is_open()) wait_readable();
+  }
 
   void close() {
     observer_ = nullptr;
@@ -86,6 +97,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string large_body_;  // grows while large_missing_ bytes are yet to come
   std::size_t large_missing_ = 0;
   std::deque<UniqueFd> files_;
+  std::size_t log_bytes_ = 0;  // read in this turn
+  bool floods_ = false;        // logs filled the turn before: less is read at once
+  bool paused_ = false;
+  bool waiting_ = false;  // until there is something to read
 
   std::deque<Piece> pieces_;
   std::size_t front_offset_ = 0;
@@ -182,18 +197,23 @@ void Connection::stop_writing() {
 // --- in ---
 
 void Connection::wait_readable() {
+  if (std::exchange(waiting_, true)) return;
   socket_.async_wait(Wait::wait_read, [self = shared_from_this()](auto error) {
+    self->waiting_ = false;
     if (!error) self->read_turn();
   });
 }
 
 void Connection::read_turn() {
-  for (int reads = 0; reads < kReadsPerTurn; ++reads) {
+  log_bytes_ = 0;
+  for (int reads = 0; reads < kReadsPerTurn && log_bytes_ < kLogBytesPerTurn; ++reads) {
+    if (paused_) return;
     const Read outcome = read_once();
     if (outcome == Read::closed) return;
     if (outcome == Read::later) break;
   }
-  wait_readable();
+  floods_ = log_bytes_ >= kLogBytesPerTurn;
+  if (!paused_) wait_readable();
 }
 
 Connection::Read Connection::read_once() {
@@ -211,6 +231,7 @@ Connection::Read Connection::read_once() {
     if (large_missing_ == 0) large_body_ = {};
   } else {
     wanted = buffer_.size() - end_;
+    if (floods_) wanted = std::min(wanted, kLogBytesPerTurn);
     const ssize_t received = receive(buffer_.data() + end_, wanted);
     if (received <= 0) return received == 0 ? Read::closed : Read::later;
     got = static_cast<std::size_t>(received);
@@ -235,7 +256,7 @@ bool Connection::parse() {
     std::array<char, kFrameHeaderSize> head;
     std::memcpy(head.data(), buffer_.data() + begin_, head.size());
     const auto header = decode(head);
-    if (!header) {
+    if (!header || !may_come(*header)) {
       fail("the runner sent a frame that is not of the protocol");
       return false;
     }
@@ -267,6 +288,7 @@ bool Connection::deliver(FrameHeader header, std::string& body) {
     fail("the runner sent a frame without the file it speaks of");
     return false;
   }
+  if (header.type == FrameType::log) log_bytes_ += header.length;
   observer_->on_frame(header, body);
   return observer_ != nullptr;
 }
@@ -310,6 +332,8 @@ class SocketRunnerLink final : public RunnerLink {
     connection_->send(header, prefix, std::move(body), std::move(file));
   }
   std::size_t bytes_queued() const override { return connection_->bytes_queued(); }
+  void pause() override { connection_->pause(); }
+  void resume() override { connection_->resume(); }
 
  private:
   std::shared_ptr<Connection> connection_;

@@ -30,6 +30,10 @@ class RunnerLink {
   virtual void send(FrameHeader header, std::string_view prefix, std::string body,
                     UniqueFd file = {}) = 0;
   virtual std::size_t bytes_queued() const = 0;
+  // Reads no more than what has been read already, nor finds that the connection has ended, until
+  // resume(). The runner that writes on is made to wait.
+  virtual void pause() = 0;
+  virtual void resume() = 0;
 };
 
 std::unique_ptr<RunnerLink> make_runner_link(boost::asio::io_context& loop, UniqueFd socket);

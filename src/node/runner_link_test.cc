@@ -242,5 +242,37 @@ TEST_F(RunnerLinkTest, TheLinkMayBeDestroyedWhileItDelivers) {
   EXPECT_EQ(recorder_.closes, 0);
 }
 
+TEST_F(RunnerLinkTest, ReadsNothingWhilePausedAndLosesNothing) {
+  recorder_.then = [this] { link_->pause(); };
+  runner_writes(frame(FrameType::log, "\1one") + frame(FrameType::ping, ""));
+  drain();
+  EXPECT_EQ(recorder_.frames.size(), 2u) << "what has been read is told";
+  runner_writes(frame(FrameType::ping, ""));
+  runner_.reset();
+  drain();
+  EXPECT_EQ(recorder_.frames.size(), 2u);
+  EXPECT_EQ(recorder_.closes, 0);
+  recorder_.then = {};
+  link_->resume();
+  run_until([&] { return recorder_.closes == 1; });
+  EXPECT_EQ(recorder_.frames.size(), 3u);
+}
+
+TEST_F(RunnerLinkTest, LetsOthersHaveTheirTurnWhenLogsFlood) {
+  const std::string text = frame(FrameType::log, std::string(8000, 'x'));
+  for (int i = 0; i < 20; ++i) runner_writes(text);
+  loop_.run_one();
+  EXPECT_LT(recorder_.frames.size(), 12u);
+  run_until([&] { return recorder_.frames.size() == 20; });
+}
+
+TEST_F(RunnerLinkTest, RefusesLogsThatAreTooLargeOrInFiles) {
+  const auto head = encode(
+      {.length = kMaxLogBody + 1, .type = FrameType::log, .format = 0, .attempt = 0, .stream = 0});
+  runner_writes(std::string(head.data(), head.size()));
+  run_until([&] { return recorder_.closes == 1; });
+  EXPECT_EQ(recorder_.closed, "the runner sent a frame that is not of the protocol");
+}
+
 }  // namespace
 }  // namespace ember

@@ -1,0 +1,200 @@
+"""Logs of containers that write more than anyone reads, beside others that must not notice."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Server
+
+APP = "chatty"
+LINE_BYTES = 100
+RSS_BYTES = 160 << 20  # of serve with its memory of logs and all that is under way
+FILE_BYTES = 16 << 20  # of one container
+
+
+@pytest.fixture(scope="module")
+def chatty(server: Server) -> Iterator[Server]:
+    server.deploy("chatty.py")
+    yield server
+    server.cli("app", "stop", APP)
+
+
+class Neighbour:
+    """Calls one after the other, until told to end; each must succeed."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self.calls = 0
+        self.failure: object = None
+        self.rss_bytes: dict[str, int] = {"serve": 0, "node": 0}
+
+    def __enter__(self) -> Neighbour:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        assert self.failure is None, self.failure
+        assert self.calls > 0
+        for role, size in self.rss_bytes.items():
+            assert size < RSS_BYTES, f"{role} had {size >> 20} MiB"
+
+    def _work(self) -> None:
+        try:
+            while not self._ended.is_set():
+                assert self._server.result(APP, "neighbour", n=self.calls) == self.calls + 1
+                self.calls += 1
+                for role in self.rss_bytes:
+                    pages = Path(f"/proc/{self._server.pid(role)}/statm").read_text().split()[1]
+                    self.rss_bytes[role] = max(self.rss_bytes[role], int(pages) * 4096)
+        except BaseException as error:
+            self.failure = error
+
+
+def container_of(server: Server, function: str) -> dict[str, Any]:
+    return next(row for row in server.containers(APP) if row["function"] == function)
+
+
+def files_of(server: Server, container: str) -> list[Path]:
+    return sorted((server.data / "serve" / "logs" / APP).glob(f"{container}.log*"))
+
+
+def kept_in_files(server: Server, container: str) -> int:
+    """Whole lines of the flood that the files have."""
+    count = 0
+    for file in files_of(server, container):
+        for line in file.read_bytes().splitlines():
+            document = json.loads(line)
+            if document["stream"] != "system":
+                count += sum(len(text) == LINE_BYTES - 1 for text in document["text"].split("\n"))
+    return count
+
+
+def is_quiet(server: Server, container: str) -> bool:
+    """Whether nothing more is on its way to the files."""
+    sizes = [file.stat().st_size for file in files_of(server, container)]
+    threading.Event().wait(0.5)
+    return sizes == [file.stat().st_size for file in files_of(server, container)]
+
+
+# Prints may be so slow that the budget has it all; blocks never are.
+@pytest.mark.parametrize(
+    ("function", "megabytes", "dropped"), [("prints", 10, 0), ("writes", 30, 1)]
+)
+def test_a_flood_harms_nobody_and_every_line_is_kept_or_counted(
+    chatty: Server, function: str, megabytes: int, dropped: int
+) -> None:
+    with Neighbour(chatty):
+        written = chatty.result(APP, function, megabytes=megabytes)
+        container = container_of(chatty, function)["container_id"]
+        # The runner's budget lets the last lines go within a second.
+        wait_until(
+            "all lines are kept or counted",
+            lambda: (
+                kept_in_files(chatty, container)
+                + container_of(chatty, function)["log_lines_dropped"]
+                == written
+            ),
+        )
+    row = container_of(chatty, function)
+    assert dropped <= row["log_lines_dropped"] < written
+    assert row["log_bytes_dropped"] == LINE_BYTES * row["log_lines_dropped"]
+    metrics = chatty_metrics(chatty)
+    assert metrics[f'{{app="{APP}",faas_name="{function}"}}'] >= row["log_lines_dropped"]
+
+
+def chatty_metrics(server: Server) -> dict[str, float]:
+    import urllib.request
+
+    request = urllib.request.Request(
+        f"{server.url}/metrics", headers={"Authorization": f"Bearer {server.key}"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        text = answer.read().decode()
+    name = "ember_log_lines_dropped_total"
+    return {
+        line.removeprefix(name).split(" ")[0]: float(line.split(" ")[1])
+        for line in text.splitlines()
+        if line.startswith(name)
+    }
+
+
+def test_a_gap_is_shown_where_it_is_with_the_call_that_wrote_there(chatty: Server) -> None:
+    answer = chatty.call(APP, "writes", megabytes=30)
+    call_id = answer.headers["ember-call-id"]
+
+    def gaps() -> list[dict[str, Any]]:
+        words = ("logs", APP, "--call", call_id, "--last", "10000", "--json")
+        documents = map(json.loads, chatty.cli(*words).stdout.splitlines())
+        return [document for document in documents if "dropped" in document]
+
+    wait_until("the gap is told", gaps)
+    for gap in gaps():
+        assert gap["stream"] == "system"
+        assert gap["text"].startswith("… ")
+        assert gap["text"].endswith(" dropped")
+        assert gap["dropped_bytes"] == LINE_BYTES * gap["dropped"]
+
+
+def test_a_child_that_never_stops_is_bounded(chatty: Server) -> None:
+    with Neighbour(chatty):
+        chatty.result(APP, "has_a_child", seconds=3)
+    row = container_of(chatty, "has_a_child")
+    wait_until("it is quiet", lambda: is_quiet(chatty, row["container_id"]))
+    assert container_of(chatty, "has_a_child")["log_lines_dropped"] > 0
+    assert sum(file.stat().st_size for file in files_of(chatty, row["container_id"])) <= FILE_BYTES
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_frames_beyond_any_budget_make_their_own_container_wait(
+    chatty: Server, small: bool
+) -> None:
+    with Neighbour(chatty) as neighbour:
+        sent = chatty.result(APP, "speaks_frames", seconds=3, small=small)
+        assert neighbour.failure is None
+    # The burst, what the time allowed, and what was on its way: far below what a socket takes.
+    assert sent < 80 << 20
+    row = container_of(chatty, "speaks_frames")
+    wait_until("it is quiet", lambda: is_quiet(chatty, row["container_id"]))
+    assert sum(file.stat().st_size for file in files_of(chatty, row["container_id"])) <= FILE_BYTES
+
+
+def test_a_calls_lines_are_found_when_memory_has_forgotten_them(own_server: Server) -> None:
+    own_server.deploy("chatty.py")
+    call_id = own_server.call(APP, "says", text="remember me").headers["ember-call-id"]
+    own_server.result(APP, "writes", megabytes=8)
+
+    def found() -> str:
+        return own_server.cli("logs", APP, "--call", call_id).stdout
+
+    assert found().endswith("says remember me\n")
+    own_server.cli("down", "--now")
+    own_server.up()
+    assert found().endswith("says remember me\n"), "nor is it forgotten by a restart"
+
+
+def test_odd_text_is_shown_sensibly(chatty: Server) -> None:
+    call_id = chatty.call(APP, "shows_progress").headers["ember-call-id"]
+
+    def lines() -> list[str]:
+        words = ("logs", APP, "--call", call_id, "--last", "10000")
+        return [line.split(" ", 2)[2] for line in chatty.cli(*words).stdout.splitlines()]
+
+    wait_until("the end is there", lambda: lines()[-1:] == ["half a line"])
+    shown = lines()
+    assert "odd \ufffd\ufffd bytes" in shown
+    assert "100%|####" in shown
+    assert "red nul \\u0000" in shown
+    assert max(map(len, shown)) <= 32 << 10
