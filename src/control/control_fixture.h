@@ -72,7 +72,7 @@ class ControlTest : public testing::Test {
     ASSERT_TRUE(opened.ok()) << opened.error().message;
     store = std::move(opened).value();
     control = std::make_unique<LiveControl>(
-        LiveControlOptions{.data = directory.path(), .version = "0.1.0"}, *loop, clock,
+        LiveControlOptions{.data = directory.path(), .version = "0.1.0", .logs = {}}, *loop, clock,
         wrapped_store(), std::move(snapshot), node, prices);
     ASSERT_TRUE(control->start().ok());
     until([&] { return node.is_observed(); });

@@ -81,9 +81,14 @@ class Writer(io.TextIOBase):
                 self._emit(key, begun)
 
     def _emit(self, key: InputKey, text: str) -> None:
-        data = text.encode("utf-8", "backslashreplace")
-        for piece in (data,) if len(data) <= MAX_TEXT_BYTES else _pieces(data):
-            self._outbox.add(self._stream, key, piece)
+        begin = 0
+        while begin < len(text):  # a text may be larger than what memory has room for once more
+            limit = begin + _MAX_BEGUN
+            end = len(text) if limit >= len(text) else text.rfind("\n", begin, limit) + 1 or limit
+            data = text[begin:end].encode("utf-8", "backslashreplace")
+            for piece in (data,) if len(data) <= MAX_TEXT_BYTES else _pieces(data):
+                self._outbox.add(self._stream, key, piece)
+            begin = end
 
 
 class _Bytes(io.RawIOBase):
