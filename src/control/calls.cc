@@ -81,11 +81,11 @@ Result<CallId> Calls::start(CallRequest request, CallWaiter* waiter, Origin orig
   call.arrived = now;
   if (driver_.handling()) {
     // From inside an answer: whatever becomes of it is told through the waiter.
-    driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, origin});
+    driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, KeyId{}, origin});
     return id;
   }
   call.starting = true;
-  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, origin});
+  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, KeyId{}, origin});
   call.starting = false;
   if (!call.refusal) return id;
   Error refusal = *std::move(call.refusal);

@@ -75,6 +75,7 @@ struct FailInput {
   Reason reason;
   ContainerId container;
   InputReport report;
+  Duration retry_after = {};  // of a full queue: when trying again is likely to do
 };
 
 struct RecordUsage {

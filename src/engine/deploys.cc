@@ -17,18 +17,21 @@ Slot find_or_add(Slab<Record>& slab, IdIndex<IdType>& index, IdType id) {
   return slot;
 }
 
-Slot add_pool(State& state, AppId app_id, const PoolSpec& spec) {
-  const Slot app = find_or_add(state.apps, state.app_index, app_id);
+Slot add_pool(State& state, const AppDeployed& event, const PoolSpec& spec) {
+  const Slot workspace = find_or_add(state.workspaces, state.workspace_index, event.workspace);
+  const Slot app = find_or_add(state.apps, state.app_index, event.app);
   const Slot function = find_or_add(state.functions, state.function_index, spec.function);
   const Slot slot = state.pools.add();
   State::Pool& pool = state.pools[slot];
   pool.id = spec.pool;
   pool.function = function;
   pool.app = app;
+  pool.workspace = workspace;
   pool.settings = spec.settings;
   state.functions[function].max_containers = spec.settings.scaling.max_containers;
   state.functions[function].pools.push_back(slot);
   state.apps[app].pools.push_back(slot);
+  ++state.workspaces[workspace].pools;
   state.pool_index.insert(spec.pool, slot);
   return slot;
 }
@@ -73,10 +76,17 @@ void forget_if_empty(Slab<Record>& slab, IdIndex<IdType>& index, Slot slot, Slot
   slab.remove(slot);
 }
 
+void leave_workspace(State& state, Slot slot) {
+  State::Workspace& workspace = state.workspaces[slot];
+  if (--workspace.pools > 0) return;
+  state.workspace_index.erase(workspace.id);
+  state.workspaces.remove(slot);
+}
+
 }  // namespace
 
 void handle_event(State& state, const AppDeployed& event) {
-  if (!event.app) return;
+  if (!event.app || !event.workspace) return;
   const Slot app = state.app_index.find(event.app);
   std::vector<Slot> touched = app == kNoSlot ? std::vector<Slot>{} : state.apps[app].pools;
   for (const Slot slot : touched) {
@@ -85,7 +95,7 @@ void handle_event(State& state, const AppDeployed& event) {
   }
   for (const PoolSpec& spec : event.pools) {
     if (!spec.pool || !spec.function || state.pool_index.find(spec.pool) != kNoSlot) continue;
-    touched.push_back(add_pool(state, event.app, spec));
+    touched.push_back(add_pool(state, event, spec));
   }
   for (const Slot slot : touched) rescale(state, slot);
 }
@@ -120,6 +130,7 @@ void forget_if_done(State& state, Slot slot) {
   state.pool_index.erase(pool.id);
   forget_if_empty(state.functions, state.function_index, pool.function, slot);
   forget_if_empty(state.apps, state.app_index, pool.app, slot);
+  leave_workspace(state, pool.workspace);
   state.pools.remove(slot);
 }
 

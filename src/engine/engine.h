@@ -30,6 +30,7 @@ struct EngineOptions {
   Duration start_backoff = Duration::milliseconds(500);  // after a failed start; doubles, to 30 s
   std::uint32_t start_attempts = 3;  // failed starts in a row before waiting callers are failed
   std::uint32_t lost_attempts = 3;   // attempts lost with a crashed neighbour before an input fails
+  std::uint32_t workspace_queue_limit = 50'000;  // inputs waiting in all functions of a workspace
   Begin begin = Begin::at_once;
 };
 

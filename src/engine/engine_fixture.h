@@ -44,8 +44,8 @@ class EngineFixture : public testing::Test {
   void deploy(const FunctionSettings& settings, PoolId pool = kPool) {
     send(AppDeployed{kApp, {{pool, kFunction, settings}}});
   }
-  void arrive(std::uint64_t input, PoolId pool = kPool) {
-    send(InputArrived{InputId{input}, CallId{input}, pool});
+  void arrive(std::uint64_t input, PoolId pool = kPool, KeyId caller = {}) {
+    send(InputArrived{InputId{input}, CallId{input}, pool, caller});
   }
   void finish(std::uint64_t input, ContainerId container, Attempt attempt = 1) {
     send(InputFinished{InputId{input}, attempt, container, InputOutcome::succeeded});

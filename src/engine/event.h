@@ -11,6 +11,7 @@
 #include "model/function.h"
 #include "model/ids.h"
 #include "model/node.h"
+#include "model/workspace.h"
 
 namespace ember {
 
@@ -28,6 +29,7 @@ struct PoolSpec {
 struct AppDeployed {
   AppId app;
   std::vector<PoolSpec> pools;
+  WorkspaceId workspace = kDefaultWorkspace;  // that owns the app; never another
 };
 
 // The app is gone: waiting inputs fail as cancelled, running ones are cancelled, containers stop.
@@ -44,6 +46,7 @@ struct InputArrived {
   InputId input;
   CallId call;
   PoolId pool;  // the current pool of the function at arrival; never retired in the same batch
+  KeyId caller = {};  // waiting inputs are served fairly between callers; zero: none that has a key
   Origin origin = Origin::outside;
 };
 

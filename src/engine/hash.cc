@@ -60,10 +60,19 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(pool.id.value);
   hash.add(state.functions[pool.function].id.value);
   hash.add(state.apps[pool.app].id.value);
+  hash.add(state.workspaces[pool.workspace].id.value);
+  hash.add(state.workspaces[pool.workspace].waiting);
   add_settings(hash, pool.settings);
   hash.add(static_cast<std::uint64_t>(pool.ended));
   hash.add(pool.in_flight);
   hash.add(pool.waiting.size());
+  const auto& turns = pool.waiting.turns();
+  for (Slot line = turns.front(); line != kNoSlot; line = turns.next(state.caller_lines, line)) {
+    hash.add(state.caller_lines[line].caller.value);
+    hash.add(state.caller_lines[line].returns);
+  }
+  hash.add(static_cast<std::uint64_t>(pool.pace.gap_us_x32()));
+  hash.add(pool.pace.last());
   add_list(hash, pool.running, state.inputs);
   for (const auto& group : pool.groups) add_list(hash, group, state.containers);
   hash.add(pool.backoff.failures());
@@ -105,6 +114,7 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
   hash.add(input.id.value);
   hash.add(state.pools[input.pool].id.value);
   hash.add(input.container == kNoSlot ? 0 : state.containers[input.container].id.value);
+  hash.add(input.caller.value);
   hash.add(input.order);
   for (const Time time : {input.arrived, input.dispatched, input.kill_at}) hash.add(time);
   hash.add(static_cast<std::uint64_t>(input.share_start));

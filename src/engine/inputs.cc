@@ -4,20 +4,57 @@
 #include <optional>
 
 #include "engine/steps.h"
+#include "queue/admission.h"
 
 namespace ember {
 namespace {
 
-void refuse(State& state, const InputArrived& event, ErrorCode code, const Reason& reason) {
+// What a caller whom a full queue refused is told to wait at least, at most, and where nothing has
+// ended yet by which to tell.
+constexpr Duration kSoonestRetry = Duration::seconds(1);
+constexpr Duration kLatestRetry = Duration::seconds(300);
+constexpr Duration kBlindRetry = Duration::seconds(5);
+
+void refuse(State& state, const InputArrived& event, ErrorCode code, const Reason& reason,
+            Duration retry_after = {}) {
   InputReport report;
   report.arrived = report.finished = state.now;
-  state.actions.emplace_back(FailInput{event.input, code, reason, {}, report});
+  state.actions.emplace_back(FailInput{event.input, code, reason, {}, report, retry_after});
+}
+
+// When half of those who wait now will have been served: early enough that the pool does not run
+// dry meanwhile. One caller's refused inputs are told to come back one after the other, as its
+// turns come, so that a storm of them does not come back as one.
+Duration retry_after(State& state, const State::Pool& pool, KeyId caller) {
+  const std::uint32_t half = std::max(1u, pool.waiting.size() / 2);
+  Duration wait = pool.pace.time_for(half).value_or(kBlindRetry);
+  if (pool.backoff.holds(state.now)) wait = std::max(wait, pool.backoff.until() - state.now);
+  wait = std::clamp(wait, kSoonestRetry, kLatestRetry);
+  const Slot line = pool.waiting.find_line(caller);
+  if (line == kNoSlot) return wait;
+  Time& returns = state.caller_lines[line].returns;
+  const Duration turn = pool.pace.time_for(pool.waiting.callers()).value_or(Duration{});
+  returns = std::min(std::max(returns + turn, state.now + wait), state.now + kLatestRetry);
+  return returns - state.now;
+}
+
+// Why the input may not wait in the pool; none if it may.
+Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller) {
+  const std::uint32_t limit = pool.settings.scaling.queue_limit;
+  const std::uint32_t own = pool.waiting.size_of(state.caller_lines, caller);
+  if (!admits({limit, pool.waiting.size(), own, pool.waiting.callers()})) {
+    return {ReasonCode::queue_full, limit};
+  }
+  const std::uint32_t most = state.options.workspace_queue_limit;
+  if (state.workspaces[pool.workspace].waiting < most) return {};
+  return {ReasonCode::workspace_full, most};
 }
 
 Slot add_input(State& state, const InputArrived& event, Slot pool) {
   const Slot slot = state.inputs.add();
   InputEntry& input = state.inputs[slot];
   input.id = event.input;
+  input.caller = event.caller;
   input.pool = pool;
   input.order = state.next_order++;
   input.arrived = state.now;
@@ -97,7 +134,20 @@ void stop_if_empty(State& state, Slot slot) {
 }
 
 void wait_again(State& state, Slot slot) {
-  state.pools[state.inputs[slot].pool].waiting.give_back(state.inputs, slot);
+  State::Pool& pool = state.pools[state.inputs[slot].pool];
+  pool.waiting.give_back(state.inputs, state.caller_lines, slot);
+  ++state.workspaces[pool.workspace].waiting;
+}
+
+void stop_waiting(State& state, Slot slot) {
+  State::Pool& pool = state.pools[state.inputs[slot].pool];
+  pool.waiting.remove(state.inputs, state.caller_lines, slot);
+  --state.workspaces[pool.workspace].waiting;
+}
+
+Slot take_waiting(State& state, State::Pool& pool) {
+  --state.workspaces[pool.workspace].waiting;
+  return pool.waiting.take(state.inputs, state.caller_lines);
 }
 
 enum class Company : std::uint8_t { alone, others };
@@ -138,11 +188,13 @@ void handle_event(State& state, const InputArrived& event) {
   State::Pool& pool = state.pools[pool_slot];
   if (!pool.free_slots.empty()) {
     dispatch(state, add_input(state, event, pool_slot), pool.free_slots.top().slot);
-  } else if (pool.waiting.size() < pool.settings.scaling.queue_limit) {
-    pool.waiting.push(state.inputs, add_input(state, event, pool_slot));
+  } else if (const Reason full = refusal_of(state, pool, event.caller);
+             full.code != ReasonCode::none) {
+    return refuse(state, event, ErrorCode::resource_exhausted, full,
+                  retry_after(state, pool, event.caller));
   } else {
-    return refuse(state, event, ErrorCode::resource_exhausted,
-                  {ReasonCode::queue_full, pool.settings.scaling.queue_limit});
+    pool.waiting.push(state.inputs, state.caller_lines, add_input(state, event, pool_slot));
+    ++state.workspaces[pool.workspace].waiting;
   }
   rescale(state, pool_slot);
 }
@@ -154,7 +206,7 @@ void handle_event(State& state, const InputCancelled& event) {
   const Slot pool = input.pool;
   const InputFailure failure{ErrorCode::cancelled, {ReasonCode::caller_cancelled}, {}};
   if (input.state == InputState::waiting) {
-    state.pools[pool].waiting.remove(state.inputs, slot);
+    stop_waiting(state, slot);
     fail(state, slot, failure, {});
     forget_input(state, slot);
   } else if (input.state == InputState::running) {
@@ -178,6 +230,7 @@ void handle_event(State& state, const InputFinished& event) {
   }
   const Slot pool = input.pool;
   const Slot container = input.container;
+  state.pools[pool].pace.ended(input.dispatched, state.now);
   leave_container(state, slot);
   forget_input(state, slot);
   update_free_slots(state, container);
@@ -189,9 +242,8 @@ void handle_event(State& state, const InputFinished& event) {
 void dispatch_waiting(State& state, Slot pool_slot) {
   State::Pool& pool = state.pools[pool_slot];
   while (!pool.waiting.empty() && !pool.free_slots.empty()) {
-    const Slot slot = pool.waiting.front();
     const Slot container = pool.free_slots.top().slot;
-    pool.waiting.remove(state.inputs, slot);
+    const Slot slot = take_waiting(state, pool);
     InputEntry& input = state.inputs[slot];
     input.cold = state.containers[container].ready >= input.arrived;
     dispatch(state, slot, container);
@@ -201,8 +253,7 @@ void dispatch_waiting(State& state, Slot pool_slot) {
 void fail_waiting(State& state, Slot pool_slot, const InputFailure& failure) {
   State::Pool& pool = state.pools[pool_slot];
   while (!pool.waiting.empty()) {
-    const Slot slot = pool.waiting.front();
-    pool.waiting.remove(state.inputs, slot);
+    const Slot slot = take_waiting(state, pool);
     fail(state, slot, failure, {});
     forget_input(state, slot);
   }

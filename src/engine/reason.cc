@@ -62,6 +62,9 @@ std::string Reason::text() const {
       return "a GPU that it holds was cordoned";
     case ReasonCode::queue_full:
       return "the queue is full: " + count(a, "input") + " wait already; try again later";
+    case ReasonCode::workspace_full:
+      return "the workspace is full: " + count(a, "input") +
+             " of its functions wait already; try again later";
     case ReasonCode::execution_timed_out:
       return "execution went over the function's timeout of " + number(a) + " ms";
     case ReasonCode::caller_cancelled:

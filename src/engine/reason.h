@@ -33,6 +33,7 @@ enum class ReasonCode : std::uint8_t {
   device_cordoned,    // one of its devices is sick
   // why an input failed
   queue_full,           // a: the limit
+  workspace_full,       // a: the limit
   execution_timed_out,  // a: the timeout in milliseconds
   caller_cancelled,
   container_crashed,          // under the input

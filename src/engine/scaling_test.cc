@@ -242,7 +242,7 @@ TEST_F(ScalingTest, DrainsAcceptedWorkAndStopsTheRest) {
   EXPECT_EQ(only<FailInput>().reason, Reason{ReasonCode::draining});
   exited(starts[1].container, ExitCause::stopped);
   // What runs may call on another to come to its end.
-  send(InputArrived{InputId{3}, CallId{3}, kPool, Origin::running_input});
+  send(InputArrived{InputId{3}, CallId{3}, kPool, KeyId{}, Origin::running_input});
   const ContainerId helper = only<StartContainer>().container;
   bring_up(helper);
   EXPECT_EQ(only<DispatchInput>().input, InputId{3});

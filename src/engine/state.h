@@ -20,8 +20,10 @@
 #include "base/slab.h"
 #include "billing/usage_meter.h"
 #include "engine/engine.h"
+#include "queue/caller_line.h"
 #include "queue/deadline.h"
 #include "queue/input_entry.h"
+#include "queue/pace.h"
 #include "queue/slot_rank.h"
 #include "queue/waiting_queue.h"
 #include "scheduler/backlog.h"
@@ -77,10 +79,12 @@ class State {
     PoolId id;
     Slot function = kNoSlot;
     Slot app = kNoSlot;
+    Slot workspace = kNoSlot;
     FunctionSettings settings;
     ReasonCode ended = ReasonCode::none;  // retired or app_stopped
     std::uint32_t in_flight = 0;          // slots taken, by running and ending inputs
     WaitingQueue waiting;
+    Pace pace;
     SlotList<InputEntry, &InputEntry::line> running;  // by dispatch, so by deadline too
     std::array<SlotList<Container, &Container::group_links>, kGroupCount> groups;
     SlotHeap<SlotRank, Container, &Container::free_slot_position> free_slots;
@@ -117,6 +121,12 @@ class State {
     std::vector<Slot> pools;
   };
 
+  struct Workspace {
+    WorkspaceId id;
+    std::uint32_t waiting = 0;  // inputs, in all its pools
+    std::uint32_t pools = 0;
+  };
+
   explicit State(const EngineOptions& engine_options)
       : options(engine_options), recovering(engine_options.begin == Begin::recovering) {}
 
@@ -127,11 +137,14 @@ class State {
   std::uint64_t next_container = 1;  // the low half of its id
   std::uint64_t next_order = 1;      // of arrival
 
+  Slab<Workspace> workspaces;
   Slab<App> apps;
   Slab<Function> functions;
   Slab<Pool> pools;
   Slab<Container> containers;
   InputSlab inputs;
+  CallerLines caller_lines;
+  IdIndex<WorkspaceId> workspace_index;
   IdIndex<AppId> app_index;
   IdIndex<FunctionId> function_index;
   IdIndex<PoolId> pool_index;

@@ -161,7 +161,8 @@ std::optional<Reason> Engine::explain(InputId id) const {
   if (input.state == InputState::ending) return std::nullopt;  // its caller has been answered
   if (input.state == InputState::running) return Reason{ReasonCode::running};
   const State::Pool& pool = state_->pools[input.pool];
-  return wait_reason(*state_, pool, pool.waiting.ahead_of(state_->inputs, slot));
+  return wait_reason(*state_, pool,
+                     pool.waiting.ahead_of(state_->inputs, state_->caller_lines, slot));
 }
 
 }  // namespace ember

@@ -17,9 +17,11 @@ enum class InputState : std::uint8_t {
 
 struct InputEntry {
   InputId id;
+  KeyId caller;  // zero: it came without a key, from a container
   Slot pool = kNoSlot;
-  Slot container = kNoSlot;  // while it runs or ends
-  std::uint64_t order = 0;   // of arrival, over the whole engine
+  Slot container = kNoSlot;    // while it runs or ends
+  Slot caller_line = kNoSlot;  // while it waits
+  std::uint64_t order = 0;     // of arrival, over the whole engine
   Time arrived;
   Time dispatched;               // last attempt
   Time kill_at;                  // while ending: when its container is killed for it
@@ -30,7 +32,7 @@ struct InputEntry {
   bool returned = false;  // it waits again after an attempt
   bool cold = false;      // it waited for the container that it runs on to start
   bool overran = false;   // while ending: for its timeout, not for a cancellation
-  Links line;             // among the waiting or the running inputs of its pool
+  Links line;             // among its caller's waiting or its pool's running inputs
   Links together;         // among the inputs of its container
 };
 

@@ -1,5 +1,11 @@
 #include <gtest/gtest.h>
 
+#include <map>
+#include <vector>
+
+#include "base/random.h"
+#include "queue/admission.h"
+#include "queue/pace.h"
 #include "queue/slot_rank.h"
 #include "queue/waiting_queue.h"
 
@@ -8,52 +14,137 @@ namespace {
 
 class Waiting : public testing::Test {
  protected:
-  Slot arrive() {
+  static constexpr KeyId kAda{1}, kBob{2}, kCy{3};
+
+  Slot arrive(KeyId caller = kAda) {
     const Slot slot = inputs_.add();
     inputs_[slot].order = ++order_;
-    queue_.push(inputs_, slot);
+    inputs_[slot].caller = caller;
+    queue_.push(inputs_, lines_, slot);
     return slot;
   }
-  Slot take() {
-    const Slot slot = queue_.front();
-    queue_.remove(inputs_, slot);
-    return slot;
+  Slot take() { return queue_.take(inputs_, lines_); }
+  void remove(Slot slot) { queue_.remove(inputs_, lines_, slot); }
+  void give_back(Slot slot) { queue_.give_back(inputs_, lines_, slot); }
+  std::uint32_t ahead_of(Slot slot) const { return queue_.ahead_of(inputs_, lines_, slot); }
+  // Who is served, to the last one.
+  std::vector<Slot> take_all() {
+    std::vector<Slot> taken;
+    while (!queue_.empty()) taken.push_back(take());
+    return taken;
   }
 
   InputSlab inputs_;
+  CallerLines lines_;
   WaitingQueue queue_;
   std::uint64_t order_ = 0;
 };
 
-TEST_F(Waiting, ServesFirstComeFirst) {
+TEST_F(Waiting, ServesOneCallersOwnFirstComeFirst) {
   const Slot a = arrive(), b = arrive(), c = arrive();
   EXPECT_EQ(queue_.size(), 3u);
-  EXPECT_EQ(take(), a);
-  EXPECT_EQ(take(), b);
-  EXPECT_EQ(take(), c);
-  EXPECT_EQ(queue_.front(), kNoSlot);
+  EXPECT_EQ(take_all(), (std::vector{a, b, c}));
+  EXPECT_EQ(lines_.size(), 0u);
 }
 
 TEST_F(Waiting, TakesAnyOneOutOfTheMiddle) {
   const Slot a = arrive(), b = arrive(), c = arrive();
-  queue_.remove(inputs_, b);
-  EXPECT_EQ(queue_.ahead_of(inputs_, c), 1u);
-  EXPECT_EQ(take(), a);
-  EXPECT_EQ(take(), c);
+  remove(b);
+  EXPECT_EQ(ahead_of(c), 1u);
+  EXPECT_EQ(take_all(), (std::vector{a, c}));
 }
 
 TEST_F(Waiting, GivesThoseWhoComeBackTheirOldPlaces) {
   const Slot a = arrive(), b = arrive(), c = arrive(), d = arrive();
   take(), take(), take();
-  queue_.give_back(inputs_, c);
-  queue_.give_back(inputs_, a);
-  queue_.give_back(inputs_, b);
-  EXPECT_EQ(queue_.ahead_of(inputs_, c), 2u);
-  EXPECT_EQ(queue_.ahead_of(inputs_, d), 3u);
-  queue_.remove(inputs_, b);
+  give_back(c);
+  give_back(a);
+  give_back(b);
+  EXPECT_EQ(ahead_of(c), 2u);
+  EXPECT_EQ(ahead_of(d), 3u);
+  remove(b);
+  EXPECT_EQ(take_all(), (std::vector{a, c, d}));
+}
+
+TEST_F(Waiting, LetsCallersTakeTurnsHoweverManyOneHasWaiting) {
+  const Slot a = arrive(kAda), b = arrive(kAda), c = arrive(kAda), d = arrive(kAda);
+  const Slot e = arrive(kBob), f = arrive(kCy), g = arrive(kBob);
+  EXPECT_EQ(queue_.callers(), 3u);
+  EXPECT_EQ(queue_.size_of(lines_, kAda), 4u);
+  EXPECT_EQ(take_all(), (std::vector{a, e, f, b, g, c, d}));
+  EXPECT_EQ(queue_.callers(), 0u);
+}
+
+TEST_F(Waiting, PutsWhoBeginsToWaitBehindAllThatWait) {
+  const Slot a = arrive(kAda), b = arrive(kAda), c = arrive(kBob);
   EXPECT_EQ(take(), a);
-  EXPECT_EQ(take(), c);
-  EXPECT_EQ(take(), d);
+  const Slot d = arrive(kCy);
+  EXPECT_EQ(take_all(), (std::vector{c, b, d}));
+}
+
+TEST_F(Waiting, GainsNobodyATurnByLeavingAndComingAgain) {
+  const Slot a = arrive(kAda), b = arrive(kBob);
+  remove(a);
+  const Slot c = arrive(kAda);
+  EXPECT_EQ(take_all(), (std::vector{b, c}));
+}
+
+TEST_F(Waiting, PutsWhatCameBackFirstAmongItsOwnAndTakesNobodysTurn) {
+  const Slot a = arrive(kAda), b = arrive(kAda), c = arrive(kBob), d = arrive(kBob);
+  EXPECT_EQ(take(), a);
+  give_back(a);
+  EXPECT_EQ(take_all(), (std::vector{c, a, d, b}));
+}
+
+TEST_F(Waiting, CountsAsOneCallerAllThatHaveNoKey) {
+  const Slot a = arrive(KeyId{}), b = arrive(KeyId{}), c = arrive(kAda);
+  EXPECT_EQ(queue_.size_of(lines_, KeyId{}), 2u);
+  EXPECT_EQ(take_all(), (std::vector{a, c, b}));
+}
+
+// Whatever waits, what it is told of those before it is what then happens.
+TEST_F(Waiting, TellsHowManyStandBefore) {
+  Random random(11);
+  std::vector<Slot> all;
+  for (int i = 0; i < 60; ++i) all.push_back(arrive(KeyId{random.below(5)}));
+  for (int i = 0; i < 20; ++i) {
+    const Slot slot = take();
+    random.chance(500) ? give_back(slot) : static_cast<void>(std::erase(all, slot));
+  }
+  std::map<Slot, std::uint32_t> told;
+  for (const Slot slot : all) told[slot] = ahead_of(slot);
+  std::uint32_t before = 0;
+  for (const Slot slot : take_all()) EXPECT_EQ(told[slot], before++);
+  EXPECT_EQ(before, all.size());
+}
+
+TEST(Admission, LetsOneCallerHaveTheWholeLimitAndNoMore) {
+  EXPECT_TRUE(admits({.limit = 10, .waiting = 9, .own = 9, .callers = 1}));
+  EXPECT_FALSE(admits({.limit = 10, .waiting = 10, .own = 10, .callers = 1}));
+}
+
+TEST(Admission, LetsNobodyBeLockedOutByWhoFilledTheQueue) {
+  EXPECT_TRUE(admits({.limit = 10, .waiting = 10, .own = 0, .callers = 1}));
+  EXPECT_TRUE(admits({.limit = 10, .waiting = 14, .own = 4, .callers = 2}));
+  EXPECT_FALSE(admits({.limit = 10, .waiting = 15, .own = 5, .callers = 2}));
+  EXPECT_FALSE(admits({.limit = 2, .waiting = 2, .own = 0, .callers = 2}));
+}
+
+TEST(Pace, TellsHowLongSoManyTakeAtThePaceOfTheLast) {
+  Pace pace;
+  EXPECT_EQ(pace.time_for(5), std::nullopt);
+  for (int i = 1; i <= 50; ++i) {
+    const Time now = Time::from_ms(100 * i);
+    pace.ended(now - Duration::seconds(1), now);  // ten at a time, a second each
+  }
+  EXPECT_EQ(pace.time_for(5), Duration::milliseconds(500));
+}
+
+TEST(Pace, IsNotSlowedByHavingHadNothingToDo) {
+  Pace pace;
+  pace.ended(Time::from_ms(0), Time::from_ms(10));
+  pace.ended(Time::from_ms(3'600'000), Time::from_ms(3'600'010));
+  EXPECT_EQ(pace.time_for(1), Duration::milliseconds(10));
 }
 
 TEST(SlotRank, PacksBelowTheTargetThenSpreadsThenGoesById) {
