@@ -40,6 +40,8 @@ std::vector<Device> draw_devices(NodeId node, const char* type, std::uint32_t co
 
 }  // namespace
 
+WorkspaceId workspace_of(AppId app) { return {app.value < 3 ? 1u : 2u}; }
+
 Catalog::Catalog(Random& random, std::uint32_t apps) : random_(random) {
   for (std::uint64_t i = 1; i <= apps; ++i) apps_[AppId{i}].stopped = true;
 }
@@ -73,7 +75,7 @@ Behaviour Catalog::draw_behaviour(Health health) {
 }
 
 AppDeployed Catalog::declare(AppId app, const std::vector<DeployedPool>& pools) {
-  AppDeployed event{app, {}};
+  AppDeployed event{app, {}, workspace_of(app)};
   std::vector<PoolId> version;
   for (DeployedPool pool : pools) {
     pool.spec.pool = PoolId{next_pool_++};

@@ -27,6 +27,9 @@ struct DeployedPool {
   Behaviour behaviour;
 };
 
+// The last app is another workspace's.
+WorkspaceId workspace_of(AppId app);
+
 struct DeployedApp {
   std::vector<std::vector<PoolId>> versions;  // newest last
   bool stopped = false;

@@ -1,4 +1,5 @@
-// Inputs go to ready containers of their own pool, first come, first served, each attempt numbered.
+// Inputs go to ready containers of their own pool, each caller's first come, first served, each
+// attempt numbered.
 #include "sim/checker.h"
 
 namespace ember {
@@ -31,9 +32,9 @@ class CheckDispatch : public Checker {
     if (dispatch.attempt != input->attempt + 1) {
       step.findings.add("attempts are numbered without a gap", what);
     }
-    if (pool.waiting.empty() || pool.waiting.begin()->second != dispatch.input) {
-      step.findings.add("first come, first served",
-                        what + " goes before " + pool.waiting.begin()->second.text());
+    const auto& line = pool.callers.at(input->caller).waiting;
+    if (line.empty() || line.begin()->second != dispatch.input) {
+      step.findings.add("each caller's first come, first served", what);
     }
   }
 

@@ -44,6 +44,8 @@ std::unique_ptr<Checker> check_devices();
 std::unique_ptr<Checker> check_slots();
 std::unique_ptr<Checker> check_answers();
 std::unique_ptr<Checker> check_dispatch();
+std::unique_ptr<Checker> check_fairness();
+std::unique_ptr<Checker> check_admission(std::uint32_t workspace_queue_limit);
 std::unique_ptr<Checker> check_max_containers();
 std::unique_ptr<Checker> check_usage();
 std::unique_ptr<Checker> check_egress();
@@ -57,6 +59,6 @@ std::unique_ptr<Checker> check_progress();
 std::unique_ptr<Checker> check_views();
 std::unique_ptr<Checker> check_quiet();
 
-std::vector<std::unique_ptr<Checker>> all_checkers();
+std::vector<std::unique_ptr<Checker>> all_checkers(std::uint32_t workspace_queue_limit);
 
 }  // namespace ember

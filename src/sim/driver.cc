@@ -23,7 +23,7 @@ PoolSpec guest_pool(const DeployedPool& pool, const std::vector<PoolSpec>& curre
 
 Driver::Driver(DriverWorld world, Settings settings, Trace trace)
     : world_(world), settings_(settings), trace_(std::move(trace)) {
-  if (settings.checks == Checks::on) checkers_ = all_checkers();
+  if (settings.checks == Checks::on) checkers_ = all_checkers(settings.workspace_queue_limit);
 }
 
 std::uint64_t Driver::hash() const { return engine_ ? hash_ ^ engine_->state_hash() : hash_; }
@@ -175,7 +175,7 @@ void Driver::adopt(NodeId node, const NodeContainerFacts& facts, Time ended) {
   if (!is_current) {
     std::vector<PoolSpec> widened = current;
     widened.push_back(guest_pool(pool, current));
-    handle(AppDeployed{pool.app, std::move(widened)});
+    handle(AppDeployed{pool.app, std::move(widened), workspace_of(pool.app)});
   }
   ++counts_.adopted;
   node_of_[facts.container] = node;
@@ -186,7 +186,7 @@ void Driver::adopt(NodeId node, const NodeContainerFacts& facts, Time ended) {
   if (current.empty()) {
     handle(AppStopped{pool.app});
   } else {
-    handle(AppDeployed{pool.app, current});
+    handle(AppDeployed{pool.app, current, workspace_of(pool.app)});
   }
 }
 
@@ -228,6 +228,7 @@ void Driver::start() {
   EngineOptions options;
   options.epoch = ++epoch_;
   options.usage_window = settings_.usage_window;
+  options.workspace_queue_limit = settings_.workspace_queue_limit;
   options.begin = Begin::recovering;
   engine_.emplace(options);
   commit_planned_ = false;
@@ -235,7 +236,7 @@ void Driver::start() {
   if (epoch_ > 1) ++counts_.restarts;
   if (trace_) trace_(world_.agenda.now(), "driver starts, epoch " + std::to_string(epoch_));
   for (const auto& [id, app] : world_.catalog.apps()) {
-    if (!app.stopped) handle(AppDeployed{id, current_pools(id)});
+    if (!app.stopped) handle(AppDeployed{id, current_pools(id), workspace_of(id)});
   }
   for (const auto& [id, node] : world_.nodes) {
     if (!world_.link.is_cut(id)) on_node_up(id);

@@ -50,8 +50,10 @@ class Driver {
 
   struct Settings {
     Duration usage_window;
+    std::uint32_t workspace_queue_limit = 0;
     Checks checks = Checks::on;
   };
+
   Driver(DriverWorld world, Settings settings, Trace trace);
 
   bool up() const { return engine_.has_value(); }
@@ -101,7 +103,7 @@ class Driver {
   Step step(const Event& event) { return {facts_, event, world_.agenda.now(), world_.findings}; }
 
   DriverWorld world_;
-  const Settings settings_;
+  Settings settings_;
   Trace trace_;
   std::optional<Engine> engine_;
   std::uint32_t epoch_ = 0;

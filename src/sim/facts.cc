@@ -29,6 +29,14 @@ std::uint32_t Facts::max_containers(FunctionId function) const {
   return most ? *most : 0;
 }
 
+std::size_t Facts::waiting_in(WorkspaceId workspace) const {
+  std::size_t waiting = 0;
+  for (const auto& [id, pool] : pools_) {
+    if (pool.workspace == workspace) waiting += pool.waiting.size();
+  }
+  return waiting;
+}
+
 void Facts::restart() {
   const std::uint64_t order = next_order_;
   *this = {};
@@ -46,6 +54,7 @@ void Facts::deploy(const AppDeployed& event) {
     if (!added && found->second.end == PoolEnd::none) continue;
     found->second.spec = spec;
     found->second.app = event.app;
+    found->second.workspace = event.workspace;
     found->second.end = PoolEnd::none;
     max_containers_[spec.function] = spec.settings.scaling.max_containers;
   }
@@ -76,8 +85,8 @@ void Facts::apply(const Event& event, Time now) {
                  [&](const AppStopped& one) { stop(one.app); },
                  [&](const InputArrived& one) {
                    const std::uint64_t order = next_order_++;
-                   inputs_[one.input] = {one.pool, order, now, {}, 0, {}};
-                   if (PoolFact* pool = find_in(pools_, one.pool)) pool->waiting[order] = one.input;
+                   inputs_[one.input] = {one.pool, one.caller, order, now, {}, 0, {}};
+                   wait(one.input, inputs_[one.input]);
                  },
                  [&](const InputFinished& one) { finish(one); },
                  [&](const ContainerStarted& one) {
@@ -107,9 +116,25 @@ void Facts::apply(const Event& event, Time now) {
              event);
 }
 
+void Facts::wait(InputId id, const InputFact& input) {
+  PoolFact* pool = find_in(pools_, input.pool);
+  if (!pool) return;
+  CallerFact& caller = pool->callers[input.caller];
+  if (caller.waiting.empty()) caller.waits_since = pool->turns;
+  caller.waiting[input.order] = id;
+  pool->waiting[input.order] = id;
+}
+
+void Facts::wait_no_more(const InputFact& input) {
+  PoolFact* pool = find_in(pools_, input.pool);
+  if (!pool) return;
+  pool->callers[input.caller].waiting.erase(input.order);
+  pool->waiting.erase(input.order);
+}
+
 void Facts::wait_again(InputId id, InputFact& input) {
   input.container = {};
-  pools_.at(input.pool).waiting[input.order] = id;
+  wait(id, input);
 }
 
 void Facts::take_inputs_off(ContainerFact& container) {
@@ -123,7 +148,7 @@ void Facts::end_input(InputId id) {
   const auto found = inputs_.find(id);
   if (found == inputs_.end()) return;
   const InputFact& input = found->second;
-  if (PoolFact* pool = find_in(pools_, input.pool)) pool->waiting.erase(input.order);
+  wait_no_more(input);
   inputs_.erase(found);
 }
 
@@ -146,7 +171,9 @@ void Facts::apply(const Action& action, Time now) {
                  },
                  [&](const DispatchInput& one) {
                    InputFact& input = inputs_.at(one.input);
-                   pools_.at(input.pool).waiting.erase(input.order);
+                   wait_no_more(input);
+                   PoolFact& pool = pools_.at(input.pool);
+                   pool.callers.at(input.caller).last_turn = ++pool.turns;
                    input.container = one.container;
                    input.attempt = one.attempt;
                    input.dispatched = now;

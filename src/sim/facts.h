@@ -31,6 +31,7 @@ struct ContainerFact {
 
 struct InputFact {
   PoolId pool;
+  KeyId caller;
   std::uint64_t order = 0;  // of arrival
   Time arrived;
   Time dispatched;
@@ -38,13 +39,23 @@ struct InputFact {
   ContainerId container;  // while it runs
 };
 
+// One caller of a pool. Turns are counted from 1.
+struct CallerFact {
+  std::map<std::uint64_t, InputId> waiting;  // by order of arrival
+  std::uint64_t waits_since = 0;             // after which turn it began to wait, if it does
+  std::uint64_t last_turn = 0;               // its own; zero: none yet
+};
+
 enum class PoolEnd : std::uint8_t { none, retired, stopped };
 
 struct PoolFact {
   PoolSpec spec;
   AppId app;
+  WorkspaceId workspace;
   PoolEnd end = PoolEnd::none;
   std::map<std::uint64_t, InputId> waiting;  // by order of arrival
+  std::uint64_t turns = 0;                   // inputs dispatched so far
+  std::map<KeyId, CallerFact> callers;
 };
 
 class Facts {
@@ -63,6 +74,7 @@ class Facts {
   const std::map<NodeId, NodeCapacity>& nodes() const { return nodes_; }
   // Over all versions.
   std::uint32_t containers_of(FunctionId function) const;
+  std::size_t waiting_in(WorkspaceId workspace) const;
   std::uint32_t max_containers(FunctionId function) const;
   bool draining() const { return draining_; }
 
@@ -70,6 +82,8 @@ class Facts {
   void deploy(const AppDeployed& event);
   void stop(AppId app);
   void finish(const InputFinished& event);
+  void wait(InputId id, const InputFact& input);
+  void wait_no_more(const InputFact& input);
   void wait_again(InputId id, InputFact& input);
   void take_inputs_off(ContainerFact& container);
   void end_input(InputId id);

@@ -16,6 +16,12 @@ constexpr Duration kPatience = Duration::seconds(1'800);  // at most, until all 
 constexpr Duration kRest = Duration::seconds(90);         // for idle windows and hung exits
 constexpr std::uint32_t kApps = 3;
 
+// So low in some runs that it is reached.
+std::uint32_t draw_workspace_limit(std::uint64_t seed) {
+  Random random(seed ^ 0x3057ull);
+  return random.chance(300) ? static_cast<std::uint32_t>(random.between(8, 40)) : 50'000;
+}
+
 class Simulation {
  public:
   Simulation(const SimOptions& options, Driver::Trace trace)
@@ -25,9 +31,11 @@ class Simulation {
         agenda_(kStart),
         link_(agenda_, faults_),
         catalog_(random_, kApps),
-        workload_(random_, catalog_.functions()),
+        workload_(random_, Random(options.seed ^ 0xCA11E2ull), catalog_.functions()),
         driver_({agenda_, faults_, random_, link_, catalog_, findings_, witness_, nodes_},
-                {Duration::seconds(random_.between(2, 20)), options.checks}, std::move(trace)) {}
+                {Duration::seconds(random_.between(2, 20)), draw_workspace_limit(options.seed),
+                 options.checks},
+                std::move(trace)) {}
 
   SimReport run();
 
@@ -269,7 +277,7 @@ void Simulation::call(FunctionId function) {
   const auto pool = catalog_.current_pool(function);
   if (!pool || !driver_.up()) return;
   const InputId input{next_input_++};
-  driver_.handle(InputArrived{input, CallId{input.value}, *pool});
+  driver_.handle(InputArrived{input, CallId{input.value}, *pool, workload_.caller()});
   if (workload_.caller_leaves()) agenda_.after(workload_.patience(), CallerLeaves{input});
 }
 

@@ -41,7 +41,9 @@ std::string describe(const Event& event) {
       Overload{
           [](const AppDeployed& e) { return words("AppDeployed", e.app) + pools(e); },
           [](const AppStopped& e) { return words("AppStopped", e.app); },
-          [](const InputArrived& e) { return words("InputArrived", e.input, e.pool); },
+          [](const InputArrived& e) {
+            return words("InputArrived", e.input, e.pool, "of", e.caller);
+          },
           [](const InputCancelled& e) { return words("InputCancelled", e.input); },
           [](const InputFinished& e) {
             return words("InputFinished", e.input, "attempt", e.attempt, e.container, "outcome",

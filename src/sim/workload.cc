@@ -18,7 +18,8 @@ Duration exponential(Random& random, Duration mean) {
 
 }  // namespace
 
-Workload::Workload(Random& random, const std::vector<FunctionId>& functions) : random_(random) {
+Workload::Workload(Random& random, Random callers, const std::vector<FunctionId>& functions)
+    : random_(random), callers_(callers) {
   for (const FunctionId function : functions) {
     Habit& habit = habits_[function];
     habit.mean_gap = Duration::milliseconds(random_.between(80, 3'000));
@@ -27,6 +28,8 @@ Workload::Workload(Random& random, const std::vector<FunctionId>& functions) : r
     habit.bursting = 30;
   }
 }
+
+KeyId Workload::caller() { return {callers_.chance(600) ? 1 : callers_.below(4)}; }
 
 Workload::Arrivals Workload::draw(FunctionId function) {
   const Habit& habit = habits_.at(function);

@@ -14,13 +14,16 @@ namespace ember {
 
 class Workload {
  public:
-  Workload(Random& random, const std::vector<FunctionId>& functions);
+  // `callers` draws who calls, apart from all else that `random` draws.
+  Workload(Random& random, Random callers, const std::vector<FunctionId>& functions);
 
   struct Arrivals {
     std::uint32_t count = 1;  // at once
     Duration next;            // until the function is called again
   };
   Arrivals draw(FunctionId function);
+  // Whose key a call has: of four callers one calls most; some calls have no key.
+  KeyId caller();
   bool caller_leaves() { return random_.chance(60); }
   Duration patience() { return Duration::milliseconds(random_.between(1, 4'000)); }
 
@@ -32,6 +35,7 @@ class Workload {
   };
 
   Random& random_;
+  Random callers_;
   std::map<FunctionId, Habit> habits_;
 };
 
