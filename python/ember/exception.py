@@ -62,9 +62,15 @@ class _RetryLaterError(EmberError):
 
 
 class ResourceExhaustedError(_RetryLaterError):
-    """A queue or quota is at its limit: try again after `retry_after_s`."""
+    """A queue or quota is at its limit: try again after `retry_after_s`.
+
+    `limit` names which one, such as `queue_limit`, and `limit_value` is its number, where it has
+    one.
+    """
 
     code = "resource_exhausted"
+    limit: str | None = None
+    limit_value: int | None = None
 
 
 class UnavailableError(_RetryLaterError):
@@ -188,8 +194,15 @@ def from_error_body(
         return from_report({"message": message, **report}, call_id=call_id, unpickle=unpickle)
     kind = _BY_CODE.get(str(body.get("code")), InternalError)
     if issubclass(kind, _RetryLaterError):
-        return kind(message, call_id=call_id, retry_after_s=retry_after_s)
+        error = kind(message, call_id=call_id, retry_after_s=retry_after_s)
+        return _with_limit(error, body.get("limit"))
     return kind(message, call_id=call_id)
+
+
+def _with_limit(error: EmberError, limit: object) -> EmberError:
+    if isinstance(error, ResourceExhaustedError) and isinstance(limit, dict):
+        error.limit, error.limit_value = limit.get("name"), limit.get("value")
+    return error
 
 
 def from_report(
@@ -199,6 +212,10 @@ def from_report(
     kind = str(report.get("kind"))
     message = str(report.get("message", ""))
     plain = _WITHOUT_FRAMES.get(kind)
+    if plain is not None and issubclass(plain, _RetryLaterError):
+        after = report.get("retry_after_s")
+        retry_after_s = float(after) if isinstance(after, (int, float)) else None
+        return plain(message, call_id=call_id, retry_after_s=retry_after_s)
     if plain is not None:
         return plain(message, call_id=call_id)
     traceback = str(report.get("traceback") or "")

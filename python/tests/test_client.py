@@ -116,6 +116,22 @@ def test_errors_to_be_retried_say_when(serve: Serve, code: str) -> None:
     assert raised.value.retry_after_s == 7
 
 
+def test_a_limit_that_is_reached_is_named(serve: Serve) -> None:
+    limit = {"name": "queue_limit", "value": 10}
+    error = {"error": {"code": "resource_exhausted", "message": "full", "limit": limit}}
+    _, client = serve(lambda _: document(error, 429, Retry_After="7"))
+    with pytest.raises(exception.ResourceExhaustedError) as raised:
+        client.get_json("/")
+    assert (raised.value.limit, raised.value.limit_value) == ("queue_limit", 10)
+
+
+def test_a_call_from_a_container_that_is_refused_says_when_to_come_back() -> None:
+    body = {"kind": "resource_exhausted", "message": "full", "retry_after_s": 7}
+    error = exception.from_report(body, unpickle=False)
+    assert isinstance(error, exception.ResourceExhaustedError)
+    assert error.retry_after_s == 7
+
+
 def test_an_answer_that_is_not_embers_says_so(serve: Serve) -> None:
     _, client = serve(lambda _: (502, {}, b"<html>"))
     with pytest.raises(exception.InternalError, match=r"status 502 .* is EMBER_URL"):

@@ -92,7 +92,7 @@ def test_a_call_goes_over_the_socket_and_its_result_comes_back(
     runner.input(1, {"n": 4})
     got = runner.expect(frames.CALL)
     assert got.format == frames.PICKLE
-    target = {"app": "elsewhere", "function": "double"}
+    target = {"app": "elsewhere", "function": "double", "call": "fc-0000000000007"}
     assert read_call(got) == (target, (4,), {"by": 2})
     runner.send(call_result(got.stream, 8))
     assert runner.answer(1).json == 8

@@ -43,6 +43,10 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
   mebibytes("--log-container-mib", flags.log_container_mib, "Log files of one container, in MiB");
   mebibytes("--log-app-mib", flags.log_app_mib, "Log files of one app");
   mebibytes("--log-total-mib", flags.log_total_mib, "Log files of all");
+  serve
+      ->add_option("--workspace-queue-limit", flags.workspace_queue_limit,
+                   "Inputs that may wait in all functions of a workspace; one more is refused")
+      ->check(CLI::Range(1, 10'000'000));
 }
 
 void add_devices(CLI::App& program, bool& json) {

@@ -16,7 +16,7 @@
 #include "app/serve_limits.h"
 #include "base/wall_clock.h"
 #include "control/clock.h"
-#include "control/key_ring.h"
+#include "control/key_text.h"
 #include "control/live_control.h"
 #include "control/price_file.h"
 #include "gateway/server.h"
@@ -69,9 +69,10 @@ class Serve {
         opened_(std::move(opened)),
         store_(std::move(store)),
         node_(make_remote_node(loop_, flags.data + "/node/node.sock")),
-        control_(
-            {.data = flags.data + "/serve", .version = EMBER_VERSION, .logs = log_limits(flags)},
-            loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices),
+        control_({.data = flags.data + "/serve",
+                  .version = EMBER_VERSION,
+                  .workspace_queue_limit = flags.workspace_queue_limit},
+                 loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices),
         signals_(loop_, SIGTERM, SIGINT),
         deadline_(loop_) {}
 

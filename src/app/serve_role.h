@@ -18,6 +18,7 @@ struct ServeFlags {
   std::int64_t log_container_mib = 16;
   std::int64_t log_app_mib = 256;
   std::int64_t log_total_mib = 1024;
+  std::uint32_t workspace_queue_limit = 50'000;
 };
 
 // Returns once drained after SIGTERM, or with why it could not start or go on.

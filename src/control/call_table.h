@@ -29,15 +29,16 @@ struct CallReply {
 struct Call {
   CallId id;
   FunctionPtr function;
+  KeyId caller;                  // zero: a container's own
   CallWaiter* waiter = nullptr;  // borrowed; null once the caller has gone
   Body arguments;                // kept until the end: an attempt that is lost is made again
   UniqueFd arguments_file;       // instead of the bytes where they are many
   Time arrived;
-  ContainerId container;         // of the last attempt
-  Attempt attempt = 0;           // zero: not dispatched yet
-  Time dispatched;               // the last attempt
-  bool starting = false;         // inside start_call
-  std::optional<Error> refusal;  // for start_call to return
+  ContainerId container;               // of the last attempt
+  Attempt attempt = 0;                 // zero: not dispatched yet
+  Time dispatched;                     // the last attempt
+  bool starting = false;               // inside start_call
+  std::optional<CallFailure> refusal;  // for start_call to return
   CallReply reply;
   Links links;
 };

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kBodyInFileBytes = 4u << 20;
 constexpr std::size_t kEvidenceLines = 10;
-constexpr std::int64_t kRetryQueueFullSeconds = 1, kRetryUnavailableSeconds = 5;
+constexpr std::int64_t kRetryUnavailableSeconds = 5;
 
 std::string_view little_endian(const std::uint64_t& value) {
   static_assert(std::endian::native == std::endian::little);
@@ -36,9 +36,16 @@ UniqueFd sealed_file(std::string_view bytes) {
   return file;
 }
 
-std::int64_t retry_after_s(ErrorCode code) {
-  if (code == ErrorCode::resource_exhausted) return kRetryQueueFullSeconds;
-  return code == ErrorCode::unavailable ? kRetryUnavailableSeconds : 0;
+// Rounded up: not a moment too soon.
+std::int64_t retry_after_s(const FailInput& action) {
+  if (action.retry_after.us > 0) return (action.retry_after.us + 999'999) / 1'000'000;
+  return action.code == ErrorCode::unavailable ? kRetryUnavailableSeconds : 0;
+}
+
+Limit limit_of(const Reason& reason) {
+  if (reason.code == ReasonCode::queue_full) return {"queue_limit", reason.a};
+  if (reason.code == ReasonCode::workspace_full) return {"workspace_queue_limit", reason.a};
+  return {};
 }
 
 CallState ended_state(ErrorCode code) {
@@ -69,26 +76,29 @@ Error Calls::no_such_function(std::string_view app, std::string_view function) c
                                     std::string(function.substr(0, 64)) + "\"; it has " + names};
 }
 
-Result<CallId> Calls::start(CallRequest request, CallWaiter* waiter, Origin origin) {
+StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin) {
   const FunctionPtr* function = catalog_.find_callable(request.app, request.function);
   if (!function) return no_such_function(request.app, request.function);
   const Time now = driver_.now();
   const CallId id{ids_.next(now)};
   Call& call = table_.add(id);
   call.function = *function;
+  call.caller = request.caller;
   call.waiter = waiter;
   call.arguments = std::move(request.arguments);
   call.arrived = now;
   if (driver_.handling()) {
     // From inside an answer: whatever becomes of it is told through the waiter.
-    driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, KeyId{}, origin});
+    driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, request.caller,
+                                 origin});
     return id;
   }
   call.starting = true;
-  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, KeyId{}, origin});
+  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, request.caller,
+                                 origin});
   call.starting = false;
   if (!call.refusal) return id;
-  Error refusal = *std::move(call.refusal);
+  CallFailure refusal = *std::move(call.refusal);
   table_.remove(id);
   return refusal;
 }
@@ -232,8 +242,7 @@ void Calls::answer(const AnswerInput& action) {
   end(*call, ended_state(reply.code), Error{reply.code, reply.message}, report,
       action.report.execute_share);
   if (!waiter) return;
-  waiter->on_failure({{reply.code, std::move(reply.message)}, std::move(reply.body.bytes), 0},
-                     report);
+  waiter->on_failure({{reply.code, std::move(reply.message)}, std::move(reply.body.bytes)}, report);
 }
 
 CallFailure Calls::failure_of(const FailInput& action, const Function& function) const {
@@ -251,7 +260,8 @@ CallFailure Calls::failure_of(const FailInput& action, const Function& function)
     evidence.log_tail = logs_.tail(function.app_name, action.container, kEvidenceLines);
   }
   failure.error = {action.code, failure_text(action, function, evidence)};
-  failure.retry_after_s = retry_after_s(action.code);
+  failure.retry_after_s = retry_after_s(action);
+  failure.limit = limit_of(action.reason);
   return failure;
 }
 
@@ -260,7 +270,7 @@ void Calls::fail(const FailInput& action) {
   EMBER_ASSERT(call);
   CallFailure failure = failure_of(action, *call->function);
   if (call->starting) {
-    call->refusal = std::move(failure.error);
+    call->refusal = std::move(failure);
     return;
   }
   const CallReport report = report_of(*call, action.report);

@@ -20,7 +20,7 @@ class Calls {
   Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, NodeFleet& fleet,
         LogBook& logs, NodeClient& node, IdSource& ids);
 
-  Result<CallId> start(CallRequest request, CallWaiter* waiter, Origin origin);
+  StartedCall start(CallRequest request, CallWaiter* waiter, Origin origin);
   void abandon(CallId id);
   Result<> cancel(CallId id);
 

@@ -62,8 +62,31 @@ TEST_F(LiveCalls, RefusesOneMoreThanTheQueueHoldsWithoutTheWaiter) {
   const auto result = start("docs", "slow", refused);
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, ErrorCode::resource_exhausted);
+  EXPECT_EQ(result.refusal().limit.name, "queue_limit");
+  EXPECT_EQ(result.refusal().limit.value, 1);
+  EXPECT_EQ(result.refusal().retry_after_s, 5);
+  EXPECT_THAT(result.error().message, HasSubstr("raise queue_limit="));
   EXPECT_FALSE(refused.done());
   EXPECT_FALSE(waiting.done());
+}
+
+TEST_F(LiveCalls, TellsHowManyAreBeforeItWhereCallersTakeTurns) {
+  must_deploy("docs", {function("slow", R"("max_containers": 1)")});
+  Caller running, first, second, other;
+  const auto call_as = [&](KeyId key, Caller& caller) {
+    return *control->start_call({"docs", "slow", {BodyFormat::json, "{}"}, key}, &caller);
+  };
+  call_as(KeyId{7}, running);
+  until_running();
+  call_as(KeyId{7}, first);
+  const CallId last = call_as(KeyId{7}, second);
+  const auto reason = [&](CallId id) {
+    return json(*control->call_json(id))["reason"].get<std::string>();
+  };
+  EXPECT_THAT(reason(last), HasSubstr("1 input ahead"));
+  const CallId next = call_as(KeyId{8}, other);
+  EXPECT_THAT(reason(last), HasSubstr("2 inputs ahead"));
+  EXPECT_THAT(reason(next), HasSubstr("1 input ahead"));
 }
 
 TEST_F(LiveCalls, CancelsAWaitingCallAtOnceAndARunningOneThroughItsRunner) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/assert.h"
 #include "base/money.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -40,12 +41,43 @@ struct CallReport {
   std::uint16_t attempt = 0;
 };
 
+// A limit that has been reached. The name is a literal, empty for none.
+struct Limit {
+  std::string_view name;
+  std::int64_t value = 0;
+};
+
 // A failed call. `body` is the runner's error body (JSON, see docs/reference/http.md) where user
 // code or the runner made one, else empty.
 struct CallFailure {
   Error error;
-  std::string body;
-  std::int64_t retry_after_s = 0;  // for resource_exhausted and unavailable
+  std::string body = {};
+  std::int64_t retry_after_s = 0;  // for resource_exhausted and unavailable, where it is known
+  Limit limit = {};                // for resource_exhausted, where it has a number
+};
+
+// The id of a call that was started, or why it was not.
+class StartedCall {
+ public:
+  StartedCall(CallId call) : call_(call) {}                              // NOLINT: ids convert
+  StartedCall(CallFailure refusal) : refusal_(std::move(refusal)) {}     // NOLINT: refusals convert
+  StartedCall(Error error) : refusal_(CallFailure{std::move(error)}) {}  // NOLINT: errors convert
+
+  bool ok() const { return !refusal_; }
+  explicit operator bool() const { return ok(); }
+  CallId operator*() const {
+    EMBER_ASSERT(ok());
+    return call_;
+  }
+  const CallFailure& refusal() const {
+    EMBER_ASSERT(!ok());
+    return *refusal_;
+  }
+  const Error& error() const { return refusal().error; }
+
+ private:
+  CallId call_;
+  std::optional<CallFailure> refusal_;
 };
 
 class CallWaiter {
@@ -59,7 +91,8 @@ class CallWaiter {
 struct CallRequest {
   std::string_view app;
   std::string_view function;
-  Body arguments;  // moved away
+  Body arguments;     // moved away
+  KeyId caller = {};  // waiting calls are served fairly between callers; zero: a container's own
 };
 
 struct UploadResult {
@@ -117,10 +150,18 @@ class Control {
   // --- keys ---
   // The key with this text, if it is known, not expired and not revoked. Constant time in the text.
   virtual Result<KeyId> authenticate(std::string_view key_text) = 0;
+  // Counts changes of keys: what a key was before one has to be asked again after it.
+  virtual std::uint64_t key_changes() const = 0;
+
+  virtual std::string keys_json() = 0;
+  virtual void create_key(std::string request_json,
+                          std::function<void(Result<std::string>)> done) = 0;
+  virtual void revoke_key(std::string id_or_name,
+                          std::function<void(Result<std::string>)> done) = 0;
 
   // --- calls ---
   // Starts a call. On success the waiter is borrowed until it is answered or the call abandoned.
-  virtual Result<CallId> start_call(CallRequest request, CallWaiter* waiter) = 0;
+  virtual StartedCall start_call(CallRequest request, CallWaiter* waiter) = 0;
   // The waiter has gone: cancel the call, answer nobody.
   virtual void abandon_call(CallId call) = 0;
   virtual Result<> cancel_call(CallId call) = 0;

@@ -180,8 +180,8 @@ class ControlTest : public testing::Test {
     ASSERT_TRUE(watch->result && watch->result->ok());
   }
 
-  Result<CallId> start(const std::string& app, const std::string& name, Caller& caller,
-                       std::string arguments = "{}") {
+  StartedCall start(const std::string& app, const std::string& name, Caller& caller,
+                    std::string arguments = "{}") {
     return control->start_call({app, name, {BodyFormat::json, std::move(arguments)}}, &caller);
   }
   CallId must_start(const std::string& app, const std::string& name, Caller& caller,

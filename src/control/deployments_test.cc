@@ -1,6 +1,7 @@
 // Deploying, rolling back, stopping; drains and keys.
 #include "control/control_fixture.h"
 #include "control/key_ring.h"
+#include "control/key_text.h"
 
 namespace ember {
 namespace {
@@ -204,7 +205,6 @@ TEST_F(LiveDeployments, DrainsByEndingCallsAndContainersAndWritingTheBill) {
 
 TEST_F(LiveDeployments, KnowsAKeyAfterItIsDurable) {
   const std::string key = generate_key();
-  EXPECT_EQ(key.size(), 46u);
   EXPECT_NE(key, generate_key());
   EXPECT_EQ(control->authenticate(key).error().code, ErrorCode::unauthenticated);
   const auto ensure = [&] {
@@ -223,10 +223,86 @@ TEST_F(LiveDeployments, KnowsAKeyAfterItIsDurable) {
   EXPECT_EQ(*control->authenticate(key), *id);
 }
 
+class LiveKeys : public LiveDeployments {
+ protected:
+  Result<std::string> create(const std::string& name) {
+    return wait_for<std::string>([&](auto done) {
+      control->create_key(dump_json({{"name", name}}), done);
+    });
+  }
+  Result<std::string> revoke(const std::string& key) {
+    return wait_for<std::string>([&](auto done) { control->revoke_key(key, done); });
+  }
+  void ensure(const std::string& text) {
+    const auto done = wait_for<Ok>([&](auto then) { control->ensure_key(text, "own", then); });
+    ASSERT_TRUE(done.ok()) << done.error().message;
+  }
+};
+
+TEST_F(LiveKeys, AreMadeAndOpenUntilTheyAreRevoked) {
+  const JsonValue made = json(*create("ci"));
+  const std::string text = made["key"];
+  const auto id = control->authenticate(text);
+  ASSERT_TRUE(id.ok());
+  EXPECT_EQ(made["key_id"], id->text());
+  EXPECT_EQ(made["workspace"], "default");
+  EXPECT_EQ(control->keys_json().find(text), std::string::npos) << "it is shown once";
+  EXPECT_EQ(create("ci").error().code, ErrorCode::conflict);
+  EXPECT_EQ(create("no name").error().code, ErrorCode::invalid_argument);
+
+  const std::uint64_t changes = control->key_changes();
+  std::optional<Result<std::string>> revoked;
+  control->revoke_key("ci", [&](auto given) { revoked = std::move(given); });
+  EXPECT_EQ(control->authenticate(text).error().code, ErrorCode::unauthenticated)
+      << "at once, not when it is on disk";
+  EXPECT_GT(control->key_changes(), changes);
+  until([&] { return revoked.has_value(); });
+  EXPECT_TRUE(revoked->ok());
+  EXPECT_EQ(revoke("ci").error().code, ErrorCode::not_found);
+  EXPECT_TRUE(create("ci").ok()) << "the name is free again";
+
+  close();
+  open();
+  EXPECT_THAT(control->authenticate(text).error().message, HasSubstr("revoked"));
+  EXPECT_EQ(json(control->keys_json())["keys"].size(), 2u);
+}
+
+TEST_F(LiveKeys, OfTheDataDirectoryCannotBeRevokedUntilItHasAnother) {
+  const std::string own = generate_key();
+  ensure(own);
+  EXPECT_EQ(revoke("own").error().code, ErrorCode::conflict);
+  EXPECT_TRUE(control->authenticate(own).ok());
+  const std::string id = control->authenticate(own)->text();
+  close();
+  clock.advance(Duration::seconds(1));
+  open();
+  ensure(generate_key());
+  EXPECT_TRUE(revoke(id).ok());
+  EXPECT_FALSE(control->authenticate(own).ok());
+}
+
+TEST(KeyText, TellsAKeyThatWasNotCopiedWhole) {
+  const std::string key = generate_key();
+  EXPECT_NE(key, generate_key());
+  EXPECT_EQ(key.size(), 65u);
+  EXPECT_TRUE(key.starts_with("ember_"));
+  EXPECT_FALSE(is_damaged_key(key));
+  for (std::size_t i = 6; i < key.size(); ++i) {
+    std::string wrong = key;
+    wrong[i] = wrong[i] == '7' ? '8' : '7';
+    EXPECT_TRUE(is_damaged_key(wrong)) << i;
+  }
+  EXPECT_TRUE(is_damaged_key(key.substr(0, 64)));
+  EXPECT_FALSE(is_damaged_key("em-an-earlier-one"));
+  EXPECT_THAT(KeyRing().authenticate(key.substr(0, 64), Time{}).error().message,
+              HasSubstr("not whole"));
+}
+
 TEST(KeyRing, RefusesKeysThatAreRevokedOrHaveExpired) {
   KeyRing ring;
+  std::uint64_t id = 1;
   const auto add = [&](const std::string& text, Time expires, bool revoked) {
-    ring.add({KeyId{1}, "k", hex(sha256(text)), Time{0}, expires, revoked});
+    ring.add({KeyId{id++}, kDefaultWorkspace, "k", hex(sha256(text)), Time{0}, expires, revoked});
   };
   add("good", Time::from_ms(10), false);
   add("gone", Time::never(), true);

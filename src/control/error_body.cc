@@ -43,6 +43,8 @@ std::string to_error_body(const CallFailure& failure) {
   return dump_json({{"kind", error_name(failure.error.code)},
                     {"type", "EmberError"},
                     {"message", failure.error.message},
+                    {"retry_after_s",
+                     failure.retry_after_s > 0 ? JsonValue(failure.retry_after_s) : JsonValue()},
                     {"traceback", ""},
                     {"pickle", nullptr},
                     {"status", nullptr}});

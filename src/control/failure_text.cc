@@ -27,6 +27,10 @@ std::string cause(const FailInput& failure, const Function& function,
 
 std::string next_step(ReasonCode code, const std::string& app) {
   switch (code) {
+    case ReasonCode::queue_full:
+      return "or raise queue_limit= in the function's decorator";
+    case ReasonCode::workspace_full:
+      return "or raise --workspace-queue-limit of `ember up`";
     case ReasonCode::execution_timed_out:
       return "raise timeout= if it needs longer";
     case ReasonCode::container_out_of_memory:

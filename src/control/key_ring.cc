@@ -1,11 +1,10 @@
 #include "control/key_ring.h"
 
-#include <openssl/rand.h>
-
-#include <array>
+#include <algorithm>
 #include <charconv>
+#include <optional>
 
-#include "base/assert.h"
+#include "control/key_text.h"
 
 namespace ember {
 namespace {
@@ -24,41 +23,50 @@ std::optional<Sha256> from_hex(std::string_view text) {
 
 }  // namespace
 
-std::string generate_key() {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  std::array<unsigned char, 33> bytes{};  // the last one is padding for the last digit
-  const int done = RAND_bytes(bytes.data(), 32);
-  EMBER_ASSERT(done == 1);
-  std::string text = "em-";
-  for (std::size_t bit = 0; bit < 256; bit += 6) {
-    const unsigned pair = (bytes[bit / 8] << 8) | bytes[bit / 8 + 1];
-    text += kDigits[(pair >> (10 - bit % 8)) & 63];
-  }
-  return text;
-}
-
 void KeyRing::add(const KeyRecord& record) {
-  if (const auto digest = from_hex(record.sha256)) {
-    keys_.push_back({record.id, *digest, record.expires, record.revoked});
-  }
+  const auto digest = from_hex(record.sha256);
+  if (!digest) return;
+  keys_[record.id] = record;
+  by_digest_[*digest] = record.id;
+  ++changes_;
 }
 
-bool KeyRing::knows(std::string_view key_text) const { return find(key_text) != nullptr; }
+void KeyRing::revoke(KeyId id) {
+  const auto found = keys_.find(id);
+  if (found == keys_.end()) return;
+  found->second.revoked = true;
+  ++changes_;
+}
 
-// Looks at every key whichever matches, so that the time tells nothing about the ring.
-const KeyRing::Key* KeyRing::find(std::string_view key_text) const {
+const KeyRecord* KeyRing::find_text(std::string_view key_text) const {
   if (key_text.size() > kLongestKey) return nullptr;
-  const Sha256 digest = sha256(key_text);
-  const Key* found = nullptr;
-  for (const Key& key : keys_) {
-    if (equal_in_constant_time(key.digest, digest)) found = &key;
-  }
-  return found;
+  const auto found = by_digest_.find(sha256(key_text));
+  return found == by_digest_.end() ? nullptr : find(found->second);
+}
+
+const KeyRecord* KeyRing::find(KeyId id) const {
+  const auto found = keys_.find(id);
+  return found == keys_.end() ? nullptr : &found->second;
+}
+
+const KeyRecord* KeyRing::find_usable(std::string_view name) const {
+  const auto found = std::ranges::find_if(
+      keys_, [&](const auto& entry) { return !entry.second.revoked && entry.second.name == name; });
+  return found == keys_.end() ? nullptr : &found->second;
+}
+
+std::size_t KeyRing::usable() const {
+  const auto count =
+      std::ranges::count_if(keys_, [](const auto& entry) { return !entry.second.revoked; });
+  return static_cast<std::size_t>(count);
 }
 
 Result<KeyId> KeyRing::authenticate(std::string_view key_text, Time now) const {
-  const Key* key = find(key_text);
+  const KeyRecord* key = find_text(key_text);
+  if (!key && is_damaged_key(key_text)) {
+    return {ErrorCode::unauthenticated,
+            "the key is not whole: its last characters do not fit the rest; copy all of it"};
+  }
   if (!key) {
     return {ErrorCode::unauthenticated,
             "the key is not known here; `ember up` prints where this server's key is"};

@@ -11,9 +11,10 @@ namespace {
 constexpr std::size_t kThreads = 2;  // for disks and hashing
 constexpr Duration kDrainLook = Duration::milliseconds(20);
 
-EngineOptions engine_options(std::uint32_t epoch) {
+EngineOptions engine_options(const LiveControlOptions& given, std::uint32_t epoch) {
   EngineOptions options;
   options.epoch = epoch;
+  options.workspace_queue_limit = given.workspace_queue_limit;
   options.begin = Begin::recovering;
   return options;
 }
@@ -29,8 +30,9 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       prices(prices_given),
       snapshot(std::move(snapshot_given)),
       sources(options.data),
-      driver(loop, clock, engine_options(snapshot.epoch)),
+      driver(loop, clock, engine_options(options, snapshot.epoch)),
       background(loop, kThreads),
+      keys(driver, store, background, ids),
       logs(options.data, options.logs, driver, background),
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
@@ -91,7 +93,7 @@ LiveControl::~LiveControl() = default;
 Result<> LiveControl::start() {
   if (auto prepared = parts_->sources.prepare(); !prepared) return prepared;
   const Snapshot snapshot = std::exchange(parts_->snapshot, {});
-  for (const KeyRecord& key : snapshot.keys) parts_->keys.add(key);
+  for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   return Ok{};
 }
@@ -101,24 +103,24 @@ void LiveControl::tick() { parts_->driver.tick(); }
 // --- keys ---
 
 Result<KeyId> LiveControl::authenticate(std::string_view key_text) {
-  return parts_->keys.authenticate(key_text, parts_->driver.now());
+  return parts_->keys.ring().authenticate(key_text, parts_->driver.now());
+}
+
+std::uint64_t LiveControl::key_changes() const { return parts_->keys.ring().changes(); }
+
+std::string LiveControl::keys_json() { return parts_->keys.list(); }
+
+void LiveControl::create_key(std::string request_json, Done done) {
+  parts_->keys.create(request_json, std::move(done));
+}
+
+void LiveControl::revoke_key(std::string id_or_name, Done done) {
+  parts_->keys.revoke(id_or_name, std::move(done));
 }
 
 void LiveControl::ensure_key(std::string key_text, std::string name,
                              std::function<void(Result<>)> done) {
-  if (parts_->keys.knows(key_text)) return done(Ok{});
-  const Time now = parts_->driver.now();
-  const KeyRecord record{KeyId{parts_->ids.next(now)},
-                         std::move(name),
-                         hex(sha256(key_text)),
-                         now,
-                         Time::never(),
-                         false};
-  parts_->store.apply({record}, parts_->background.to_loop(
-                                    [this, record, done = std::move(done)](Result<> written) {
-                                      if (written.ok()) parts_->keys.add(record);
-                                      done(std::move(written));
-                                    }));
+  parts_->keys.ensure_own(key_text, name, std::move(done));
 }
 
 // --- draining ---
@@ -145,7 +147,7 @@ void LiveControl::check_drained() {
 
 // --- calls ---
 
-Result<CallId> LiveControl::start_call(CallRequest request, CallWaiter* waiter) {
+StartedCall LiveControl::start_call(CallRequest request, CallWaiter* waiter) {
   if (auto open = refuse_while_draining(); !open) return std::move(open).error();
   if (auto room = parts_->biller.has_room(); !room) return std::move(room).error();
   return parts_->calls.start(std::move(request), waiter, Origin::outside);

@@ -20,6 +20,7 @@
 #include "control/clock.h"
 #include "control/control.h"
 #include "control/log_files.h"
+#include "engine/engine.h"
 #include "node/node_client.h"
 #include "store/store.h"
 
@@ -30,6 +31,7 @@ struct LiveControlOptions {
   std::string version;                          // of Ember, for `status`
   Duration node_grace = Duration::seconds(10);  // from a lost connection to a lost node
   LogLimits logs;
+  std::uint32_t workspace_queue_limit = EngineOptions{}.workspace_queue_limit;
 };
 
 class LiveControl final : public Control, private NodeObserver {
@@ -47,7 +49,7 @@ class LiveControl final : public Control, private NodeObserver {
   // Where the gateway listens, without a final slash; for the URLs that deploys and listings name.
   void set_url(std::string url);
 
-  // Makes the key known, durably, unless it is already; `done` with its id.
+  // Makes the key of the data directory known, durably, unless it is already.
   void ensure_key(std::string key_text, std::string name, std::function<void(Result<>)> done);
 
   // Refuses new calls, lets running ones end, stops the containers. `drained` once all of it is
@@ -59,7 +61,11 @@ class LiveControl final : public Control, private NodeObserver {
 
   // --- Control ---
   Result<KeyId> authenticate(std::string_view key_text) override;
-  Result<CallId> start_call(CallRequest request, CallWaiter* waiter) override;
+  std::uint64_t key_changes() const override;
+  std::string keys_json() override;
+  void create_key(std::string request_json, Done done) override;
+  void revoke_key(std::string id_or_name, Done done) override;
+  StartedCall start_call(CallRequest request, CallWaiter* waiter) override;
   void abandon_call(CallId call) override;
   Result<> cancel_call(CallId call) override;
   void register_source(std::string manifest_json,

@@ -11,6 +11,7 @@ constexpr std::size_t kMaxNestedPerServer = 100'000;
 
 struct CallHead {
   std::string app, function;
+  std::string call;  // that makes it, as the container says; "" for none
 };
 
 // u16 length, JSON of that length; the arguments follow.
@@ -23,7 +24,7 @@ Result<CallHead> take_head(std::string& body) {
   auto value = parse_json(std::string_view(body).substr(sizeof length, length), "the call", length);
   if (!value) return std::move(value).error();
   Fields fields(*value, "");
-  CallHead head{fields.text("app"), fields.text("function")};
+  CallHead head{fields.text("app"), fields.text("function"), fields.text_or("call", "")};
   if (auto read = fields.finish(); !read) return std::move(read).error();
   body.erase(0, sizeof length + length);
   return head;
@@ -59,16 +60,32 @@ NestedCalls::~NestedCalls() = default;
 void NestedCalls::start(ContainerId container, const FrameHeader& header, std::string& body) {
   const Key key{container, header.stream};
   auto head = take_head(body);
-  if (!head) return refuse(key, {std::move(head).error(), {}, 0});
+  if (!head) return refuse(key, {std::move(head).error(), {}});
   if (waiters_.size() >= kMaxNestedPerServer || waiters_.contains(key)) {
-    return refuse(key, {{ErrorCode::resource_exhausted, "too many calls from containers"}, {}, 0});
+    return refuse(key, {{ErrorCode::resource_exhausted,
+                         "containers wait for " + std::to_string(kMaxNestedPerServer) +
+                             " calls of theirs already; try again later"},
+                        {},
+                        0,
+                        {"nested_calls", kMaxNestedPerServer}});
   }
   auto waiter = std::make_unique<Waiter>(*this, key);
-  CallRequest request{head->app, head->function, {body_format(header), std::move(body)}};
+  CallRequest request{head->app,
+                      head->function,
+                      {body_format(header), std::move(body)},
+                      caller_of(container, head->call)};
   auto started = calls_.start(std::move(request), waiter.get(), Origin::running_input);
-  if (!started) return refuse(key, {std::move(started).error(), {}, 0});
+  if (!started) return refuse(key, started.refusal());
   waiter->call = *started;
   waiters_[key] = std::move(waiter);
+}
+
+// A call counts as made by who made the call that makes it. A container is believed only about
+// calls that run on it.
+KeyId NestedCalls::caller_of(ContainerId container, std::string_view call_text) const {
+  const auto id = CallId::parse(call_text);
+  const Call* call = id ? calls_.table().find(*id) : nullptr;
+  return call && call->container == container ? call->caller : KeyId{};
 }
 
 void NestedCalls::runner_gone(ContainerId container) {

@@ -26,6 +26,7 @@ class NestedCalls {
   class Waiter;
   using Key = std::pair<ContainerId, std::uint64_t>;  // and the runner's own number
 
+  KeyId caller_of(ContainerId container, std::string_view call_text) const;
   void reply(const Key& key, FrameType type, Body body);
   void refuse(const Key& key, CallFailure failure);
 

@@ -9,7 +9,7 @@
 
 #include "control/calls.h"
 #include "control/deployments.h"
-#include "control/key_ring.h"
+#include "control/keys.h"
 #include "control/listings.h"
 #include "control/live_control.h"
 #include "control/nested_calls.h"
@@ -41,12 +41,12 @@ struct LiveControl::Parts {
   const PriceBook& prices;
   Snapshot snapshot;  // until start()
   IdSource ids;
-  KeyRing keys;
   NodeFleet fleet;
   AppCatalog catalog;
   SourceStore sources;
   EngineDriver driver;
   Background background;  // ends, when its turn comes, before all that its threads work on
+  Keys keys;
   LogBook logs;
   Biller biller;
   Strangers strangers;

@@ -54,6 +54,10 @@ void handle_prices(ApiRequest& request, Reply reply);
 void handle_health(ApiRequest& request, Reply reply);
 void handle_metrics(ApiRequest& request, Reply reply);
 void handle_openapi(ApiRequest& request, Reply reply);
+// api_keys.cc
+void handle_keys(ApiRequest& request, Reply reply);
+void handle_create_key(ApiRequest& request, Reply reply);
+void handle_revoke_key(ApiRequest& request, Reply reply);
 // api_logs.cc
 void handle_logs(ApiRequest& request, Reply reply);
 

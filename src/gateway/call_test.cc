@@ -1,6 +1,9 @@
 // The warm path: POST /fn/{app}/{function}.
 #include <gtest/gtest.h>
 
+#include <vector>
+
+#include "gateway/held_calls.h"
 #include "gateway/test_client.h"
 
 namespace ember {
@@ -171,13 +174,82 @@ TEST_F(CallTest, AbandonsRunningCallsWhenTheServerGoes) {
 }
 
 TEST_F(CallTest, TellsARefusalOfControlWithRetryAfter) {
-  control.refuse_calls = Error{ErrorCode::resource_exhausted, "the queue is full; try later"};
+  control.refuse_calls =
+      CallFailure{{ErrorCode::resource_exhausted, "the queue is full; try later"}};
   const auto response = ask("POST", "/fn/shop/price", "{}");
   EXPECT_EQ(response.status, 429);
   EXPECT_EQ(response.field("Retry-After"), "1");
   EXPECT_EQ(response.body,
             "{\"error\": {\"code\": \"resource_exhausted\", \"message\": \"the "
             "queue is full; try later\"}}\n");
+}
+
+TEST_F(CallTest, TellsWhichLimitWasReachedAndWhenToComeBack) {
+  control.refuse_calls =
+      CallFailure{{ErrorCode::resource_exhausted, "full"}, {}, 42, {"queue_limit", 10}};
+  const auto response = ask("POST", "/fn/shop/price", "{}");
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(response.field("Retry-After"), "42");
+  EXPECT_EQ(response.field("X-RateLimit-Limit"), "10");
+  EXPECT_EQ(response.field("X-RateLimit-Remaining"), "0");
+  EXPECT_EQ(response.field("X-RateLimit-Reset"), "42");
+  EXPECT_EQ(response.body,
+            "{\"error\": {\"code\": \"resource_exhausted\", \"message\": \"full\", "
+            "\"limit\": {\"name\": \"queue_limit\", \"value\": 10}}}\n");
+}
+
+TEST_F(CallTest, SaysWhoseKeyItIs) {
+  TestClient client = connect();
+  EXPECT_EQ(start(client).caller, KeyId{1});
+}
+
+TEST_F(CallTest, HoldsOnlySoManyThatThereIsRoomForAllElse) {
+  options.limits.connections = 20;  // 18 calls, so at most 14 of one caller
+  std::vector<TestClient> clients;
+  for (int i = 0; i < 14; ++i) start(clients.emplace_back(connect()));
+  const auto refused = ask("POST", "/fn/shop/price", "{}");
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.field("X-RateLimit-Limit"), "18");
+  EXPECT_NE(refused.body.find(R"("name": "held_calls")"), std::string::npos) << refused.body;
+  EXPECT_EQ(ask("GET", "/healthz").status, 200);
+
+  answer(control.calls.front(), "1");  // an answer makes room, and so does a client that goes
+  EXPECT_EQ(clients.front().read().status, 200);
+  start(clients.front());
+  clients.back().hang_up();
+  ASSERT_TRUE(turn_until([&] { return control.abandoned.size() == 1; }));
+  TestClient other = connect();
+  start(other);
+  EXPECT_EQ(ask("POST", "/fn/shop/price", "{}").status, 429);
+}
+
+TEST_F(CallTest, HoldsOnlySoManyBytesOfArguments) {
+  options.limits.held_bytes = 1'000;
+  const std::string large = "{\"x\": \"" + std::string(700, 'x') + "\"}";
+  TestClient one = connect();
+  auto& call = start(one, large);
+  const auto refused = ask("POST", "/fn/shop/price", large);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_NE(refused.body.find(R"("name": "held_bytes")"), std::string::npos) << refused.body;
+  TestClient two = connect();
+  start(two, "{}");
+  answer(call, "1");
+  EXPECT_EQ(one.read().status, 200);
+  start(one, large);
+}
+
+TEST(HeldCalls, KeepsRoomForCallersThatCome) {
+  HeldCalls held({.calls = 100, .bytes = 1'000'000});
+  const auto fill = [&](KeyId caller) {
+    int count = 0;
+    for (; !held.refusal(caller, 1); ++count) held.add(caller, 1);
+    return count;
+  };
+  EXPECT_EQ(fill(KeyId{1}), 80);
+  EXPECT_EQ(fill(KeyId{2}), 16);
+  EXPECT_EQ(fill(KeyId{3}), 3);
+  for (int i = 0; i < 80; ++i) held.remove(KeyId{1}, 1);
+  EXPECT_EQ(fill(KeyId{2}) + 16, 77);  // of the 97 that the third has left
 }
 
 struct FailureCase {
@@ -228,7 +300,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_F(CallTest, LeavesOutARunnerErrorThatIsNoJsonObject) {
   TestClient client = connect();
   auto& call = start(client);
-  call.waiter->on_failure({{ErrorCode::user_exception, "why"}, R"({"kind": "x"}, "more")", 0},
+  call.waiter->on_failure({{ErrorCode::user_exception, "why"}, R"({"kind": "x"}, "more")"},
                           control.report(call));
   EXPECT_EQ(client.read().body.find("exception\":"), std::string::npos);
 }

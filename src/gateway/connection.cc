@@ -167,6 +167,8 @@ void Connection::tick() {
       }
       return;
     case State::streaming:
+      // A stream goes on for as long as its key is good.
+      if (!key_is_good()) return close();
       if (output_.empty() && elapsed >= limits.stream_blank_seconds) write_stream("\n");
       return;
     case State::lingering:
@@ -177,6 +179,11 @@ void Connection::tick() {
     case State::closed:
       return;
   }
+}
+
+bool Connection::may_make_way() const {
+  return state_ == State::head &&
+         edge_->tick - since_tick_ >= edge_->options.limits.make_way_seconds;
 }
 
 bool Connection::body_too_slow() const {
@@ -193,7 +200,11 @@ void Connection::drain() {
 void Connection::close() {
   if (state_ == State::closed) return;
   state_ = State::closed;
-  if (call_) edge_->control.abandon_call(std::exchange(call_, {}));
+  if (call_) {
+    const CallId call = call_;
+    let_go_of_call();
+    edge_->control.abandon_call(call);
+  }
   held_.reset();
   uncharge_body();
   boost::system::error_code ignored;

@@ -37,6 +37,9 @@ class Connection final : public Exchange,
   void drain();
 
   bool busy() const { return state_ != State::head || head_begun_; }
+  // Whether it may be closed for the sake of a new one when there is no room: it has been without a
+  // whole request for a while.
+  bool may_make_way() const;
   std::size_t index = 0;  // in Edge::connections; kept by whoever changes that list
 
  private:
@@ -74,6 +77,7 @@ class Connection final : public Exchange,
   void uncharge_body();
   void dispatch();
   void make_call();
+  void let_go_of_call();
   void refuse(Response response);
   void refuse_and_close(Response response);
   void on_result(Body value, const CallReport& report) override;
@@ -96,6 +100,7 @@ class Connection final : public Exchange,
   void linger();
   void close_soon();
   bool body_too_slow() const;
+  bool key_is_good();
 
   const std::shared_ptr<Edge> edge_;
   boost::asio::ip::tcp::socket socket_;
@@ -118,13 +123,17 @@ class Connection final : public Exchange,
   std::vector<std::string> parameters_;
   std::optional<Response> refusal_;  // the answer, once a small unwanted body is read
   CallId call_;                      // running for this client
+  std::size_t call_bytes_ = 0;       // of its arguments, held meanwhile
   std::shared_ptr<void> held_;
 
   Output output_;
 
-  // The key that was good at this tick; spares hashing it again for each request.
+  // The key that was good at this tick and change of keys; spares hashing it again for each
+  // request.
   std::string key_;
+  KeyId key_id_;
   std::uint64_t key_tick_ = 0;
+  std::uint64_t key_changes_ = 0;
 
   std::uint64_t since_tick_;      // of the state: its time limit counts from here
   std::uint64_t write_tick_ = 0;  // when bytes last left

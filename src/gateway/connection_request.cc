@@ -111,13 +111,22 @@ std::optional<Response> Connection::check_key() {
     return error_response({ErrorCode::unauthenticated,
                            "no key came with the request; send 'Authorization: Bearer KEY'"});
   }
-  // Once a second at least the key is looked up again: a revoked one works no longer than that.
-  if (key_tick_ == edge_->tick && equal_in_constant_time(key, key_)) return std::nullopt;
+  // Looked up again once a second, for its expiry, and when any key has changed: one that is
+  // revoked opens nothing any more.
+  const std::uint64_t changes = edge_->control.key_changes();
+  const bool is_fresh = key_tick_ == edge_->tick && key_changes_ == changes;
+  if (is_fresh && equal_in_constant_time(key, key_)) return std::nullopt;
   const auto id = edge_->control.authenticate(key);
   if (!id) return error_response(id.error());
   key_.assign(key);
+  key_id_ = *id;
   key_tick_ = edge_->tick;
+  key_changes_ = changes;
   return std::nullopt;
+}
+
+bool Connection::key_is_good() {
+  return route_ == nullptr || !route_->needs_key || edge_->control.authenticate(key_).ok();
 }
 
 std::optional<Response> Connection::check_route() {
@@ -237,15 +246,26 @@ void Connection::make_call() {
                                      "{\"name\": value}"}));
     }
   }
-  const auto call =
-      edge_->control.start_call({parameters_[0], parameters_[1], std::move(arguments)}, this);
-  if (!call) return respond(error_response(call.error()));
+  const std::size_t bytes = arguments.bytes.size();
+  if (const auto refusal = edge_->held.refusal(key_id_, bytes)) {
+    return respond(refusal_response(*refusal));
+  }
+  const auto call = edge_->control.start_call(
+      {parameters_[0], parameters_[1], std::move(arguments), key_id_}, this);
+  if (!call) return respond(refusal_response(call.refusal()));
   call_ = *call;
+  call_bytes_ = bytes;
+  edge_->held.add(key_id_, bytes);
+}
+
+void Connection::let_go_of_call() {
+  call_ = {};
+  edge_->held.remove(key_id_, call_bytes_);
 }
 
 void Connection::on_result(Body value, const CallReport& report) {
   EMBER_ASSERT(state_ == State::waiting);
-  call_ = {};
+  let_go_of_call();
   std::string& out = output_.text();
   append_status(out, 200, framing(), edge_->date_line);
   append_call_fields(out, report);
@@ -256,7 +276,7 @@ void Connection::on_result(Body value, const CallReport& report) {
 
 void Connection::on_failure(CallFailure failure, const CallReport& report) {
   EMBER_ASSERT(state_ == State::waiting);
-  call_ = {};
+  let_go_of_call();
   respond(failure_response(failure, report));
 }
 

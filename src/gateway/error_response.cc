@@ -91,21 +91,37 @@ class ObjectScanner {
   std::size_t position_ = 0;
 };
 
-std::string error_body(ErrorCode code, std::string_view message, CallId call,
+std::string error_body(const Error& error, const Limit& limit, CallId call,
                        std::string_view exception) {
   std::string body = R"({"error": {"code": ")";
-  body.append(error_name(code)).append(R"(", "message": )").append(json_string(message));
+  body.append(error_name(error.code)).append(R"(", "message": )");
+  body.append(json_string(error.message));
+  if (!limit.name.empty()) {
+    body.append(R"(, "limit": {"name": ")").append(limit.name).append(R"(", "value": )");
+    body.append(std::to_string(limit.value)).append(1, '}');
+  }
   if (call) body.append(R"(, "call_id": ")").append(call.text()).append(1, '"');
   if (!exception.empty()) body.append(R"(, "exception": )").append(exception);
   body.append("}}\n");
   return body;
 }
 
-void append_retry_after(std::string& headers, int status, std::int64_t seconds) {
-  if (status != 429 && status != 503 && status != 507) return;
-  headers.append("Retry-After: ");
-  append_number(headers, seconds > 0 ? seconds : kRetryAfterSeconds);
+void append_field(std::string& headers, std::string_view name, std::int64_t value) {
+  headers.append(name).append(": ");
+  append_number(headers, value);
   headers.append("\r\n");
+}
+
+// When to come back, and which room there was: none is left, or nobody would have been refused.
+void append_limit_fields(std::string& headers, int status, std::int64_t retry_after_s,
+                         const Limit& limit) {
+  if (status != 429 && status != 503 && status != 507) return;
+  const std::int64_t seconds = retry_after_s > 0 ? retry_after_s : kRetryAfterSeconds;
+  append_field(headers, "Retry-After", seconds);
+  if (status != 429 || limit.name.empty()) return;
+  append_field(headers, "X-RateLimit-Limit", limit.value);
+  append_field(headers, "X-RateLimit-Remaining", 0);
+  append_field(headers, "X-RateLimit-Reset", seconds);
 }
 
 }  // namespace
@@ -159,8 +175,16 @@ Response error_response(int status, const Error& error) {
   Response response;
   response.status = status;
   if (status == 401) response.headers = "WWW-Authenticate: Bearer\r\n";
-  append_retry_after(response.headers, status, 0);
-  response.body = error_body(error.code, error.message, {}, {});
+  append_limit_fields(response.headers, status, 0, {});
+  response.body = error_body(error, {}, {}, {});
+  return response;
+}
+
+Response refusal_response(const CallFailure& refusal) {
+  Response response;
+  response.status = status_of(refusal.error.code);
+  append_limit_fields(response.headers, response.status, refusal.retry_after_s, refusal.limit);
+  response.body = error_body(refusal.error, refusal.limit, {}, {});
   return response;
 }
 
@@ -174,9 +198,9 @@ Response failure_response(const CallFailure& failure, const CallReport& report) 
   }
   Response response;
   response.status = status;
-  append_retry_after(response.headers, status, failure.retry_after_s);
+  append_limit_fields(response.headers, status, failure.retry_after_s, failure.limit);
   append_call_fields(response.headers, report);
-  response.body = error_body(code, failure.error.message, report.call,
+  response.body = error_body(failure.error, failure.limit, report.call,
                              runner ? std::string_view(failure.body) : std::string_view());
   return response;
 }

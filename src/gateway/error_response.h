@@ -17,6 +17,8 @@ int status_of(ErrorCode code);
 Response error_response(const Error& error);
 // The same with a status of the edge's own (405, 408, 415, ...).
 Response error_response(int status, const Error& error);
+// A call that was not started: with what limit was reached and when to come back.
+Response refusal_response(const CallFailure& refusal);
 // A failed call: with its id, Retry-After where it helps, and the runner's error body embedded
 // unread as "exception".
 Response failure_response(const CallFailure& failure, const CallReport& report);

@@ -17,6 +17,7 @@ class FakeControl final : public Control {
     CallId id;
     std::string app, function;
     Body arguments;
+    KeyId caller;
     CallWaiter* waiter = nullptr;
   };
   struct Follower {
@@ -27,12 +28,13 @@ class FakeControl final : public Control {
 
   // --- what tests set ---
   std::string good_key = "ek-good";
-  std::optional<Error> refuse_calls;
+  std::optional<CallFailure> refuse_calls;
   std::optional<Error> refuse_documents;  // what every fallible request below answers
   std::vector<LogLine> past_lines;
 
   // --- what tests look at ---
   int authentications = 0;
+  std::uint64_t changes_of_keys = 0;
   std::vector<StartedCall> calls;
   std::vector<CallId> abandoned, cancelled;
   std::vector<Follower> followers;
@@ -65,12 +67,20 @@ class FakeControl final : public Control {
     if (key_text == good_key) return KeyId{1};
     return {ErrorCode::unauthenticated, "this key is not known; use another"};
   }
+  std::uint64_t key_changes() const override { return changes_of_keys; }
+  std::string keys_json() override { return R"({"asked": "keys"})"; }
+  void create_key(std::string request_json, Done done) override {
+    answer("create key " + request_json, std::move(done));
+  }
+  void revoke_key(std::string id_or_name, Done done) override {
+    answer("revoke key " + id_or_name, std::move(done));
+  }
 
-  Result<CallId> start_call(CallRequest request, CallWaiter* waiter) override {
+  ember::StartedCall start_call(CallRequest request, CallWaiter* waiter) override {
     if (refuse_calls) return *refuse_calls;
     const CallId id{++last_call_};
     calls.push_back({id, std::string(request.app), std::string(request.function),
-                     std::move(request.arguments), waiter});
+                     std::move(request.arguments), request.caller, waiter});
     return id;
   }
   void abandon_call(CallId call) override { abandoned.push_back(call); }

@@ -132,7 +132,7 @@ class Server::Core : public std::enable_shared_from_this<Core> {
 
   void admit(tcp::socket socket) {
     auto& all = edge_->connections;
-    if (all.size() >= edge_->options.limits.connections) {
+    if (all.size() >= edge_->options.limits.connections && !make_way()) {
       // A best effort: who is refused for load is not waited for.
       (void)::send(socket.native_handle(), kFull.data(), kFull.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       return;
@@ -146,7 +146,22 @@ class Server::Core : public std::enable_shared_from_this<Core> {
     connection->start();
   }
 
+  // Closes a connection that has been idle for a while; false if a look at some finds none.
+  bool make_way() {
+    constexpr std::size_t kLooks = 256;
+    const auto& all = edge_->connections;
+    for (std::size_t look = 0; look < kLooks && !all.empty(); ++look) {
+      hand_ = (hand_ + 1) % all.size();
+      const auto connection = all[hand_];
+      if (!connection->may_make_way()) continue;
+      connection->close();
+      return true;
+    }
+    return false;
+  }
+
   const std::shared_ptr<Edge> edge_;
+  std::size_t hand_ = 0;  // goes round the connections when room is wanted
   tcp::acceptor acceptor_;
   asio::steady_timer timer_;
   std::uint16_t port_ = 0;

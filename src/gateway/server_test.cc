@@ -267,7 +267,34 @@ TEST_F(ServerTest, LooksAKeyUpOnceASecondForEachConnection) {
   control.good_key = "ek-other";
   tick(1);
   client.send(request("GET", "/api/v1/apps"));
-  EXPECT_EQ(client.read().status, 401) << "a revoked key works no longer than a second";
+  EXPECT_EQ(client.read().status, 401) << "an expired key works no longer than a second";
+}
+
+TEST_F(ServerTest, OpensNothingForARevokedKeyFromThenOn) {
+  TestClient client = connect();
+  client.send(request("GET", "/api/v1/apps"));
+  EXPECT_EQ(client.read().status, 200);
+  control.good_key = "ek-other";
+  ++control.changes_of_keys;
+  client.send(request("GET", "/api/v1/apps"));
+  EXPECT_EQ(client.read().status, 401);
+}
+
+TEST_F(ServerTest, EndsTheStreamsOfARevokedKey) {
+  TestClient client = connect();
+  client.send(request("GET", "/api/v1/logs?app=shop&follow=true"));
+  EXPECT_EQ(client.read(false).status, 200);
+  control.good_key = "ek-other";
+  tick(1);
+  EXPECT_TRUE(client.closed_by_server());
+}
+
+TEST_F(ServerTest, PassesWhatIsAskedOfKeysOn) {
+  EXPECT_EQ(ask("GET", "/api/v1/keys").status, 200);
+  EXPECT_EQ(ask("POST", "/api/v1/keys", R"({"name": "ci"})").status, 200);
+  EXPECT_EQ(ask("POST", "/api/v1/keys/ci/revoke").status, 200);
+  EXPECT_EQ(control.asked,
+            (std::vector<std::string>{R"(create key {"name": "ci"})", "revoke key ci"}));
 }
 
 TEST_F(ServerTest, DoesNotTakeAnotherKeyForTheOneItKnows) {
@@ -374,6 +401,23 @@ TEST_F(ServerTest, TurnsClientsAwayOverItsLimitOfConnections) {
   one.hang_up();
   ASSERT_TRUE(turn_until([&] { return server().open_connections() == 1; }));
   EXPECT_EQ(ask("GET", "/api/v1/apps").status, 200);
+}
+
+TEST_F(ServerTest, ClosesAnIdleClientForTheSakeOfANewOne) {
+  options.limits.connections = 3;
+  TestClient idle = connect(), busy = connect();
+  busy.send(request("GET", "/api/v1/logs?app=shop&follow=true"));
+  EXPECT_EQ(busy.read(false).status, 200);
+  TestClient third = connect();
+  ASSERT_TRUE(turn_until([&] { return server().open_connections() == 3; }));
+  tick(2);
+  EXPECT_EQ(ask("GET", "/healthz").status, 200);
+  EXPECT_EQ(ask("GET", "/healthz").status, 200);
+  EXPECT_TRUE(idle.closed_by_server() || third.closed_by_server());
+  LogLine line;
+  line.text = "still here";
+  control.followers.front().follower->on_line(line);
+  EXPECT_NE(busy.read_chunk().find("still here"), std::string::npos);
 }
 
 TEST_F(ServerTest, ClosesASilentClientAfterTheHeadTimeout) {

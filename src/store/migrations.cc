@@ -96,7 +96,17 @@ constexpr const char* kQuantity = R"sql(
 ALTER TABLE ledger RENAME COLUMN quantity_ms TO quantity;
 )sql";
 
-constexpr std::array kSteps{kTables, kIndexes, kQuantity};
+// Keys belong to a workspace; all that there are belong to the first.
+constexpr const char* kWorkspaces = R"sql(
+CREATE TABLE workspaces (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE
+);
+INSERT INTO workspaces VALUES (1, 'default');
+ALTER TABLE keys ADD COLUMN workspace INTEGER NOT NULL DEFAULT 1;
+)sql";
+
+constexpr std::array kSteps{kTables, kIndexes, kQuantity, kWorkspaces};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

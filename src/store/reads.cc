@@ -29,8 +29,9 @@ Result<> for_each(Database& database, std::string_view sql, OnRow&& on_row,
 }
 
 KeyRecord key_of(const Statement& row) {
-  return {id_at<KeyId>(row, 0), row.text(1),     row.text(2),
-          time_at(row, 3),      time_at(row, 4), row.integer(5) != 0};
+  return {
+      id_at<KeyId>(row, 0), id_at<WorkspaceId>(row, 1), row.text(2), row.text(3), time_at(row, 4),
+      time_at(row, 5),      row.integer(6) != 0};
 }
 
 AppRecord app_of(const Statement& row) {
@@ -122,7 +123,9 @@ ContainerRecord container_of(const Statement& row) {
 }
 
 Result<> read_snapshot(Database& database, Snapshot& snapshot) {
-  auto keys = for_each(database, "SELECT * FROM keys ORDER BY id",
+  auto keys = for_each(database,
+                       "SELECT id, workspace, name, sha256, created_us, expires_us, revoked "
+                       "FROM keys ORDER BY id",
                        [&](Statement& row) { snapshot.keys.push_back(key_of(row)); });
   if (!keys) return keys;
   auto apps = for_each(database, "SELECT * FROM apps ORDER BY id",

@@ -18,11 +18,13 @@
 #include "base/time.h"
 #include "model/ids.h"
 #include "model/usage.h"
+#include "model/workspace.h"
 
 namespace ember {
 
 struct KeyRecord {
   KeyId id;
+  WorkspaceId workspace;  // that owns it
   std::string name;
   std::string sha256;  // of the whole key text, hex; the text itself is never stored
   Time created;

@@ -103,7 +103,8 @@ TEST(Store, GivesBackAfterReopeningWhatWasApplied) {
   Snapshot empty;
   {
     auto store = open_store(directory.path(), empty);
-    const KeyRecord key{KeyId{~0ull}, "default", "abcd", kNoon, Time::never(), false};
+    const KeyRecord key{KeyId{~0ull}, WorkspaceId{1}, "default", "abcd",
+                        kNoon,        Time::never(),  false};
     ASSERT_TRUE(apply(*store, {key, app(1, "documents", 2), version(1, 1), version(1, 2),
                                container(5), ledger(5, kNoon, Meter::cpu, 10)})
                     .ok());
@@ -420,6 +421,7 @@ TEST(Store, BringsADatabaseOfTheFirstSchemaForward) {
     ASSERT_TRUE(database.ok());
     ASSERT_TRUE(migrate(*database, 1).ok());
     ASSERT_TRUE(database->execute("INSERT INTO apps VALUES (9, 'old', 0, 0, 4, 1)").ok());
+    ASSERT_TRUE(database->execute("INSERT INTO keys VALUES (3, 'old', 'abcd', 1, 2, 1)").ok());
     const char* row =
         "INSERT INTO ledger VALUES (1, 0, 'gpu', 'execute', 9000, 1, 7, 2, 'L4', 9, 'old', 'f', "
         "'', 1, '', 5, 0)";
@@ -431,6 +433,11 @@ TEST(Store, BringsADatabaseOfTheFirstSchemaForward) {
     auto store = open_store(directory.path(), snapshot);
     ASSERT_EQ(snapshot.apps.size(), 1u);
     EXPECT_EQ(snapshot.apps[0].name, "old");
+    ASSERT_EQ(snapshot.keys.size(), 1u);
+    EXPECT_EQ(snapshot.keys[0].workspace, kDefaultWorkspace);
+    EXPECT_EQ(snapshot.keys[0].sha256, "abcd");
+    EXPECT_EQ(snapshot.keys[0].expires, Time{2});
+    EXPECT_TRUE(snapshot.keys[0].revoked);
     const auto rows = cost(*store, {{}, "", {}, {}});
     ASSERT_EQ(rows.size(), 1u);
     EXPECT_EQ(rows[0].gpu_ms, 7 * 2);

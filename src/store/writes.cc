@@ -8,7 +8,8 @@ namespace ember {
 namespace {
 
 constexpr std::string_view kKey =
-    "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "INSERT INTO keys (id, workspace, name, sha256, created_us, expires_us, revoked) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
     "name = excluded.name, expires_us = excluded.expires_us, "
     "revoked = MAX(revoked, excluded.revoked)";
 constexpr std::string_view kApp =
@@ -60,8 +61,8 @@ Result<> Writer::write(const Batch& batch) {
 }
 
 Result<> Writer::write_one(const KeyRecord& record) {
-  return key_.run(record.id.value, record.name, record.sha256, record.created.us, record.expires.us,
-                  record.revoked);
+  return key_.run(record.id.value, record.workspace.value, record.name, record.sha256,
+                  record.created.us, record.expires.us, record.revoked);
 }
 
 Result<> Writer::write_one(const AppRecord& record) {

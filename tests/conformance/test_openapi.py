@@ -22,6 +22,7 @@ UNKNOWN = {
     "{id}": "fc-0000000000001",
     "{function}": "no-such-function",
     "{sha256}": "0" * 64,
+    "{key}": "no-such-key",
 }
 
 pytestmark = pytest.mark.skipif(not (URL and KEY), reason="no server: set EMBER_URL and EMBER_KEY")

@@ -31,6 +31,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "function list": ("_list", "list_functions", "functions, their containers and why so many"),
     "container list": ("_list", "list_containers", "containers and what they do"),
     "node list": ("_list", "list_nodes", "machines and their devices"),
+    "key create": ("_key", "create_key", "a new key, shown once"),
+    "key list": ("_key", "list_keys", "the keys that open this server"),
+    "key revoke": ("_key", "revoke_key", "make a key open nothing any more"),
     "logs": ("_logs", "logs", "what an app's functions wrote"),
     "cost": ("_cost", "cost", "the bill, cut by app, function, day, phase or meter"),
     "prices list": ("_cost", "list_prices", "the price book"),
@@ -188,6 +191,9 @@ def _of_the_platform(error: Exception) -> CommandError:
     code = getattr(error, "code", "internal")
     call_id = getattr(error, "call_id", None)
     next_step = f"ember call show {call_id}" if call_id else ""
+    retry_after_s = getattr(error, "retry_after_s", None)
+    if code == "resource_exhausted" and retry_after_s:
+        next_step = f"try again in {retry_after_s:.0f} s"
     if code == "unauthenticated":
         next_step = "set EMBER_KEY, or read the key as the user who ran `ember up`"
     return CommandError(str(error), status=_STATUSES.get(code, _exit.PLATFORM), next_step=next_step)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # What each is started with unless `ember up` is told otherwise.
 OPTIONS: dict[str, dict[str, Any]] = {
     "node": {"simulate_gpus": None, "isolation": "auto", "allow_network": []},
-    "serve": {"listen": "127.0.0.1:7777", "host_name": []},
+    "serve": {"listen": "127.0.0.1:7777", "host_name": [], "workspace_queue_limit": 50_000},
 }
 _MEMORY = "up.json"  # what they were started with, for when one of them has to start again
 _START_TIMEOUT_S = 60.0
@@ -95,6 +95,7 @@ def _start_serve(server: Server, emberd: str, how: dict[str, Any]) -> None:
     _unlink(server.url_path)
     command = [emberd, "serve", "--data", server.data, "--listen", how["listen"]]
     command += ["--prices", _price_book(emberd), "--drain-seconds", str(DRAIN_TIMEOUT_S)]
+    command += ["--workspace-queue-limit", str(how["workspace_queue_limit"])]
     for name in how["host_name"]:
         command += ["--host-name", name]
     _launch(server, "serve", command, lambda: bool(server.url()))

@@ -56,6 +56,13 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
         help="a private network, or an address of this machine, that containers may reach;"
         " repeatable",
     )
+    parser.add_argument(
+        "--workspace-queue-limit",
+        type=int,
+        metavar="N",
+        help="inputs that may wait in all functions of a workspace"
+        f" (default: {OPTIONS['serve']['workspace_queue_limit']})",
+    )
     parser.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then stop")
     parser.add_json()
     options = parser.parse_args(argv)

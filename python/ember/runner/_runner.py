@@ -6,7 +6,7 @@ import contextvars
 from itertools import count
 
 from ember import _json
-from ember._context import current
+from ember._context import current, current_call_id
 from ember.runner import _frames
 from ember.runner._frames import frame
 
@@ -102,7 +102,9 @@ class Runner:
         """Asks the server to call another function; the answer goes to the waiter."""
         number = next(self._numbers)
         self._waiters[number] = waiter
-        target = _json.dumps({"app": app, "function": function}).encode()
+        target = _json.dumps(
+            {"app": app, "function": function, "call": current_call_id() or ""}
+        ).encode()
         head = len(target).to_bytes(2, "little") + target
         self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, head + body))
 
