@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from conftest import Server
 
 QUEUE_LIMIT = 10_000  # the default
-DESCRIPTORS = QUEUE_LIMIT + 3_000  # for this process and, less its own, for the server
+MANY_CALLS = 15_000  # more than the server holds of one caller
+DESCRIPTORS = MANY_CALLS + 3_000  # for this process and, less its own, for the server
 MOST_BYTES_PER_CALL = 32 << 10  # of the server's memory, connection included
 
 
@@ -181,6 +182,28 @@ def check_refusal(answer: Answer) -> None:
     assert answer.headers["x-ratelimit-reset"] == str(retry_after_s)
     assert answer.document["error"]["limit"] == {"name": "queue_limit", "value": QUEUE_LIMIT}
     assert "queue_limit=" in answer.message
+
+
+def test_one_caller_cannot_take_all_connections(many_descriptors: None, own_server: Server) -> None:
+    own_server.deploy("two_slow.py")
+    greedy, other = Caller("own", own_server.key), make_caller(own_server, "other")
+    with Herd(own_server, "/fn/two_slow/one") as one, Herd(own_server, "/fn/two_slow/two") as two:
+        for call in range(MANY_CALLS):
+            (one if call < QUEUE_LIMIT else two).call(greedy)
+        refused = own_server.http("POST", "/fn/two_slow/quick", {})
+        assert (refused.status, refused.code) == (429, "resource_exhausted")
+        assert refused.document["error"]["limit"]["name"] == "held_calls"
+        limit = int(refused.headers["x-ratelimit-limit"])
+
+        answer = own_server.http(
+            "POST", "/fn/two_slow/quick", {}, Authorization=f"Bearer {other.key}"
+        )
+        assert (answer.status, answer.document) == (200, "here")
+        assert own_server.http("GET", "/healthz").status == 200
+        own_server.cli("app", "stop", "two_slow")
+        statuses = [reply.status for reply in one.replies() + two.replies()]
+    assert statuses.count(499) == 4 * limit // 5
+    assert statuses.count(429) == MANY_CALLS - 4 * limit // 5
 
 
 def test_a_workspace_has_a_limit_over_all_its_functions(own_server: Server) -> None:
