@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any, Literal, ParamSpec, TypeVar
 
     from ember._deploy import Deployment, Progress
     from ember._image import Image
@@ -59,6 +59,7 @@ class App:
         scaledown_window: float | None = None,
         queue_limit: int | None = None,
         env: Mapping[str, str] | None = None,
+        network: Literal["internet", "none"] | None = None,
         name: str | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Makes a function of this app. Durations are seconds.
@@ -69,6 +70,8 @@ class App:
         min_containers: kept when idle; max_containers: never exceeded; buffer_containers: extra
         idle ones while the function is in use; scaledown_window: the longest a container idles.
         queue_limit: inputs that may wait; one more is refused.
+        network: "internet", the default, or "none": nothing can be sent from its containers; calls
+        to other functions go on.
         """
         settings = Settings(
             gpu=gpu,
@@ -83,6 +86,7 @@ class App:
             scaledown_window=scaledown_window,
             queue_limit=queue_limit,
             env=env,
+            network=network,
         )
 
         def decorate(raw: Callable[P, R]) -> Function[P, R]:

@@ -16,6 +16,7 @@ _MAX_TIMEOUT_S = 24 * 60 * 60
 _MAX_CONTAINERS = 10_000
 _MAX_INPUTS = 1_000
 _MAX_QUEUE = 1_000_000
+_NETWORKS = ("internet", "none")
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -49,6 +50,7 @@ class Settings:
         scaledown_window: float | None = None,
         queue_limit: int | None = None,
         env: Mapping[str, str] | None = None,
+        network: str | None = None,
     ) -> None:
         if image is not None and not isinstance(image, Image):
             raise InvalidArgumentError(
@@ -71,6 +73,7 @@ class Settings:
             ),
             "queue_limit": _count("queue_limit", queue_limit, 1, _MAX_QUEUE),
             "env": _env(env),
+            "network": _network(network),
         }
         if max_containers is not None and (min_containers or 0) > max_containers:
             raise InvalidArgumentError(
@@ -147,6 +150,20 @@ def _memory(memory: object) -> int | None:
     if size <= 0:
         raise InvalidArgumentError(f'memory: expected MiB as int, "512MB" or "2GB", got {memory!r}')
     return size
+
+
+def _network(network: object) -> str | None:
+    if network is None or network in _NETWORKS:
+        return network  # pyright: ignore[reportReturnType]
+    if not isinstance(network, str):
+        raise InvalidArgumentError(f"network: expected str, got {type(network).__name__}")
+    import difflib
+
+    close = difflib.get_close_matches(network.lower(), _NETWORKS, 1)
+    guess = f': did you mean "{close[0]}"?' if close else ""
+    raise InvalidArgumentError(
+        f'network: {network!r} is not known; "internet" and "none" are{guess}'
+    )
 
 
 def _env(env: object) -> dict[str, str] | None:

@@ -44,6 +44,7 @@ def test_settings_become_the_fields_of_a_deploy() -> None:
     _, function = make_app(
         gpu="H100:2", cpu=0.5, memory="2GB", timeout=1.5, startup_timeout=60, min_containers=1,
         max_containers=4, buffer_containers=1, scaledown_window=5, queue_limit=7, env={"A": "b"},
+        network="none",
     )  # fmt: skip
     spec = function.spec()
     assert spec["gpu"] == ["H100:2"]
@@ -54,6 +55,7 @@ def test_settings_become_the_fields_of_a_deploy() -> None:
     assert spec["queue_limit"] == 7
     assert (spec["module"], spec["qualname"], spec["is_async"]) == (__name__, "double", False)
     assert spec["env"] == {"A": "b"}
+    assert spec["network"] == "none"
     assert spec["parameters"] == [
         {"name": "n", "kind": "positional_or_keyword", "annotation": "int", "required": True},
         {
@@ -65,7 +67,7 @@ def test_settings_become_the_fields_of_a_deploy() -> None:
 
 def test_what_is_not_given_is_left_to_the_server() -> None:
     _, function = make_app()
-    assert not {"gpu", "timeout_ms", "memory_bytes", "env"} & function.spec().keys()
+    assert not {"gpu", "timeout_ms", "memory_bytes", "env", "network"} & function.spec().keys()
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,9 @@ def test_what_is_not_given_is_left_to_the_server() -> None:
         ({"image": "host"}, "image: expected an ember.Image"),
         ({"env": {"A": 1}}, "must be str"),
         ({"env": {"EMBER_X": "1"}}, "Ember's own"),
+        ({"network": False}, "network: expected str, got bool"),
+        ({"network": "Nome"}, 'did you mean "none"'),
+        ({"network": "host"}, '"internet" and "none" are$'),
         ({"name": "no spaces"}, "function name 'no spaces'"),
     ],
 )

@@ -37,6 +37,7 @@ ContainerSpec container_spec(ContainerId container, const Function& function,
           spec.settings.resources,
           std::move(devices),
           spec.env,
+          spec.network,
           function_json(container, function),
           labels_json(function)};
 }

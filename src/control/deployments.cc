@@ -66,6 +66,16 @@ Result<> Deployments::check_placeable(const FunctionSpec& spec) const {
               std::to_string(capacity.memory_bytes >> 20) + " MiB and " + fleet_.gpus_text()};
 }
 
+// The node refuses it as well, should its isolation change after the deploy.
+Result<> Deployments::check_network(const FunctionSpec& spec) const {
+  if (spec.network == NetworkAccess::internet || fleet_.hello().isolation != "process") return Ok{};
+  return {ErrorCode::conflict,
+          spec.name +
+              " asks for network=\"none\", which takes containers; here functions run as "
+              "plain processes, on the machine's own network: start Ember as root, or leave "
+              "the setting out"};
+}
+
 Result<> Deployments::check_request(const std::string& app, const DeployRequest& request) const {
   if (auto named = check_name("app", app); !named) return named;
   if (!fleet_.has_met()) {
@@ -82,6 +92,7 @@ Result<> Deployments::check_request(const std::string& app, const DeployRequest&
   }
   for (const FunctionSpec& spec : request.functions) {
     if (auto fits = check_placeable(spec); !fits) return fits;
+    if (auto kept = check_network(spec); !kept) return kept;
     if (!images_.is_built(spec.image)) {
       return {ErrorCode::conflict,
               "the image " + image_id(spec.image) + " of " + spec.name +

@@ -45,6 +45,7 @@ class Deployments {
 
   Result<> check_request(const std::string& app, const DeployRequest& request) const;
   Result<> check_placeable(const FunctionSpec& spec) const;
+  Result<> check_network(const FunctionSpec& spec) const;
   Result<> begin(const std::string& app);
   void end(const std::string& app);
   void publish(Change change, Done done);

@@ -120,6 +120,22 @@ TEST_F(LiveDeployments, RefusesWhatTheFleetCanNeverHoldAndSaysWhatItHas) {
   EXPECT_FALSE(control->app_json("docs").ok());
 }
 
+TEST_F(LiveDeployments, TellsTheNodeOfAFunctionWithoutANetworkAndRefusesItWhereNothingKeepsIt) {
+  const JsonValue closed = function("echo", R"("network": "none")");
+  must_deploy("docs", {closed});
+  EXPECT_EQ(app("docs")["functions"][0]["network"], "none");
+  Caller caller;
+  call("docs", "echo", caller);
+  EXPECT_EQ(node.only().spec.network, NetworkAccess::none);
+  node.hello.isolation = "process";
+  node.connect();
+  const auto refused = deploy("docs", {closed});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+  EXPECT_THAT(refused.error().message, HasSubstr("echo asks for network=\"none\""));
+  must_deploy("docs", {function("echo")});
+}
+
 TEST_F(LiveDeployments, RefusesImagesThatAreNotBuiltAndSourcesThatAreNotThere) {
   const auto image = deploy("docs", {function("echo", R"("image": {"base": "host", "steps":
                                    [{"kind": "uv_pip_install", "arguments": ["numpy"]}]})")});

@@ -136,6 +136,8 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* gpu = fields.array("gpu");
   const JsonValue* env = fields.object("env");
   const JsonValue* parameters = fields.array("parameters");
+  const std::string network =
+      fields.text_or("network", std::string(network_access_name(spec.network)));
   if (auto read = fields.finish(); !read) return std::move(read).error();
   if (image) {
     auto parsed = parse_image_spec(*image, path + "image");
@@ -148,6 +150,9 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto variables = parse_env(env, path + "env");
   if (!variables) return std::move(variables).error();
   spec.env = std::move(variables).value();
+  auto access = parse_network_access(network);
+  if (!access) return std::move(access).error().within(path + "network");
+  spec.network = *access;
   if (parameters) spec.parameters = dump_json(*parameters);
   if (spec.parameters.size() > kMaxParametersBytes) {
     return invalid(path + "parameters has more than 64 KiB");
@@ -215,6 +220,7 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"image", {{"base", spec.image.base}, {"steps", std::move(steps)}}},
                      {"gpu", to_json(spec.settings.resources.gpu)},
                      {"env", std::move(env)},
+                     {"network", network_access_name(spec.network)},
                      {"parameters", JsonValue::parse(spec.parameters, nullptr, false)}};
   value.update(to_json(spec.settings));
   return value;

@@ -11,6 +11,7 @@
 #include "model/environment.h"
 #include "model/function.h"
 #include "model/image.h"
+#include "model/network.h"
 
 namespace ember {
 
@@ -22,6 +23,7 @@ struct FunctionSpec {
   ImageSpec image;
   FunctionSettings settings;
   Environment env;
+  NetworkAccess network = NetworkAccess::internet;
   std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
 };
 

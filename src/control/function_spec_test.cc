@@ -29,13 +29,14 @@ TEST(FunctionSpec, TakesTheDefaultForWhatIsLeftOut) {
   EXPECT_EQ(spec.settings.scaling.target_inputs, 8u) << "aims at what a container may run";
   EXPECT_EQ(spec.image.base, "host");
   EXPECT_TRUE(spec.settings.resources.gpu.empty());
+  EXPECT_EQ(spec.network, NetworkAccess::internet);
 }
 
 TEST(FunctionSpec, ComesBackFromItsJsonAsItWas) {
   const auto request = parse_deploy_request(deploy(
       R"(, "is_async": true, "gpu": ["l4", "H100:2"], "cpu_millicores": 500, "timeout_ms": 1500,
          "image": {"base": "host", "steps": [{"kind": "uv_pip_install", "arguments": ["numpy"]}]},
-         "env": {"A": "1"}, "min_containers": 1, "queue_limit": 5,
+         "env": {"A": "1"}, "network": "none", "min_containers": 1, "queue_limit": 5,
          "parameters": [{"name": "path", "kind": "bytes"}])"));
   ASSERT_TRUE(request.ok()) << request.error().message;
   const JsonValue once = to_json(request->functions[0]);
@@ -43,6 +44,7 @@ TEST(FunctionSpec, ComesBackFromItsJsonAsItWas) {
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_EQ(to_json(*again), once);
   EXPECT_EQ(once["gpu"], JsonValue::parse(R"(["L4", "H100:2"])"));
+  EXPECT_EQ(again->network, NetworkAccess::none);
   EXPECT_EQ(again->settings.timeout, Duration::milliseconds(1500));
   EXPECT_EQ(again->parameters, R"([{"name":"path","kind":"bytes"}])");
 }
@@ -58,6 +60,13 @@ TEST(FunctionSpec, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(refusal(deploy(R"(, "gpu": "L4")")), HasSubstr("functions[0].gpu must be a list"));
   EXPECT_THAT(refusal(deploy(R"(, "gpu": ["H1000"])")), HasSubstr("known types are"));
   EXPECT_THAT(refusal(deploy(R"(, "env": {"A=B": "1"})")), HasSubstr("env.A=B"));
+  EXPECT_THAT(
+      refusal(deploy(R"(, "network": "Nonee")")),
+      HasSubstr(
+          R"(functions[0].network: "Nonee" is not known; "internet" and "none" are: did you mean "none"?)"));
+  EXPECT_THAT(refusal(deploy(R"(, "network": "10.0.0.0/8")")),
+              testing::EndsWith(R"("internet" and "none" are)"));
+  EXPECT_THAT(refusal(deploy(R"(, "network": false)")), HasSubstr("functions[0].network"));
   EXPECT_THAT(refusal(deploy(R"(, "webhook": true)")), HasSubstr("functions[0].webhook"));
   EXPECT_THAT(refusal(deploy(R"(, "image": {"base": "debian"})")), HasSubstr("functions[0].image"));
   EXPECT_THAT(refusal(deploy(R"(, "image": {"steps": [{"kind": "run", "arguments": ["x"]}]})")),

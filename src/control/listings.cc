@@ -104,6 +104,7 @@ JsonValue Listings::function_entry(const Function& function) const {
           {"function_id", function.line->id.text()},
           {"url", deployments_.function_url(function)},
           {"gpu", function.spec.settings.resources.gpu.text()},
+          {"network", network_access_name(function.spec.network)},
           {"settings", to_json(function.spec.settings)},
           {"parameters", JsonValue::parse(function.spec.parameters, nullptr, false)},
           {"waiting", pool.waiting},

@@ -193,9 +193,9 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
       return created;
     }
     NodeContainer& container = add(*machine_.isolation, record, files);
-    container.launch(
-        {std::move(record), files, std::move(spec.env), *layers, runner_argv(), std::move(*gpus)},
-        std::move(source));
+    container.launch({std::move(record), files, std::move(spec.env), *layers, runner_argv(),
+                      std::move(*gpus), spec.network},
+                     std::move(source));
     return Ok{};
   }
 

@@ -136,6 +136,35 @@ TEST_P(AgentIsolationTest, TwoContainersDoNotMeet) {
               HasSubstr("refused"));
 }
 
+TEST_P(AgentIsolationTest, WithoutANetworkAContainerHasItsLoopbackAlone) {
+  auto one = spec(1);
+  one.network = NetworkAccess::none;
+  if (!in_container()) {
+    node_->start(one, {});
+    run_until([&] { return recorder_.refused.contains(id(1)); });
+    EXPECT_THAT(recorder_.refused[id(1)], HasSubstr("network=\"none\" cannot be kept"));
+    return;
+  }
+  const UniqueFd& runner = start(one);
+  EXPECT_EQ(
+      ask(runner, "out = [l.split(':')[0].strip() for l in open('/proc/net/dev') if ':' in l]"),
+      "['lo']");
+  for (const char* host : {"192.0.2.1", "10.0.2.3", "169.254.169.254"}) {
+    EXPECT_THAT(ask(runner, "import socket as k; k.create_connection(('" + std::string(host) +
+                                "', 80), 2)"),
+                HasSubstr("Network is unreachable"))
+        << host;
+  }
+  EXPECT_THAT(ask(runner, "import socket as k; out = k.getaddrinfo('example.org', 80)"),
+              HasSubstr("gaierror"));
+  EXPECT_EQ(ask(runner,
+                "import socket as k; l = k.create_server(('127.0.0.1', 0))\n"
+                "k.create_connection(l.getsockname(), 2); out = 'reached'"),
+            "reached");
+  const char* net = "out = os.readlink('/proc/self/ns/net')";
+  EXPECT_NE(ask(runner, net), ask(start(spec(2)), net));
+}
+
 // A listener on an address of the machine, and a container that tries to reach it.
 class AgentNetworkTest : public AgentTest {
  protected:

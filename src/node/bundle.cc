@@ -94,8 +94,11 @@ Json namespaces(const Bundle& bundle) {
   for (const char* type : {"pid", "ipc", "uts", "mount", "cgroup", "user"}) {
     all.push_back({{"type", type}});
   }
-  if (!bundle.network_path.empty()) {
-    all.push_back({{"type", "network"}, {"path", bundle.network_path}});
+  using Kind = BundleNetwork::Kind;
+  if (bundle.network.kind == Kind::made_before) {
+    all.push_back({{"type", "network"}, {"path", bundle.network.path}});
+  } else if (bundle.network.kind == Kind::loopback_alone) {
+    all.push_back({{"type", "network"}});  // crun makes it, and takes up its loopback
   }
   return all;
 }

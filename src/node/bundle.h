@@ -24,6 +24,12 @@ struct StagedDirectory {
   std::string destination;  // in the container
 };
 
+struct BundleNetwork {
+  enum class Kind { of_the_machine, made_before, loopback_alone };
+  Kind kind = Kind::of_the_machine;
+  std::string path;  // of the namespace that was made before
+};
+
 struct Bundle {
   std::vector<std::string> argv, env;
   const Resources& resources;
@@ -32,7 +38,7 @@ struct Bundle {
   std::vector<StagedDirectory> directories;  // mounted read-only
   std::vector<std::string> usr_mounts;       // what the machine has mounted within its /usr
   const GpuGrant& gpus;
-  std::string network_path;  // of a namespace made before; empty: the machine's own
+  BundleNetwork network;
   const Cgroups& cgroups;
 };
 

@@ -21,12 +21,38 @@ TEST(Bundle, SharesScarceCoresByWhatIsAskedForAndLendsSpareOnes) {
                       .directories = {},
                       .usr_mounts = {},
                       .gpus = no_gpus,
-                      .network_path = {},
+                      .network = {},
                       .cgroups = cgroups};
   const auto cpu = nlohmann::json::parse(config_json(bundle))["linux"]["resources"]["cpu"];
   cgroups.remove_parents();
   EXPECT_EQ(cpu["shares"], 512);  // of 1024 for a core
   EXPECT_EQ(cpu["quota"].get<std::int64_t>() / cpu["period"].get<std::int64_t>(), 16);
+}
+
+TEST(Bundle, JoinsTheNetworkThatWasMadeForItOrHasCrunMakeAnEmptyOne) {
+  using Kind = BundleNetwork::Kind;
+  const Cgroups cgroups(NodeId{1});
+  const Resources resources;
+  const GpuGrant no_gpus;
+  const auto network_of = [&](BundleNetwork network) {
+    const Bundle bundle{.argv = {"python3"},
+                        .env = {},
+                        .resources = resources,
+                        .container = ContainerId{7},
+                        .directories = {},
+                        .gpus = no_gpus,
+                        .network = std::move(network),
+                        .cgroups = cgroups};
+    const auto config = nlohmann::json::parse(config_json(bundle));
+    for (const auto& one : config["linux"]["namespaces"]) {
+      if (one["type"] == "network") return one.value("path", "a new one");
+    }
+    return std::string("the machine's");
+  };
+  EXPECT_EQ(network_of({Kind::of_the_machine, ""}), "the machine's");
+  EXPECT_EQ(network_of({Kind::made_before, "/proc/7/fd/60"}), "/proc/7/fd/60");
+  EXPECT_EQ(network_of({Kind::loopback_alone, ""}), "a new one");
+  cgroups.remove_parents();
 }
 
 struct GpuBundle {
@@ -45,7 +71,7 @@ struct GpuBundle {
                         .directories = {},
                         .usr_mounts = usr_mounts,
                         .gpus = grant,
-                        .network_path = {},
+                        .network = {},
                         .cgroups = cgroups};
     return nlohmann::json::parse(config_json(bundle));
   }

@@ -52,7 +52,9 @@ class CrunIsolation final : public Isolation {
     auto launch =
         std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, std::move(done)});
     set_stage(*launch, std::move(source));
-    if (setup_.networks == nullptr) return run(launch);
+    if (setup_.networks == nullptr || launch->plan.network == NetworkAccess::none) {
+      return run(launch);
+    }
     setup_.networks->take([this, launch](Result<Network> network) {
       if (!network.ok()) return launch->done(std::move(network).error());
       launch->network = std::move(*network);
@@ -166,6 +168,13 @@ class CrunIsolation final : public Isolation {
     return places;
   }
 
+  BundleNetwork network_of(const Launch& launch) const {
+    using Kind = BundleNetwork::Kind;
+    if (launch.plan.network == NetworkAccess::none) return {Kind::loopback_alone, ""};
+    if (setup_.networks == nullptr) return {Kind::of_the_machine, ""};
+    return {Kind::made_before, launch.network.path};
+  }
+
   std::vector<std::string> with_init(std::vector<std::string> argv) const {
     if (!setup_.init.empty()) argv.insert(argv.begin(), {setup_.init, "--"});
     return argv;
@@ -196,7 +205,7 @@ class CrunIsolation final : public Isolation {
                      .directories = launch.directories,
                      .usr_mounts = mounts_in_usr(),
                      .gpus = launch.plan.gpus,
-                     .network_path = launch.network.path,
+                     .network = network_of(launch),
                      .cgroups = setup_.cgroups});
     auto written = write_file(files.directory() + "/config.json", config, 0600);
     if (!written.ok()) return std::move(written).error();

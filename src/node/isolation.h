@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "model/environment.h"
+#include "model/network.h"
 #include "node/container_files.h"
 #include "node/gpu_grant.h"
 #include "node/process_table.h"
@@ -26,6 +27,7 @@ struct LaunchPlan {
   std::vector<std::string> layers;  // host directories, the first step's first
   std::vector<std::string> argv;    // the runner's command
   GpuGrant gpus = {};
+  NetworkAccess network = NetworkAccess::internet;
 };
 
 class Isolation {

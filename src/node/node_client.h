@@ -12,6 +12,7 @@
 #include "model/function.h"
 #include "model/ids.h"
 #include "model/image.h"
+#include "model/network.h"
 #include "model/node.h"
 #include "node/unique_fd.h"
 
@@ -23,6 +24,7 @@ struct ContainerSpec {
   Resources resources;
   std::vector<DeviceId> devices;
   Environment env;
+  NetworkAccess network = NetworkAccess::internet;
   std::string function_json;  // what the runner reads at /ember/run/function.json
   std::string labels_json;    // kept by the node and given back when containers are adopted
 };

@@ -73,6 +73,7 @@ Json to_json(const ContainerSpec& spec) {
           {"resources", to_json(spec.resources)},
           {"devices", texts(spec.devices)},
           {"env", std::move(env)},
+          {"network", network_access_name(spec.network)},
           {"function", spec.function_json},
           {"labels", spec.labels_json}};
 }
@@ -86,6 +87,9 @@ ContainerSpec read_spec(JsonFields& fields) {
   fields.objects("env", [&](JsonFields& entry) {
     spec.env.emplace_back(entry.text("name"), entry.text("value"));
   });
+  const auto network = parse_network_access(fields.text("network"));
+  if (!network) fields.wrong("network");
+  spec.network = network.ok() ? *network : NetworkAccess::none;
   spec.function_json = fields.text("function");
   spec.labels_json = fields.text("labels");
   return spec;

@@ -13,7 +13,7 @@
 
 namespace ember {
 
-inline constexpr int kNodeProtocolVersion = 3;
+inline constexpr int kNodeProtocolVersion = 4;
 
 struct DriverHello {
   int protocol = kNodeProtocolVersion;

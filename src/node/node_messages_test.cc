@@ -44,5 +44,18 @@ TEST(NodeMessages, ReadAnExitThatWasWrittenBeforeEgressWasMetered) {
   EXPECT_EQ(exit->at, Time::from_ms(2000));
 }
 
+TEST(NodeMessages, CarryWhereAContainerCanSendToAndRefuseAnOrderThatDoesNotSay) {
+  StartRequest start;
+  start.spec.container = ContainerId{7};
+  start.spec.network = NetworkAccess::none;
+  std::string text = encode(DriverMessage(start));
+  const auto read = decode_driver_message(text);
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(std::get<StartRequest>(*read).spec.network, NetworkAccess::none);
+  const std::string field = "\"network\":\"none\",";
+  ASSERT_NE(text.find(field), std::string::npos);
+  EXPECT_FALSE(decode_driver_message(text.replace(text.find(field), field.size(), "")).ok());
+}
+
 }  // namespace
 }  // namespace ember

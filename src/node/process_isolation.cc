@@ -64,6 +64,11 @@ class ProcessIsolation final : public Isolation {
  private:
   Result<pid_t> start(const LaunchPlan& plan, const UniqueFd& source) {
     const ContainerFiles& files = plan.files;
+    if (plan.network == NetworkAccess::none) {
+      return {ErrorCode::unavailable,
+              "network=\"none\" cannot be kept: this node runs plain processes, on the machine's "
+              "own network"};
+    }
     if (files.socket_path().size() >= sizeof(sockaddr_un::sun_path)) {
       return {ErrorCode::start_failed,
               "the data directory's path is too long for a socket: " + files.socket_path()};

@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Server, running_server, wait_until
+from conftest import APPS, Server, running_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,3 +86,27 @@ def test_a_network_that_is_killed_harms_no_call(server: Server) -> None:
         "its log says so", lambda: "its network ended" in server.cli("logs", "reaches-out").stdout
     )
     assert server.result("reaches-out", "route", host=PUBLIC) == "10.0.2.100"
+
+
+def test_without_a_network_nothing_leaves_and_calls_go_on(server: Server) -> None:
+    if server.json("status")["isolation"] != "container":
+        pytest.skip("it takes containers")
+    server.deploy("no_network.py")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("\0ember-e2e-no-network")  # the machine's, until the file is closed
+        listener.listen()
+        seen = server.result("no-network", "look", host=PUBLIC)
+    assert seen == {
+        "interfaces": ["lo"],
+        "address": "OSError: Network is unreachable",
+        "name": "gaierror: Temporary failure in name resolution",
+        "loopback": "reached",
+        "machine": "ConnectionRefusedError: Connection refused",
+        "call": 42,
+    }
+
+
+def test_without_a_network_is_refused_where_functions_run_as_plain_processes() -> None:
+    with running_server("--isolation", "process") as server:
+        done = server.cli("deploy", APPS / "no_network.py", status=2)
+        assert 'look asks for network="none", which takes containers' in done.stderr
