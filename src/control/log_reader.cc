@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <functional>
 #include <set>
@@ -89,11 +90,20 @@ std::string mark_of(const LogQuery& query) {
   return "";
 }
 
+// Whether it may be worth to read the whole: a document begins with its time.
+bool may_be_before(const std::string& text, Time before) {
+  constexpr std::string_view kBegin = "{\"at_us\":";
+  if (!text.starts_with(kBegin)) return false;
+  std::int64_t at_us = 0;
+  std::from_chars(text.data() + kBegin.size(), text.data() + text.size(), at_us);
+  return at_us < before.us;
+}
+
 std::vector<LogLine> newest_of(const OpenFile& file, const LogQuery& query, Time before) {
   std::vector<LogLine> newest_first;
   const std::string mark = mark_of(query);
   read_backwards(file, [&](std::string text) {
-    if (text.find(mark) == std::string::npos) return true;
+    if (!may_be_before(text, before) || text.find(mark) == std::string::npos) return true;
     const auto line = from_text(text);
     if (line && line->at < before && matches(query, *line)) {
       split_into(newest_first, *line, query.last);
