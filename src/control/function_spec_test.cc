@@ -61,11 +61,8 @@ TEST(FunctionSpec, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(refusal(deploy(R"(, "gpu": ["H1000"])")), HasSubstr("known types are"));
   EXPECT_THAT(refusal(deploy(R"(, "env": {"A=B": "1"})")), HasSubstr("env.A=B"));
   EXPECT_THAT(
-      refusal(deploy(R"(, "network": "Nonee")")),
-      HasSubstr(
-          R"(functions[0].network: "Nonee" is not known; "internet" and "none" are: did you mean "none"?)"));
-  EXPECT_THAT(refusal(deploy(R"(, "network": "10.0.0.0/8")")),
-              testing::EndsWith(R"("internet" and "none" are)"));
+      refusal(deploy(R"(, "network": "10.0.0.0/8")")),
+      HasSubstr(R"(functions[0].network: "10.0.0.0/8" is not known; "internet" and "none" are)"));
   EXPECT_THAT(refusal(deploy(R"(, "network": false)")), HasSubstr("functions[0].network"));
   EXPECT_THAT(refusal(deploy(R"(, "webhook": true)")), HasSubstr("functions[0].webhook"));
   EXPECT_THAT(refusal(deploy(R"(, "image": {"base": "debian"})")), HasSubstr("functions[0].image"));

@@ -13,7 +13,7 @@ enum class NetworkAccess {
 };
 
 std::string_view network_access_name(NetworkAccess access);
-// The refusal says which names there are, and which one was likely meant.
+// The refusal says which names there are.
 Result<NetworkAccess> parse_network_access(std::string_view text);
 
 }  // namespace ember
