@@ -139,7 +139,9 @@ std::vector<Ipv4Network> closed_networks(const std::vector<Ipv4Network>& own,
   for (const Ipv4Network& range : kClosed) add_without(range, allowed, closed);
   for (const Ipv4Network& one : own) {
     const bool is_named = std::ranges::find(allowed, one) != allowed.end();
-    if (!is_named && !kWire.covers(one)) closed.insert(one);
+    const bool is_closed =
+        std::ranges::any_of(closed, [&](const auto& range) { return range.covers(one); });
+    if (!is_named && !is_closed && !kWire.covers(one)) closed.insert(one);
   }
   return {closed.begin(), closed.end()};
 }
