@@ -1,0 +1,197 @@
+#include "node/firewall.h"
+
+#include <netinet/in.h>  // before the kernel's own, which gives way to it
+
+#include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <sstream>
+
+#include "node/container_files.h"
+#include "node/process_table.h"
+
+namespace ember {
+namespace {
+
+constexpr Ipv4Network kLoopback{0x7f00'0000, 8};
+constexpr int kWholeAddress = 32;
+// Of one container at once: the machine's table of connections is for all.
+constexpr int kMostConnections = 4096;
+
+std::string elements(const std::vector<Ipv4Network>& networks) {
+  std::string text;
+  for (const Ipv4Network& network : networks) text += (text.empty() ? "" : ", ") + network.text();
+  return text.empty() ? "" : " elements = { " + text + " };";
+}
+
+std::string address_of(const Ipv4Network& one) {
+  const std::string text = one.text();
+  return text.substr(0, text.find('/'));
+}
+
+// Closed to containers: other than in their namespaces, this machine's addresses are not listed,
+// for the kernel knows them.
+std::vector<Ipv4Network> closed_of(const Firewall& firewall) {
+  return closed_networks({}, firewall.allowed);
+}
+
+// By their own names alone, as in the namespaces.
+std::vector<Ipv4Network> opened_addresses(const Firewall& firewall) {
+  std::vector<Ipv4Network> all;
+  for (const Ipv4Network& one : firewall.allowed) {
+    if (one.prefix_bits == kWholeAddress) all.push_back(one);
+  }
+  return all;
+}
+
+// Runs it to its end; what it said, if it failed.
+Result<> run(std::vector<std::string> argv) {
+  const UniqueFd said(::memfd_create("output", MFD_CLOEXEC));
+  Command command;
+  command.argv = std::move(argv);
+  command.env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+  command.output = said.get();
+  const auto pid = spawn(command);
+  if (!pid.ok()) return pid.error();
+  int status = -1;
+  while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) continue;
+  if (status == 0) return Ok{};
+  std::string text(500, '\0');
+  const ssize_t got = ::pread(said.get(), text.data(), text.size(), 0);
+  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  return {ErrorCode::unavailable, "nft: " + text.substr(0, text.find('\n'))};
+}
+
+// The IPv4 name servers of a resolv.conf, in its order.
+std::vector<Ipv4Network> name_servers(const std::string& path) {
+  std::vector<Ipv4Network> all;
+  std::istringstream lines(read_file(path).value_or(""));
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string word, address;
+    words >> word >> address;
+    const auto server = parse_network(address);
+    if (word == "nameserver" && server.ok()) all.push_back(*server);
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string firewall_text(const Firewall& firewall) {
+  const std::string ours = "\"" + firewall.interfaces + "*\"";
+  const std::string server = address_of(firewall.name_server);
+  const std::string asked = "ip daddr " + server + " meta l4proto { tcp, udp } th dport 53";
+  const std::string few = "iifname " + ours +
+                          " ct state new add @connections { ip saddr ct count over " +
+                          std::to_string(kMostConnections) + " } counter drop";
+  return "add table inet " + firewall.table + "\ndelete table inet " + firewall.table +
+         "\ntable inet " + firewall.table + " {\n" +
+         "  set containers { type ipv4_addr; flags interval; auto-merge;" +
+         elements(firewall.containers) + " }\n" + "  set opened { type ipv4_addr; flags interval;" +
+         elements(opened_addresses(firewall)) + " }\n" +
+         "  set closed { type ipv4_addr; flags interval; auto-merge;" +
+         elements(closed_of(firewall)) + " }\n" +
+         "  set connections { type ipv4_addr; size 65535; flags dynamic; }\n"
+         "  chain from_containers {\n"
+         "    type filter hook prerouting priority raw; policy accept;\n"
+         "    iifname != " +
+         ours +
+         " accept\n"
+         "    meta nfproto != ipv4 counter drop\n"
+         "    fib saddr . iif oif missing counter drop\n"
+         "    " +
+         asked +
+         " accept\n"
+         "    ip daddr @containers counter drop\n"
+         "    ip daddr @opened accept\n"
+         "    fib daddr type != unicast counter drop\n"
+         "    ip daddr @closed counter drop\n"
+         "  }\n"
+         "  chain names {\n"
+         "    type nat hook prerouting priority dstnat; policy accept;\n"
+         "    iifname " +
+         ours + " " + asked + " dnat ip to " + address_of(firewall.resolver) +
+         "\n"
+         "  }\n"
+         "  chain out {\n"
+         "    type nat hook postrouting priority srcnat; policy accept;\n"
+         "    ip saddr @containers oifname != " +
+         ours +
+         " masquerade\n"
+         "  }\n"
+         "  chain to_containers {\n"
+         "    type filter hook forward priority filter; policy accept;\n"
+         "    oifname " +
+         ours +
+         " ct state != { established, related } counter drop\n"
+         "    " +
+         few +
+         "\n"
+         "  }\n"
+         "  chain into_this_machine {\n"
+         "    type filter hook input priority filter; policy accept;\n"
+         "    " +
+         few +
+         "\n"
+         "  }\n"
+         "  chain from_this_machine {\n"
+         "    type filter hook output priority filter; policy accept;\n"
+         "    oifname " +
+         ours +
+         " ct state != { established, related } counter drop\n"
+         "  }\n"
+         "}\n";
+}
+
+Result<> put_up_firewall(const std::string& nft, const std::string& directory,
+                         const Firewall& firewall) {
+  const std::string path = directory + "/firewall.nft";
+  if (auto written = write_file(path, firewall_text(firewall), 0600); !written.ok()) return written;
+  return run({nft, "-f", path});
+}
+
+void take_down_firewall(const std::string& nft, const std::string& table) {
+  if (firewall_stands(table)) (void)run({nft, "delete", "table", "inet", table}).ok();
+}
+
+bool firewall_stands(const std::string& table) {
+  mnl_socket* socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+  if (socket == nullptr) return false;
+  alignas(nlmsghdr) std::array<char, 8192> buffer{};
+  nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
+  request->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
+  request->nlmsg_flags = NLM_F_REQUEST;
+  auto* head = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(request, sizeof(nfgenmsg)));
+  head->nfgen_family = NFPROTO_INET;
+  mnl_attr_put_strz(request, NFTA_TABLE_NAME, table.c_str());
+  ssize_t got = -1;
+  if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0 &&
+      mnl_socket_sendto(socket, request, request->nlmsg_len) > 0) {
+    got = mnl_socket_recvfrom(socket, buffer.data(), buffer.size());
+  }
+  mnl_socket_close(socket);
+  const auto* answer = reinterpret_cast<const nlmsghdr*>(buffer.data());
+  return got > 0 && answer->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE);
+}
+
+Result<Ipv4Network> find_resolver() {
+  for (const char* path : {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}) {
+    for (const Ipv4Network& server : name_servers(path)) {
+      if (!kLoopback.covers(server)) return server;
+    }
+  }
+  return {ErrorCode::unavailable,
+          "this machine's name servers have no IPv4 address that containers could be led to"};
+}
+
+}  // namespace ember

@@ -1,0 +1,40 @@
+// The machine's side of the walls around containers that reach out by a wire of their own: a
+// table of nftables, the node's and nobody else's. It lets containers out under the machine's
+// address, and drops what they send to closed networks, to this machine and to each other, what
+// bears another's address, and what others send to them; all of that a second time, for the routes
+// in their namespaces close the same (closed_networks.h). It bounds the connections of each, for
+// the machine's table of them is shared.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "node/closed_networks.h"
+
+namespace ember {
+
+struct Firewall {
+  std::string table;                    // its name
+  std::string interfaces;               // how the names of the containers' interfaces begin
+  std::vector<Ipv4Network> containers;  // where their addresses are
+  std::vector<Ipv4Network> allowed;     // of the networks that are closed
+  Ipv4Network name_server;              // whom containers ask
+  Ipv4Network resolver;                 // who answers
+};
+
+// The table in nft's language, to be put in the place of one of the same name at once.
+std::string firewall_text(const Firewall& firewall);
+
+// `nft` is the program's path. The text passes through a file in the directory.
+Result<> put_up_firewall(const std::string& nft, const std::string& directory,
+                         const Firewall& firewall);
+void take_down_firewall(const std::string& nft, const std::string& table);
+bool firewall_stands(const std::string& table);
+
+// The first name server of /etc/resolv.conf that is not this machine's loopback; behind systemd's
+// stub, the first that this asks itself.
+Result<Ipv4Network> find_resolver();
+
+}  // namespace ember
