@@ -10,8 +10,10 @@ import contextlib
 import http.client
 import json
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -159,6 +161,15 @@ class Server:
         self.cli("deploy", APPS / name)
 
 
+def kill(server: Server, role: str) -> None:
+    """Ends a process as a crash does, and waits for its end."""
+    pid = server.pid(role)
+    descriptor = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([descriptor], [], [], 30)
+    os.close(descriptor)
+
+
 def wait_until(what: str, holds: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Waits until something holds that only looking can tell, such as a listing of the API."""
     deadline = time.monotonic() + timeout_s
@@ -181,6 +192,11 @@ def processes_of(data: Path) -> list[str]:
             if bytes(data) in words or any(mark in inherited for mark in marks):
                 found.append(f"{entry.name}: {words.replace(bytes(1), b' ').decode()}")
     return found
+
+
+def networks_of(data: Path) -> set[str]:
+    """The interfaces of the node's containers and their firewall's table, on this machine."""
+    return {thing.which for thing in held(data).of("interfaces", "tables")}
 
 
 def _take_down(server: Server) -> None:

@@ -21,8 +21,10 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import stat
+import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -39,6 +41,7 @@ KINDS = (
     "namespaces",  # that a process is in or has open, or that is bound to a path
     "sockets",  # Unix sockets, named, abstract and unnamed
     "interfaces",  # of the network namespace that this runs in
+    "tables",  # of its firewall
     "files",  # of containers and of writes half done, in the node's and the server's directories
     "ends",  # of containers, kept by the node until the server has billed them
     "leases",  # of devices, CPU and memory, as the running server tells them
@@ -101,7 +104,7 @@ def held(data: Path | None = None) -> Holdings:
     """What the Ember of a data directory holds now; without one, what the machine does."""
     look = _Look(_Owner(data))
     things = [*look.processes(), *look.cgroups(), *look.mounts(), *look.namespaces()]
-    things += [*look.sockets(), *look.interfaces()]
+    things += [*look.sockets(), *look.interfaces(), *look.tables()]
     if data is not None:
         things += [*_files_of(data), *_leases_of(data)]
     return Holdings(things)
@@ -218,8 +221,12 @@ class _Owner:
 
     def __init__(self, data: Path | None) -> None:
         self.everything = data is None
+        self.table = ""
         if data is None:
             return
+        # Names of interfaces and of the table go by the node's id, in digits that its rules have.
+        rules = _read_text(data / "node" / "networks" / "firewall.nft").split()
+        self.table = rules[3] if len(rules) > 3 else ""
         self.data = str(data.resolve())
         self.node = _read_text(data / "node" / "node_id").strip()
         self._data_within_its_filesystem = _place_of(self.data)
@@ -391,10 +398,19 @@ class _Look:
     def interfaces(self) -> Iterator[Thing]:
         for _, name in socket.if_nameindex():
             alias = _read_text(f"/sys/class/net/{name}/ifalias").strip()
-            # A name has room for 15 characters: of the node's id only the part behind its prefix.
-            digits = "" if self._owner.everything else self._owner.node.partition("-")[2]
-            if self._owner.names(alias) or (digits and digits in name):
+            table = self._owner.table
+            wire = bool(table) and name.startswith(f"em{table.removeprefix('ember_')}-")
+            if wire or self._owner.names(alias):
                 yield Thing("interfaces", re.sub(r"\d+$", "*", name), f"{name} {alias}".strip())
+
+    def tables(self) -> Iterator[Thing]:
+        if shutil.which("nft") is None:
+            return
+        listed = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True)
+        for line in listed.stdout.splitlines():
+            table = line.split()[-1]
+            if self._owner.everything or table == self._owner.table:
+                yield Thing("tables", "firewall table", table)
 
 
 # --- what lies in the data directory, and what its server tells -----------------------------------

@@ -26,6 +26,11 @@ void add_node(CLI::App& program, ember::NodeFlags& flags) {
       ->check(CLI::IsMember({"auto", "container", "process"}));
   node->add_flag("--allow-process", flags.options.allow_process,
                  "Fall back to no isolation where the machine allows no containers");
+  node->add_option("--network", flags.network, "How containers get a network of their own")
+      ->check(CLI::IsMember({"auto", "veth", "slirp4netns"}));
+  node->add_option(
+      "--container-range", flags.container_range,
+      "The private network of their addresses, as 10.213.0.0/18 (default: a free one)");
   node->add_option("--allow-network", flags.allowed_networks,
                    "A private network, or an address of this machine, that containers may reach");
 }

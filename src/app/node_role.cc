@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <map>
+#include <optional>
 
 #include "app/data_directory.h"
 #include "app/privileges.h"
 #include "node/agent.h"
+#include "node/container_range.h"
 
 namespace ember {
 namespace {
@@ -22,6 +24,21 @@ Result<std::vector<Ipv4Network>> parse_networks(const std::vector<std::string>& 
     networks.push_back(*network);
   }
   return networks;
+}
+
+Result<std::optional<Ipv4Network>> parse_range(const std::string& flag) {
+  if (flag.empty()) return std::optional<Ipv4Network>();
+  auto network = parse_network(flag);
+  if (!network) return std::move(network).error().within("--container-range");
+  if (auto fits = check_container_range(*network); !fits) {
+    return std::move(fits).error().within("--container-range");
+  }
+  return std::optional(*network);
+}
+
+NetworkChoice network_named(const std::string& name) {
+  if (name == "veth") return NetworkChoice::veth;
+  return name == "slirp4netns" ? NetworkChoice::slirp4netns : NetworkChoice::automatic;
 }
 
 }  // namespace
@@ -50,6 +67,10 @@ Result<> run_node_role(NodeFlags flags) {
   auto networks = parse_networks(flags.allowed_networks);
   if (!networks) return std::move(networks).error();
   flags.options.allowed_networks = std::move(*networks);
+  auto range = parse_range(flags.container_range);
+  if (!range) return std::move(range).error();
+  flags.options.container_range = *range;
+  flags.options.network = network_named(flags.network);
   flags.options.isolation = isolation_named(flags.isolation);
   flags.options.data = flags.data;
   flags.options.driver_uid = geteuid() == 0 ? kServeUid : geteuid();

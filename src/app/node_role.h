@@ -14,6 +14,8 @@ struct NodeFlags {
   std::string isolation = "auto";
   std::vector<std::string> python;  // NAME=DIRECTORY
   std::vector<std::string> allowed_networks;
+  std::string network = "auto";
+  std::string container_range;  // empty: one that is free
   NodeOptions options;
 };
 

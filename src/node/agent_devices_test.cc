@@ -123,7 +123,7 @@ TEST_P(AgentDevices, AreGivenToNoContainerWhenTheirNodesHaveJustGone) {
   EXPECT_THAT(recorder_.refused[one.container], HasSubstr("nvidiactl is not there"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Isolation, AgentDevices, every_isolation(), isolation_name);
+INSTANTIATE_TEST_SUITE_P(Isolation, AgentDevices, every_isolation(), setting_name);
 
 TEST(GpuHealth, AProgramsOwnFaultSaysNothingAgainstTheDevice) {
   for (const std::uint64_t xid : {8, 13, 31, 43, 45, 63, 68, 92, 94, 109}) {

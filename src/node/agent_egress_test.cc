@@ -13,7 +13,7 @@ constexpr std::int64_t kSent = 50'000;
 constexpr const char* kSend = R"py(
 import socket as k
 def left():
-    return [int(l.split()[9]) for l in open("/proc/net/dev") if "tap0" in l][0]
+    return [int(l.split()[9]) for l in open("/proc/net/dev") if ":" in l and "lo:" not in l][0]
 u = k.socket(k.AF_INET, k.SOCK_DGRAM)
 end = left() + 50000
 while left() < end:
@@ -23,9 +23,7 @@ out = left()
 )py";
 
 TEST_P(AgentEgressTest, WhatHasLeftAContainerIsToldWhileItGrowsAndOnceMoreAtItsEnd) {
-  if (recorder_.hellos.back().network.find("slirp4netns") == std::string::npos) {
-    GTEST_SKIP() << recorder_.hellos.back().network;
-  }
+  if (!has_own_network()) GTEST_SKIP() << network_line();
   const UniqueFd& runner = start(spec(1));
   const UniqueFd& silent = start(spec(2));
   const std::int64_t first = std::stoll(ask(runner, kSend));
@@ -50,9 +48,7 @@ TEST_P(AgentEgressTest, WhatHasLeftAContainerIsToldWhileItGrowsAndOnceMoreAtItsE
 }
 
 TEST_P(AgentEgressTest, WhatHasLeftAContainerIsCountedWhileNoNodeLooks) {
-  if (recorder_.hellos.back().network.find("slirp4netns") == std::string::npos) {
-    GTEST_SKIP() << recorder_.hellos.back().network;
-  }
+  if (!has_own_network()) GTEST_SKIP() << network_line();
   const UniqueFd& one = start(spec(1));
   const UniqueFd& two = start(spec(2));
   agent_.reset();
@@ -67,31 +63,26 @@ TEST_P(AgentEgressTest, WhatHasLeftAContainerIsCountedWhileNoNodeLooks) {
 }
 
 TEST_P(AgentEgressTest, WhatWasSeenToLeaveStandsWhereTheNetworkDiesBeforeItsContainer) {
-  if (recorder_.hellos.back().network.find("slirp4netns") == std::string::npos) {
-    GTEST_SKIP() << recorder_.hellos.back().network;
-  }
+  if (!has_own_network()) GTEST_SKIP() << network_line();
   const std::int64_t sent = std::stoll(ask(start(spec(1)), kSend));
   run_until([&] {
     const auto& told = recorder_.egress[id(1)];
     return !told.empty() && told.back() >= sent;
   });
-  const auto network = ContainerFiles(options_.data + "/node", id(1)).read_network();
-  ASSERT_TRUE(network);
-  ::kill(network->pid, SIGKILL);
-  run_until([&] { return process_start_ticks(network->pid) != network->start_ticks; });
+  end_network(network_of(1));
+  if (has_wire()) node_->stop(id(1), {});
   EXPECT_GE(next_exit().egress_bytes, sent);
 }
 
 TEST_P(AgentEgressTest, WhereEgressIsNotMeteredItSaysSo) {
   const NodeHello& hello = recorder_.hellos.back();
-  const bool own_network = hello.network.find("slirp4netns") != std::string::npos;
   const bool says_so =
       std::any_of(hello.missing.begin(), hello.missing.end(),
                   [](const auto& line) { return line.starts_with("egress metering: not "); });
-  EXPECT_NE(own_network, says_so) << hello.network;
+  EXPECT_NE(has_own_network(), says_so) << hello.network;
 }
 
-INSTANTIATE_TEST_SUITE_P(Isolation, AgentEgressTest, every_isolation(), isolation_name);
+INSTANTIATE_TEST_SUITE_P(Isolation, AgentEgressTest, every_network(), setting_name);
 
 }  // namespace
 }  // namespace ember

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -24,9 +25,12 @@
 
 #include "node/agent.h"
 #include "node/container_files.h"
+#include "node/firewall.h"
 #include "node/frame.h"
+#include "node/netlink.h"
 #include "node/process_table.h"
 #include "node/remote_node.h"
+#include "node/veth_networks.h"
 
 namespace ember {
 
@@ -151,7 +155,12 @@ inline std::string ask(const UniqueFd& socket, std::string_view code) {
   return read_frame(socket);
 }
 
-class AgentTest : public testing::TestWithParam<IsolationChoice> {
+struct Setting {
+  IsolationChoice isolation;
+  NetworkChoice network = NetworkChoice::automatic;
+};
+
+class AgentTest : public testing::TestWithParam<Setting> {
  protected:
   void SetUp() override {
     char name[] = "/tmp/ember-node-XXXXXX";
@@ -166,7 +175,8 @@ class AgentTest : public testing::TestWithParam<IsolationChoice> {
     options_.name = "test";
     options_.simulate_gpus = "L4:2,H100:1";
     options_.python = {{root_ + "/packages/ember", "ember"}};
-    options_.isolation = GetParam();
+    options_.isolation = GetParam().isolation;
+    options_.network = GetParam().network;
     options_.allow_process = true;
     options_.cpu_millicores = 8000;
     options_.memory_bytes = 8ll << 30;
@@ -204,11 +214,16 @@ class AgentTest : public testing::TestWithParam<IsolationChoice> {
       found += cgroups_named(id.text());
     }
     if (!agent_ && !recorder_.hellos.empty()) {
-      found += cgroups_named(recorder_.hellos.back().node.text());
+      const NodeId node = recorder_.hellos.back().node;
+      found += cgroups_named(node.text());
+      if (firewall_stands(firewall_table_of(node))) found += "the firewall\n";
     }
     std::ifstream mounts("/proc/self/mountinfo");
     for (std::string line; std::getline(mounts, line);) {
-      if (line.find(root_) != std::string::npos) found += "mount " + line + "\n";
+      const bool is_spare_network = agent_ && line.find("/networks/") != std::string::npos;
+      if (line.find(root_) != std::string::npos && !is_spare_network) {
+        found += "mount " + line + "\n";
+      }
     }
     return found;
   }
@@ -227,7 +242,7 @@ class AgentTest : public testing::TestWithParam<IsolationChoice> {
 
   void start_agent() {
     auto agent = Agent::start(loop_, options_);
-    if (!agent.ok() && GetParam() == IsolationChoice::container) {
+    if (!agent.ok() && GetParam().isolation == IsolationChoice::container) {
       GTEST_SKIP() << "containers are not to be had on this machine: " << agent.error().message;
     }
     ASSERT_TRUE(agent.ok()) << agent.error().message;
@@ -277,6 +292,36 @@ class AgentTest : public testing::TestWithParam<IsolationChoice> {
     return recorder_.exits.empty() ? kNone : recorder_.exits.front();
   }
   bool in_container() const { return recorder_.hellos.back().isolation == "container"; }
+  const std::string& network_line() const { return recorder_.hellos.back().network; }
+  bool has_own_network() const { return network_line().starts_with("a network of its own"); }
+  bool has_wire() const { return network_line().find("a veth pair") != std::string::npos; }
+
+  // Of the node: names of interfaces, or numbers of processes.
+  std::vector<std::string> networks() const {
+    const NodeId node = recorder_.hellos.back().node;
+    std::vector<std::string> all = Netlink::open()->links_named(wire_prefix_of(node));
+    for (const pid_t pid : processes_with_env("EMBER_NETWORK_OF=" + node.text())) {
+      all.push_back(std::to_string(pid));
+    }
+    return all;
+  }
+  std::string network_of(std::uint64_t number) const {
+    const auto record = ContainerFiles(options_.data + "/node", id(number)).read_network();
+    EXPECT_TRUE(record);
+    if (!record) return "";
+    return has_wire() ? record->substr(record->find(' ') + 1)
+                      : record->substr(0, record->find(' '));
+  }
+  // As a fault does, not the node.
+  void end_network(const std::string& network) {
+    if (has_wire()) {
+      EXPECT_TRUE(Netlink::open()->remove_link(network).ok());
+      return;
+    }
+    const auto pid = static_cast<pid_t>(std::stol(network));
+    ::kill(pid, SIGKILL);
+    run_until([&] { return process_start_ticks(pid) == 0; });
+  }
 
   boost::asio::io_context loop_{1};
   std::string root_;
@@ -287,10 +332,17 @@ class AgentTest : public testing::TestWithParam<IsolationChoice> {
 };
 
 inline auto every_isolation() {
-  return testing::Values(IsolationChoice::process, IsolationChoice::container);
+  return testing::Values(Setting{IsolationChoice::process}, Setting{IsolationChoice::container});
 }
-inline std::string isolation_name(const testing::TestParamInfo<IsolationChoice>& info) {
-  return info.param == IsolationChoice::process ? "process" : "container";
+inline auto every_network() {
+  return testing::Values(Setting{IsolationChoice::process},
+                         Setting{IsolationChoice::container, NetworkChoice::veth},
+                         Setting{IsolationChoice::container, NetworkChoice::slirp4netns});
+}
+inline std::string setting_name(const testing::TestParamInfo<Setting>& info) {
+  if (info.param.network == NetworkChoice::veth) return "veth";
+  if (info.param.network == NetworkChoice::slirp4netns) return "slirp4netns";
+  return info.param.isolation == IsolationChoice::process ? "process" : "container";
 }
 
 }  // namespace ember

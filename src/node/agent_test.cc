@@ -263,7 +263,7 @@ TEST_P(AgentTest, MalformedMessagesCloseTheConnectionAndNothingElse) {
   EXPECT_EQ(recorder_.hellos.back().containers.size(), 1u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Isolation, AgentTest, every_isolation(), isolation_name);
+INSTANTIATE_TEST_SUITE_P(Isolation, AgentTest, every_isolation(), setting_name);
 
 }  // namespace
 }  // namespace ember

@@ -173,7 +173,7 @@ void NodeContainer::kill_after(Duration grace) {
 
 void NodeContainer::network_ended() {
   if (state_ != State::running) return;
-  fault_ = "its network ended: the process slirp4netns is gone";
+  fault_ = "its network ended";
   spdlog::warn("{}: {}; it is ended too", record_.container.text(), fault_);
   stop(kGraceWithoutNetwork);
 }

@@ -138,8 +138,8 @@ Result<> ContainerFiles::write_runner(const ProcessIdentity& runner) const {
   return write_identity(pid_path(), runner);
 }
 
-Result<> ContainerFiles::write_network(const ProcessIdentity& process) const {
-  return write_identity(directory_ + "/network", process);
+Result<> ContainerFiles::write_network(const std::string& record) const {
+  return write_file(directory_ + "/network", record + "\n", 0600);
 }
 
 Result<> ContainerFiles::keep_exit(const ContainerExit& exit) const {
@@ -177,8 +177,10 @@ std::optional<ProcessIdentity> ContainerFiles::read_runner() const {
   return read_identity(pid_path());
 }
 
-std::optional<ProcessIdentity> ContainerFiles::read_network() const {
-  return read_identity(directory_ + "/network");
+std::optional<std::string> ContainerFiles::read_network() const {
+  auto record = read_file(directory_ + "/network");
+  if (record && record->ends_with('\n')) record->pop_back();
+  return record;
 }
 
 std::optional<ContainerExit> ContainerFiles::read_exit() const {

@@ -2,7 +2,7 @@
 //
 //   meta.json      who it is and what it holds: written before anything is started
 //   pid            the runner's pid and start time, once there is one
-//   network        the same of the process that is its way out, where it has one
+//   network        by what its way out is known (network_maker.h), where it has one of its own
 //   run/           seen by the container: runner.sock, function.json
 //   home/          working directory and scratch space where there is no sandbox
 //   output         what the runner's process writes outside frames
@@ -53,7 +53,7 @@ class ContainerFiles {
   // Makes the directories, meta.json and function.json.
   Result<> create(const ContainerMeta& record, const std::string& function_json) const;
   Result<> write_runner(const ProcessIdentity& runner) const;
-  Result<> write_network(const ProcessIdentity& process) const;
+  Result<> write_network(const std::string& record) const;
   // Writes exit.json, on disk for good when it returns, and leaves nothing else. Where the disk
   // takes no writes it frees what it can and tries again; then meta.json and pid stay, and a later
   // life of the node tells of an end by them.
@@ -62,7 +62,7 @@ class ContainerFiles {
   Result<ContainerMeta> read_record() const;
   // The runner, if it was started; it may have ended since.
   std::optional<ProcessIdentity> read_runner() const;
-  std::optional<ProcessIdentity> read_network() const;
+  std::optional<std::string> read_network() const;
   std::optional<ContainerExit> read_exit() const;
   // The last bytes of the output, whole lines where it was cut.
   std::string last_output(std::size_t at_most) const;

@@ -52,7 +52,7 @@ class CrunIsolation final : public Isolation {
     auto launch =
         std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, std::move(done)});
     set_stage(*launch, std::move(source));
-    if (setup_.networks == nullptr || launch->plan.network == NetworkAccess::none) {
+    if (!setup_.networks->makes() || launch->plan.network == NetworkAccess::none) {
       return run(launch);
     }
     setup_.networks->take([this, launch](Result<Network> network) {
@@ -84,15 +84,13 @@ class CrunIsolation final : public Isolation {
   }
 
   bool watch_network(const ContainerMeta& record, std::function<void()> on_end) override {
-    if (!ContainerFiles(setup_.directory.path, record.container).read_network()) return true;
-    const pid_t network = network_of(record);
-    return network > 0 &&
-           processes_.watch(network, [on_end = std::move(on_end)](ProcessEnd) { on_end(); }).ok();
+    const auto network = network_of(record);
+    return !network || setup_.networks->watch(*network, std::move(on_end));
   }
 
   std::optional<std::int64_t> egress_bytes(const ContainerMeta& record) const override {
-    const pid_t network = network_of(record);
-    return network > 0 ? NetworkPool::egress_bytes(network) : std::nullopt;
+    const auto network = network_of(record);
+    return network ? setup_.networks->egress_bytes(*network) : std::nullopt;
   }
 
   // The network goes last: until then it holds the namespace, and the count of all that left it.
@@ -103,7 +101,7 @@ class CrunIsolation final : public Isolation {
     std::error_code ignored;
     fs::remove_all(state_directory() + "/" + record.container.text(), ignored);
     const Remains remains{out_of_memory ? OutOfMemory::yes : OutOfMemory::no, egress_bytes(record)};
-    NetworkPool::end(network_of(record));
+    if (const auto network = network_of(record)) setup_.networks->end(*network);
     return remains;
   }
 
@@ -113,11 +111,9 @@ class CrunIsolation final : public Isolation {
     return user >= first && user - first < kUidsPerContainer;
   }
 
-  // The process that is the container's network; 0 if there is none.
-  pid_t network_of(const ContainerMeta& record) const {
-    const auto network = ContainerFiles(setup_.directory.path, record.container).read_network();
-    const bool lives = network && process_start_ticks(network->pid) == network->start_ticks;
-    return lives ? network->pid : 0;
+  // The record of the container's own network.
+  std::optional<std::string> network_of(const ContainerMeta& record) const {
+    return ContainerFiles(setup_.directory.path, record.container).read_network();
   }
 
   std::string mark_of(const ContainerMeta& record) const {
@@ -171,7 +167,7 @@ class CrunIsolation final : public Isolation {
   BundleNetwork network_of(const Launch& launch) const {
     using Kind = BundleNetwork::Kind;
     if (launch.plan.network == NetworkAccess::none) return {Kind::loopback_alone, ""};
-    if (setup_.networks == nullptr) return {Kind::of_the_machine, ""};
+    if (launch.network.path.empty()) return {Kind::of_the_machine, ""};
     return {Kind::made_before, launch.network.path};
   }
 
@@ -191,9 +187,8 @@ class CrunIsolation final : public Isolation {
   Result<Command> prepare(Launch& launch) const {
     const ContainerFiles& files = launch.plan.files;
     const ContainerMeta& record = launch.plan.record;
-    if (launch.network.pid > 0) {
-      const pid_t pid = launch.network.pid;
-      auto written = files.write_network({pid, process_start_ticks(pid)});
+    if (!launch.network.record.empty()) {
+      auto written = files.write_network(launch.network.record);
       if (!written.ok()) return std::move(written).error();
     }
     const std::string config =
@@ -245,7 +240,7 @@ class CrunIsolation final : public Isolation {
 
   void fail(Launch& launch, Error why) {
     clean_up(launch.plan.record, 0);
-    NetworkPool::end(launch.network.pid);
+    if (!launch.network.record.empty()) setup_.networks->end(launch.network.record);
     launch.done(std::move(why));
   }
 

@@ -20,7 +20,7 @@ struct CrunSetup {
   NodeDirectory directory;
   std::string rootfs;  // what every container has for its root
   Cgroups cgroups;
-  NetworkPool* networks = nullptr;  // borrowed; null: the machine's own network
+  NetworkPool* networks = nullptr;  // borrowed; where it makes none: the machine's own network
 };
 
 std::unique_ptr<Isolation> make_crun_isolation(ProcessTable& processes, CrunSetup setup);

@@ -13,6 +13,7 @@
 #include "node/cgroup.h"
 #include "node/crun_isolation.h"
 #include "node/devices.h"
+#include "node/machine_network.h"
 #include "node/process_isolation.h"
 #include "node/root_filesystem.h"
 #include "node/stage.h"
@@ -27,10 +28,6 @@ constexpr const char* kInit = "/usr/bin/tini-static";
 constexpr const char* kNoInit =
     "init: tini is not installed; what a function's processes leave behind stays, as zombies, "
     "until its container ends";
-constexpr const char* kSlirpLine =
-    "a network of its own for each container, out through slirp4netns; this machine and private "
-    "networks are out of reach";
-
 std::string host_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof(name) - 1) == 0 ? name : "node";
@@ -40,31 +37,25 @@ std::int64_t machine_memory_bytes() {
   return static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
 }
 
-// By which a later life of the node knows the networks that this one made.
-std::string network_mark(NodeId node) { return "EMBER_NETWORK_OF=" + node.text(); }
-
-// Networks that an earlier life of the node made and no container of it uses.
-void end_stray_networks(const NodeDirectory& directory) {
-  std::set<pid_t> used;
+// Those that containers of an earlier life of the node use.
+std::set<std::string> networks_in_use(const NodeDirectory& directory) {
+  std::set<std::string> used;
   for (const ContainerId id : containers_on_disk(directory.path)) {
-    const auto network = ContainerFiles(directory.path, id).read_network();
-    if (network) used.insert(network->pid);
+    if (auto network = ContainerFiles(directory.path, id).read_network()) {
+      used.insert(std::move(*network));
+    }
   }
-  for (const pid_t pid : processes_with_env(network_mark(directory.node))) {
-    if (!used.contains(pid)) NetworkPool::end(pid);
-  }
+  return used;
 }
 
 // Runs a trivial program through the whole path of a container.
-Result<> try_container(CrunSetup setup, std::optional<NetworkPool::Options> network) {
+Result<> try_container(CrunSetup setup, const NodeOptions& options, NetworkMechanism mechanism) {
   boost::asio::io_context loop(1);
   ProcessTable processes(loop);
-  std::unique_ptr<NetworkPool> networks;
-  if (network) {
-    network->spare = 0;
-    networks = std::make_unique<NetworkPool>(loop, processes, *network);
-  }
-  setup.networks = networks.get();
+  auto networks =
+      make_container_networks(loop, processes, setup.directory, options, mechanism, Trial::yes);
+  if (!networks.ok()) return std::move(networks).error();
+  setup.networks = networks->pool.get();
   const ContainerMeta record{.container = ContainerId{setup.directory.node.value},
                              .labels_json = "",
                              .devices = {},
@@ -100,87 +91,74 @@ struct Containers {
   std::string network;
 };
 
-std::string slirp_line(const std::vector<Ipv4Network>& allowed) {
-  std::string line = kSlirpLine;
-  for (const Ipv4Network& network : allowed) {
-    line += (&network == &allowed.front() ? " but for " : ", ") + network.text();
-  }
-  return line;
-}
-
 constexpr const char* kNoEgress = "egress metering: not without a network of its own";
 
-std::string own_network(const std::string& why) {
-  return "the machine's own network, with its services within reach (" + why + ")";
-}
-
-// What a try of containers does without.
-struct Attempt {
-  std::optional<NetworkPool::Options> network;  // nothing: on the machine's own
-  std::string without_network_since;
-  std::optional<std::string> without_limits_since;
-};
-
 Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& processes,
-                                  const std::string& crun, const NodeDirectory& directory,
-                                  const Attempt& attempt) {
-  auto rootfs = make_root_filesystem(directory.path, directory.python,
-                                     attempt.network ? kSlirpNameServer : "");
+                                  const NodeOptions& options, const NodeDirectory& directory,
+                                  NetworkMechanism mechanism,
+                                  const std::optional<std::string>& without_limits_since) {
+  const bool own_network = mechanism != NetworkMechanism::of_the_machine;
+  auto rootfs =
+      make_root_filesystem(directory.path, directory.python, own_network ? kNameServer : "");
   if (!rootfs.ok()) return std::move(rootfs).error();
   Cgroups cgroups(directory.node);
-  if (attempt.without_limits_since) cgroups.give_up(*attempt.without_limits_since);
+  if (without_limits_since) cgroups.give_up(*without_limits_since);
   const bool has_init = ::access(kInit, X_OK) == 0;
-  CrunSetup setup{.crun = crun,
+  CrunSetup setup{.crun = *find_program("crun"),
                   .init = has_init ? kInit : "",
                   .directory = directory,
                   .rootfs = std::move(*rootfs),
                   .cgroups = std::move(cgroups),
                   .networks = nullptr};
-  const auto& network = attempt.network;
-  if (auto tried = try_container(setup, network); !tried.ok()) return std::move(tried).error();
-  Containers made;
-  made.network =
-      network ? slirp_line(network->allowed) : own_network(attempt.without_network_since);
-  made.missing = setup.cgroups.missing();
-  if (!network) made.missing.push_back(kNoEgress);
-  if (!has_init) made.missing.push_back(kNoInit);
-  if (network) {
-    made.networks = std::make_unique<NetworkPool>(loop, processes, *network);
-    made.networks->fill();
-    setup.networks = made.networks.get();
+  if (auto tried = try_container(setup, options, mechanism); !tried.ok()) {
+    return std::move(tried).error();
   }
+  auto networks =
+      make_container_networks(loop, processes, directory, options, mechanism, Trial::no);
+  if (!networks.ok()) return std::move(networks).error();
+  Containers made;
+  made.network = std::move(networks->line);
+  made.networks = std::move(networks->pool);
+  made.missing = setup.cgroups.missing();
+  if (!own_network) made.missing.push_back(kNoEgress);
+  if (!has_init) made.missing.push_back(kNoInit);
+  setup.networks = made.networks.get();
   made.isolation = make_crun_isolation(processes, std::move(setup));
   return made;
 }
 
-// The most that works: with a network of its own and limits, without the one, the other, both.
+// The best mechanism that works, and why no better one does.
+Result<Containers> try_mechanisms(boost::asio::io_context& loop, ProcessTable& processes,
+                                  const NodeOptions& options, const NodeDirectory& directory,
+                                  const std::optional<std::string>& without_limits_since) {
+  std::string since;
+  Result<Containers> made{ErrorCode::unavailable, ""};
+  for (const NetworkMechanism mechanism : network_mechanisms(options)) {
+    made = try_containers(loop, processes, options, directory, mechanism, without_limits_since);
+    if (made.ok() && !since.empty()) made->network += " (" + since + ")";
+    if (made.ok()) return made;
+    since += (since.empty() ? "not by " : "; not by ") + std::string(name_of(mechanism)) + ": " +
+             made.error().message;
+  }
+  return made;
+}
+
+// The most that works: with limits or without.
 Result<Containers> set_up_containers(boost::asio::io_context& loop, ProcessTable& processes,
                                      const NodeOptions& options, const NodeDirectory& directory) {
-  const auto crun = find_program("crun");
-  if (!crun) return {ErrorCode::unavailable, "crun is not installed"};
+  if (!find_program("crun")) return {ErrorCode::unavailable, "crun is not installed"};
   if (::geteuid() != 0) {
     return {ErrorCode::unavailable, "it takes root to give containers users of their own"};
   }
   if (!can_stage()) return {ErrorCode::unavailable, "no mount namespace can be made here"};
-  end_stray_networks(directory);
-  std::optional<NetworkPool::Options> network;
-  if (const auto slirp = find_program("slirp4netns")) {
-    network = {*slirp, network_mark(directory.node), options.allowed_networks};
+  end_stray_networks(directory, networks_in_use(directory));
+  auto made = try_mechanisms(loop, processes, options, directory, std::nullopt);
+  if (!made.ok()) {
+    made = try_mechanisms(loop, processes, options, directory, made.error().message);
   }
-  Attempt attempt{network, "slirp4netns is not installed", std::nullopt};
-  for (;;) {
-    auto made = try_containers(loop, processes, *crun, directory, attempt);
-    if (made.ok()) return made;
-    if (attempt.network) {
-      attempt.without_network_since = made.error().message;
-      attempt.network.reset();
-    } else if (!attempt.without_limits_since) {
-      attempt.without_limits_since = made.error().message;
-      attempt.network = network;
-    } else {
-      return made;
-    }
-  }
+  if (!made.ok()) return made;
+  made->networks->fill();
+  return made;
 }
 
 void use_processes(Machine& machine, const NodeOptions& options, const std::string& why) {
@@ -207,7 +185,9 @@ void choose_isolation(Machine& machine, boost::asio::io_context& loop, ProcessTa
     machine.isolations.push_back(std::move(containers->isolation));
   }
   if (options.isolation == IsolationChoice::process) return use_processes(machine, options, "");
-  if (!containers.ok() && options.isolation == IsolationChoice::container) {
+  const bool asked_for = options.isolation == IsolationChoice::container ||
+                         options.network != NetworkChoice::automatic;
+  if (!containers.ok() && asked_for) {
     machine.refusal = "containers are not to be had on this machine: " + containers.error().message;
     return;
   }

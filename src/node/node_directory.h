@@ -9,6 +9,7 @@
 //   layers/        image_store.h
 //   rootfs/        root_filesystem.h
 //   crun/          crun's own state
+//   networks/      namespaces held by a mount each, firewall.nft (veth_networks.h)
 #pragma once
 
 #include <optional>

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct PythonDirectory {
 };
 
 enum class IsolationChoice { automatic, container, process };
+// Of the mechanism that gives containers a network of their own; a named one or none.
+enum class NetworkChoice { automatic, veth, slirp4netns };
 
 struct NodeOptions {
   std::string data;           // the data directory; the node's own part is data/node
@@ -28,10 +31,12 @@ struct NodeOptions {
   std::vector<PythonDirectory> python;
   IsolationChoice isolation = IsolationChoice::automatic;
   bool allow_process = false;  // fall back to `process` where containers are not to be had
-  std::vector<Ipv4Network> allowed_networks;  // that containers may send to, though closed to them
-  std::string uv = "uv";                      // the program, by name or path
-  std::int64_t cpu_millicores = 0;            // 0: what the machine has
-  std::int64_t memory_bytes = 0;              // 0: what the machine has
+  NetworkChoice network = NetworkChoice::automatic;
+  std::optional<Ipv4Network> container_range;  // of their addresses; nothing: one that is free
+  std::vector<Ipv4Network> allowed_networks;   // that containers may send to, though closed to them
+  std::string uv = "uv";                       // the program, by name or path
+  std::int64_t cpu_millicores = 0;             // 0: what the machine has
+  std::int64_t memory_bytes = 0;               // 0: what the machine has
   uid_t driver_uid = 0;  // who else than root and this process's user may drive the node
 };
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -176,8 +177,16 @@ def test_sockets_are_found_by_their_holder_and_by_their_name(planted: Path) -> N
     assert names(held(planted), "files") == ["socket a.sock"]
 
 
+def plant_rules(planted: Path) -> str:
+    """The file by which a node's interfaces and its table are known; returns the table's name."""
+    table = f"ember_{os.getpid() % 0x1000000:08x}"
+    (planted / "node" / "networks").mkdir()
+    (planted / "node" / "networks" / "firewall.nft").write_text(f"add table inet {table}\n")
+    return table
+
+
 def test_an_interface_is_found(planted: Path) -> None:
-    name = f"e{NODE.partition('-')[2]}"[:15]
+    name = f"em{plant_rules(planted).removeprefix('ember_')}-7"
     with open("/dev/net/tun", "r+b", buffering=0) as tap:
         fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP_NO_PI))
         fcntl.ioctl(tap, TUNSETPERSIST, 1)
@@ -186,6 +195,18 @@ def test_an_interface_is_found(planted: Path) -> None:
             assert name in {thing.which for thing in held().of("interfaces")}
         finally:
             fcntl.ioctl(tap, TUNSETPERSIST, 0)
+    assert held(planted) == NOTHING
+
+
+@pytest.mark.skipif(shutil.which("nft") is None, reason="nftables is not installed")
+def test_a_firewall_table_is_found(planted: Path) -> None:
+    table = plant_rules(planted)
+    subprocess.run(["nft", "add", "table", "inet", table], check=True)
+    try:
+        assert names(held(planted), "tables") == ["firewall table"]
+        assert table in {thing.which for thing in held().of("tables")}
+    finally:
+        subprocess.run(["nft", "delete", "table", "inet", table], check=True)
     assert held(planted) == NOTHING
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -15,18 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 import pytest
-from conftest import APPS, Answer, Server, processes_of, wait_until
+from conftest import APPS, Answer, Server, kill, processes_of, running_server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def kill(server: Server, role: str) -> None:
-    pid = server.pid(role)
-    descriptor = os.pidfd_open(pid)
-    os.kill(pid, signal.SIGKILL)
-    select.select([descriptor], [], [], 30)
-    os.close(descriptor)
 
 
 def test_a_killed_serve_comes_back_and_adopts_its_containers(own_server: Server) -> None:
@@ -146,14 +137,15 @@ def test_down_after_a_crash_without_containers_ends_the_nodes_helpers(
     assert "does not run" in server.cli("down").stderr
 
 
-def test_a_node_ends_the_helpers_of_one_that_was_killed(own_server: Server) -> None:
-    server = own_server
+def test_a_node_ends_the_helpers_of_one_that_was_killed() -> None:
+    with running_server("--network", "slirp4netns") as server:
+        a_node_ends_the_helpers_of_one_that_was_killed(server)
 
+
+def a_node_ends_the_helpers_of_one_that_was_killed(server: Server) -> None:
     def helpers() -> set[str]:
         return {line for line in processes_of(server.data) if "slirp4netns" in line}
 
-    if "slirp4netns" not in server.json("status")["network"]:
-        pytest.skip("this node has no helpers")
     wait_until("there are spare networks", helpers)
     kill(server, "node")
     before = helpers()

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 # What each is started with unless `ember up` is told otherwise.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "node": {"simulate_gpus": None, "isolation": "auto", "allow_network": []},
+    "node": {
+        "simulate_gpus": None,
+        "isolation": "auto",
+        "network": "auto",
+        "container_range": None,
+        "allow_network": [],
+    },
     "serve": {"listen": "127.0.0.1:7777", "host_name": [], "workspace_queue_limit": 50_000},
 }
 _MEMORY = "up.json"  # what they were started with, for when one of them has to start again
@@ -86,6 +92,9 @@ def _node_flags(how: dict[str, Any]) -> list[str]:
         flags.append("--allow-process")
     if how["simulate_gpus"]:
         flags += ["--simulate-gpus", how["simulate_gpus"]]
+    flags += ["--network", how["network"]]
+    if how["container_range"]:
+        flags += ["--container-range", how["container_range"]]
     for network in how["allow_network"]:
         flags += ["--allow-network", network]
     return flags

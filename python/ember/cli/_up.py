@@ -50,6 +50,16 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
         help=f"how containers are kept apart (default: {OPTIONS['node']['isolation']})",
     )
     parser.add_argument(
+        "--network",
+        choices=["auto", "veth", "slirp4netns"],
+        help="how containers get a network of their own (default: the best that works here)",
+    )
+    parser.add_argument(
+        "--container-range",
+        metavar="CIDR",
+        help="the private network of their addresses with veth (default: one that is free here)",
+    )
+    parser.add_argument(
         "--allow-network",
         action="append",
         metavar="CIDR",

@@ -23,3 +23,10 @@ def route(host: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         out.connect((host, 9))
         return out.getsockname()[0]
+
+
+@app.function()
+def look_up(name: str) -> list[str]:
+    """Return the addresses of a name."""
+    found = socket.getaddrinfo(name, 80, socket.AF_INET)
+    return sorted({str(entry[4][0]) for entry in found})
