@@ -89,13 +89,12 @@ StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin)
   call.arrived = now;
   if (driver_.handling()) {
     // From inside an answer: whatever becomes of it is told through the waiter.
-    driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, request.caller,
-                                 origin});
+    driver_.handle(
+        InputArrived{InputId{id.value}, id, call.function->pool, request.caller, origin});
     return id;
   }
   call.starting = true;
-  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, request.caller,
-                                 origin});
+  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, request.caller, origin});
   call.starting = false;
   if (!call.refusal) return id;
   CallFailure refusal = *std::move(call.refusal);

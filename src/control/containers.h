@@ -141,7 +141,7 @@ class Containers final : public RunnerEvents {
   boost::unordered_flat_map<ContainerId, std::unique_ptr<Container>, IdHash> containers_;
   std::map<ContainerId, Awaited> awaited_;
   std::set<ContainerId> settling_;  // released; their ends are on the way to the disk
-  std::int64_t paused_ = 0;  // containers
+  std::int64_t paused_ = 0;         // containers
 };
 
 }  // namespace ember
