@@ -1,6 +1,6 @@
 """Containers started and ended a second, through the whole real path, and what is left of them.
 
-Callers in parallel, each calling a function of its own that goes to zero at once: an input, a container, an end, again.
+Callers in parallel, each calling in turn functions of its own that go to zero at once: an input, a container, an end.
 `starts_per_s` counts the containers that were started, until the last has ended. Then what Ember holds of the
 machine is compared with what it held before, by name: `leaks` is what is there beyond that. The floor is `crun run`
 as in coldstart, as many at a time.
@@ -24,12 +24,13 @@ sys.path.insert(0, str(common.ROOT / "tests"))
 import leftovers
 
 APP = "bench-churn"
+IN_TURN = 4  # functions of each caller: by the next turn the container of one has ended
 
 
 def app_of(callers: int) -> str:
-    """The source of an app with a function for each caller, and one whose container stays."""
+    """The source of an app with functions for each caller, and one whose container stays."""
     lines = ["import ember", f'app = ember.App("{APP}")']
-    for i in range(callers):
+    for i in range(callers * IN_TURN):
         lines += ["@app.function(cpu=0.1, scaledown_window=0.001)", f"def f{i}() -> None: ..."]
     lines += ["@app.function(cpu=0.1, min_containers=1)", "def pattern() -> None: ..."]
     return "\n".join(lines) + "\n"
@@ -50,7 +51,7 @@ class Callers:
         with concurrent.futures.ThreadPoolExecutor(self._parallel) as pool:
             waits_ms = [
                 wait_ms
-                for one in [pool.submit(self._call, f"f{i}", starts) for i in range(self._parallel)]
+                for one in [pool.submit(self._call, i, starts) for i in range(self._parallel)]
                 for wait_ms in one.result()
             ]
         self._ember.wait_for_zero()
@@ -61,9 +62,10 @@ class Callers:
             "call_p50_ms": sorted(waits_ms)[len(waits_ms) // 2],
         }
 
-    def _call(self, function: str, starts: int) -> list[float]:
+    def _call(self, caller: int, starts: int) -> list[float]:
         waits_ms = []
         while len(self._met) < starts:
+            function = f"f{caller * IN_TURN + len(waits_ms) % IN_TURN}"
             began_s = time.perf_counter()
             answer, _ = self._ember.request("POST", f"/fn/{APP}/{function}", "{}")
             waits_ms.append((time.perf_counter() - began_s) * 1e3)
