@@ -71,6 +71,7 @@ class Serve {
         node_(make_remote_node(loop_, flags.data + "/node/node.sock")),
         control_({.data = flags.data + "/serve",
                   .version = EMBER_VERSION,
+                  .logs = log_limits(flags),
                   .workspace_queue_limit = flags.workspace_queue_limit},
                  loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices),
         signals_(loop_, SIGTERM, SIGINT),

@@ -35,7 +35,7 @@ std::string LiveControl::status_json() {
   if (parts.biller.is_failing()) {
     missing.push_back("usage waits to be recorded: " + parts.biller.failure().message);
   }
-  if (const std::uint64_t lines = parts.logs.dropped()) {
+  if (const std::uint64_t lines = parts.logs.lines_unwritten()) {
     missing.push_back("log lines: " + std::to_string(lines) + " found no room on the disk");
   }
   if (!parts.fleet.is_connected()) missing.push_back("no node is connected");

@@ -256,7 +256,10 @@ void LogBook::flush() {
 
 void LogBook::flushed(const std::vector<LogLine>& lost) {
   writing_ = false;
-  for (const LogLine& line : lost) lose(line);
+  for (const LogLine& line : lost) {
+    lose(line);
+    if (!line.dropped) lines_unwritten_ += lines_in(line.text);
+  }
   for (const auto& read : std::exchange(readers_, {})) read();
   flush();
 }

@@ -35,6 +35,8 @@ class LogBook {
   std::shared_ptr<void> follow(const LogQuery& query, std::shared_ptr<LogFollower> follower);
 
   bool is_written() const { return pending_.empty() && !writing_; }
+  // Lines of text for which the disk had no room.
+  std::uint64_t lines_unwritten() const { return lines_unwritten_; }
   DroppedLogs dropped_by(ContainerId container) const;
   DroppedLogs dropped_by(const std::string& app, const std::string& function) const;
   // No more lines of this container come.
@@ -72,6 +74,7 @@ class LogBook {
   std::shared_ptr<LogFiles> files_;  // shared with writes under way
   std::map<std::string, AppLines, std::less<>> apps_;
   std::size_t bytes_ = 0;  // of all apps
+  std::uint64_t lines_unwritten_ = 0;
   std::map<ContainerId, Source> sources_;
   std::map<std::pair<std::string, std::string>, DroppedLogs> dropped_;  // by app and function
   std::vector<std::weak_ptr<Follow>> follows_;  // the follower holds the other end

@@ -40,6 +40,7 @@ TEST(Bundle, JoinsTheNetworkThatWasMadeForItOrHasCrunMakeAnEmptyOne) {
                         .resources = resources,
                         .container = ContainerId{7},
                         .directories = {},
+                        .usr_mounts = {},
                         .gpus = no_gpus,
                         .network = std::move(network),
                         .cgroups = cgroups};
