@@ -47,6 +47,7 @@ class RunnerLinkTest : public testing::Test {
   }
 
   void run_until(const std::function<bool()>& done) {
+    loop_.restart();
     while (!done()) ASSERT_EQ(loop_.run_one_for(std::chrono::seconds(10)), 1u) << "nothing happens";
   }
   void drain() {
