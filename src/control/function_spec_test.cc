@@ -105,5 +105,33 @@ TEST(FunctionSpec, RefusesWhatIsNoDeployRequest) {
   EXPECT_THAT(refusal(R"({"source": "s", "functions": [)" + many + "]}"), HasSubstr("1 to 200"));
 }
 
+std::string object_of(int members) {
+  std::string text = "{";
+  for (int i = 0; i < members; ++i) {
+    text += (i > 0 ? "," : "") + ("\"k" + std::to_string(i) + "\":0");
+  }
+  return text + "}";
+}
+
+// Putting a member in costs as much as there are: a hundred thousand of them would hold up the
+// server for longer than a test may last.
+TEST(FunctionSpec, RefusesAnObjectOfVeryManyMembersBeforeItIsBuilt) {
+  EXPECT_THAT(refusal(object_of(1'001)), HasSubstr("an object of more than 1000 fields"));
+  EXPECT_THAT(refusal(object_of(500'000)), HasSubstr("an object of more than 1000 fields"));
+  EXPECT_THAT(refusal(object_of(1'000)), HasSubstr("source is missing"));
+}
+
+TEST(FunctionSpec, RefusesNumbersAndTextsThatAreNone) {
+  for (const char* value :
+       {"NaN", "Infinity", "-Infinity", "1e999", "01", "+1", "\"\xff\"", "\"\xed\xa0\x80\""}) {
+    EXPECT_THAT(refusal("{\"source\": " + std::string(value) + "}"), HasSubstr("not valid JSON"))
+        << value;
+  }
+  EXPECT_THAT(refusal("{\"source\": " + std::string(7 << 20, '9') + "}"),
+              HasSubstr("not valid JSON"));
+  const auto longer = parse_deploy_request("{\"source\": " + std::string(9 << 20, '9') + "}");
+  EXPECT_EQ(longer.error().code, ErrorCode::payload_too_large);
+}
+
 }  // namespace
 }  // namespace ember

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 
+#include "node/json_bounds.h"
+
 namespace ember {
 namespace {
 
-constexpr int kDeepest = 64;
 constexpr std::size_t kShownName = 64;
 
 }  // namespace
@@ -16,15 +17,18 @@ Result<JsonValue> parse_json(std::string_view text, std::string_view what, std::
     return {ErrorCode::payload_too_large, name + " has " + std::to_string(text.size()) +
                                               " bytes; the most is " + std::to_string(max_bytes)};
   }
-  bool too_deep = false;
-  const auto watch = [&](int depth, JsonValue::parse_event_t, JsonValue&) {
-    too_deep |= depth > kDeepest;
-    return !too_deep;
-  };
-  JsonValue value = JsonValue::parse(text, watch, /*allow_exceptions=*/false);
-  if (too_deep) return {ErrorCode::invalid_argument, name + " is nested too deeply"};
-  if (value.is_discarded()) return {ErrorCode::invalid_argument, name + " is not valid JSON"};
-  return value;
+  switch (JsonBounds<JsonValue>::check(text)) {
+    case JsonShape::fine:
+      return JsonValue::parse(text, nullptr, /*allow_exceptions=*/false);
+    case JsonShape::too_deep:
+      return {ErrorCode::invalid_argument, name + " is nested too deeply"};
+    case JsonShape::too_wide:
+      return {ErrorCode::invalid_argument,
+              name + " has an object of more than " + std::to_string(kMaxJsonMembers) + " fields"};
+    case JsonShape::not_json:
+      break;
+  }
+  return {ErrorCode::invalid_argument, name + " is not valid JSON"};
 }
 
 std::string dump_json(const JsonValue& value) {

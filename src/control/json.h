@@ -14,7 +14,7 @@ namespace ember {
 
 using JsonValue = nlohmann::ordered_json;  // keeps the order of members
 
-// Refuses what is not JSON, longer than `max_bytes` or nested deeper than 64; `what` names it.
+// Refuses what is no JSON, over `max_bytes` or out of json_bounds.h; `what` names it.
 Result<JsonValue> parse_json(std::string_view text, std::string_view what, std::size_t max_bytes);
 
 // Text that is not UTF-8 is mended rather than refused: it may come from user code.
