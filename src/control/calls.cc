@@ -160,7 +160,7 @@ void Calls::on_reply(Container& container, const FrameHeader& header, std::strin
   if (call && call->attempt == header.attempt && call->container == container.id) {
     CallReply& reply = call->reply;
     if (header.type == FrameType::error) {
-      ErrorBody error = read_error_body(body);
+      ErrorBody error = mend_error_body(body);
       outcome = error.outcome;
       reply.code = error.code;
       reply.message = std::move(error.message);

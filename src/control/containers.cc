@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "control/container_spec.h"
+#include "control/error_body.h"
 #include "control/failure_text.h"
 
 namespace ember {
@@ -234,6 +235,7 @@ void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std:
     case FrameType::ready:
       return on_ready_frame(container);
     case FrameType::failed:
+      mend_error_body(body);
       container.load_error = std::move(body);
       return;
     case FrameType::ping:

@@ -5,7 +5,8 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kMaxErrorBodyBytes = 64u << 20;
+// Beyond what a runner makes: a pickle of at most 1 MiB in base 64, two texts of 64 Ki characters.
+constexpr std::size_t kMaxErrorBodyBytes = 4u << 20;
 constexpr std::size_t kMaxTextBytes = 4096;
 
 std::string text_of(const JsonValue& value, const char* name) {
@@ -25,7 +26,8 @@ ErrorCode code_of(const std::string& kind) {
 ErrorBody read_error_body(std::string_view json) {
   const auto value = parse_json(json, "error body", kMaxErrorBodyBytes);
   if (!value || !value->is_object()) {
-    return {ErrorCode::internal, InputOutcome::failed, "the runner gave an error without a body"};
+    return {ErrorCode::internal, InputOutcome::failed, "the runner gave an error without a body",
+            false};
   }
   ErrorBody body;
   body.code = code_of(text_of(*value, "kind"));
@@ -34,6 +36,12 @@ ErrorBody read_error_body(std::string_view json) {
   body.message = text_of(*value, "message");
   if (!type.empty()) body.message = body.message.empty() ? type : type + ": " + body.message;
   if (body.message.size() > kMaxTextBytes) body.message.resize(kMaxTextBytes);
+  return body;
+}
+
+ErrorBody mend_error_body(std::string& json) {
+  ErrorBody body = read_error_body(json);
+  if (!body.readable) json = to_error_body({{body.code, body.message}, {}, 0});
   return body;
 }
 

@@ -14,9 +14,13 @@ struct ErrorBody {
   ErrorCode code = ErrorCode::user_exception;
   InputOutcome outcome = InputOutcome::failed;
   std::string message;  // "ValueError: bad page"
+  bool readable = true;
 };
 
 ErrorBody read_error_body(std::string_view json);
+// The same, and whoever sent what is no error body gets one of ours in its place: the body goes
+// into answers as it is, and must not spoil them.
+ErrorBody mend_error_body(std::string& json);
 // A failure as an error body, for a runner that called another function.
 std::string to_error_body(const CallFailure& failure);
 
