@@ -217,15 +217,17 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
 
   // The node is the authority on what it has left.
   Result<> check_room(const Resources& wanted) const {
-    std::int64_t cpu = wanted.cpu_millicores, memory = wanted.memory_bytes;
+    // What is left, rather than what would be taken: a wish may be as large as a number gets.
+    std::int64_t cpu_left = machine_.capacity.cpu_millicores;
+    std::int64_t memory_left = machine_.capacity.memory_bytes;
     for (const auto& [id, container] : containers_) {
-      cpu += container->record().resources.cpu_millicores;
-      memory += container->record().resources.memory_bytes;
+      cpu_left -= container->record().resources.cpu_millicores;
+      memory_left -= container->record().resources.memory_bytes;
     }
-    if (cpu > machine_.capacity.cpu_millicores) {
+    if (wanted.cpu_millicores > cpu_left) {
       return {ErrorCode::resource_exhausted, "the node has not so much CPU left"};
     }
-    if (memory > machine_.capacity.memory_bytes) {
+    if (wanted.memory_bytes > memory_left) {
       return {ErrorCode::resource_exhausted, "the node has not so much memory left"};
     }
     return Ok{};

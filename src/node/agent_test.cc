@@ -155,6 +155,17 @@ TEST_P(AgentTest, WhatItCannotDoItRefusesWithTheCause) {
   EXPECT_TRUE(containers_on_disk(root_ + "/data/node").empty());
 }
 
+TEST_P(AgentTest, AWishAsLargeAsANumberGetsFindsNoRoom) {
+  start(spec(1));  // what it holds and the wish together are more than a number holds
+  auto cpu = spec(2), memory = spec(3);
+  cpu.resources.cpu_millicores = INT64_MAX;
+  memory.resources.memory_bytes = INT64_MAX;
+  for (const auto* one : {&cpu, &memory}) node_->start(*one, {});
+  run_until([&] { return recorder_.refused.size() + recorder_.started.size() == 3; });
+  EXPECT_THAT(recorder_.refused[id(2)], HasSubstr("not so much CPU"));
+  EXPECT_THAT(recorder_.refused[id(3)], HasSubstr("not so much memory"));
+}
+
 TEST_P(AgentTest, ContainersOutliveTheNodeAndAreAdopted) {
   auto one = spec(1);
   one.devices = {recorder_.hellos.back().capacity.devices[0].id};

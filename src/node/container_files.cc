@@ -168,7 +168,7 @@ Result<ContainerMeta> ContainerFiles::read_record() const {
   record.resources.cpu_millicores = fields.integer("cpu_millicores");
   record.resources.memory_bytes = fields.integer("memory_bytes");
   record.isolation = fields.text("isolation");
-  record.slot = static_cast<std::uint32_t>(fields.integer("slot"));
+  record.slot = fields.narrow<std::uint32_t>("slot");
   if (auto fine = fields.check(); !fine.ok()) return std::move(fine).error();
   return record;
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -31,7 +32,17 @@ class JsonFields {
   std::int64_t integer(const char* name) {
     const auto* value = find(name);
     if (value == nullptr || !value->is_number_integer()) return wrong(name), 0;
+    if (value->is_number_unsigned() && value->get<std::uint64_t>() > INT64_MAX) {
+      return wrong(name), 0;
+    }
     return value->get<std::int64_t>();
+  }
+  // As a type that is narrower; what it does not hold is wrong rather than cut.
+  template <class Narrow>
+  Narrow narrow(const char* name) {
+    const std::int64_t value = integer(name);
+    if (!std::in_range<Narrow>(value)) return wrong(name), Narrow{};
+    return static_cast<Narrow>(value);
   }
   std::int64_t integer_or(const char* name, std::int64_t otherwise) {
     return find(name) == nullptr ? otherwise : integer(name);

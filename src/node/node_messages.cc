@@ -1,5 +1,6 @@
 #include "node/node_messages.h"
 
+#include "node/json_bounds.h"
 #include "node/json_fields.h"
 
 namespace ember {
@@ -11,6 +12,8 @@ template <class... Visitors>
 struct Overloaded : Visitors... {
   using Visitors::operator()...;
 };
+template <class... Visitors>
+Overloaded(Visitors...) -> Overloaded<Visitors...>;
 
 // Bytes that are not UTF-8 (a runner's last output may hold any) are replaced, never refused.
 std::string dump(const Json& json) {
@@ -59,8 +62,8 @@ Resources read_resources(JsonFields& fields) {
                       .memory_bytes = fields.integer("memory_bytes"),
                       .gpu = {}};
   fields.objects("gpu", [&](JsonFields& choice) {
-    resources.gpu.choices.push_back({.type = choice.text("type"),
-                                     .count = static_cast<std::uint32_t>(choice.integer("count"))});
+    resources.gpu.choices.push_back(
+        {.type = choice.text("type"), .count = choice.narrow<std::uint32_t>("count")});
   });
   return resources;
 }
@@ -128,8 +131,8 @@ ContainerExit read_exit(JsonFields& fields) {
           .egress_bytes = fields.integer_or("egress_bytes", 0),
           .out_of_memory = fields.flag("out_of_memory"),
           .fault = fields.text_or("fault", ""),
-          .exit_status = static_cast<int>(fields.integer("exit_status")),
-          .signal = static_cast<int>(fields.integer("signal")),
+          .exit_status = fields.narrow<int>("exit_status"),
+          .signal = fields.narrow<int>("signal"),
           .last_output = fields.text("last_output")};
 }
 
@@ -247,8 +250,10 @@ Json of_container(const char* type, ContainerId container) {
 
 template <class Message, class Choose>
 Result<Message> decode(std::string_view text, Choose choose) {
+  if (JsonBounds<Json>::check(text) != JsonShape::fine) {
+    return {ErrorCode::invalid_argument, "the message is not JSON of a sensible shape"};
+  }
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return {ErrorCode::invalid_argument, "the message is not JSON"};
   JsonFields fields(json);
   Message message = choose(fields.text("type"), fields, json);
   if (auto fine = fields.check(); !fine.ok()) return std::move(fine).error();
@@ -314,7 +319,7 @@ Result<DriverMessage> decode_driver_message(std::string_view json) {
   return decode<DriverMessage>(
       json, [](const std::string& type, JsonFields& fields, const Json&) -> DriverMessage {
         if (type == "hello") {
-          return DriverHello{.protocol = static_cast<int>(fields.integer("protocol"))};
+          return DriverHello{.protocol = fields.narrow<int>("protocol")};
         }
         if (type == "start") return StartRequest{.spec = read_spec(fields)};
         if (type == "build") {

@@ -57,5 +57,27 @@ TEST(NodeMessages, CarryWhereAContainerCanSendToAndRefuseAnOrderThatDoesNotSay) 
   EXPECT_FALSE(decode_driver_message(text.replace(text.find(field), field.size(), "")).ok());
 }
 
+TEST(NodeMessages, WithANumberThatItsFieldCannotHoldAreRefused) {
+  const auto stop = [](const char* grace) {
+    return decode_driver_message(
+        R"({"type": "stop", "container": "ct-0000000000007", "grace_us": )" + std::string(grace) +
+        "}");
+  };
+  EXPECT_TRUE(stop("9223372036854775807").ok());
+  EXPECT_FALSE(stop("9223372036854775808").ok());
+  EXPECT_FALSE(stop("1e3").ok());
+  EXPECT_FALSE(decode_driver_message(R"({"type": "hello", "protocol": 4294967299})").ok());
+}
+
+TEST(NodeMessages, AreRefusedBeforeTheyAreBuiltWhereTheirShapeIsSenseless) {
+  const std::string deep(7 << 20, '[');
+  std::string wide = "{";
+  for (int i = 0; i < 2'000; ++i) wide += "\"k" + std::to_string(i) + "\":0,";
+  for (const std::string& text : {deep, "{\"type\":" + deep, wide + "\"type\":\"hello\"}"}) {
+    EXPECT_FALSE(decode_driver_message(text).ok());
+    EXPECT_FALSE(decode_node_message(text).ok());
+  }
+}
+
 }  // namespace
 }  // namespace ember
