@@ -4,7 +4,7 @@ BUILD := build
 JOBS := $(shell nproc)
 PYTHON := .venv/bin/python
 
-.PHONY: help setup configure build test demo bench sim drill tidy format clean
+.PHONY: help setup configure build test demo bench sim fuzz drill tidy format clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ SEEDS ?= 1
 sim: setup $(BUILD)/build.ninja ## make sim SEED=7 [SEEDS=200]: the engine under faults, in simulated time
 	@ninja -C $(BUILD) --quiet -j $(JOBS) ember-sim
 	@$(BUILD)/bin/ember-sim --seed $(SEED) --seeds $(SEEDS)
+
+SECONDS ?= 60
+fuzz: setup ## make fuzz NAME=http [SECONDS=600]: one fuzzer, for as long; its coverage
+	@tests/fuzz/run "$(NAME)" "$(SECONDS)"
 
 drill: build ## make drill NAME=kills [SEED=7]: a long suite
 	@test -x tests/drill/$(NAME) || { echo "make drill NAME=...: one of" $(notdir $(wildcard tests/drill/*)); exit 2; }

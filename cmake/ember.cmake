@@ -17,8 +17,15 @@ if(EMBER_WERROR)
   target_compile_options(ember_flags INTERFACE -Werror)
 endif()
 if(EMBER_SANITIZE)
-  target_compile_options(ember_flags INTERFACE -fsanitize=${EMBER_SANITIZE} -fno-sanitize-recover=all)
+  target_compile_options(ember_flags INTERFACE -O1 -fsanitize=${EMBER_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(ember_flags INTERFACE -fsanitize=${EMBER_SANITIZE})
+endif()
+if(EMBER_FUZZ)
+  # The second pair counts lines, for llvm-cov.
+  set(fuzz_flags -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+    -fprofile-instr-generate -fcoverage-mapping)
+  target_compile_options(ember_flags INTERFACE ${fuzz_flags})
+  target_link_options(ember_flags INTERFACE ${fuzz_flags})
 endif()
 
 # ember_folder(NAME [DEPS folder...] [LIBS library...])

@@ -1,0 +1,88 @@
+// covers: src/control/json.cc src/control/function_spec.cc src/control/manifest.cc
+// covers: src/control/price_file.cc src/billing/price_book.cc src/billing/date.cc
+// covers: src/model/gpu.cc src/model/function.cc
+//
+// JSON from users and operators: what is accepted is within its limits, and written back is
+// accepted again as the same.
+#include <string>
+
+#include "base/assert.h"
+#include "control/function_spec.h"
+#include "control/manifest.h"
+#include "control/price_file.h"
+#include "targets.h"
+
+namespace ember::fuzz {
+namespace {
+
+void deploy(std::string_view text) {
+  const auto request = parse_deploy_request(text);
+  if (!request.ok()) return;
+  for (const FunctionSpec& spec : request->functions) {
+    EMBER_ASSERT(check(spec.settings).ok());
+    const JsonValue written = to_json(spec);
+    const auto again = parse_function_spec(written, "");
+    EMBER_ASSERT(again.ok());
+    EMBER_ASSERT(dump_json(to_json(*again)) == dump_json(written));
+  }
+}
+
+void image(std::string_view text) {
+  const auto document = parse_json(text, "the image", 1 << 20);
+  if (document.ok()) (void)parse_image_spec(*document, "").ok();
+}
+
+void manifest(std::string_view text) {
+  const auto manifest = parse_manifest(text);
+  if (!manifest.ok()) return;
+  for (const SourceFile& file : manifest->files) {
+    const std::string slashed = "/" + file.path + "/";
+    EMBER_ASSERT(slashed.find("/../") == std::string::npos);
+    EMBER_ASSERT(slashed.find("//") == std::string::npos);
+    EMBER_ASSERT(file.path.find('\0') == std::string::npos);
+  }
+  const auto again = parse_manifest(manifest->json());
+  EMBER_ASSERT(again.ok() && again->digest() == manifest->digest());
+  EMBER_ASSERT(is_source_digest(manifest->digest()));
+}
+
+void prices(std::string_view text) {
+  const Date today = *parse_date("2026-11-26");
+  const auto book = parse_price_book(text, today);
+  if (!book.ok()) return;
+  const auto again = parse_price_book(price_book_json(*book), today);
+  EMBER_ASSERT(again.ok() && price_book_json(*again) == price_book_json(*book));
+}
+
+// A row at a time: a whole book is too long for a fuzzer to come upon.
+void price_row(std::string_view text) {
+  const auto document = parse_json(text, "a row", 1 << 20);
+  if (!document.ok()) return;
+  Fields fields(*document, "");
+  PriceFields row;
+  row.provider = fields.text("provider");
+  row.meter = fields.text_or("meter", row.meter);
+  row.gpu = fields.text_or("gpu", "");
+  row.kind = fields.text("kind");
+  row.usd = fields.text("usd");
+  row.valid_from = fields.text("valid_from");
+  row.source = fields.text("source");
+  row.fetched_at = fields.text("fetched_at");
+  row.count = static_cast<std::uint32_t>(fields.integer_or("count", 1));
+  if (!fields.finish().ok()) return;
+  const auto parsed = parse_price_row(row);
+  if (!parsed.ok()) return;
+  EMBER_ASSERT(parsed->price.nano_usd >= 0);
+  EMBER_ASSERT(parse_date(parsed->valid_from.text()) == parsed->valid_from);
+}
+
+constexpr void (*kReaders[])(std::string_view) = {deploy, image, manifest, prices, price_row};
+
+}  // namespace
+
+void requests(std::string_view bytes) {
+  const Input input(bytes);
+  kReaders[input.choice % std::size(kReaders)](input.rest);
+}
+
+}  // namespace ember::fuzz
