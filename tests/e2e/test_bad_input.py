@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,28 @@ def test_arguments_that_do_not_fit_the_signature(server: Server, basics: str) ->
 @pytest.mark.parametrize("body", [b"{", b"[1]", b"1", b"", b"\xff\xfe", b'{"a": 1}x'])
 def test_a_body_that_is_no_json_object(server: Server, basics: str, body: bytes) -> None:
     refused(server.http("POST", "/fn/basics/add", body), 400, "invalid_argument")
+    assert server.result(basics, "add", a=1) == 11
+
+
+HOSTILE_JSON = {
+    "deep": b'{"a": ' + b"[" * 1_000_000,
+    "deep and closed": b'{"a": ' + b"[" * 500_000 + b"]" * 500_000 + b"}",
+    "wide": json.dumps({f"k{i}": i for i in range(100_000)}).encode(),
+    "a long number": b'{"a": ' + b"7" * 9_000_000 + b"}",
+    "not a number": b'{"a": NaN}',
+    "no end of it": b'{"a": -Infinity}',
+    "no UTF-8": b'{"a": "\xc3\x28"}',
+    "half a pair": b'{"a": "\xed\xa0\x80"}',
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE_JSON.values(), ids=HOSTILE_JSON)
+def test_json_that_is_made_to_hurt(server: Server, basics: str, body: bytes) -> None:
+    """Wherever JSON is read, by the server or by the runner, it is refused, and all goes on."""
+    for path in ("/fn/basics/add", "/api/v1/apps/hurt/deploy", "/api/v1/sources", "/api/v1/images"):
+        answer = server.http("POST", path, body)
+        assert answer.status in (400, 413), (path, answer)
+        assert len(answer.message) < 1000
     assert server.result(basics, "add", a=1) == 11
 
 
