@@ -117,6 +117,7 @@ std::size_t Connection::process(std::string_view bytes) {
 
 void Connection::read_body() {
   const std::size_t whole = parser_.head().content_length;
+  const std::size_t before = body_.size();
   for (int step = 0; step < kBodyStepsPerTurn && body_.size() < whole; ++step) {
     const std::size_t have = body_.size();
     const std::size_t wanted = std::min(whole - have, kBodyStepBytes);
@@ -127,6 +128,7 @@ void Connection::read_body() {
     if (count < 0 && errno != EAGAIN) return close();
     if (count < static_cast<ssize_t>(wanted)) break;
   }
+  if (!charge_body(body_.size() - before)) return;
   if (body_.size() == whole) {
     processing_ = true;
     dispatch();

@@ -8,6 +8,7 @@ namespace ember {
 namespace {
 
 constexpr std::size_t kReadAndRefuseBytes = 64u << 10;  // an unwanted body this small is read
+constexpr std::size_t kReservedBytes = 2u << 20;        // for a body, before it comes
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 // The time taken tells nothing of where the two differ.
@@ -167,8 +168,7 @@ void Connection::refuse_and_close(Response response) {
 
 void Connection::begin_body() {
   const RequestHead& head = parser_.head();
-  if (!charge_body(head.content_length)) return;
-  body_.reserve(head.content_length);
+  body_.reserve(std::min<std::size_t>(head.content_length, kReservedBytes));
   state_ = State::body;
   since_tick_ = edge_->tick;
   if (head.expects_continue && head.http11) {
@@ -177,7 +177,8 @@ void Connection::begin_body() {
   }
 }
 
-// Counts bytes of memory against what all requests together may take; refuses if that is too much.
+// Counts bytes that have come against what all requests together may hold; refuses if that is too
+// much. Bytes that are only promised take no memory, and no room from others.
 bool Connection::charge_body(std::size_t bytes) {
   if (edge_->body_bytes + bytes > edge_->options.limits.all_bodies_bytes) {
     refuse_and_close(error_response(
@@ -199,6 +200,7 @@ std::size_t Connection::take_body(std::string_view bytes) {
   if (parser_.head().chunked) return take_chunks(bytes);
   const std::size_t wanted = parser_.head().content_length - body_.size();
   const std::size_t taken = std::min(wanted, bytes.size());
+  if (!charge_body(taken)) return 0;
   body_.append(bytes.substr(0, taken));
   if (taken == wanted) dispatch();
   return taken;

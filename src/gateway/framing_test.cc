@@ -68,6 +68,22 @@ INSTANTIATE_TEST_SUITE_P(
         BadFraming{"TeIdentity", post("Transfer-Encoding: identity\r\nContent-Length: 2\r\n", "{}"),
                    400},
         BadFraming{"TeUnknown", post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), 400},
+        BadFraming{"TeListEmptyEnd", post("Transfer-Encoding: chunked,\r\n", "0\r\n\r\n"), 400},
+        BadFraming{"TeListEmptyBegin", post("Transfer-Encoding: , chunked\r\n", "0\r\n\r\n"), 400},
+        BadFraming{"TeTwiceInOne", post("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"),
+                   400},
+        BadFraming{"TeQuoted", post("Transfer-Encoding: \"chunked\"\r\n", "0\r\n\r\n"), 400},
+        BadFraming{"TeWithParameter", post("Transfer-Encoding: chunked;x=y\r\n", "0\r\n\r\n"), 400},
+        BadFraming{"TeVerticalTab",
+                   post("Transfer-Encoding: \x0b"
+                        "chunked\r\n",
+                        "0\r\n\r\n"),
+                   400},
+        BadFraming{"TeEmpty", post("Transfer-Encoding:\r\nContent-Length: 2\r\n", "{}"), 400},
+        BadFraming{
+            "TeIdentityThenChunked",
+            post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+            400},
         BadFraming{"TeInHttp10",
                    "POST /fn/a/b HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: "
                    "chunked\r\n\r\n0\r\n\r\n",
@@ -89,6 +105,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadFraming{"NoColon", kEnd + "nonsense\r\n\r\n", 400},
         BadFraming{"EmptyName", kEnd + ": x\r\n\r\n", 400},
         BadFraming{"TwoHosts", kEnd + "Host: localhost\r\n\r\n", 400},
+        BadFraming{"HostOfTwo", "GET /healthz HTTP/1.1\r\nHost: localhost, evil\r\n\r\n", 400},
+        BadFraming{"HostWithPath", "GET /healthz HTTP/1.1\r\nHost: localhost/evil\r\n\r\n", 400},
+        BadFraming{"HostWithUser", "GET /healthz HTTP/1.1\r\nHost: localhost:@evil\r\n\r\n", 400},
+        BadFraming{"HostWithSpace", "GET /healthz HTTP/1.1\r\nHost: localhost evil\r\n\r\n", 400},
+        BadFraming{"HostFolded", "GET /healthz HTTP/1.1\r\nHost:\r\n localhost\r\n\r\n", 400},
         BadFraming{"NoHost", "GET /healthz HTTP/1.1\r\n\r\n", 400},
         BadFraming{"TwoKeys", post("Authorization: Bearer ek-other\r\n", ""), 400},
         BadFraming{"AbsoluteTarget",
@@ -96,6 +117,18 @@ INSTANTIATE_TEST_SUITE_P(
         BadFraming{"AsteriskTarget", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
         BadFraming{"Fragment", "GET /healthz#x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
         BadFraming{"TwoSpaces", "GET  /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+        BadFraming{"SpaceInTarget", "GET /heal thz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+        BadFraming{"TabsForSpaces", "GET\t/healthz\tHTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+        BadFraming{"SpaceAfterVersion", "GET /healthz HTTP/1.1 \r\nHost: localhost\r\n\r\n", 400},
+        BadFraming{"CrInTarget", "GET /heal\rthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+        BadFraming{"MethodIsNoToken", "G(T /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+        BadFraming{"NoMethod", " /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+        BadFraming{"AuthorityTarget", "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                   400},
+        BadFraming{"Http12", "GET /healthz HTTP/1.2\r\nHost: localhost\r\n\r\n", 505},
+        BadFraming{"Http09", "GET /healthz HTTP/0.9\r\nHost: localhost\r\n\r\n", 505},
+        BadFraming{"HttpLowerCase", "GET /healthz http/1.1\r\nHost: localhost\r\n\r\n", 400},
+        BadFraming{"HttpLongVersion", "GET /healthz HTTP/1.10\r\nHost: localhost\r\n\r\n", 400},
         BadFraming{"NoVersion", "GET /healthz\r\nHost: localhost\r\n\r\n", 400},
         BadFraming{"Http2", "GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n", 505},
         BadFraming{"Http2Preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
@@ -106,6 +139,42 @@ INSTANTIATE_TEST_SUITE_P(
                    post("Transfer-Encoding: chunked\r\n", "-2\r\n{}\r\n0\r\n\r\n"), 400},
         BadFraming{"HugeChunkSize",
                    post("Transfer-Encoding: chunked\r\n", "ffffffffffffffff1\r\n{}\r\n"), 400},
+        BadFraming{"HexPrefixOfChunkSize",
+                   post("Transfer-Encoding: chunked\r\n", "0x2\r\n{}\r\n0\r\n\r\n"), 400},
+        BadFraming{"SignOfChunkSize",
+                   post("Transfer-Encoding: chunked\r\n", "+2\r\n{}\r\n0\r\n\r\n"), 400},
+        BadFraming{"SpaceBeforeChunkSize",
+                   post("Transfer-Encoding: chunked\r\n", " 2\r\n{}\r\n0\r\n\r\n"), 400},
+        BadFraming{"UnderscoreInChunkSize",
+                   post("Transfer-Encoding: chunked\r\n", "0_2\r\n{}\r\n0\r\n\r\n"), 400},
+        BadFraming{"NoChunkSize", post("Transfer-Encoding: chunked\r\n", "\r\n{}\r\n0\r\n\r\n"),
+                   400},
+        BadFraming{"ChunkSizeOverflow",
+                   post("Transfer-Encoding: chunked\r\n", "10000000000000002\r\n{}\r\n0\r\n\r\n"),
+                   400},
+        BadFraming{"ChunkEndsInLfAlone",
+                   post("Transfer-Encoding: chunked\r\n", "2\r\n{}\n0\r\n\r\n"), 400},
+        BadFraming{"ChunkEndsInCrAlone",
+                   post("Transfer-Encoding: chunked\r\n", "2\r\n{}\r0\r\n\r\n"), 400},
+        BadFraming{"CrInChunkExtension",
+                   post("Transfer-Encoding: chunked\r\n", "2;a\rb\r\n{}\r\n0\r\n\r\n"), 400},
+        BadFraming{
+            "NulInChunkExtension",
+            post("Transfer-Encoding: chunked\r\n", std::string("2;a\0b\r\n{}\r\n0\r\n\r\n", 20)),
+            400},
+        BadFraming{
+            "LengthInTrailers",
+            post("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\nContent-Length: 5\r\n\r\n"),
+            400},
+        BadFraming{"TeInTrailers",
+                   post("Transfer-Encoding: chunked\r\n",
+                        "2\r\n{}\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                   400},
+        BadFraming{"FoldedTrailer",
+                   post("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\nX: y\r\n z\r\n\r\n"),
+                   400},
+        BadFraming{"BareLfInTrailers",
+                   post("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\nX: y\n\r\n"), 400},
         BadFraming{"BareLfAfterChunkSize",
                    post("Transfer-Encoding: chunked\r\n", "2\n{}\r\n0\r\n\r\n"), 400},
         BadFraming{"BareLfInChunkExtension",
@@ -139,6 +208,19 @@ INSTANTIATE_TEST_SUITE_P(
                         "2\r\n{}\r\n0\r\nX: " + std::string(20'000, 'x') + "\r\n\r\n"),
                    400}),
     [](const auto& test) { return std::string(test.param.name); });
+
+// A trailer is nobody's header: it changes neither whose the message is nor what follows it.
+TEST_F(GatewayTest, ATrailerIsNoHeader) {
+  TestClient client = connect();
+  client.send(
+      "PUT /api/v1/blobs/aa HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+      "Authorization: Bearer ek-good\r\n\r\n2\r\nok\r\n0\r\nHost: evil\r\n"
+      "Authorization: Bearer ek-evil\r\nExpect: miracles\r\n\r\n" +
+      kEnd + "\r\n");
+  EXPECT_EQ(client.read().status, 200);
+  EXPECT_EQ(control.blobs["aa"], "ok");
+  EXPECT_EQ(client.read().status, 200) << "the next request is the next request";
+}
 
 class GoodFramingTest : public GatewayTest, public ::testing::WithParamInterface<const char*> {};
 

@@ -43,6 +43,12 @@ Method method_of(http::verb verb) {
   }
 }
 
+// Of names, addresses and a port: what else a URL lets stand there, others may cut otherwise.
+bool is_in_host(char c) {
+  const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  return plain || std::string_view(".-_:[]").find(c) != std::string_view::npos;
+}
+
 MediaType media_of(std::string_view value) {
   std::string_view type = value.substr(0, value.find(';'));
   while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
@@ -87,6 +93,22 @@ ParseFailure failure_of(const error_code& error) {
     return {400, "a chunk of the body is malformed"};
   }
   return {400, "the bytes received are not an HTTP request"};
+}
+
+// Whether a line is "METHOD TARGET HTTP/D.D": of another version, then, and not of another form.
+bool names_a_version(std::string_view line) {
+  constexpr std::string_view kForm = " HTTP/D.D\r\n";
+  if (line.size() < kForm.size() || std::ranges::count(line, ' ') != 2) return false;
+  line.remove_prefix(line.size() - kForm.size());
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  return line.starts_with(kForm.substr(0, 6)) && is_digit(line[6]) && line[7] == '.' &&
+         is_digit(line[8]) && line.ends_with("\r\n");
+}
+
+ParseFailure failure_at(const error_code& error, std::string_view line) {
+  if (error != http::error::bad_version) return failure_of(error);
+  if (has_bare_line_feed(line)) return kBareLineFeed;
+  return failure_of(names_a_version(line) ? error : http::error::bad_method);
 }
 
 // Copies what matters out of Beast's callbacks, so that no view outlives the bytes fed.
@@ -167,6 +189,7 @@ class Reader final : public http::basic_parser<true> {
   void on_host(std::string_view value, error_code& error) {
     if (has_host_) return refuse(error, "Host is repeated");
     has_host_ = true;
+    if (!std::ranges::all_of(value, is_in_host)) return refuse(error, "Host is not one name");
     head_.host.assign(value);
   }
 
@@ -280,8 +303,7 @@ class RequestParser::Impl {
     const std::size_t consumed =
         reader_->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
     if (error && error != http::error::need_more) {
-      const bool bare = error == http::error::bad_version && has_bare_line_feed(first_line(bytes));
-      if (failure.message.empty()) failure = bare ? kBareLineFeed : failure_of(error);
+      if (failure.message.empty()) failure = failure_at(error, first_line(bytes));
       return {ParseStatus::failed, 0};
     }
     if (reader_->is_done()) return {ParseStatus::message_done, consumed};

@@ -361,7 +361,7 @@ TEST_F(ServerTest, RefusesAChunkedBodyOverTheLimit) {
 TEST_F(ServerTest, RefusesABodyThatAllTogetherHaveNoRoomFor) {
   options.limits.all_bodies_bytes = 1000;
   TestClient first = connect();
-  first.send(request("POST", "/fn/a/b", "", "Content-Length: 900\r\n"));
+  first.send(request("POST", "/fn/a/b", "", "Content-Length: 1000\r\n") + std::string(900, 'x'));
   loop.poll();
   const auto response = ask("POST", "/fn/a/b", std::string(200, 'x'));
   EXPECT_EQ(response.status, 503);
@@ -369,6 +369,29 @@ TEST_F(ServerTest, RefusesABodyThatAllTogetherHaveNoRoomFor) {
   first.hang_up();
   ASSERT_TRUE(turn_until([&] { return server().open_connections() == 0; }));
   EXPECT_EQ(ask("POST", "/fn/a/b", std::string(200, 'x')).status, 400) << "room again";
+}
+
+TEST_F(ServerTest, ABodyThatIsOnlyPromisedTakesNoRoomFromOthers) {
+  options.limits.all_bodies_bytes = 1000;
+  TestClient first = connect();
+  first.send(request("POST", "/fn/a/b", "", "Content-Length: 900\r\n"));
+  loop.poll();
+  EXPECT_EQ(ask("PUT", "/api/v1/blobs/aa", std::string(900, 'x')).status, 200);
+}
+
+TEST_F(ServerTest, RefusesABodyOnItsWayOnceAllTogetherHaveNoRoom) {
+  options.limits.all_bodies_bytes = 1000;
+  TestClient first = connect(), second = connect();
+  for (TestClient* client : {&first, &second}) {
+    client->send(request("POST", "/fn/a/b", "", "Content-Length: 900\r\n"));
+    loop.poll();
+    client->send(std::string(600, 'x'));
+    loop.poll();
+  }
+  EXPECT_EQ(second.read().status, 503);
+  EXPECT_TRUE(second.closed_by_server());
+  first.send(std::string(300, 'x'));
+  EXPECT_EQ(first.read().status, 400) << "no JSON object, but whole";
 }
 
 TEST_F(ServerTest, InvitesABodyThatWaitsToBeInvited) {
@@ -494,6 +517,41 @@ TEST_F(ServerTest, ClosesAClientThatDoesNotReadItsAnswer) {
   EXPECT_EQ(server().open_connections(), 1u);
   tick(1);
   EXPECT_EQ(server().open_connections(), 0u);
+}
+
+// What it takes now and then makes no room for more in its socket.
+TEST_F(ServerTest, ClosesAClientThatReadsItsAnswerInDrips) {
+  TestClient client = connect();
+  client.send(request("POST", "/fn/a/b", "{}"));
+  ASSERT_TRUE(turn_until([&] { return control.calls.size() == 1; }));
+  control.calls[0].waiter->on_result({BodyFormat::bytes, std::string(32u << 20, 'x')}, {});
+  loop.poll();
+  for (int second = 0; second < 32; ++second) {
+    char drip[700];
+    EXPECT_GT(::recv(client.socket(), drip, sizeof drip, 0), 0);
+    loop.poll();
+    tick(1);
+  }
+  EXPECT_EQ(server().open_connections(), 0u);
+}
+
+TEST_F(ServerTest, WaitsForAClientThatReadsItsAnswerAtALowRate) {
+  TestClient client = connect();
+  client.send(request("POST", "/fn/a/b", "{}"));
+  ASSERT_TRUE(turn_until([&] { return control.calls.size() == 1; }));
+  constexpr std::size_t kSize = 32u << 20;
+  control.calls[0].waiter->on_result({BodyFormat::bytes, std::string(kSize, 'x')}, {});
+  loop.poll();
+  std::size_t read = 0;
+  while (read < kSize) {
+    std::string piece(256u << 10, '\0');
+    const ssize_t count = ::recv(client.socket(), piece.data(), piece.size(), MSG_DONTWAIT);
+    if (count == 0) break;
+    if (count > 0) read += static_cast<std::size_t>(count);
+    loop.poll();
+    tick(3);
+  }
+  EXPECT_GE(read, kSize);
 }
 
 TEST_F(ServerTest, ServesOthersWhileOneDoesNotRead) {
