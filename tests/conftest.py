@@ -66,7 +66,9 @@ class Server:
         self.data = data
         self.simulate_gpus = "L4:2"
         self.environment: dict[str, str] = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("EMBER_")},
+            **{
+                k: v for k, v in os.environ.items() if not k.startswith("EMBER_") and k != "COLUMNS"
+            },
             "EMBER_DATA": str(data),
             "EMBER_EMBERD": str(EMBERD),
             "PYTHONPATH": str(REPOSITORY / "python"),

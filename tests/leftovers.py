@@ -47,6 +47,7 @@ KINDS = (
     "leases",  # of devices, CPU and memory, as the running server tells them
 )
 _CONTAINER_ID = re.compile(r"\bct-[0-9a-hjkmnp-tv-z]{13}\b")
+_WIRE = re.compile(r"\bem[0-9a-f]{8}-\d+$")  # a container's way out, and what holds its namespace
 _HALF_WRITTEN = re.compile(r"\.new\d+$")
 _SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
 _NAMESPACE_LINK = re.compile(r"(\w+):\[(\d+)\]")
@@ -351,8 +352,9 @@ class _Look:
             for mount in self._mount_tables[namespace, root]:
                 if not self._owner.everything and not self._owner.owns_mount(mount):
                     continue
-                name = f"{mount.filesystem} at {_CONTAINER_ID.sub('ct-*', mount.point)}"
-                yield Thing("mounts", name, f"{mount.root} in mnt:[{namespace}]")
+                point = _WIRE.sub("em*", _CONTAINER_ID.sub("ct-*", mount.point))
+                name = f"{mount.filesystem} at {point}"
+                yield Thing("mounts", name, f"{mount.point} {mount.root} in mnt:[{namespace}]")
 
     def namespaces(self) -> Iterator[Thing]:
         seen = set(self._common)

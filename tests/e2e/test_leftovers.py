@@ -21,7 +21,7 @@ from leftovers import NOTHING, Holdings, held, settled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NODE = "no-0000000000tst"
+NODE = f"no-{os.getpid():010d}tst"
 CONTAINER = "ct-0000000000001"
 MARK = f"EMBER_CONTAINER={NODE}/{CONTAINER}"
 ENTER_NETWORK = "import ctypes\nassert ctypes.CDLL(None).unshare(0x40000000) == 0"
