@@ -35,8 +35,10 @@ bool read_plainly(std::string_view bytes, std::vector<Frame>& frames) {
     std::memcpy(head.data(), bytes.data(), head.size());
     const auto header = decode(head);
     if (!header) return true;
+    const bool in_file = (header->format & kFrameBodyInFile) != 0;
+    if (header->type == FrameType::log && (in_file || header->length > kMaxLogBody)) return true;
     if (bytes.size() - kFrameHeaderSize < header->length) return false;
-    if ((header->format & kFrameBodyInFile) != 0) return true;  // none has come
+    if (in_file) return true;  // none has come
     frames.push_back({*header, std::string(bytes.substr(kFrameHeaderSize, header->length))});
     bytes.remove_prefix(kFrameHeaderSize + header->length);
   }

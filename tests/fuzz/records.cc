@@ -67,7 +67,8 @@ Batch a_batch() {
   entry.app_name = "shop";
   entry.function = "add";
   entry.amount = Money{7};
-  return {KeyRecord{KeyId{1}, kDefaultWorkspace, "first", std::string(64, 'a'), Time{1}, Time::never(), false},
+  return {KeyRecord{KeyId{1}, kDefaultWorkspace, "first", std::string(64, 'a'), Time{1},
+                    Time::never(), false},
           AppRecord{AppId{1}, "shop", false, false, 1, Time{1}},
           VersionRecord{AppId{1},
                         1,
