@@ -18,6 +18,7 @@ constexpr Duration kKillNow = Duration{0};
 constexpr std::int64_t kUnaskedFrameBytes = 64;  // what one costs beside its bytes
 constexpr std::int64_t kPausedAtFullRate = 8;    // more of them share what these may send
 constexpr Duration kLeastPause = Duration::milliseconds(5);
+constexpr Duration kLongestPause = Duration::milliseconds(500);
 constexpr std::size_t kGapBytes = 2 * sizeof(std::uint64_t);
 constexpr std::uint64_t kMostDropped = 1ull << 48;    // what one gap is believed to be
 constexpr Duration kExitNews = Duration::seconds(5);  // from a broken connection to the exit
@@ -208,6 +209,7 @@ void Containers::on_runner(ContainerId id, UniqueFd socket) {
   container->session =
       std::make_unique<RunnerSession>(id, make_runner_link(loop_, std::move(socket)), *this);
   container->session->start();
+  if (container->paused) container->session->link().pause();
 }
 
 void Containers::send(ContainerId id, FrameHeader header, std::string_view prefix, std::string body,
@@ -293,19 +295,29 @@ void Containers::on_log_frame(Container& container, const FrameHeader& header, s
   if (dropped) logs_.append_gap(std::move(line), dropped);
 }
 
-// One that sends more than it may is not read for a while: what it sends next waits in its own
-// container, and costs the others nothing.
+// One that sends more than it may, or does not read its answers, is not read for a while: what it
+// sends next waits in its own container, and costs the others nothing.
 void Containers::charge(Container& container, const FrameHeader& header) {
   const FrameType type = header.type;
-  if (type == FrameType::result || type == FrameType::error || type == FrameType::call) return;
-  const Duration debt = container.unasked.take(header.length + kUnaskedFrameBytes, driver_.now());
+  const bool asked =
+      type == FrameType::result || type == FrameType::error || type == FrameType::call;
+  Duration debt;
+  if (!asked) debt = container.unasked.take(header.length + kUnaskedFrameBytes, driver_.now());
+  if (container.session->link().bytes_queued() > kMostUnreadBytes) debt = kLeastPause;
   if (debt.us == 0 || container.paused) return;
   container.paused = true;
   container.session->link().pause();
   const std::int64_t sharers = ++paused_ / kPausedAtFullRate + 1;
-  driver_.after(std::max(debt * sharers, kLeastPause), [this, id = container.id] {
-    --paused_;
+  resume_after(container.id, std::max(debt * sharers, kLeastPause));
+}
+
+void Containers::resume_after(ContainerId id, Duration pause) {
+  driver_.after(pause, [this, id, pause] {
     Container* still = find(id);
+    const bool reads =
+        !still || !still->session || still->session->link().bytes_queued() <= kMostUnreadBytes;
+    if (!reads) return resume_after(id, std::min(pause * 2, kLongestPause));
+    --paused_;
     if (!still) return;
     still->paused = false;
     if (still->session) still->session->link().resume();

@@ -38,6 +38,9 @@ struct StartSteps {
 // that only one that does not keep to that is made to wait.
 inline constexpr TokenRate kUnaskedBytes{.burst = 16 << 20, .per_second = 2 << 20};
 
+// What waits for a runner to read it: one that has more is not heard until it has read.
+inline constexpr std::size_t kMostUnreadBytes = 64u << 20;
+
 struct Container {
   ContainerId id;
   FunctionPtr function;
@@ -127,6 +130,7 @@ class Containers final : public RunnerEvents {
   void on_ready_frame(Container& container);
   void on_log_frame(Container& container, const FrameHeader& header, std::string& body);
   void charge(Container& container, const FrameHeader& header);
+  void resume_after(ContainerId id, Duration pause);
 
   boost::asio::io_context& loop_;
   EngineDriver& driver_;

@@ -37,6 +37,13 @@ class FakeRunner {
     (void)::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
   }
 
+  // How many of the bytes the socket takes at once.
+  std::size_t offer(std::string_view bytes) {
+    const ssize_t taken =
+        ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    return taken > 0 ? static_cast<std::size_t>(taken) : 0;
+  }
+
   // A frame, if a whole one has come.
   std::optional<Frame> receive() {
     pull();

@@ -55,6 +55,29 @@ class HostileRunnerTest : public ControlTest {
   Random random{kSeed};
 };
 
+// Each is refused, and the answers wait in the server until it reads them.
+TEST_F(HostileRunnerTest, IsNotHeardWhileItDoesNotReadWhatItIsAnswered) {
+  must_deploy("docs", {function("slow")});
+  Caller caller;
+  must_start("docs", "slow", caller);
+  until([&] { return container_of("slow") && !container_of("slow")->inputs.empty(); });
+  FakeRunner& runner = *container_of("slow")->runner;
+  const auto head =
+      encode({.length = 0, .type = FrameType::call, .format = 0, .attempt = 0, .stream = 1});
+  std::string calls;
+  for (int i = 0; i < 4096; ++i) calls.append(head.data(), head.size());
+  constexpr std::size_t kFarTooMany = 2'000'000;
+  std::size_t sent = 0;  // bytes
+  for (int unheard = 0; unheard < 100 && sent < kFarTooMany * head.size();) {
+    const std::size_t taken = runner.offer(std::string_view(calls).substr(sent % head.size()));
+    sent += taken;
+    unheard = taken > 0 ? 0 : unheard + 1;
+    loop->restart();
+    loop->poll();
+  }
+  EXPECT_LT(sent / head.size(), kFarTooMany);
+}
+
 TEST_F(HostileRunnerTest, HarmsNoneButItsOwnCalls) {
   must_deploy("docs", {function("slow"), function("echo")});
   for (int round = 0; round < kRounds; ++round) {
