@@ -275,7 +275,6 @@ constexpr int kAllowed[] = {
     SYS_shutdown,
     SYS_sigaltstack,
     SYS_signalfd4,
-    SYS_socketpair,
     SYS_splice,
     SYS_statfs,
     SYS_statx,
@@ -427,6 +426,14 @@ void check_socket(Assembler& out) {
   out.answer(fails_with(EAFNOSUPPORT));
 }
 
+// It makes sockets of any family before it finds that they make no pairs.
+void check_socketpair(Assembler& out) {
+  out.jump(BPF_JEQ, SYS_socketpair, 0, 4);
+  out.load(offsetof(seccomp_data, args[0]));
+  out.answer_if(AF_UNIX, SECCOMP_RET_ALLOW);
+  out.answer(fails_with(EAFNOSUPPORT));
+}
+
 // personality(0xffffffff) asks; 0 is what every process has.
 void check_personality(Assembler& out) {
   out.jump(BPF_JEQ, SYS_personality, 0, 6);
@@ -454,6 +461,7 @@ std::vector<sock_filter> seccomp_program() {
   }
   check_clone(out);
   check_socket(out);
+  check_socketpair(out);
   check_personality(out);
   for (const int number : kForbidden) {
     out.answer_if(static_cast<std::uint32_t>(number), fails_with(EPERM));

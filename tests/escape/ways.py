@@ -206,6 +206,7 @@ _CALLS = [
     Way("raw_socket", (USERS, capabilities("CAP_NET_RAW"))),
     Way("netlink_socket", (SECCOMP,), {"protocol": 9}),
     Way("netlink_socket", (SECCOMP,), {"protocol": 12}),
+    Way("netlink_pair", (SECCOMP,), {"protocol": 9}),
     Way("change_network", (USERS, capabilities("CAP_NET_ADMIN"))),
     Way(
         "grow_capabilities",
