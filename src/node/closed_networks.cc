@@ -24,16 +24,17 @@ constexpr std::uint32_t address(std::uint32_t a, std::uint32_t b, std::uint32_t 
 
 // IANA's special-purpose registry, less what is only meant for documentation.
 constexpr Ipv4Network kClosed[] = {
-    {address(0, 0), 8},        // this network
-    {address(10, 0), 8},       // private
-    {address(100, 64), 10},    // shared with the provider
-    {address(169, 254), 16},   // link-local, metadata services
-    {address(172, 16), 12},    // private
-    {address(192, 0, 0), 24},  // protocol assignments
-    {address(192, 168), 16},   // private
-    {address(198, 18), 15},    // benchmarks
-    {address(224, 0), 4},      // multicast
-    {address(240, 0), 4},      // reserved, broadcast
+    {address(0, 0), 8},                // this network
+    {address(10, 0), 8},               // private
+    {address(100, 64), 10},            // shared with the provider
+    {address(168, 63, 129) + 16, 32},  // Azure's host: configuration, a way to its metadata
+    {address(169, 254), 16},           // link-local, metadata services
+    {address(172, 16), 12},            // private
+    {address(192, 0, 0), 24},          // protocol assignments
+    {address(192, 168), 16},           // private
+    {address(198, 18), 15},            // benchmarks
+    {address(224, 0), 4},              // multicast
+    {address(240, 0), 4},              // reserved, broadcast
 };
 
 constexpr Ipv4Network kLoopback{address(127, 0), 8};

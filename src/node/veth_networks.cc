@@ -125,7 +125,7 @@ class Veth final : public VethNetworks {
   Result<> try_out() override {
     Result<> tried = Ok{};
     worker_.wait_for([&] {
-      VethPair trial = pair_of(0);
+      VethPair trial = pair_of(0);  // which no container gets
       trial.name = prefix_ + "try";
       tried = try_veth_pair(trial, "eo" + digits_);
     });
@@ -192,8 +192,8 @@ class Veth final : public VethNetworks {
     firewall_.table = table();
     if (setup_.nft.empty()) return {ErrorCode::unavailable, "nftables is not installed"};
     if (auto found = find_places(wanted_range); !found.ok()) return found;
-    if (auto allowed = allow_forwarding(); !allowed.ok()) return allowed;
-    return put_up_walls();
+    if (auto standing = put_up_walls(); !standing.ok()) return standing;
+    return allow_forwarding();
   }
 
   Result<> find_places(const std::optional<Ipv4Network>& wanted_range) {
@@ -248,8 +248,8 @@ class Veth final : public VethNetworks {
     if (auto standing = put_up_walls(); !standing.ok()) return std::move(standing).error();
     std::vector<Ipv4Network> closed = closed_networks(machine_addresses(), setup_.allowed);
     Result<> made{ErrorCode::resource_exhausted, "all addresses of the range are taken"};
-    for (std::uint32_t tries = 0; tries < range_.pairs(); ++tries) {
-      const VethPair pair = pair_of(next_++ % range_.pairs());
+    for (std::uint32_t tries = 1; tries < range_.pairs(); ++tries) {
+      const VethPair pair = pair_of(1 + next_++ % (range_.pairs() - 1));
       made = make_veth_pair(pair, closed);
       if (made.ok()) {
         const std::lock_guard lock(mutex_);
