@@ -93,6 +93,17 @@ def floor(
     return runs // parallel * parallel / (time.perf_counter() - began_s)
 
 
+def at_rest(data: Path) -> leftovers.Holdings:
+    """What is held when no start or end is on its way: two looks apart find the same."""
+    before = leftovers.held(data)
+    while True:
+        time.sleep(0.5)
+        now = leftovers.held(data)
+        if not now.beyond(before) and not before.beyond(now):
+            return now
+        before = now
+
+
 def held_by(pids: dict[str, int]) -> dict[str, float]:
     """Memory and descriptors of both processes."""
     page = os.sysconf("SC_PAGE_SIZE")
@@ -122,8 +133,7 @@ def main() -> None:
         callers = Callers(ember, options.parallel)
         common.say(f"warm: {callers.churn(options.starts // 10)}")
         floor_per_s = floor(stack, container, pids["node"], options.parallel, options.starts // 10)
-        leftovers.settled(data, leftovers.held(data), 5)
-        before, held_before = leftovers.held(data), held_by(pids)
+        before, held_before = at_rest(data), held_by(pids)
         churned = callers.churn(options.starts)
         common.say(f"churned: {churned}")
         left = leftovers.settled(data, before)

@@ -7,13 +7,13 @@ the p99 alone, round by round; the flood is the worst of the kinds in the raw fi
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import http.client
 import os
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +94,7 @@ class Client:
         answer = self._connection.getresponse()
         answer.read()
         if answer.status != 200:
-            sys.exit(f"{function} answered {answer.status}")
+            raise RuntimeError(f"{function} answered {answer.status}")
         return time.perf_counter() - began_s
 
 
@@ -112,10 +112,10 @@ def p99_us(client: Client, seconds: float) -> dict[str, float]:
 def beside(url: str, key: str, function: str, seconds: float) -> Iterator[None]:
     """A call of another function that goes on meanwhile."""
     arguments = f'{{"seconds": {seconds}}}'
-    thread = threading.Thread(target=lambda: Client(url, key).call(function, arguments))
-    thread.start()
-    yield
-    thread.join()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(lambda: Client(url, key).call(function, arguments))
+        yield
+        call.result()
 
 
 def main() -> None:

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ namespace {
 using namespace ember;
 
 constexpr std::uint32_t kContainersPerPool = 100;
+constexpr std::uint64_t kCallers = 8;
 constexpr Duration kBetweenEvents{20};  // the clock moves on, so timers fall due too
 
 class Bench {
@@ -45,6 +47,12 @@ class Bench {
   }
 
  private:
+  static EngineOptions options() {
+    EngineOptions without_limit;
+    without_limit.workspace_queue_limit = std::numeric_limits<std::uint32_t>::max();
+    return without_limit;
+  }
+
   void deploy(std::uint32_t containers, std::uint32_t queue_limit) {
     AppDeployed app{AppId{1}, {}};
     for (std::uint32_t i = 1; i <= pools_; ++i) {
@@ -59,7 +67,8 @@ class Bench {
 
   void arrive() {
     const std::uint64_t input = ++inputs_;
-    handle(InputArrived{InputId{input}, CallId{input}, PoolId{input % pools_ + 1}});
+    handle(InputArrived{InputId{input}, CallId{input}, PoolId{input % pools_ + 1},
+                        KeyId{input / pools_ % kCallers + 1}});
   }
 
   void finish_oldest() {
@@ -87,6 +96,7 @@ class Bench {
     actions.swap(spare_);
     engine_.take_actions(actions);
     for (const Action& action : actions) {
+      EMBER_ASSERT(!std::holds_alternative<FailInput>(action));  // none is over a limit
       if (const auto* dispatch = std::get_if<DispatchInput>(&action)) running_.push_back(*dispatch);
       if (const auto* start = std::get_if<StartContainer>(&action)) bring_up(start->container);
     }
@@ -95,7 +105,7 @@ class Bench {
   }
 
   const std::uint32_t pools_;
-  Engine engine_{EngineOptions{}};
+  Engine engine_{options()};
   Time now_ = Time::from_ms(1'000'000);
   std::uint64_t inputs_ = 0, handled_ = 0;
   std::deque<DispatchInput> running_;
