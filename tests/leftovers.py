@@ -454,7 +454,7 @@ def _leases_of(data: Path) -> Iterator[Thing]:
         for what in ("cpu_millicores", "memory_bytes"):
             taken = node[what] - node[f"{what}_free"]
             if taken:
-                yield Thing("leases", what, f"{taken} of {node[what]}")
+                yield Thing("leases", f"{taken} {what}", f"of {node[what]}")
 
 
 def _nodes_of(data: Path) -> list[dict[str, Any]]:
@@ -467,6 +467,6 @@ def _nodes_of(data: Path) -> list[dict[str, Any]]:
         connection.request("GET", "/api/v1/nodes", headers={"Authorization": f"Bearer {key}"})
         return json.loads(connection.getresponse().read())["nodes"]
     except OSError:
-        return []
+        return []  # it was killed
     finally:
         connection.close()

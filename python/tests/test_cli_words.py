@@ -134,6 +134,11 @@ def test_colours_of_strangers_stay_on_a_terminal_and_end(monkeypatch: pytest.Mon
     assert _terminal.harmless(text, FakeTerminal()) == "red"
 
 
+def test_what_stands_for_lines_that_a_slow_client_missed_says_so() -> None:
+    line = {"stream": "system", "dropped": 7, "text": "7 lines were left out here"}
+    assert _logs.tagged(line, io.StringIO()) == ["7 lines were left out here"]
+
+
 def test_a_log_line_is_tagged_and_says_its_text_alone() -> None:
     line = {"at_ms": 0, "function": "f", "stream": "stdout", "text": "a\x0bb\x1b[H\n\u2028c"}
     texts = [text.split(" ", 2)[1:] for text in _logs.tagged(line, io.StringIO())]

@@ -70,6 +70,8 @@ def tagged(line: dict[str, Any], stream: TextIO) -> list[str]:
     """Return a log document as lines that begin with the time and the function's name."""
     import time
 
+    if "at_ms" not in line:  # in place of lines that this client was too slow for
+        return [_terminal.style(line["text"], "cyan", stream)]
     at = time.strftime("%H:%M:%S", time.localtime(line["at_ms"] / 1000))
     head = f"{at}.{line['at_ms'] % 1000:03d} {line['function']}"
     colour = {"stderr": "yellow", "system": "cyan"}.get(line["stream"])

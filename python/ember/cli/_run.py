@@ -175,7 +175,8 @@ class _LiveLogs:
     def __init__(self, app: str) -> None:
         self._app = app
         self._lock = threading.Lock()
-        self._written = 0
+        self._last: dict[str, Any] = {}  # of those written
+        self._repeats = 0  # how often it was written
         self._done = False
         threading.Thread(target=self._follow, name="ember-logs", daemon=True).start()
 
@@ -189,7 +190,7 @@ class _LiveLogs:
             )
         except EmberError:
             return
-        for line in lines[self._written :]:
+        for line in lines[self._end_of_written(lines) :]:
             self._write(line)
 
     def _follow(self) -> None:
@@ -202,9 +203,16 @@ class _LiveLogs:
                     if self._done:
                         return
                     self._write(line)
-                    self._written += 1
+                    if "at_ms" in line:  # else it stands for lines that were left out
+                        self._repeats = self._repeats + 1 if line == self._last else 1
+                        self._last = line
         except EmberError:
             return  # the calls tell if the server has gone; finish() makes up for the rest
+
+    def _end_of_written(self, lines: list[dict[str, Any]]) -> int:
+        """Return the index of the first line that was not written."""
+        same = [index for index, line in enumerate(lines) if line == self._last]
+        return same[min(self._repeats, len(same)) - 1] + 1 if same else 0
 
     def _write(self, line: dict[str, Any]) -> None:
         for text in tagged(line, sys.stderr):
