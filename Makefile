@@ -40,7 +40,7 @@ fuzz: setup ## make fuzz NAME=http [SECONDS=600]: one fuzzer, for as long; its c
 
 drill: build ## make drill NAME=kills [SEED=7]: a long suite
 	@test -x tests/drill/$(NAME) || { echo "make drill NAME=...: one of" $(notdir $(wildcard tests/drill/*)); exit 2; }
-	@SEED=$(SEED) tests/drill/$(NAME)
+	@tests/drill/$(NAME)
 
 tidy: setup ## the rules of the house, formatting, types
 	@tools/tidy
