@@ -137,6 +137,11 @@ class _Process:
     mounts: list[_Mount] = field(default_factory=list)
 
     @property
+    def is_all_but_collected(self) -> bool:
+        """Whether it is dead, and init is about to see to it."""
+        return self.state == "Z" and self.parent == 1
+
+    @property
     def name(self) -> str:
         if self.state == "Z":
             return f"zombie {self.command}"
@@ -328,7 +333,7 @@ class _Look:
 
     def processes(self) -> Iterator[Thing]:
         for process in self._ours.values():
-            if process.state == "Z" and process.parent == 1:
+            if process.is_all_but_collected:
                 continue
             words = " ".join(process.words)[:200]
             yield Thing("processes", process.name, f"{process.pid} {words}".strip())
@@ -365,7 +370,8 @@ class _Look:
                 yield Thing("namespaces", f"{kind} {how}", f"{kind}:[{inode}]")
 
         for process in self._ours.values():
-            yield from new(self._namespaces_of(process), f"of {process.name}")
+            if not process.is_all_but_collected:
+                yield from new(self._namespaces_of(process), f"of {process.name}")
         for process in self._ours.values():
             yield from new(process.open_namespaces, f"open in {process.name}")
         for mounts in self._mount_tables.values():

@@ -109,7 +109,7 @@ def test_a_killed_node_comes_back_to_its_containers_networks_and_sweeps_the_rest
 ) -> None:
     server = own_server
     skip_without_own_network(server)
-    if "a veth pair" not in server.json("status")["network"]:
+    if "out through a veth pair" not in server.json("status")["network"]:
         pytest.skip("this node has no wires")
     server.deploy("reaches_out.py")
     route = server.result("reaches-out", "route", host=PUBLIC)
