@@ -59,7 +59,8 @@ def test_the_machine_and_private_networks_are_out_of_reach(
 ) -> None:
     with running_server("--network", mechanism) as server:
         is_out_of_reach(server, service)
-        assert {"veth": "a veth pair"}.get(mechanism, mechanism) in server.cli("status").stdout
+        way = {"veth": "a veth pair"}.get(mechanism, mechanism)
+        assert f"out through {way}" in server.cli("status").stdout
 
 
 def is_out_of_reach(server: Server, service: tuple[str, int]) -> None:
