@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <optional>
@@ -24,6 +26,8 @@ constexpr std::string_view kFull =
     "Content-Type: application/json\r\nContent-Length: 92\r\n\r\n"
     "{\"error\": {\"code\": \"unavailable\", \"message\": \"too many connections; try again in a "
     "second\"}}\n";
+
+constexpr std::size_t kLooksPerTurn = 64;  // of the sweep of each second
 
 Error listen_error(const ServerOptions& options, const error_code& error) {
   const std::string where = fmt::format("{}:{}", options.address, options.port);
@@ -85,7 +89,7 @@ class Server::Core : public std::enable_shared_from_this<Core> {
   void tick() {
     ++edge_->tick;
     edge_->date_line = date_line(edge_->options.wall_clock());
-    for_each_connection([](Connection& connection) { connection.tick(); });
+    sweep(edge_->connections.size());
     if (accept_paused_) accept();
   }
 
@@ -98,6 +102,21 @@ class Server::Core : public std::enable_shared_from_this<Core> {
   std::uint16_t port() const { return port_; }
 
  private:
+  // From the back, a few in each turn of the loop, so that no call waits for all of thousands. What
+  // closes between turns moves another into its place, which is looked at twice or at the next
+  // sweep.
+  void sweep(std::size_t left) {
+    for (std::size_t looked = 0; looked < kLooksPerTurn; ++looked) {
+      left = std::min(left, edge_->connections.size());
+      if (left == 0) return;
+      const auto connection = edge_->connections[--left];
+      connection->tick();
+    }
+    asio::post(timer_.get_executor(), [self = shared_from_this(), left] {
+      if (!self->stopped_) self->sweep(left);
+    });
+  }
+
   // From the back: a connection that closes moves one already visited into its place.
   template <class Visit>
   void for_each_connection(Visit visit) {
