@@ -106,10 +106,9 @@ def at_rest(data: Path) -> leftovers.Holdings:
 
 def held_by(pids: dict[str, int]) -> dict[str, float]:
     """Memory and descriptors of both processes."""
-    page = os.sysconf("SC_PAGE_SIZE")
     held: dict[str, float] = {}
     for role, pid in pids.items():
-        held[f"{role}_rss_mb"] = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page / 1e6
+        held[f"{role}_rss_mb"] = common.rss_bytes(pid) / 1e6
         held[f"{role}_fds"] = len(os.listdir(f"/proc/{pid}/fd"))
     return held
 

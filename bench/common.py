@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "bench"
@@ -86,6 +87,61 @@ def ember(data: Path, script: Path, core: int | None = None) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         cli("down", "--now")
+
+
+def rss_bytes(pid: int) -> int:
+    """Memory that a process holds in RAM."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def call_request(path: str, key: str | None, body: bytes) -> bytes:
+    """One call as bytes."""
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+    if key:
+        lines.append(f"Authorization: Bearer {key}")
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Caller:
+    """Calls on one connection, one after the other, each timed from its first byte to the answer's last."""
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        self._socket = socket.create_connection((address.hostname, address.port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def call(self, request: bytes) -> float:
+        """Makes a call, whose answer's body is short: how long it took, in seconds."""
+        began_s = time.perf_counter()
+        self._socket.sendall(request)
+        answer = b""
+        while not self._is_whole(answer):
+            part = self._socket.recv(65536)
+            if not part:
+                raise RuntimeError(f"the server closed the connection after {answer!r}")
+            answer += part
+        took_s = time.perf_counter() - began_s
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"the server answered {answer!r}")
+        return took_s
+
+    @staticmethod
+    def _is_whole(answer: bytes) -> bool:
+        head, found, body = answer.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        return bool(found) and len(body) >= int(length)
+
+    def tail_us(self, request: bytes, seconds: float) -> dict[str, float]:
+        """Calls for a time: quantiles of what they took. A call that was held up counts as one."""
+        self.call(request)
+        until_s = time.perf_counter() + seconds
+        took_us: list[float] = []
+        while time.perf_counter() < until_s:
+            took_us.append(1e6 * self.call(request))
+        quantiles = statistics.quantiles(took_us, n=1000)
+        return {"p99_us": quantiles[989], "p999_us": quantiles[998], "calls": len(took_us)}
 
 
 def wait_until_idle(core: int | None, limit_s: float = 15.0) -> None:

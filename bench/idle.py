@@ -52,12 +52,6 @@ def cpu_s(pid: int) -> float:
     )
 
 
-def rss_bytes(pid: int) -> int:
-    """Memory that a process holds in RAM."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def start_ms(folder: Path) -> float:
     """From the exec of `emberd serve`, on state that is there already, to its first answer."""
     port = common.free_port()
@@ -103,7 +97,7 @@ def main() -> None:
             share = {
                 role: (cpu_s(pid) - before_s[role]) / options.seconds for role, pid in pids.items()
             }
-            rss = {role: rss_bytes(pid) / 1e6 for role, pid in pids.items()}
+            rss = {role: common.rss_bytes(pid) / 1e6 for role, pid in pids.items()}
         starts_ms = [start_ms(folder) for _ in range(options.rounds)]
     common.write(
         "idle",

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import http.client
 import os
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import common
 
@@ -80,40 +77,17 @@ def spins(seconds: float) -> None:
 FLOODS = ("prints", "writes", "frames")
 
 
-class Client:
-    """Calls on one connection."""
-
-    def __init__(self, url: str, key: str) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(url).netloc)
-        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-
-    def call(self, function: str, arguments: str = "{}") -> float:
-        """Calls a function: how long it took, in seconds."""
-        began_s = time.perf_counter()
-        self._connection.request("POST", f"/fn/bench-logs/{function}", arguments, self._headers)
-        answer = self._connection.getresponse()
-        answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{function} answered {answer.status}")
-        return time.perf_counter() - began_s
-
-
-def p99_us(client: Client, seconds: float) -> dict[str, float]:
-    """Calls of the neighbour, one after the other, for a time."""
-    client.call("neighbour")
-    until_s = time.perf_counter() + seconds
-    took_s: list[float] = []
-    while time.perf_counter() < until_s:
-        took_s.append(client.call("neighbour"))
-    return {"p99_us": 1e6 * statistics.quantiles(took_s, n=100)[98], "calls": len(took_s)}
+def call_of(function: str, key: str, arguments: str = "{}") -> bytes:
+    """A call of one of the app's functions, as bytes."""
+    return common.call_request(f"/fn/bench-logs/{function}", key, arguments.encode())
 
 
 @contextlib.contextmanager
 def beside(url: str, key: str, function: str, seconds: float) -> Iterator[None]:
     """A call of another function that goes on meanwhile."""
-    arguments = f'{{"seconds": {seconds}}}'
+    request = call_of(function, key, f'{{"seconds": {seconds}}}')
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        call = pool.submit(lambda: Client(url, key).call(function, arguments))
+        call = pool.submit(lambda: common.Caller(url).call(request))
         yield
         call.result()
 
@@ -127,18 +101,18 @@ def main() -> None:
         data = Path(temporary) / "data"
         with common.ember(data, script) as url:
             key = (data / "key").read_text().strip()
-            client = Client(url, key)
+            caller, neighbour = common.Caller(url), call_of("neighbour", key)
 
             def lines() -> dict[str, float]:
                 time.sleep(options.lines * 50 / (1 << 20))  # the budget is whole again
-                took_s = client.call("lines", f'{{"count": {options.lines}}}')
+                took_s = caller.call(call_of("lines", key, f'{{"count": {options.lines}}}'))
                 return {"lines_per_s": options.lines / took_s}
 
             def side(function: str | None) -> dict[str, float]:
                 if function is None:
-                    return p99_us(client, options.seconds)
+                    return caller.tail_us(neighbour, options.seconds)
                 with beside(url, key, function, options.seconds + 1.0):
-                    return p99_us(client, options.seconds)
+                    return caller.tail_us(neighbour, options.seconds)
 
             sides = {"alone": lambda: side(None), "spins": lambda: side("spins")}
             sides |= {name: lambda name=name: side(name) for name in FLOODS}

@@ -1,9 +1,10 @@
 """Ten thousand idle connections: what each costs, and whether a good client beside them notices.
 
 Half of them have made one call before and keep their connection alive, half have never sent a byte; those the server
-closes come again at once. `idle_conn_kb` is what the memory of `serve` grows by for each, on a fresh server; beside it,
-nginx's worker with the same crowd. `good_p99_ratio` is the p99 of a client that makes calls, with the crowd over without,
-round by round. The crowd's own work is done only when the good client leaves its core free.
+closes come again at once. `idle_conn_kb` is what the memory of `serve` grows by for each, once it has served; beside it,
+nginx's worker with the same crowd. `good_p99_ratio` is the p99 of a client that makes one call after the other, with the
+crowd over without, round by round; each call counts once, however long it took (wrk adds those that it would have made
+meanwhile). The crowd's own work is done only when the good client leaves its core free.
 """
 
 from __future__ import annotations
@@ -23,21 +24,11 @@ from urllib.parse import urlsplit
 
 import common
 from warm_call import SIDES as CALL_SIDES
-from warm_call import Load, running, wait_until_answers
+from warm_call import running, wait_until_answers
 
 SIDES = Path(__file__).resolve().parent / "sockets_sides"
 SERVER_CORE, LOAD_CORE = 0, 1
 BODY = b'{"items":[{"id":1,"name":"ember call","x":0.5,"ok":true,"n":0}]}'
-GOOD_CONNECTIONS = 8
-
-
-def request(path: str, key: str | None) -> bytes:
-    """One call as bytes."""
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
-    if key:
-        lines.append(f"Authorization: Bearer {key}")
-    lines.append(f"Content-Length: {len(BODY)}")
-    return "\r\n".join([*lines, "", ""]).encode() + BODY
 
 
 @contextlib.contextmanager
@@ -62,20 +53,14 @@ def crowd(url: str, count: int, request_file: Path) -> Iterator[dict[str, int]]:
         sys.exit(f"the idle clients were not served: {told}")
 
 
-def rss_bytes(pid: int) -> int:
-    """Memory that a process holds in RAM."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def growth_kb(pid: int, url: str, count: int, request_file: Path) -> float:
+def growth_kib(pid: int, url: str, count: int, request_file: Path) -> float:
     """What the process's memory grows by for each of the crowd, in KiB."""
-    before = rss_bytes(pid)
+    before = common.rss_bytes(pid)
     with crowd(url, count, request_file):
-        return (rss_bytes(pid) - before) / count / 1024
+        return (common.rss_bytes(pid) - before) / count / 1024
 
 
-def nginx_growth_kb(folder: Path, count: int) -> float:
+def nginx_growth_kib(folder: Path, count: int) -> float:
     """The same of nginx's one worker."""
     folder.mkdir()
     folder.chmod(0o755)
@@ -89,60 +74,68 @@ def nginx_growth_kb(folder: Path, count: int) -> float:
         wait_until_answers(url, BODY, process)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
         sent = folder / "request"
-        sent.write_bytes(request("/", None))
-        return growth_kb(int(children.split()[0]), url, count, sent)
+        sent.write_bytes(common.call_request("/", None, BODY))
+        common.Caller(url).tail_us(sent.read_bytes(), 2.0)  # as with `serve`
+        return growth_kib(int(children.split()[0]), url, count, sent)
 
 
 def main() -> None:
-    options = common.options(__doc__, rounds=7, seconds=10, connections=10_000)
-    common.need_programs("wrk", "nginx", "taskset")
+    options = common.options(__doc__, rounds=7, seconds=10.0, connections=10_000)
+    common.need_programs("nginx", "taskset", "chrt")
     count = options.connections
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard < count + 3000:
         sys.exit(f"this benchmark needs {count + 3000} open files for a process: ulimit -Hn")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the peers inherit it
+    os.sched_setaffinity(0, {LOAD_CORE})
     with tempfile.TemporaryDirectory(prefix="ember-bench-", dir="/var/tmp") as temporary:
         os.chmod(temporary, 0o755)
         folder = Path(temporary)
-        body, sent, data = folder / "body.json", folder / "request", folder / "ember"
-        body.write_bytes(BODY)
+        sent, data = folder / "request", folder / "ember"
         with common.ember(data, CALL_SIDES / "ember_app.py", SERVER_CORE) as url:
             path = "/fn/bench-warm-call/echo"
             key = (data / "key").read_text().strip()
-            sent.write_bytes(request(path, key))
-            load = Load(LOAD_CORE, options.seconds)
-            alone = functools.partial(load, url + path, body, GOOD_CONNECTIONS, key)
+            sent.write_bytes(common.call_request(path, key, BODY))
+            alone = functools.partial(
+                common.Caller(url).tail_us, sent.read_bytes(), options.seconds
+            )
             alone()  # what calls alone make it grow by is not the crowd's
             common.wait_until_idle(SERVER_CORE)
-            grown_kb = growth_kb(int((data / "serve.pid").read_text()), url, count, sent)
+            grown_kib = growth_kib(int((data / "serve.pid").read_text()), url, count, sent)
 
             def beside() -> dict[str, float]:
-                with crowd(url, count, sent):
+                with crowd(url, count, sent) as told:
                     common.wait_until_idle(SERVER_CORE)
-                    return alone()
+                    sample = alone()
+                return {**sample, "reopened": told["reopened"]}
 
             samples = common.alternate(
                 {"alone": alone, "beside": beside}, options.rounds, SERVER_CORE
             )
-        nginx_kb = nginx_growth_kb(folder / "nginx", count)
-    ratios = [b["p99_us"] / a["p99_us"] for a, b in zip(samples["alone"], samples["beside"])]
+        nginx_kib = nginx_growth_kib(folder / "nginx", count)
+
+    def ratios_of(quantile: str) -> list[float]:
+        pairs = zip(samples["alone"], samples["beside"])
+        return [beside[quantile] / alone[quantile] for alone, beside in pairs]
+
+    ratios = ratios_of("p99_us")
     low, _, high = statistics.quantiles(ratios, n=4)
     common.write(
         "sockets",
         {
-            "idle_conn_kb": grown_kb,
+            "idle_conn_kb": grown_kib,
             "good_p99_ratio": statistics.median(ratios),
             "good_p99_ratio_low_quartile": low,
             "good_p99_ratio_high_quartile": high,
+            "good_p999_ratio": statistics.median(ratios_of("p999_us")),
             "good_p99_us_alone": common.median(samples["alone"], "p99_us"),
             "good_p99_us_beside": common.median(samples["beside"], "p99_us"),
-            "nginx_idle_conn_kb": nginx_kb,
+            "nginx_idle_conn_kb": nginx_kib,
         },
         {"rounds": samples, "connections": count},
         {
             "python": sys.version.split()[0],
             "nginx": common.output_of("nginx", "-v"),
-            "wrk": common.output_of("wrk", "-v"),
         },
     )
 
