@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <sstream>
 
 #include "node/container_files.h"
@@ -26,6 +27,8 @@ constexpr Ipv4Network kLoopback{0x7f00'0000, 8};
 constexpr int kWholeAddress = 32;
 // Of one container at once: the machine's table of connections is for all.
 constexpr int kMostConnections = 4096;
+constexpr std::size_t kNetlinkBytes = 32 << 10;  // libmnl's advice is 8 KiB or a page
+constexpr std::uint16_t kRulesOf = NFNL_SUBSYS_NFTABLES << 8;
 
 std::string elements(const std::vector<Ipv4Network>& networks) {
   std::string text;
@@ -161,27 +164,51 @@ Result<> put_up_firewall(const std::string& nft, const std::string& directory,
 }
 
 void take_down_firewall(const std::string& nft, const std::string& table) {
-  if (firewall_stands(table)) (void)run({nft, "delete", "table", "inet", table}).ok();
+  if (firewall_rules(table) > 0) (void)run({nft, "delete", "table", "inet", table}).ok();
 }
 
-bool firewall_stands(const std::string& table) {
-  mnl_socket* socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-  if (socket == nullptr) return false;
-  alignas(nlmsghdr) std::array<char, 8192> buffer{};
+std::size_t firewall_rules(const std::string& table) {
+  const std::unique_ptr<mnl_socket, int (*)(mnl_socket*)> socket(
+      mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC), mnl_socket_close);
+  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) return 0;
+  alignas(nlmsghdr) std::array<char, kNetlinkBytes> buffer{};
   nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
-  request->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
-  request->nlmsg_flags = NLM_F_REQUEST;
+  request->nlmsg_type = kRulesOf | NFT_MSG_GETRULE;
+  request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   auto* head = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(request, sizeof(nfgenmsg)));
   head->nfgen_family = NFPROTO_INET;
-  mnl_attr_put_strz(request, NFTA_TABLE_NAME, table.c_str());
-  ssize_t got = -1;
-  if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0 &&
-      mnl_socket_sendto(socket, request, request->nlmsg_len) > 0) {
-    got = mnl_socket_recvfrom(socket, buffer.data(), buffer.size());
+  mnl_attr_put_strz(request, NFTA_RULE_TABLE, table.c_str());
+  if (mnl_socket_sendto(socket.get(), request, request->nlmsg_len) <= 0) return 0;
+  const auto count = [](const nlmsghdr* message, void* rules) {
+    if (message->nlmsg_type == (kRulesOf | NFT_MSG_NEWRULE)) ++*static_cast<std::size_t*>(rules);
+    return MNL_CB_OK;
+  };
+  std::size_t rules = 0;
+  for (int more = MNL_CB_OK; more == MNL_CB_OK;) {
+    const ssize_t got = mnl_socket_recvfrom(socket.get(), buffer.data(), buffer.size());
+    more = got <= 0 ? MNL_CB_ERROR
+                    : mnl_cb_run(buffer.data(), static_cast<std::size_t>(got), 0,
+                                 mnl_socket_get_portid(socket.get()), count, &rules);
+    if (more == MNL_CB_ERROR) return 0;  // no such table, for one
   }
-  mnl_socket_close(socket);
-  const auto* answer = reinterpret_cast<const nlmsghdr*>(buffer.data());
-  return got > 0 && answer->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE);
+  return rules;
+}
+
+UniqueFd open_firewall_events() {
+  UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER));
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = 1u << (NFNLGRP_NFTABLES - 1);
+  const auto* at = reinterpret_cast<const sockaddr*>(&address);
+  if (!socket || ::bind(socket.get(), at, sizeof(address)) != 0) return {};
+  return socket;
+}
+
+void drain_firewall_events(int socket) {
+  std::array<char, kNetlinkBytes> buffer;
+  // One that overran has lost events: no matter, for what stands is looked at anew.
+  while (::recv(socket, buffer.data(), buffer.size(), 0) >= 0 || errno == ENOBUFS) {
+  }
 }
 
 Result<Ipv4Network> find_resolver() {

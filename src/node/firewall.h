@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "node/closed_networks.h"
+#include "node/unique_fd.h"
 
 namespace ember {
 
@@ -31,7 +32,13 @@ std::string firewall_text(const Firewall& firewall);
 Result<> put_up_firewall(const std::string& nft, const std::string& directory,
                          const Firewall& firewall);
 void take_down_firewall(const std::string& nft, const std::string& table);
-bool firewall_stands(const std::string& table);
+// How many rules of it stand; 0 where there is none.
+std::size_t firewall_rules(const std::string& table);
+
+// A socket that can be read when rules of the machine have changed, whoever did it; what it tells
+// is read away by drain(). Nothing where the kernel does not tell.
+UniqueFd open_firewall_events();
+void drain_firewall_events(int socket);
 
 // The first name server of /etc/resolv.conf that is not this machine's loopback; behind systemd's
 // stub, the first that this asks itself.

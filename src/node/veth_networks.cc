@@ -9,16 +9,13 @@
 #include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
-#include <condition_variable>
-#include <deque>
 #include <filesystem>
-#include <future>
 #include <mutex>
-#include <thread>
 
 #include "node/container_files.h"
 #include "node/firewall.h"
 #include "node/netlink.h"
+#include "node/network_worker.h"
 #include "node/veth_pair.h"
 
 namespace ember {
@@ -51,50 +48,6 @@ Result<> allow_forwarding() {
   return Ok{};
 }
 
-// Does one thing after another, apart from the loop: the kernel takes its time with interfaces, and
-// a thread may visit another network namespace without taking the process along.
-class Worker {
- public:
-  Worker() : thread_([this] { run(); }) {}
-  // Does what it was given before.
-  ~Worker() {
-    post({});
-    thread_.join();
-  }
-  void post(std::function<void()> job) {
-    const std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(job));
-    given_.notify_one();
-  }
-  void wait_for(std::function<void()> job) {
-    // Shared: the worker may still be at it when the waiter goes on.
-    const auto done = std::make_shared<std::promise<void>>();
-    post([done, job = std::move(job)] {
-      job();
-      done->set_value();
-    });
-    done->get_future().wait();
-  }
-
- private:
-  void run() {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      given_.wait(lock, [this] { return !jobs_.empty(); });
-      const auto job = std::move(jobs_.front());
-      jobs_.pop_front();
-      lock.unlock();
-      if (!job) return;
-      job();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable given_;
-  std::deque<std::function<void()>> jobs_;
-  std::thread thread_;
-};
-
 class Veth final : public VethNetworks {
  public:
   Veth(boost::asio::io_context& loop, VethSetup setup)
@@ -108,7 +61,7 @@ class Veth final : public VethNetworks {
   ~Veth() override {
     worker_.wait_for([this] {
       for (const std::string& name : not_handed_over_) remove(name);
-      if (range_.claim && names_on_machine().empty()) take_down_firewall(setup_.nft, table());
+      if (range_.claim && names_on_machine().empty()) take_down_walls();
     });
   }
 
@@ -176,7 +129,7 @@ class Veth final : public VethNetworks {
           remove(name);
         }
       }
-      if (kept == 0) take_down_firewall(setup_.nft, table());
+      if (kept == 0) take_down_walls();
     });
   }
 
@@ -193,6 +146,7 @@ class Veth final : public VethNetworks {
     if (setup_.nft.empty()) return {ErrorCode::unavailable, "nftables is not installed"};
     if (auto found = find_places(wanted_range); !found.ok()) return found;
     if (auto standing = put_up_walls(); !standing.ok()) return standing;
+    look_after_walls();
     return allow_forwarding();
   }
 
@@ -225,13 +179,32 @@ class Veth final : public VethNetworks {
 
   // Anew where somebody has swept the rules of the machine, or its name server is another now.
   Result<> put_up_walls() {
-    const bool standing = put_up_ && firewall_stands(firewall_.table);
+    const bool standing = rules_ > 0 && firewall_rules(firewall_.table) == rules_;
     const auto resolver = find_resolver();
-    if (!resolver.ok() && !put_up_) return resolver.error();
+    if (!resolver.ok() && rules_ == 0) return resolver.error();
     if (standing && (!resolver.ok() || *resolver == firewall_.resolver)) return Ok{};
     if (resolver.ok()) firewall_.resolver = *resolver;
-    put_up_ = true;
-    return put_up_firewall(setup_.nft, setup_.directory, firewall_);
+    auto put_up = put_up_firewall(setup_.nft, setup_.directory, firewall_);
+    if (put_up.ok()) rules_ = firewall_rules(firewall_.table);
+    return put_up;
+  }
+
+  void take_down_walls() {
+    rules_ = 0;
+    take_down_firewall(setup_.nft, table());
+  }
+
+  // Whoever sweeps all rules of the machine, as a restart of its firewall does, sweeps these too,
+  // and containers go on.
+  void look_after_walls() {
+    worker_.watch(open_firewall_events(), [this](int events) {
+      drain_firewall_events(events);
+      if (rules_ == 0 || firewall_rules(firewall_.table) == rules_) return;
+      spdlog::error("the rules around containers were changed by somebody else; putting them back");
+      if (auto back = put_up_walls(); !back.ok()) {
+        spdlog::error("containers' traffic is not held back: {}", back.error().message);
+      }
+    });
   }
 
   VethPair pair_of(std::uint32_t number) const {
@@ -300,14 +273,14 @@ class Veth final : public VethNetworks {
   // The worker's, once begin() has come back.
   ContainerRange range_;
   Firewall firewall_;
-  bool put_up_ = false;  // by this life of the node
+  std::size_t rules_ = 0;  // of the walls that this life of the node has put up
   std::uint32_t mtu_bytes_ = 1500;
   std::uint32_t next_ = 64u * static_cast<std::uint32_t>(::getpid());  // elsewhere in each life
   std::mutex mutex_;
   std::set<std::string> not_handed_over_;  // under the mutex
   // Callbacks that still sit in the loop ask it whether this has gone.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
-  Worker worker_;  // ends first
+  NetworkWorker worker_;  // ends first
 };
 
 }  // namespace
