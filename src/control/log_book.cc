@@ -76,6 +76,7 @@ void LogBook::append(LogLine line) {
 }
 
 void LogBook::append_gap(LogLine line, DroppedLogs dropped) {
+  sources_.try_emplace(line.container);
   count(line, dropped);
   line.stream = "system";
   line.text = gap_text(dropped);
@@ -84,8 +85,10 @@ void LogBook::append_gap(LogLine line, DroppedLogs dropped) {
 }
 
 void LogBook::count(const LogLine& line, DroppedLogs dropped) {
-  sources_[line.container].dropped += dropped;
   dropped_[{line.app, line.function}] += dropped;
+  // One that has ended may have had lines on their way to the disk.
+  const auto source = sources_.find(line.container);
+  if (source != sources_.end()) source->second.dropped += dropped;
 }
 
 // A line that the files will not have.
@@ -94,7 +97,8 @@ void LogBook::lose(const LogLine& line) {
       line.dropped ? DroppedLogs{} : DroppedLogs{lines_in(line.text), line.text.size()};
   count(line, lost);
   // A gap that was counted when it came is told with the next.
-  sources_[line.container].unwritten += line.dropped ? line.dropped : lost;
+  const auto source = sources_.find(line.container);
+  if (source != sources_.end()) source->second.unwritten += line.dropped ? line.dropped : lost;
 }
 
 // For the files, a little later and together; false where there is no room.
@@ -148,11 +152,16 @@ void LogBook::remember(LogLine line, bool joins) {
   app.bytes += size;
   bytes_ += size;
   while (app.bytes > kMaxBytesPerApp) forget_oldest(app);
-  while (bytes_ > kMaxBytes) {
-    const auto largest =
-        std::ranges::max_element(apps_, {}, [](const auto& entry) { return entry.second.bytes; });
-    forget_oldest(largest->second);
-  }
+  while (bytes_ > kMaxBytes) halve_largest();
+}
+
+// Much at once, for the look at all apps is dear where each `ember run` has left one.
+void LogBook::halve_largest() {
+  const auto largest =
+      std::ranges::max_element(apps_, {}, [](const auto& entry) { return entry.second.bytes; });
+  const std::size_t half = largest->second.bytes / 2;
+  while (largest->second.bytes > half) forget_oldest(largest->second);
+  if (largest->second.lines.empty()) apps_.erase(largest);
 }
 
 void LogBook::forget_oldest(AppLines& app) {

@@ -62,6 +62,7 @@ class LogBook {
   bool keep(const LogLine& line, bool joins);
   void remember(LogLine line, bool joins);
   void forget_oldest(AppLines& app);
+  void halve_largest();
   void flush_soon();
   void flush();
   void flushed(const std::vector<LogLine>& lost);
