@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "app/node_role.h"
 #include "node/doctor.h"
 
 namespace ember {
@@ -42,17 +41,15 @@ std::string to_text(const std::vector<Finding>& findings) {
 
 Result<std::vector<Finding>> examine(DoctorFlags& flags) {
   if (flags.state) {
-    return examine_state(flags.database.empty() ? flags.data + "/serve/state.db" : flags.database);
+    return examine_state(flags.database.empty() ? flags.node.data + "/serve/state.db"
+                                                : flags.database);
   }
-  auto python = parse_python(flags.python);
-  if (!python) return std::move(python).error();
-  flags.options.python = std::move(*python);
-  flags.options.data = flags.data;
-  flags.options.isolation = isolation_named(flags.isolation);
-  flags.options.allow_process = true;
+  auto options = node_options_of(flags.node);
+  if (!options) return std::move(options).error();
+  options->allow_process = true;
   // What the trial's node says of itself is said by the findings.
   spdlog::set_level(spdlog::level::off);
-  return examine_machine(flags.options);
+  return examine_machine(*options);
 }
 
 }  // namespace

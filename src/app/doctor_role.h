@@ -5,20 +5,17 @@
 #include <string>
 #include <vector>
 
+#include "app/node_role.h"
 #include "base/finding.h"
 #include "base/result.h"
-#include "node/node_options.h"
 
 namespace ember {
 
 struct DoctorFlags {
-  std::string data;
+  NodeFlags node;        // of the one that the self-test is run by
   std::string database;  // with --state: another file than the data directory's
-  std::string isolation = "auto";
-  std::vector<std::string> python;  // NAME=DIRECTORY
   bool state = false;
   bool json = false;
-  NodeOptions options;
 };
 
 // What is wrong with that database, or that nothing is. Reads alone, beside a server too.

@@ -12,6 +12,22 @@
 
 namespace {
 
+// How containers are started here. Returns the one that a node cannot do without.
+CLI::Option* add_container_options(CLI::App& command, ember::NodeFlags& flags) {
+  command.add_option("--uv", flags.options.uv, "The uv program, by name or path");
+  command.add_option("--isolation", flags.isolation, "How containers are kept apart")
+      ->check(CLI::IsMember({"auto", "container", "process"}));
+  command.add_option("--network", flags.network, "How containers get a network of their own")
+      ->check(CLI::IsMember({"auto", "veth", "slirp4netns"}));
+  command.add_option(
+      "--container-range", flags.container_range,
+      "The private network of their addresses, as 10.213.0.0/18 (default: a free one)");
+  command.add_option("--allow-network", flags.allowed_networks,
+                     "A private network, or an address of this machine, that containers may reach");
+  return command.add_option("--python", flags.python,
+                            "NAME=DIRECTORY: a package that every container gets");
+}
+
 void add_node(CLI::App& program, ember::NodeFlags& flags) {
   CLI::App* node =
       program.add_subcommand("node", "One machine's hands: containers, images, devices");
@@ -19,20 +35,9 @@ void add_node(CLI::App& program, ember::NodeFlags& flags) {
   node->add_option("--name", flags.options.name, "Shown to people (default: the host's name)");
   node->add_option("--simulate-gpus", flags.options.simulate_gpus,
                    "Simulated devices for development, for example L4:2,H100:1");
-  node->add_option("--python", flags.python, "NAME=DIRECTORY: a package that every container gets")
-      ->required();
-  node->add_option("--uv", flags.options.uv, "The uv program, by name or path");
-  node->add_option("--isolation", flags.isolation, "How containers are kept apart")
-      ->check(CLI::IsMember({"auto", "container", "process"}));
   node->add_flag("--allow-process", flags.options.allow_process,
                  "Fall back to no isolation where the machine allows no containers");
-  node->add_option("--network", flags.network, "How containers get a network of their own")
-      ->check(CLI::IsMember({"auto", "veth", "slirp4netns"}));
-  node->add_option(
-      "--container-range", flags.container_range,
-      "The private network of their addresses, as 10.213.0.0/18 (default: a free one)");
-  node->add_option("--allow-network", flags.allowed_networks,
-                   "A private network, or an address of this machine, that containers may reach");
+  add_container_options(*node, flags)->required();
 }
 
 void add_serve(CLI::App& program, ember::ServeFlags& flags) {
@@ -63,13 +68,10 @@ void add_devices(CLI::App& program, bool& json) {
 void add_doctor(CLI::App& program, ember::DoctorFlags& flags) {
   CLI::App* doctor = program.add_subcommand(
       "doctor", "Look at this machine, or at a server's state, and say what to do about troubles");
-  doctor->add_option("--data", flags.data, "Data directory")->required();
+  doctor->add_option("--data", flags.node.data, "Data directory")->required();
   doctor->add_flag("--state", flags.state, "Check the store and the ledger, reading alone");
   doctor->add_option("--database", flags.database, "With --state: this file, such as a copy");
-  doctor->add_option("--python", flags.python, "NAME=DIRECTORY, as for node");
-  doctor->add_option("--uv", flags.options.uv, "The uv program, by name or path");
-  doctor->add_option("--isolation", flags.isolation, "Of the self-test")
-      ->check(CLI::IsMember({"auto", "container", "process"}));
+  add_container_options(*doctor, flags.node);
   doctor->add_flag("--json", flags.json, "One JSON document");
 }
 

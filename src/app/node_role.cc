@@ -41,8 +41,6 @@ NetworkChoice network_named(const std::string& name) {
   return name == "slirp4netns" ? NetworkChoice::slirp4netns : NetworkChoice::automatic;
 }
 
-}  // namespace
-
 Result<std::vector<PythonDirectory>> parse_python(const std::vector<std::string>& flags) {
   std::vector<PythonDirectory> directories;
   for (const std::string& flag : flags) {
@@ -60,24 +58,33 @@ IsolationChoice isolation_named(const std::string& name) {
   return name == "process" ? IsolationChoice::process : IsolationChoice::automatic;
 }
 
-Result<> run_node_role(NodeFlags flags) {
+}  // namespace
+
+Result<NodeOptions> node_options_of(NodeFlags flags) {
   auto python = parse_python(flags.python);
   if (!python) return std::move(python).error();
-  flags.options.python = std::move(*python);
   auto networks = parse_networks(flags.allowed_networks);
   if (!networks) return std::move(networks).error();
-  flags.options.allowed_networks = std::move(*networks);
   auto range = parse_range(flags.container_range);
   if (!range) return std::move(range).error();
-  flags.options.container_range = *range;
-  flags.options.network = network_named(flags.network);
-  flags.options.isolation = isolation_named(flags.isolation);
-  flags.options.data = flags.data;
-  flags.options.driver_uid = geteuid() == 0 ? kServeUid : geteuid();
-  if (auto made = prepare_data_directory(flags.data, Role::node); !made) return made;
-  const auto pid_file = take_pid_file(flags.data, Role::node);
+  NodeOptions options = std::move(flags.options);
+  options.python = std::move(*python);
+  options.allowed_networks = std::move(*networks);
+  options.container_range = *range;
+  options.network = network_named(flags.network);
+  options.isolation = isolation_named(flags.isolation);
+  options.data = std::move(flags.data);
+  return options;
+}
+
+Result<> run_node_role(NodeFlags flags) {
+  auto options = node_options_of(std::move(flags));
+  if (!options) return std::move(options).error();
+  options->driver_uid = geteuid() == 0 ? kServeUid : geteuid();
+  if (auto made = prepare_data_directory(options->data, Role::node); !made) return made;
+  const auto pid_file = take_pid_file(options->data, Role::node);
   if (!pid_file) return pid_file.error();
-  if (run_node(flags.options) == 0) return Ok{};
+  if (run_node(*options) == 0) return Ok{};
   return {ErrorCode::unavailable, "the node could not go on; the lines above say why"};
 }
 

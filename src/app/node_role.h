@@ -19,9 +19,8 @@ struct NodeFlags {
   NodeOptions options;
 };
 
-// What the flags say, for whoever takes the same ones.
-Result<std::vector<PythonDirectory>> parse_python(const std::vector<std::string>& flags);
-IsolationChoice isolation_named(const std::string& name);
+// What the flags say.
+Result<NodeOptions> node_options_of(NodeFlags flags);
 
 // Returns at SIGTERM, or with why it could not start. Containers go on.
 Result<> run_node_role(NodeFlags flags);

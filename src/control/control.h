@@ -92,7 +92,7 @@ struct CallRequest {
   std::string_view app;
   std::string_view function;
   Body arguments;     // moved away
-  KeyId caller = {};  // waiting calls are served fairly between callers; zero: a container's own
+  KeyId caller = {};  // waiting calls are served fairly between callers; zero: nobody that is known
 };
 
 struct UploadResult {
@@ -148,7 +148,7 @@ class Control {
   virtual ~Control() = default;
 
   // --- keys ---
-  // The key with this text, if it is known, not expired and not revoked. Constant time in the text.
+  // The key with this text, if it is known, not expired and not revoked. Found by its digest.
   virtual Result<KeyId> authenticate(std::string_view key_text) = 0;
   // Counts changes of keys: what a key was before one has to be asked again after it.
   virtual std::uint64_t key_changes() const = 0;

@@ -36,7 +36,8 @@ std::string LiveControl::status_json() {
     missing.push_back("usage waits to be recorded: " + parts.biller.failure().message);
   }
   if (const std::uint64_t lines = parts.logs.lines_unwritten()) {
-    missing.push_back("log lines: " + std::to_string(lines) + " found no room on the disk");
+    missing.push_back("log lines: " + std::to_string(lines) +
+                      " found no room on the disk; free some at " + parts.options.data + "/logs");
   }
   if (!parts.fleet.is_connected()) missing.push_back("no node is connected");
   const Time now = parts_->driver.now();

@@ -61,7 +61,10 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
   const Key key{container, header.stream};
   auto head = take_head(body);
   if (!head) return refuse(key, {std::move(head).error(), {}});
-  if (waiters_.size() >= kMaxNestedPerServer || waiters_.contains(key)) {
+  if (waiters_.contains(key)) {
+    return refuse(key, {{ErrorCode::invalid_argument, "another call has that number"}, {}});
+  }
+  if (waiters_.size() >= kMaxNestedPerServer) {
     return refuse(key, {{ErrorCode::resource_exhausted,
                          "containers wait for " + std::to_string(kMaxNestedPerServer) +
                              " calls of theirs already; try again later"},

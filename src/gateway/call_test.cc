@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "gateway/held_calls.h"
+#include "gateway/client_calls.h"
 #include "gateway/test_client.h"
 
 namespace ember {
@@ -210,7 +210,7 @@ TEST_F(CallTest, HoldsOnlySoManyThatThereIsRoomForAllElse) {
   const auto refused = ask("POST", "/fn/shop/price", "{}");
   EXPECT_EQ(refused.status, 429);
   EXPECT_EQ(refused.field("X-RateLimit-Limit"), "18");
-  EXPECT_NE(refused.body.find(R"("name": "held_calls")"), std::string::npos) << refused.body;
+  EXPECT_NE(refused.body.find(R"("name": "client_calls")"), std::string::npos) << refused.body;
   EXPECT_EQ(ask("GET", "/healthz").status, 200);
 
   answer(control.calls.front(), "1");  // an answer makes room, and so does a client that goes
@@ -224,13 +224,13 @@ TEST_F(CallTest, HoldsOnlySoManyThatThereIsRoomForAllElse) {
 }
 
 TEST_F(CallTest, HoldsOnlySoManyBytesOfArguments) {
-  options.limits.held_bytes = 1'000;
+  options.limits.client_call_bytes = 1'000;
   const std::string large = "{\"x\": \"" + std::string(700, 'x') + "\"}";
   TestClient one = connect();
   auto& call = start(one, large);
   const auto refused = ask("POST", "/fn/shop/price", large);
   EXPECT_EQ(refused.status, 429);
-  EXPECT_NE(refused.body.find(R"("name": "held_bytes")"), std::string::npos) << refused.body;
+  EXPECT_NE(refused.body.find(R"("name": "client_call_bytes")"), std::string::npos) << refused.body;
   TestClient two = connect();
   start(two, "{}");
   answer(call, "1");
@@ -238,8 +238,8 @@ TEST_F(CallTest, HoldsOnlySoManyBytesOfArguments) {
   start(one, large);
 }
 
-TEST(HeldCalls, KeepsRoomForCallersThatCome) {
-  HeldCalls held({.calls = 100, .bytes = 1'000'000});
+TEST(ClientCalls, KeepsRoomForCallersThatCome) {
+  ClientCalls held({.calls = 100, .bytes = 1'000'000});
   const auto fill = [&](KeyId caller) {
     int count = 0;
     for (; !held.refusal(caller, 1); ++count) held.add(caller, 1);

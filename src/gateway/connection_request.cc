@@ -88,7 +88,7 @@ std::optional<Response> Connection::check_head() {
   if (!edge_->hosts.allows(head.host)) {
     return error_response({ErrorCode::permission_denied,
                            "this server does not answer to that Host name; use localhost, or "
-                           "start it with the name allowed"});
+                           "allow the name: ember up --host-name NAME"});
   }
   Match match = find_route(edge_->routes, head.method, head.path(), parameters_);
   route_ = match.route;
@@ -249,7 +249,7 @@ void Connection::make_call() {
     }
   }
   const std::size_t bytes = arguments.bytes.size();
-  if (const auto refusal = edge_->held.refusal(key_id_, bytes)) {
+  if (const auto refusal = edge_->client_calls.refusal(key_id_, bytes)) {
     return respond(refusal_response(*refusal));
   }
   const auto call = edge_->control.start_call(
@@ -257,12 +257,12 @@ void Connection::make_call() {
   if (!call) return respond(refusal_response(call.refusal()));
   call_ = *call;
   call_bytes_ = bytes;
-  edge_->held.add(key_id_, bytes);
+  edge_->client_calls.add(key_id_, bytes);
 }
 
 void Connection::let_go_of_call() {
   call_ = {};
-  edge_->held.remove(key_id_, call_bytes_);
+  edge_->client_calls.remove(key_id_, call_bytes_);
 }
 
 void Connection::on_result(Body value, const CallReport& report) {

@@ -9,7 +9,7 @@
 
 #include "control/control.h"
 #include "gateway/api.h"
-#include "gateway/held_calls.h"
+#include "gateway/client_calls.h"
 #include "gateway/host_list.h"
 #include "gateway/options.h"
 #include "gateway/router.h"
@@ -24,13 +24,13 @@ struct Edge {
         options(std::move(given)),
         hosts(options.address, options.host_names),
         routes(make_routes(options.limits.body_bytes)),
-        held({options.limits.held_calls(), options.limits.held_bytes}) {}
+        client_calls({options.limits.client_calls(), options.limits.client_call_bytes}) {}
 
   Control& control;
   const ServerOptions options;
   const HostList hosts;
   const std::vector<Route> routes;
-  HeldCalls held;
+  ClientCalls client_calls;
   EdgeStats stats;
   std::uint64_t tick = 1;      // seconds since the start, counted by the scan
   std::string date_line;       // of this tick

@@ -12,7 +12,7 @@ namespace ember {
 
 struct ServerLimits {
   std::size_t connections = 20'000;           // more than the calls that one function holds
-  std::size_t held_bytes = 2u << 30;          // of the arguments of calls that wait or run
+  std::size_t client_call_bytes = 2u << 30;   // of the arguments of calls that wait or run
   std::size_t head_bytes = 16u << 10;         // request line and header fields
   std::size_t body_bytes = 64u << 20;         // of one request
   std::size_t all_bodies_bytes = 1u << 30;    // of all requests being received
@@ -29,7 +29,7 @@ struct ServerLimits {
   std::uint32_t make_way_seconds = 2;  // in a head or between requests, when no room is left
 
   // Calls that clients wait for, each on its connection; a tenth is left for all else.
-  std::size_t held_calls() const { return connections - connections / 10; }
+  std::size_t client_calls() const { return connections - connections / 10; }
 };
 
 struct ServerOptions {

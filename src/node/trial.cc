@@ -22,7 +22,6 @@ using Json = nlohmann::json;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kStepLimit{60};
-constexpr Duration kGrace = Duration::seconds(5);
 
 // What the sandbox is to stop, tried by what runs in it.
 constexpr const char* kProbe = R"py(

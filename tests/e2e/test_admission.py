@@ -192,7 +192,7 @@ def test_one_caller_cannot_take_all_connections(many_descriptors: None, own_serv
             (one if call < QUEUE_LIMIT else two).call(greedy)
         refused = own_server.http("POST", "/fn/two_slow/quick", {})
         assert (refused.status, refused.code) == (429, "resource_exhausted")
-        assert refused.document["error"]["limit"]["name"] == "held_calls"
+        assert refused.document["error"]["limit"]["name"] == "client_calls"
         limit = int(refused.headers["x-ratelimit-limit"])
 
         answer = own_server.http(

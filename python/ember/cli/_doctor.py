@@ -29,8 +29,7 @@ def doctor(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument(
         "--isolation",
         choices=("auto", "container", "process"),
-        default="auto",
-        help="of the function that is run as a test (default: auto)",
+        help="of the function that is run as a test (default: as `ember up` was last told)",
     )
     parser.add_json()
     options = parser.parse_args(argv)
@@ -53,7 +52,9 @@ def _ask(server: Server, options: Any) -> dict[str, Any]:
     if options.state:
         command += ["--state", *(["--database", options.database] if options.database else [])]
     else:
-        command += [*_start.node_tools(), "--isolation", options.isolation]
+        how = _start.remembered_node(server)
+        how["isolation"] = options.isolation or how["isolation"]
+        command += [*_start.node_tools(), *_start.container_flags(how)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     try:
         return json.loads(done.stdout)
@@ -61,6 +62,7 @@ def _ask(server: Server, options: Any) -> dict[str, Any]:
         raise platform_error(
             f"emberd doctor gave no report (status {done.returncode})",
             evidence=(done.stdout + done.stderr)[-2000:],
+            next_step=f"run it by hand: {' '.join(command)}",
         ) from None
 
 
@@ -73,4 +75,4 @@ def _describe(findings: list[dict[str, Any]]) -> None:
         if finding["next_step"]:
             _terminal.data(f"{'':<8} {'':<13} next: {finding['next_step']}")
     counts = [sum(one["verdict"] == verdict for one in findings) for verdict in _COLOURS]
-    _terminal.say("{} ok, {} to mind, {} in trouble".format(*counts))
+    _terminal.say("{} ok, {} warnings, {} troubles".format(*counts))

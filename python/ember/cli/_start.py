@@ -86,13 +86,23 @@ def start_node(server: Server, emberd: str, flags: list[str]) -> int:
     return _launch(server, "node", command, lambda: os.path.exists(server.node_socket))
 
 
+def remembered_node(server: Server) -> dict[str, Any]:
+    """Return what the node was last started with, else the defaults."""
+    return {**OPTIONS["node"], **_remembered(server).get("node", {})}
+
+
 def _node_flags(how: dict[str, Any]) -> list[str]:
-    flags = ["--isolation", how["isolation"]]
+    flags = container_flags(how)
     if not _is_open_to_others(how["listen"]):
         flags.append("--allow-process")
     if how["simulate_gpus"]:
         flags += ["--simulate-gpus", how["simulate_gpus"]]
-    flags += ["--network", how["network"]]
+    return flags
+
+
+def container_flags(how: dict[str, Any]) -> list[str]:
+    """Return the flags of ``emberd`` that say how containers are started."""
+    flags = ["--isolation", how["isolation"], "--network", how["network"]]
     if how["container_range"]:
         flags += ["--container-range", how["container_range"]]
     for network in how["allow_network"]:

@@ -16,14 +16,14 @@
 
 namespace ember {
 
-class HeldCalls {
+class ClientCalls {
  public:
   struct Limits {
     std::size_t calls = 0;
     std::size_t bytes = 0;
   };
 
-  explicit HeldCalls(Limits limits) : limits_(limits) {}
+  explicit ClientCalls(Limits limits) : limits_(limits) {}
 
   // Why the caller may not hold one more call with so many bytes; nothing if it may.
   std::optional<CallFailure> refusal(KeyId caller, std::size_t bytes) const;

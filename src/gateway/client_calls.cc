@@ -1,4 +1,4 @@
-#include "gateway/held_calls.h"
+#include "gateway/client_calls.h"
 
 #include <algorithm>
 #include <string>
@@ -18,7 +18,7 @@ bool fits(std::size_t own, std::size_t more, std::size_t held, std::size_t limit
 
 }  // namespace
 
-std::optional<CallFailure> HeldCalls::refusal(KeyId caller, std::size_t bytes) const {
+std::optional<CallFailure> ClientCalls::refusal(KeyId caller, std::size_t bytes) const {
   const Slot slot = by_caller_.find(caller);
   const Holder own = slot == kNoSlot ? Holder{} : holders_[slot];
   if (!fits(own.calls, 1, all_.calls, limits_.calls)) {
@@ -29,7 +29,7 @@ std::optional<CallFailure> HeldCalls::refusal(KeyId caller, std::size_t bytes) c
              " that its connections allow; try again later, with fewer calls at once"},
         {},
         0,
-        {"held_calls", static_cast<std::int64_t>(limits_.calls)}};
+        {"client_calls", static_cast<std::int64_t>(limits_.calls)}};
   }
   if (!fits(own.bytes, bytes, all_.bytes, limits_.bytes)) {
     return CallFailure{{ErrorCode::resource_exhausted,
@@ -39,12 +39,12 @@ std::optional<CallFailure> HeldCalls::refusal(KeyId caller, std::size_t bytes) c
                             "; try again later, or put what is large into fewer calls at once"},
                        {},
                        0,
-                       {"held_bytes", static_cast<std::int64_t>(limits_.bytes)}};
+                       {"client_call_bytes", static_cast<std::int64_t>(limits_.bytes)}};
   }
   return std::nullopt;
 }
 
-void HeldCalls::add(KeyId caller, std::size_t bytes) {
+void ClientCalls::add(KeyId caller, std::size_t bytes) {
   Slot slot = by_caller_.find(caller);
   if (slot == kNoSlot) {
     slot = holders_.add();
@@ -56,7 +56,7 @@ void HeldCalls::add(KeyId caller, std::size_t bytes) {
   }
 }
 
-void HeldCalls::remove(KeyId caller, std::size_t bytes) {
+void ClientCalls::remove(KeyId caller, std::size_t bytes) {
   const Slot slot = by_caller_.find(caller);
   EMBER_ASSERT(slot != kNoSlot);
   for (Holder* holder : {&holders_[slot], &all_}) {
