@@ -206,8 +206,8 @@ void Containers::on_runner(ContainerId id, UniqueFd socket) {
     return kill(id);
   }
   container->met_runner = true;
-  container->session =
-      std::make_unique<RunnerSession>(id, make_runner_link(loop_, std::move(socket)), *this);
+  container->session = std::make_unique<RunnerSession>(
+      id, make_runner_link(loop_, std::move(socket), bodies_), *this);
   container->session->start();
   if (container->paused) container->session->link().pause();
 }

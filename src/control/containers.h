@@ -133,6 +133,7 @@ class Containers final : public RunnerEvents {
   void resume_after(ContainerId id, Duration pause);
 
   boost::asio::io_context& loop_;
+  BodyBudget bodies_;
   EngineDriver& driver_;
   NodeClient& node_;
   NodeFleet& fleet_;

@@ -58,7 +58,10 @@ std::optional<FrameHeader> decode(const std::array<char, kFrameHeaderSize>& byte
                      .format = static_cast<std::uint8_t>(bytes[5]),
                      .attempt = get<std::uint16_t>(bytes.data() + 6),
                      .stream = get<std::uint64_t>(bytes.data() + 8)};
-  if (!is_known(type) || header.length > kMaxFrameBody) return std::nullopt;
+  if (!is_known(type)) return std::nullopt;
+  const std::uint32_t limit = max_frame_body(header.type);
+  const bool in_file = (header.format & kFrameBodyInFile) != 0;
+  if (header.length > limit || (in_file && limit < kMaxFrameBody)) return std::nullopt;
   return header;
 }
 

@@ -17,7 +17,9 @@ namespace ember {
 
 inline constexpr std::uint32_t kRunnerProtocolVersion = 1;
 inline constexpr std::uint32_t kMaxFrameBody = 256u << 20;
-inline constexpr std::uint32_t kMaxLogBody = 256u << 10;  // never in a file
+inline constexpr std::uint32_t kMaxLogBody = 256u << 10;
+inline constexpr std::uint32_t kMaxErrorBody = 4u << 20;
+inline constexpr std::uint32_t kMaxNoticeBody = 64u << 10;  // of all that carries no user's value
 
 enum class FrameType : std::uint8_t {
   hello = 1,   // runner -> serve  {"protocol", "container_id", "pid", "python", "state", "busy":
@@ -57,10 +59,30 @@ inline BodyFormat body_format(const FrameHeader& header) {
   return static_cast<BodyFormat>(header.format & kFrameFormatMask);
 }
 
+// The longest body of such a frame.
+constexpr std::uint32_t max_frame_body(FrameType type) {
+  switch (type) {
+    case FrameType::input:
+    case FrameType::result:
+    case FrameType::call:
+    case FrameType::call_result:
+      return kMaxFrameBody;
+    case FrameType::failed:
+    case FrameType::error:
+    case FrameType::call_error:
+      return kMaxErrorBody;
+    case FrameType::log:
+      return kMaxLogBody;
+    default:
+      return kMaxNoticeBody;
+  }
+}
+
 inline constexpr std::size_t kFrameHeaderSize = 16;
 
 std::array<char, kFrameHeaderSize> encode(const FrameHeader& header);
-// Nothing for an unknown type or a length over kMaxFrameBody: the connection is then closed.
+// Nothing for an unknown type, a length over max_frame_body(), or a body in a file where that is
+// not for values (max_frame_body() says less than kMaxFrameBody): the connection is then closed.
 std::optional<FrameHeader> decode(const std::array<char, kFrameHeaderSize>& bytes);
 
 }  // namespace ember

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -35,16 +36,15 @@ struct Piece {
   bool open = false;  // more small frames may be appended
 };
 
-bool may_come(const FrameHeader& header) {
-  return header.type != FrameType::log ||
-         (header.length <= kMaxLogBody && (header.format & kFrameBodyInFile) == 0);
-}
-
 // What handlers that still sit in the loop keep alive after the link itself has gone.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(boost::asio::io_context& loop, UniqueFd socket)
-      : loop_(loop), socket_(loop, socket.release()), buffer_(kReadBuffer) {
+  Connection(boost::asio::io_context& loop, UniqueFd socket, BodyBudget& budget)
+      : loop_(loop),
+        socket_(loop, socket.release()),
+        buffer_(kReadBuffer),
+        budget_(budget),
+        large_due_(loop) {
     socket_.non_blocking(true);
   }
 
@@ -57,13 +57,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t bytes_queued() const { return bytes_queued_; }
   void pause() { paused_ = true; }
   void resume() {
-    if (std::exchange(paused_, false) && socket_.is_open()) wait_readable();
+    if (std::exchange(paused_, false) && !out_of_budget_ && socket_.is_open()) wait_readable();
   }
 
   void close() {
     observer_ = nullptr;
     boost::system::error_code ignored;
     socket_.close(ignored);
+    end_counting();
   }
 
  private:
@@ -76,6 +77,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ssize_t receive(char* into, std::size_t size);
   bool parse();
   bool begin_large_body(const FrameHeader& header);
+  void count_large_body();
+  void expect_large_body();
+  void end_counting();
+  bool may_read() const { return !paused_ && !out_of_budget_; }
   bool deliver(FrameHeader header, std::string& body);
   bool append_file(FrameHeader& header, std::string& body);
   void fail(std::string_view why);
@@ -96,6 +101,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   FrameHeader large_header_;
   std::string large_body_;  // grows while large_missing_ bytes are yet to come
   std::size_t large_missing_ = 0;
+  BodyBudget& budget_;
+  std::size_t counted_bytes_ = 0;        // of the budget, for the large body
+  bool out_of_budget_ = false;           // waits for it
+  boost::asio::steady_timer large_due_;  // when the large body must be whole
   std::deque<UniqueFd> files_;
   std::size_t log_bytes_ = 0;  // read in this turn
   bool floods_ = false;        // logs filled the turn before: less is read at once
@@ -207,13 +216,13 @@ void Connection::wait_readable() {
 void Connection::read_turn() {
   log_bytes_ = 0;
   for (int reads = 0; reads < kReadsPerTurn && log_bytes_ < kLogBytesPerTurn; ++reads) {
-    if (paused_) return;
+    if (!may_read()) return;
     const Read outcome = read_once();
     if (outcome == Read::closed) return;
     if (outcome == Read::later) break;
   }
   floods_ = log_bytes_ >= kLogBytesPerTurn;
-  if (!paused_) wait_readable();
+  if (may_read()) wait_readable();
 }
 
 Connection::Read Connection::read_once() {
@@ -227,6 +236,7 @@ Connection::Read Connection::read_once() {
     large_body_.resize(old_size + got);
     if (received <= 0) return received == 0 ? Read::closed : Read::later;
     large_missing_ -= got;
+    if (large_missing_ == 0) end_counting();
     if (large_missing_ == 0 && !deliver(large_header_, large_body_)) return Read::closed;
     if (large_missing_ == 0) large_body_ = {};
   } else {
@@ -256,7 +266,7 @@ bool Connection::parse() {
     std::array<char, kFrameHeaderSize> head;
     std::memcpy(head.data(), buffer_.data() + begin_, head.size());
     const auto header = decode(head);
-    if (!header || !may_come(*header)) {
+    if (!header) {
       fail("the runner sent a frame that is not of the protocol");
       return false;
     }
@@ -280,7 +290,38 @@ bool Connection::begin_large_body(const FrameHeader& header) {
   large_body_.assign(buffer_.data() + begin_ + kFrameHeaderSize, end_ - begin_ - kFrameHeaderSize);
   large_missing_ = header.length - large_body_.size();
   begin_ = end_ = 0;
+  if (header.length > BodyBudget::kFreeBytes) count_large_body();
   return true;
+}
+
+void Connection::count_large_body() {
+  counted_bytes_ = large_header_.length;
+  out_of_budget_ = !budget_.take(counted_bytes_, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self || !self->socket_.is_open()) return false;
+    self->out_of_budget_ = false;
+    self->expect_large_body();
+    if (self->may_read()) self->wait_readable();
+    return true;
+  });
+  if (!out_of_budget_) expect_large_body();
+}
+
+void Connection::expect_large_body() {
+  large_due_.expires_after(std::chrono::microseconds(budget_.patience(large_header_.length).us));
+  large_due_.async_wait([self = shared_from_this()](auto error) {
+    const bool is_old = self->large_due_.expiry() > std::chrono::steady_clock::now();
+    if (error || is_old || self->counted_bytes_ == 0) return;
+    if (self->paused_) return self->expect_large_body();
+    self->fail("the runner did not send the rest of a frame");
+  });
+}
+
+void Connection::end_counting() {
+  const std::size_t held = std::exchange(counted_bytes_, 0);
+  if (std::exchange(out_of_budget_, false) || held == 0) return;
+  large_due_.cancel();
+  budget_.give_back(held);
 }
 
 bool Connection::deliver(FrameHeader header, std::string& body) {
@@ -323,8 +364,8 @@ void Connection::fail(std::string_view why) {
 
 class SocketRunnerLink final : public RunnerLink {
  public:
-  SocketRunnerLink(boost::asio::io_context& loop, UniqueFd socket)
-      : connection_(std::make_shared<Connection>(loop, std::move(socket))) {}
+  SocketRunnerLink(boost::asio::io_context& loop, UniqueFd socket, BodyBudget& budget)
+      : connection_(std::make_shared<Connection>(loop, std::move(socket), budget)) {}
   ~SocketRunnerLink() override { connection_->close(); }
 
   void start(RunnerLinkObserver* observer) override { connection_->start(observer); }
@@ -341,8 +382,9 @@ class SocketRunnerLink final : public RunnerLink {
 
 }  // namespace
 
-std::unique_ptr<RunnerLink> make_runner_link(boost::asio::io_context& loop, UniqueFd socket) {
-  return std::make_unique<SocketRunnerLink>(loop, std::move(socket));
+std::unique_ptr<RunnerLink> make_runner_link(boost::asio::io_context& loop, UniqueFd socket,
+                                             BodyBudget& budget) {
+  return std::make_unique<SocketRunnerLink>(loop, std::move(socket), budget);
 }
 
 }  // namespace ember

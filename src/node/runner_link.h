@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "node/body_budget.h"
 #include "node/frame.h"
 #include "node/unique_fd.h"
 
@@ -36,6 +37,8 @@ class RunnerLink {
   virtual void resume() = 0;
 };
 
-std::unique_ptr<RunnerLink> make_runner_link(boost::asio::io_context& loop, UniqueFd socket);
+// The budget outlives the link.
+std::unique_ptr<RunnerLink> make_runner_link(boost::asio::io_context& loop, UniqueFd socket,
+                                             BodyBudget& budget);
 
 }  // namespace ember

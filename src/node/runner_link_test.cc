@@ -41,9 +41,19 @@ class RunnerLinkTest : public testing::Test {
   RunnerLinkTest() {
     int ends[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-    link_ = make_runner_link(loop_, UniqueFd(ends[0]));
+    link_ = make_runner_link(loop_, UniqueFd(ends[0]), budget_);
     runner_ = UniqueFd(ends[1]);
     link_->start(&recorder_);
+  }
+
+  // Has the runner begin a result of so many bytes, of which it sends none.
+  void runner_begins(const UniqueFd& runner, std::size_t size) {
+    const auto head = encode({.length = static_cast<std::uint32_t>(size),
+                              .type = FrameType::result,
+                              .format = 0,
+                              .attempt = 0,
+                              .stream = 0});
+    ASSERT_EQ(::send(runner.get(), head.data(), head.size(), MSG_NOSIGNAL), 16);
   }
 
   void run_until(const std::function<bool()>& done) {
@@ -96,6 +106,7 @@ class RunnerLinkTest : public testing::Test {
 
   boost::asio::io_context loop_{1};
   Recorder recorder_;
+  BodyBudget budget_{16 << 20, Duration::milliseconds(200)};
   std::unique_ptr<RunnerLink> link_;
   UniqueFd runner_;
 };
@@ -119,7 +130,11 @@ TEST(Frame, HeaderSurvivesTheWireAndRefusesWhatIsNotOfTheProtocol) {
     bytes[4] = unknown;
     EXPECT_FALSE(decode(bytes)) << int{unknown};
   }
-  EXPECT_FALSE(decode(encode({.length = kMaxFrameBody + 1})));
+  EXPECT_FALSE(decode(encode({.length = kMaxFrameBody + 1, .type = FrameType::result})));
+  EXPECT_TRUE(decode(encode({.length = kMaxFrameBody, .type = FrameType::result})));
+  EXPECT_FALSE(decode(encode({.length = kMaxErrorBody + 1, .type = FrameType::failed})));
+  EXPECT_FALSE(decode(encode({.length = kMaxNoticeBody + 1, .type = FrameType::hello})));
+  EXPECT_FALSE(decode(encode({.type = FrameType::error, .format = kFrameBodyInFile})));
 }
 
 TEST_F(RunnerLinkTest, FramesOfOneTurnLeaveInOneWrite) {
@@ -273,6 +288,52 @@ TEST_F(RunnerLinkTest, RefusesLogsThatAreTooLargeOrInFiles) {
   runner_writes(std::string(head.data(), head.size()));
   run_until([&] { return recorder_.closes == 1; });
   EXPECT_EQ(recorder_.closed, "the runner sent a frame that is not of the protocol");
+}
+
+TEST_F(RunnerLinkTest, EndsWhoBeginsALargeBodyAndDoesNotGoOn) {
+  runner_begins(runner_, 10 << 20);
+  run_until([&] { return recorder_.closes == 1; });
+  EXPECT_EQ(recorder_.closed, "the runner did not send the rest of a frame");
+}
+
+TEST_F(RunnerLinkTest, LargeBodiesShareABudgetAndComeOneAfterTheOther) {
+  runner_begins(runner_, 10 << 20);
+  drain();
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  const UniqueFd other_runner(ends[1]);
+  Recorder other;
+  const auto other_link = make_runner_link(loop_, UniqueFd(ends[0]), budget_);
+  other_link->start(&other);
+  std::thread writer([&] {
+    const std::string bytes = frame(FrameType::result, std::string(10 << 20, 'b'));
+    for (std::size_t done = 0; done < bytes.size();) {
+      const auto sent = ::send(other_runner.get(), bytes.data() + done, bytes.size() - done, 0);
+      ASSERT_GT(sent, 0);
+      done += static_cast<std::size_t>(sent);
+    }
+  });
+  run_until([&] { return other.frames.size() == 1; });
+  writer.join();
+  EXPECT_EQ(recorder_.closes, 1);  // the first did not go on, so the second had its turn
+  EXPECT_EQ(other.frames[0].body.size(), 10u << 20);
+  EXPECT_EQ(other.closes, 0);
+}
+
+TEST_F(RunnerLinkTest, WhoLeavesWhileItWaitsForTheBudgetHoldsNoneOfIt) {
+  runner_begins(runner_, 10 << 20);
+  drain();
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  Recorder other;
+  auto other_link = make_runner_link(loop_, UniqueFd(ends[0]), budget_);
+  other_link->start(&other);
+  const UniqueFd other_runner(ends[1]);
+  runner_begins(other_runner, 10 << 20);
+  drain();
+  other_link.reset();
+  run_until([&] { return recorder_.closes == 1; });
+  EXPECT_TRUE(budget_.take(16 << 20, [] { return true; }));
 }
 
 }  // namespace

@@ -193,7 +193,7 @@ class Trial final : public NodeObserver, public RunnerLinkObserver {
     exit_ = std::move(exit);
   }
   void on_runner(ContainerId, UniqueFd socket) override {
-    link_ = make_runner_link(loop_, std::move(socket));
+    link_ = make_runner_link(loop_, std::move(socket), bodies_);
     link_->start(this);
   }
   void on_build_line(std::string, std::string) override {}
@@ -214,6 +214,7 @@ class Trial final : public NodeObserver, public RunnerLinkObserver {
   boost::asio::io_context loop_{1};
   std::unique_ptr<Agent> agent_;
   std::unique_ptr<NodeClient> node_;
+  BodyBudget bodies_;
   std::unique_ptr<RunnerLink> link_;
   TrialReport test_;
   ContainerId container_;

@@ -36,7 +36,6 @@ bool read_plainly(std::string_view bytes, std::vector<Frame>& frames) {
     const auto header = decode(head);
     if (!header) return true;
     const bool in_file = (header->format & kFrameBodyInFile) != 0;
-    if (header->type == FrameType::log && (in_file || header->length > kMaxLogBody)) return true;
     if (bytes.size() - kFrameHeaderSize < header->length) return false;
     if (in_file) return true;  // none has come
     frames.push_back({*header, std::string(bytes.substr(kFrameHeaderSize, header->length))});
@@ -82,7 +81,8 @@ void frames(std::string_view bytes) {
   const Input input(bytes);
   auto [ours, theirs] = socket_pair();
   Seen seen;
-  const auto link = make_runner_link(loop(), std::move(ours));
+  BodyBudget budget;
+  const auto link = make_runner_link(loop(), std::move(ours), budget);
   link->start(&seen);
   if (input.choice == 255) {
     // A file comes with the first byte, which nothing is said of but in the header.
