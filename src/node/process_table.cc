@@ -12,6 +12,7 @@ extern "C" {
 #include <sys/pidfd.h>
 }
 
+#include <algorithm>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
 #include <cstdlib>
@@ -76,11 +77,20 @@ void default_signals() {
   give_up(command.argv[0].c_str());
 }
 
-std::string read_whole(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
+// How much of a file of /proc is looked at: others write what is in some, and each end of a
+// container reads those of all processes.
+constexpr std::size_t kMostRead = 64 << 10;
+
+std::string read_beginning(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  for (ssize_t got = 1; file && got > 0 && text.size() < kMostRead;) {
+    const std::size_t old_size = text.size();
+    text.resize(old_size + (4 << 10));
+    got = ::read(file.get(), text.data() + old_size, 4 << 10);
+    text.resize(old_size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  }
+  return text;
 }
 
 // The status that waiting leaves, for our own children.
@@ -170,7 +180,7 @@ void ProcessTable::reap_strangers() {
 }
 
 std::uint64_t process_start_ticks(pid_t pid) {
-  const std::string stat = read_whole("/proc/" + std::to_string(pid) + "/stat");
+  const std::string stat = read_beginning("/proc/" + std::to_string(pid) + "/stat");
   // The name in parentheses may hold anything; the state follows its last one.
   const auto name_end = stat.rfind(')');
   if (name_end == std::string::npos) return 0;
@@ -194,14 +204,14 @@ pid_t first_child_of(pid_t pid) {
 
 bool process_has_env(pid_t pid, const std::string& entry) {
   const std::string needle = entry + '\0';
-  const std::string env = read_whole("/proc/" + std::to_string(pid) + "/environ");
+  const std::string env = read_beginning("/proc/" + std::to_string(pid) + "/environ");
   return env.starts_with(needle) || env.find('\0' + needle) != std::string::npos;
 }
 
 // Not the owner of its files in /proc: they are root's where the process may not be dumped.
 std::optional<uid_t> process_user(pid_t pid) {
   constexpr std::string_view kField = "\nUid:\t";
-  const std::string status = read_whole("/proc/" + std::to_string(pid) + "/status");
+  const std::string status = read_beginning("/proc/" + std::to_string(pid) + "/status");
   const auto at = status.find(kField);
   if (at == std::string::npos) return std::nullopt;
   return static_cast<uid_t>(std::strtoul(status.c_str() + at + kField.size(), nullptr, 10));

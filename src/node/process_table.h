@@ -78,7 +78,7 @@ std::uint64_t process_start_ticks(pid_t pid);
 // The child that it forked before any other, if that lives; 0: there is none.
 pid_t first_child_of(pid_t pid);
 
-// Whether its first environment holds the entry "NAME=value".
+// Whether its first environment holds the entry "NAME=value" in its first 64 KiB.
 bool process_has_env(pid_t pid, const std::string& entry);
 // The user it runs as; nothing if there is no such process.
 std::optional<uid_t> process_user(pid_t pid);

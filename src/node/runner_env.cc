@@ -63,9 +63,8 @@ std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& 
   env["EMBER_RUN_DIR"] = places.run;
   env["EMBER_SOURCE"] = places.source;
   env["EMBER_CONTAINER_ID"] = plan.record.container.text();
-  std::vector<std::string> entries;
+  std::vector<std::string> entries{std::move(mark)};
   for (const auto& [name, value] : env) entries.push_back(name + "=" + value);
-  entries.push_back(std::move(mark));
   return entries;
 }
 

@@ -24,7 +24,7 @@ std::vector<std::string> runner_argv();
 // An environment entry that marks every process of the container. It names the node as well: two
 // servers on one machine may each have a container of the same id.
 std::string container_mark(NodeId node, ContainerId container);
-// NAME=value, the mark among them. The user's entries come through, but for what the runner itself
+// NAME=value, the mark first. The user's entries come through, but for what the runner itself
 // stands on.
 std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& places,
                                     std::string mark);
