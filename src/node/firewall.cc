@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <sstream>
 
 #include "node/container_files.h"
@@ -28,6 +29,7 @@ constexpr int kWholeAddress = 32;
 // Of one container at once: the machine's table of connections is for all.
 constexpr int kMostConnections = 4096;
 constexpr std::size_t kNetlinkBytes = 32 << 10;  // libmnl's advice is 8 KiB or a page
+constexpr int kCountTries = 10;
 constexpr std::uint16_t kRulesOf = NFNL_SUBSYS_NFTABLES << 8;
 
 std::string elements(const std::vector<Ipv4Network>& networks) {
@@ -137,6 +139,9 @@ std::string firewall_text(const Firewall& firewall) {
          "    oifname " +
          ours +
          " ct state != { established, related } counter drop\n"
+         "    iifname " +
+         ours +
+         " ct state invalid counter drop\n"
          "    " +
          few +
          "\n"
@@ -156,6 +161,16 @@ std::string firewall_text(const Firewall& firewall) {
          "}\n";
 }
 
+std::size_t firewall_rule_count() {
+  std::istringstream lines(firewall_text({}));
+  std::size_t rules = 0;
+  // In chains each line is a rule, but for the first.
+  for (std::string line; std::getline(lines, line);) {
+    rules += line.starts_with("    ") && !line.starts_with("    type ");
+  }
+  return rules;
+}
+
 Result<> put_up_firewall(const std::string& nft, const std::string& directory,
                          const Firewall& firewall) {
   const std::string path = directory + "/firewall.nft";
@@ -167,7 +182,10 @@ void take_down_firewall(const std::string& nft, const std::string& table) {
   if (firewall_rules(table) > 0) (void)run({nft, "delete", "table", "inet", table}).ok();
 }
 
-std::size_t firewall_rules(const std::string& table) {
+namespace {
+
+// 0 where there is none; nothing if rules of the machine changed meanwhile.
+std::optional<std::size_t> try_count_rules(const std::string& table) {
   const std::unique_ptr<mnl_socket, int (*)(mnl_socket*)> socket(
       mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC), mnl_socket_close);
   if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) return 0;
@@ -189,9 +207,19 @@ std::size_t firewall_rules(const std::string& table) {
     more = got <= 0 ? MNL_CB_ERROR
                     : mnl_cb_run(buffer.data(), static_cast<std::size_t>(got), 0,
                                  mnl_socket_get_portid(socket.get()), count, &rules);
+    if (more == MNL_CB_ERROR && errno == EINTR) return std::nullopt;
     if (more == MNL_CB_ERROR) return 0;  // no such table, for one
   }
   return rules;
+}
+
+}  // namespace
+
+std::size_t firewall_rules(const std::string& table) {
+  for (int tries = 0; tries < kCountTries; ++tries) {
+    if (const auto rules = try_count_rules(table)) return *rules;
+  }
+  return 0;
 }
 
 UniqueFd open_firewall_events() {

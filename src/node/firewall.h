@@ -27,6 +27,8 @@ struct Firewall {
 
 // The table in nft's language, to be put in the place of one of the same name at once.
 std::string firewall_text(const Firewall& firewall);
+// How many rules the text has, whatever the firewall.
+std::size_t firewall_rule_count();
 
 // `nft` is the program's path. The text passes through a file in the directory.
 Result<> put_up_firewall(const std::string& nft, const std::string& directory,

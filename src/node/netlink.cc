@@ -21,6 +21,7 @@ constexpr std::uint8_t kRuns = 6;       // IF_OPER_UP, in a header that net/if.h
 // Shorter ones, as of a tunnel that takes all traffic, lead everywhere.
 constexpr int kShortestRouteBits = 4;
 constexpr std::size_t kBufferBytes = 32 << 10;  // of one answer; the kernel fills no more
+constexpr int kDumpTries = 10;
 
 // A request that is being written.
 class Request {
@@ -97,8 +98,21 @@ Result<> Netlink::talk(nlmsghdr* request, OnMessage on_message) {
                     : mnl_cb_run(buffer.data(), static_cast<std::size_t>(got), sequence_, port,
                                  call, &on_message);
   }
-  if (state == MNL_CB_ERROR) return {ErrorCode::unavailable, std::strerror(errno)};
-  return Ok{};
+  if (state != MNL_CB_ERROR) return Ok{};
+  const int why = errno;
+  // The rest of an answer would be taken for the next one's.
+  if (auto fresh = open(); fresh.ok()) socket_ = std::move(fresh->socket_);
+  errno = why;
+  return {ErrorCode::unavailable, std::strerror(why)};
+}
+
+template <class Begin, class OnMessage>
+Result<> Netlink::dump(nlmsghdr* request, Begin begin, OnMessage on_message) {
+  for (int tries = 1;; ++tries) {
+    begin();
+    auto read = talk(request, on_message);
+    if (read.ok() || errno != EINTR || tries == kDumpTries) return read;
+  }
 }
 
 Result<> Netlink::order(nlmsghdr* request) {
@@ -218,7 +232,8 @@ std::vector<std::string> Netlink::links_named(std::string_view prefix) {
   Request request(RTM_GETLINK, NLM_F_DUMP);
   request.head<ifinfomsg>();
   std::vector<std::string> names;
-  (void)talk(request.get(), [&](const nlmsghdr* message) {
+  const auto begin = [&] { names.clear(); };
+  (void)dump(request.get(), begin, [&](const nlmsghdr* message) {
     const nlattr* found = collect(message, sizeof(ifinfomsg))[IFLA_IFNAME];
     if (found == nullptr) return;
     const std::string_view name = mnl_attr_get_str(found);
@@ -254,7 +269,8 @@ Result<std::vector<Netlink::Route>> Netlink::routes() {
   Request request(RTM_GETROUTE, NLM_F_DUMP);
   request.head<rtmsg>().rtm_family = AF_INET;
   std::vector<Route> all;
-  auto read = talk(request.get(), [&](const nlmsghdr* message) {
+  const auto begin = [&] { all.clear(); };
+  auto read = dump(request.get(), begin, [&](const nlmsghdr* message) {
     const auto* head = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
     const Collected attributes = collect(message, sizeof(rtmsg));
     if (head->rtm_family != AF_INET || attributes[RTA_DST] == nullptr) return;

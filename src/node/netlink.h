@@ -60,6 +60,10 @@ class Netlink {
   explicit Netlink(mnl_socket* socket) : socket_(socket) {}
   template <class OnMessage>
   Result<> talk(nlmsghdr* request, OnMessage on_message);
+  // Asks for all that there is, and again where it changed meanwhile: `begin` comes before each
+  // try.
+  template <class Begin, class OnMessage>
+  Result<> dump(nlmsghdr* request, Begin begin, OnMessage on_message);
   Result<> order(nlmsghdr* request);
 
   std::unique_ptr<mnl_socket, Close> socket_;

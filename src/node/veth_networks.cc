@@ -179,18 +179,18 @@ class Veth final : public VethNetworks {
 
   // Anew where somebody has swept the rules of the machine, or its name server is another now.
   Result<> put_up_walls() {
-    const bool standing = rules_ > 0 && firewall_rules(firewall_.table) == rules_;
+    const bool standing = walls_wanted_ && firewall_rules(firewall_.table) == rules_;
     const auto resolver = find_resolver();
-    if (!resolver.ok() && rules_ == 0) return resolver.error();
+    if (!resolver.ok() && !walls_wanted_) return resolver.error();
     if (standing && (!resolver.ok() || *resolver == firewall_.resolver)) return Ok{};
     if (resolver.ok()) firewall_.resolver = *resolver;
     auto put_up = put_up_firewall(setup_.nft, setup_.directory, firewall_);
-    if (put_up.ok()) rules_ = firewall_rules(firewall_.table);
+    walls_wanted_ |= put_up.ok();
     return put_up;
   }
 
   void take_down_walls() {
-    rules_ = 0;
+    walls_wanted_ = false;
     take_down_firewall(setup_.nft, table());
   }
 
@@ -199,7 +199,7 @@ class Veth final : public VethNetworks {
   void look_after_walls() {
     worker_.watch(open_firewall_events(), [this](int events) {
       drain_firewall_events(events);
-      if (rules_ == 0 || firewall_rules(firewall_.table) == rules_) return;
+      if (!walls_wanted_ || firewall_rules(firewall_.table) == rules_) return;
       spdlog::error("the rules around containers were changed by somebody else; putting them back");
       if (auto back = put_up_walls(); !back.ok()) {
         spdlog::error("containers' traffic is not held back: {}", back.error().message);
@@ -273,7 +273,8 @@ class Veth final : public VethNetworks {
   // The worker's, once begin() has come back.
   ContainerRange range_;
   Firewall firewall_;
-  std::size_t rules_ = 0;  // of the walls that this life of the node has put up
+  const std::size_t rules_ = firewall_rule_count();  // of the walls
+  bool walls_wanted_ = false;  // this life of the node has put them up, and nobody takes them down
   std::uint32_t mtu_bytes_ = 1500;
   std::uint32_t next_ = 64u * static_cast<std::uint32_t>(::getpid());  // elsewhere in each life
   std::mutex mutex_;
