@@ -61,7 +61,7 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(state.functions[pool.function].id.value);
   hash.add(state.apps[pool.app].id.value);
   hash.add(state.workspaces[pool.workspace].id.value);
-  hash.add(state.workspaces[pool.workspace].waiting);
+  hash.add(state.workspaces[pool.workspace].waiting.total());
   add_settings(hash, pool.settings);
   hash.add(static_cast<std::uint64_t>(pool.ended));
   hash.add(pool.in_flight);

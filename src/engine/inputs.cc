@@ -46,7 +46,8 @@ Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller) {
     return {ReasonCode::queue_full, limit};
   }
   const std::uint32_t most = state.options.workspace_queue_limit;
-  if (state.workspaces[pool.workspace].waiting < most) return {};
+  const CallerCounts& all = state.workspaces[pool.workspace].waiting;
+  if (admits({most, all.total(), all.of(caller), all.callers()})) return {};
   return {ReasonCode::workspace_full, most};
 }
 
@@ -136,18 +137,19 @@ void stop_if_empty(State& state, Slot slot) {
 void wait_again(State& state, Slot slot) {
   State::Pool& pool = state.pools[state.inputs[slot].pool];
   pool.waiting.give_back(state.inputs, state.caller_lines, slot);
-  ++state.workspaces[pool.workspace].waiting;
+  state.workspaces[pool.workspace].waiting.add(state.inputs[slot].caller);
 }
 
 void stop_waiting(State& state, Slot slot) {
   State::Pool& pool = state.pools[state.inputs[slot].pool];
   pool.waiting.remove(state.inputs, state.caller_lines, slot);
-  --state.workspaces[pool.workspace].waiting;
+  state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
 }
 
 Slot take_waiting(State& state, State::Pool& pool) {
-  --state.workspaces[pool.workspace].waiting;
-  return pool.waiting.take(state.inputs, state.caller_lines);
+  const Slot slot = pool.waiting.take(state.inputs, state.caller_lines);
+  state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
+  return slot;
 }
 
 enum class Company : std::uint8_t { alone, others };
@@ -194,7 +196,7 @@ void handle_event(State& state, const InputArrived& event) {
                   retry_after(state, pool, event.caller));
   } else {
     pool.waiting.push(state.inputs, state.caller_lines, add_input(state, event, pool_slot));
-    ++state.workspaces[pool.workspace].waiting;
+    state.workspaces[pool.workspace].waiting.add(event.caller);
   }
   rescale(state, pool_slot);
 }

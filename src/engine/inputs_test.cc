@@ -135,6 +135,24 @@ TEST_F(Inputs, OfAllCallersTakeTurnsForASlot) {
   EXPECT_EQ(order, (std::vector<std::uint64_t>{2, 5, 3, 6, 4}));
 }
 
+TEST_F(Inputs, ACallerWhoFilledTheWorkspaceLocksNoOtherOut) {
+  constexpr KeyId kAda{7}, kBob{8};
+  EngineOptions options;
+  options.workspace_queue_limit = 4;
+  engine_ = Engine(options);
+  const PoolSpec first{PoolId{1}, FunctionId{1}, {}}, second{PoolId{2}, FunctionId{2}, {}};
+  send(AppDeployed{kApp, {first, second}});
+  for (const std::uint64_t input : {1, 2, 3, 4}) arrive(input, PoolId{1 + input % 2}, kAda);
+  arrive(5, PoolId{2}, kAda);
+  EXPECT_EQ(only<FailInput>().reason, (Reason{ReasonCode::workspace_full, 4}));
+  for (const std::uint64_t input : {6, 7}) {
+    arrive(input, PoolId{input - 5}, kBob);
+    EXPECT_TRUE(all<FailInput>().empty()) << input;
+  }
+  arrive(8, PoolId{1}, kBob);
+  EXPECT_EQ(only<FailInput>().reason, (Reason{ReasonCode::workspace_full, 4}));
+}
+
 TEST_F(Inputs, OfAnotherCallerAreNotLockedOutOfAFullQueue) {
   constexpr KeyId kAda{7}, kBob{8};
   FunctionSettings narrow;

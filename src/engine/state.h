@@ -20,6 +20,7 @@
 #include "base/slab.h"
 #include "billing/usage_meter.h"
 #include "engine/engine.h"
+#include "queue/caller_counts.h"
 #include "queue/caller_line.h"
 #include "queue/deadline.h"
 #include "queue/input_entry.h"
@@ -123,7 +124,7 @@ class State {
 
   struct Workspace {
     WorkspaceId id;
-    std::uint32_t waiting = 0;  // inputs, in all its pools
+    CallerCounts waiting;  // inputs, in all its pools
     std::uint32_t pools = 0;
   };
 

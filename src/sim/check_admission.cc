@@ -1,5 +1,5 @@
-// Queues are bounded, and exactly so: an arrival is refused for a full queue just if its pool is at
-// its limit and the caller has its equal share of that, or if its workspace is at its limit.
+// Queues are bounded, and exactly so: an arrival is refused for a full queue just if its pool or
+// its workspace is at its limit and the caller has its equal share of that.
 #include <algorithm>
 
 #include "sim/checker.h"
@@ -17,8 +17,10 @@ class CheckAdmission : public Checker {
     const PoolFact* pool = arrival ? step.facts.pool(arrival->pool) : nullptr;
     known_ = pool != nullptr;
     if (!known_) return;
-    pool_full_ = is_full(*pool, arrival->caller);
-    workspace_full_ = step.facts.waiting_in(pool->workspace) >= workspace_limit_;
+    pool_full_ =
+        is_full(waiting_in(*pool), pool->spec.settings.scaling.queue_limit, arrival->caller);
+    workspace_full_ =
+        is_full(step.facts.waiting_in(pool->workspace), workspace_limit_, arrival->caller);
   }
 
   void on_action(const Step& step, const Action& action) override {
@@ -39,13 +41,14 @@ class CheckAdmission : public Checker {
   }
 
  private:
-  static bool is_full(const PoolFact& pool, KeyId caller) {
-    const std::uint64_t limit = pool.spec.settings.scaling.queue_limit;
-    if (pool.waiting.size() < limit) return false;
-    std::uint64_t callers = 0;
-    for (const auto& [id, fact] : pool.callers) callers += id != caller && !fact.waiting.empty();
-    const auto own = pool.callers.find(caller);
-    return (own == pool.callers.end() ? 0 : own->second.waiting.size()) >= limit / (callers + 1);
+  static bool is_full(const WaitingByCaller& waiting, std::uint64_t limit, KeyId caller) {
+    std::uint64_t all = 0, others = 0;
+    for (const auto& [id, count] : waiting) {
+      all += count;
+      others += id != caller;
+    }
+    const auto own = waiting.find(caller);
+    return all >= limit && (own == waiting.end() ? 0 : own->second) >= limit / (others + 1);
   }
 
   void on_refusal(const Step& step, const FailInput& failure) {

@@ -29,10 +29,19 @@ std::uint32_t Facts::max_containers(FunctionId function) const {
   return most ? *most : 0;
 }
 
-std::size_t Facts::waiting_in(WorkspaceId workspace) const {
-  std::size_t waiting = 0;
+WaitingByCaller waiting_in(const PoolFact& pool) {
+  WaitingByCaller waiting;
+  for (const auto& [caller, fact] : pool.callers) {
+    if (!fact.waiting.empty()) waiting[caller] = fact.waiting.size();
+  }
+  return waiting;
+}
+
+WaitingByCaller Facts::waiting_in(WorkspaceId workspace) const {
+  WaitingByCaller waiting;
   for (const auto& [id, pool] : pools_) {
-    if (pool.workspace == workspace) waiting += pool.waiting.size();
+    if (pool.workspace != workspace) continue;
+    for (const auto& [caller, count] : ember::waiting_in(pool)) waiting[caller] += count;
   }
   return waiting;
 }

@@ -58,6 +58,10 @@ struct PoolFact {
   std::map<KeyId, CallerFact> callers;
 };
 
+// How many inputs wait, of callers who have any.
+using WaitingByCaller = std::map<KeyId, std::uint64_t>;
+WaitingByCaller waiting_in(const PoolFact& pool);
+
 class Facts {
  public:
   void apply(const Event& event, Time now);
@@ -74,7 +78,7 @@ class Facts {
   const std::map<NodeId, NodeCapacity>& nodes() const { return nodes_; }
   // Over all versions.
   std::uint32_t containers_of(FunctionId function) const;
-  std::size_t waiting_in(WorkspaceId workspace) const;
+  WaitingByCaller waiting_in(WorkspaceId workspace) const;
   std::uint32_t max_containers(FunctionId function) const;
   bool draining() const { return draining_; }
 
