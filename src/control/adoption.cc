@@ -11,6 +11,8 @@ namespace {
 
 // How long exits that the node remembers may take to be told after its hello.
 constexpr Duration kExitReports = Duration::seconds(5);
+// How long until a store that could not tell is asked again.
+constexpr Duration kAskAgain = Duration::seconds(1);
 
 PoolSpec guest_pool(const Function& function, const std::vector<PoolSpec>& current) {
   PoolSpec guest{function.pool, function.line->id, function.spec.settings};
@@ -127,13 +129,15 @@ void Containers::bill_late(const Awaited& awaited, ContainerExit exit) {
   if (Container* container = find(exit.container)) finish(*container, std::move(exit));
 }
 
-// What cannot be told now is asked again when the node next tells of it.
+// What the store cannot tell now it is asked again.
 void Containers::bill_stranger(ContainerExit exit, const Result<Awaited>& identified) {
   const ContainerId id = exit.container;
   if (find(id) || settling_.contains(id) || !fleet_.is_connected()) return;
   if (identified.ok()) return bill_late(*identified, std::move(exit));
   const Error& error = identified.error();
-  if (error.code != ErrorCode::conflict && error.code != ErrorCode::not_found) return;
+  if (error.code != ErrorCode::conflict && error.code != ErrorCode::not_found) {
+    return driver_.after(kAskAgain, [this, exit = std::move(exit)] { late_exit(exit); });
+  }
   if (error.code == ErrorCode::not_found) {
     spdlog::warn("{} ended and cannot be billed: {}", id.text(), error.message);
   }

@@ -31,10 +31,12 @@ class FlakyStore final : public Store {
   }
   void query_container(ContainerId container,
                        std::function<void(Result<ContainerRecord>)> done) override {
+    if (mute) return done({ErrorCode::storage_failed, "state.db: input/output error"});
     real_->query_container(container, std::move(done));
   }
 
   bool full = false;
+  bool mute = false;        // of what containers there were
   std::size_t largest = 0;  // of the batches it took
 
  private:
@@ -215,6 +217,26 @@ TEST_F(Restarts, BillTheLifeOfAContainerThatWasNeverWrittenDown) {
   Snapshot snapshot;
   ASSERT_TRUE(open_sqlite_store(directory.path(), snapshot).ok());
   EXPECT_TRUE(snapshot.containers.empty());
+}
+
+TEST_F(Restarts, AskTheStoreAgainWhoAContainerWasThatHasEnded) {
+  must_deploy("docs", {function("slow", kOneL4)});
+  flaky.full = true;
+  Caller caller;
+  must_start("docs", "slow", caller);
+  until_running();
+  const Time started = node.only().started;
+  close();
+  flaky.full = false;
+  flaky.mute = true;
+  open();
+  until([&] { return node.containers.empty(); });
+  const Time ended = node.unacknowledged.begin()->second.at;
+  flush();
+  EXPECT_EQ(node.unacknowledged.size(), 1u);
+  flaky.mute = false;
+  until_acknowledged();
+  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
 }
 
 TEST_F(Restarts, BillAnUnwrittenContainerOfAnEarlierVersionThatEndedMeanwhile) {
