@@ -1,5 +1,6 @@
 // covers: src/store/sqlite.cc src/store/reads.cc src/store/migrations.cc
-// covers: src/control/log_files.cc src/node/container_files.cc
+// covers: src/store/inspection.cc
+// covers: src/control/log_files.cc src/control/log_reader.cc src/node/container_files.cc
 //
 // What we find on disk at a start: a state database in which bytes have changed, log files, and
 // what a node keeps of its containers. A fault is told or left out; nothing is invented.
@@ -14,6 +15,7 @@
 #include "control/function_spec.h"
 #include "control/log_files.h"
 #include "node/container_files.h"
+#include "store/inspection.h"
 #include "store/migrations.h"
 #include "store/reads.h"
 #include "targets.h"
@@ -120,6 +122,7 @@ void database(std::string_view changes) {
   const std::string path = directory().path("/state.db");
   for (const char* beside : {"-wal", "-shm"}) ::unlink((path + beside).c_str());
   write(path, bytes);
+  (void)inspect_state(path, [](const ContainerRecord&, const std::vector<LedgerRecord>&) {}).ok();
   auto opened = Database::open(path);
   if (!opened.ok()) return;
   if (migrate(*opened, newest_schema()).ok()) read_everything(*opened);
