@@ -135,7 +135,7 @@ def test_colours_of_strangers_stay_on_a_terminal_and_end(monkeypatch: pytest.Mon
 
 
 def test_what_stands_for_lines_that_a_slow_client_missed_says_so() -> None:
-    line = {"stream": "system", "dropped": 7, "text": "7 lines were left out here"}
+    line = {"stream": "system", "log_lines_dropped": 7, "text": "7 lines were left out here"}
     assert _logs.tagged(line, io.StringIO()) == ["7 lines were left out here"]
 
 

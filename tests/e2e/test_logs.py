@@ -138,14 +138,14 @@ def test_a_gap_is_shown_where_it_is_with_the_call_that_wrote_there(chatty: Serve
     def gaps() -> list[dict[str, Any]]:
         words = ("logs", APP, "--call", call_id, "--last", "10000", "--json")
         documents = map(json.loads, chatty.cli(*words).stdout.splitlines())
-        return [document for document in documents if "dropped" in document]
+        return [document for document in documents if "log_lines_dropped" in document]
 
     wait_until("the gap is told", gaps)
     for gap in gaps():
         assert gap["stream"] == "system"
         assert gap["text"].startswith("… ")
         assert gap["text"].endswith(" dropped")
-        assert gap["dropped_bytes"] == LINE_BYTES * gap["dropped"]
+        assert gap["log_bytes_dropped"] == LINE_BYTES * gap["log_lines_dropped"]
 
 
 def test_a_child_that_never_stops_is_bounded(chatty: Server) -> None:
