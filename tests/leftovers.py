@@ -47,7 +47,7 @@ KINDS = (
     "leases",  # of devices, CPU and memory, as the running server tells them
 )
 _CONTAINER_ID = re.compile(r"\bct-[0-9a-hjkmnp-tv-z]{13}\b")
-_WIRE = re.compile(r"\bem[0-9a-f]{8}-\d+$")  # a container's way out, and what holds its namespace
+_VETH = re.compile(r"\bem[0-9a-f]{8}-\d+$")  # a veth pair's end, and what holds its namespace
 _HALF_WRITTEN = re.compile(r"\.new\d+$")
 _SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
 _NAMESPACE_LINK = re.compile(r"(\w+):\[(\d+)\]")
@@ -357,7 +357,7 @@ class _Look:
             for mount in self._mount_tables[namespace, root]:
                 if not self._owner.everything and not self._owner.owns_mount(mount):
                     continue
-                point = _WIRE.sub("em*", _CONTAINER_ID.sub("ct-*", mount.point))
+                point = _VETH.sub("em*", _CONTAINER_ID.sub("ct-*", mount.point))
                 name = f"{mount.filesystem} at {point}"
                 yield Thing("mounts", name, f"{mount.point} {mount.root} in mnt:[{namespace}]")
 
@@ -407,8 +407,8 @@ class _Look:
         for _, name in socket.if_nameindex():
             alias = _read_text(f"/sys/class/net/{name}/ifalias").strip()
             table = self._owner.table
-            wire = bool(table) and name.startswith(f"em{table.removeprefix('ember_')}-")
-            if wire or self._owner.names(alias):
+            is_veth = bool(table) and name.startswith(f"em{table.removeprefix('ember_')}-")
+            if is_veth or self._owner.names(alias):
                 yield Thing("interfaces", re.sub(r"\d+$", "*", name), f"{name} {alias}".strip())
 
     def tables(self) -> Iterator[Thing]:

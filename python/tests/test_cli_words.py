@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 
 import pytest
 
-from ember.cli import _logs, _report, _terminal
+from ember.cli import _key, _logs, _report, _terminal
 from ember.cli._arguments import Parameter, bind, usage
 from ember.cli._exit import CommandError
 
@@ -135,7 +136,7 @@ def test_colours_of_strangers_stay_on_a_terminal_and_end(monkeypatch: pytest.Mon
 
 
 def test_what_stands_for_lines_that_a_slow_client_missed_says_so() -> None:
-    line = {"stream": "system", "dropped": 7, "text": "7 lines were left out here"}
+    line = {"stream": "system", "log_lines_dropped": 7, "text": "7 lines were left out here"}
     assert _logs.tagged(line, io.StringIO()) == ["7 lines were left out here"]
 
 
@@ -143,3 +144,11 @@ def test_a_log_line_is_tagged_and_says_its_text_alone() -> None:
     line = {"at_ms": 0, "function": "f", "stream": "stdout", "text": "a\x0bb\x1b[H\n\u2028c"}
     texts = [text.split(" ", 2)[1:] for text in _logs.tagged(line, io.StringIO())]
     assert texts == [["f", "a\\u000bb"], ["f", "\\u2028c"]]
+
+
+def test_how_long_a_key_opens_is_told_with_a_unit() -> None:
+    assert _key.lifetime_ms("30d") == 30 * 86_400_000
+    assert [_key.lifetime_ms(f"2{unit}") for unit in "smh"] == [2_000, 120_000, 7_200_000]
+    for text in ("", "d", "30", "0d", "-1d", "1.5h", "1w", "\u0663d"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            _key.lifetime_ms(text)

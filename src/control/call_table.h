@@ -23,6 +23,7 @@ struct CallReply {
   Attempt attempt = 0;  // zero: none yet
   Body body;            // the value, or the runner's error body
   ErrorCode code = ErrorCode::internal;
+  int status = 0;  // as in CallFailure
   std::string message;
 };
 

@@ -163,6 +163,7 @@ void Calls::on_reply(Container& container, const FrameHeader& header, std::strin
       ErrorBody error = mend_error_body(body);
       outcome = error.outcome;
       reply.code = error.code;
+      reply.status = error.status;
       reply.message = std::move(error.message);
     }
     reply.attempt = header.attempt;
@@ -241,7 +242,9 @@ void Calls::answer(const AnswerInput& action) {
   end(*call, ended_state(reply.code), Error{reply.code, reply.message}, report,
       action.report.execute_share);
   if (!waiter) return;
-  waiter->on_failure({{reply.code, std::move(reply.message)}, std::move(reply.body.bytes)}, report);
+  CallFailure failure{{reply.code, std::move(reply.message)}, std::move(reply.body.bytes)};
+  failure.status = reply.status;
+  waiter->on_failure(std::move(failure), report);
 }
 
 CallFailure Calls::failure_of(const FailInput& action, const Function& function) const {

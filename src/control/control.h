@@ -47,13 +47,14 @@ struct Limit {
   std::int64_t value = 0;
 };
 
-// A failed call. `body` is the runner's error body (JSON, see docs/reference/http.md) where user
-// code or the runner made one, else empty.
+// A failed call. `body` is the runner's error body (see docs/reference/http.md) where user code or
+// the runner made one, else empty. Whatever a container sent, it is one JSON object in UTF-8.
 struct CallFailure {
   Error error;
   std::string body = {};
   std::int64_t retry_after_s = 0;  // for resource_exhausted and unavailable, where it is known
   Limit limit = {};                // for resource_exhausted, where it has a number
+  int status = 0;                  // of HTTP, 400 to 599, that the body asks for; 0: none
 };
 
 // The id of a call that was started, or why it was not.

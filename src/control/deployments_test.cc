@@ -241,11 +241,12 @@ TEST_F(LiveDeployments, KnowsAKeyAfterItIsDurable) {
 
 class LiveKeys : public LiveDeployments {
  protected:
-  Result<std::string> create(const std::string& name) {
+  Result<std::string> create(const std::string& name, std::int64_t lifetime_ms = 0) {
     return wait_for<std::string>([&](auto done) {
-      control->create_key(dump_json({{"name", name}}), done);
+      control->create_key(dump_json({{"name", name}, {"lifetime_ms", lifetime_ms}}), done);
     });
   }
+  JsonValue listed() { return json(control->keys_json())["keys"]; }
   Result<std::string> revoke(const std::string& key) {
     return wait_for<std::string>([&](auto done) { control->revoke_key(key, done); });
   }
@@ -283,6 +284,64 @@ TEST_F(LiveKeys, AreMadeAndOpenUntilTheyAreRevoked) {
   EXPECT_EQ(json(control->keys_json())["keys"].size(), 2u);
 }
 
+TEST_F(LiveKeys, ThatWereGivenALifetimeOpenUntilItEnds) {
+  constexpr std::int64_t kMinuteMs = 60'000;
+  const JsonValue made = json(*create("ci", kMinuteMs));
+  EXPECT_EQ(made["expires_ms"].get<std::int64_t>() - made["created_ms"].get<std::int64_t>(),
+            kMinuteMs);
+  EXPECT_EQ(made["state"], "usable");
+  EXPECT_EQ(create("ci").error().code, ErrorCode::conflict);
+  close();
+  open();
+  const std::string text = made["key"];
+  EXPECT_TRUE(control->authenticate(text).ok());
+  clock.advance(Duration::milliseconds(kMinuteMs));
+  EXPECT_THAT(control->authenticate(text).error().message, HasSubstr("expired"));
+  EXPECT_EQ(listed().at(0)["state"], "expired");
+  EXPECT_TRUE(create("ci").ok()) << "the name is free again";
+  for (const std::int64_t lifetime_ms : {std::int64_t{-1}, std::int64_t{400} * 366 * 86'400'000}) {
+    EXPECT_EQ(create("odd", lifetime_ms).error().code, ErrorCode::invalid_argument);
+  }
+}
+
+TEST_F(LiveKeys, AreForgottenAMonthAfterTheyEnd) {
+  const Duration day = Duration::seconds(86'400);
+  const std::string own = generate_key();
+  ensure(own);
+  ASSERT_TRUE(create("stays").ok());
+  const std::string expires = json(*create("expires", day.whole_ms()))["key"];
+  const std::string revoked = json(*create("revoked"))["key"];
+  clock.advance(day);
+  ASSERT_TRUE(revoke("revoked").ok());
+  clock.advance(day * 30);
+  ASSERT_TRUE(create("first").ok());
+  EXPECT_EQ(listed().size(), 5u) << "not yet: it is still told why they open nothing";
+  clock.advance(Duration::seconds(1));
+  ASSERT_TRUE(create("second").ok());
+  EXPECT_THAT(control->authenticate(expires).error().message, HasSubstr("not known"));
+  EXPECT_THAT(control->authenticate(revoked).error().message, HasSubstr("not known"));
+  EXPECT_EQ(listed().size(), 4u);
+  close();
+  open();
+  EXPECT_EQ(listed().size(), 4u) << "on disk too";
+}
+
+TEST_F(LiveKeys, OfTheDataDirectoryThatIsRevokedIsRefusedAndNotForgotten) {
+  const std::string own = generate_key();
+  ensure(own);
+  const std::string id = control->authenticate(own)->text();
+  close();
+  clock.advance(Duration::seconds(1));
+  open();
+  ensure(generate_key());
+  ASSERT_TRUE(revoke(id).ok());
+  close();
+  clock.advance(Duration::seconds(31 * 86'400));
+  open();
+  const auto again = wait_for<Ok>([&](auto then) { control->ensure_key(own, "own", then); });
+  EXPECT_EQ(again.error().code, ErrorCode::conflict);
+}
+
 TEST_F(LiveKeys, OfTheDataDirectoryCannotBeRevokedUntilItHasAnother) {
   const std::string own = generate_key();
   ensure(own);
@@ -317,11 +376,11 @@ TEST(KeyText, TellsAKeyThatWasNotCopiedWhole) {
 TEST(KeyRing, RefusesKeysThatAreRevokedOrHaveExpired) {
   KeyRing ring;
   std::uint64_t id = 1;
-  const auto add = [&](const std::string& text, Time expires, bool revoked) {
+  const auto add = [&](const std::string& text, Time expires, Time revoked) {
     ring.add({KeyId{id++}, kDefaultWorkspace, "k", hex(sha256(text)), Time{0}, expires, revoked});
   };
-  add("good", Time::from_ms(10), false);
-  add("gone", Time::never(), true);
+  add("good", Time::from_ms(10), Time{});
+  add("gone", Time::never(), Time::from_ms(1));
   EXPECT_TRUE(ring.authenticate("good", Time::from_ms(9)).ok());
   EXPECT_THAT(ring.authenticate("good", Time::from_ms(10)).error().message, HasSubstr("expired"));
   EXPECT_THAT(ring.authenticate("gone", Time::from_ms(0)).error().message, HasSubstr("revoked"));

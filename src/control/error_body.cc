@@ -14,6 +14,12 @@ std::string text_of(const JsonValue& value, const char* name) {
   return found != value.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+// Whether it stays JSON inside another document: the parser forgives a byte order mark before a
+// text, and whatever stands behind a zero byte.
+bool can_be_embedded(std::string_view json) {
+  return !json.starts_with("\xef\xbb\xbf") && json.find('\0') == std::string_view::npos;
+}
+
 ErrorCode code_of(const std::string& kind) {
   if (kind == "bad_arguments") return ErrorCode::invalid_argument;
   if (kind == "cancelled") return ErrorCode::cancelled;
@@ -21,17 +27,25 @@ ErrorCode code_of(const std::string& kind) {
   return ErrorCode::user_exception;
 }
 
+int status_of(const JsonValue& value) {
+  const auto found = value.find("status");
+  if (found == value.end() || !found->is_number_integer()) return 0;
+  const auto status = found->get<std::int64_t>();
+  return status >= 400 && status <= 599 ? static_cast<int>(status) : 0;
+}
+
 }  // namespace
 
 ErrorBody read_error_body(std::string_view json) {
   const auto value = parse_json(json, "error body", kMaxErrorBodyBytes);
-  if (!value || !value->is_object()) {
-    return {ErrorCode::internal, InputOutcome::failed, "the runner gave an error without a body",
+  if (!value || !value->is_object() || !can_be_embedded(json)) {
+    return {ErrorCode::internal, InputOutcome::failed, 0, "the runner gave an error without a body",
             false};
   }
   ErrorBody body;
   body.code = code_of(text_of(*value, "kind"));
   if (body.code == ErrorCode::cancelled) body.outcome = InputOutcome::cancelled;
+  if (body.code == ErrorCode::user_exception) body.status = status_of(*value);
   const std::string type = text_of(*value, "type");
   body.message = text_of(*value, "message");
   if (!type.empty()) body.message = body.message.empty() ? type : type + ": " + body.message;

@@ -13,6 +13,7 @@ namespace ember {
 struct ErrorBody {
   ErrorCode code = ErrorCode::user_exception;
   InputOutcome outcome = InputOutcome::failed;
+  int status = 0;       // of HTTP, 400 to 599, that an exception of user code asks for; 0: none
   std::string message;  // "ValueError: bad page"
   bool readable = true;
 };

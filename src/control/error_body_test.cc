@@ -2,8 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <string_view>
+
 namespace ember {
 namespace {
+
+using std::literals::operator""sv;
 
 TEST(ErrorBody, TellsWhoseFaultItWas) {
   EXPECT_EQ(read_error_body(R"({"kind": "bad_arguments"})").code, ErrorCode::invalid_argument);
@@ -21,10 +26,27 @@ TEST(ErrorBody, SaysTheExceptionInOneLine) {
   EXPECT_EQ(read_error_body(R"({"type": "KeyError"})").message, "KeyError");
 }
 
+TEST(ErrorBody, OfUserCodeNamesAStatusAtItsTopLevelOnly) {
+  const auto status = [](const char* json) { return read_error_body(json).status; };
+  EXPECT_EQ(status(R"( {"traceback": "\"status\": 400, {[", "deep": {"status": 499},
+                        "list": [1, "]", {"status": 403}], "status" : 418 , "kind":"x"} )"),
+            418);
+  EXPECT_EQ(status(R"({"kind": "bad_arguments", "status": 418})"), 0);
+  for (const char* none :
+       {"{}", R"({"status": null})", R"({"status": "418"})", R"({"status": 418.0})",
+        R"({"status": 200})", R"({"status": 399})", R"({"status": 600})", R"({"status": -418})",
+        R"({"status": 18446744073709552034})"}) {
+    EXPECT_EQ(status(none), 0) << none;
+  }
+}
+
 TEST(ErrorBody, WhatIsNoneIsReplacedByOneThatSaysSo) {
-  for (const char* bytes :
-       {"", "{", "[]", R"({"a": [}})", R"({"a": 1} {"b": 2})", "{\"a\": \"\xff\"}"}) {
-    std::string body = bytes;
+  for (const std::string_view bytes :
+       {""sv, "null"sv, "{"sv, "[]"sv, "{]"sv, R"({"a"})"sv, R"({"a":})"sv, R"({"a": 1,})"sv,
+        R"({"a": [}})"sv, R"({"a": }1})"sv, R"({"a": 1} {"b": 2})"sv, R"({"a": 1}, "more")"sv,
+        R"({"a": "x)"sv, R"({"a": "x\)"sv, "{\"a\": \"\xff\"}"sv, "\xef\xbb\xbf{}"sv,
+        "{}\0, \"more\": 1"sv}) {
+    std::string body(bytes);
     EXPECT_EQ(mend_error_body(body).code, ErrorCode::internal) << bytes;
     const ErrorBody mended = read_error_body(body);
     EXPECT_TRUE(mended.readable) << body;

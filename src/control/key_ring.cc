@@ -21,7 +21,17 @@ std::optional<Sha256> from_hex(std::string_view text) {
   return digest;
 }
 
+// Time::never() for one that has no end yet.
+Time end_of(const KeyRecord& key) {
+  return key.revoked.us != 0 ? std::min(key.revoked, key.expires) : key.expires;
+}
+
 }  // namespace
+
+KeyState state_of(const KeyRecord& key, Time now) {
+  if (key.revoked.us != 0) return KeyState::revoked;
+  return key.expires <= now ? KeyState::expired : KeyState::usable;
+}
 
 void KeyRing::add(const KeyRecord& record) {
   const auto digest = from_hex(record.sha256);
@@ -31,11 +41,22 @@ void KeyRing::add(const KeyRecord& record) {
   ++changes_;
 }
 
-void KeyRing::revoke(KeyId id) {
+void KeyRing::revoke(KeyId id, Time now) {
   const auto found = keys_.find(id);
   if (found == keys_.end()) return;
-  found->second.revoked = true;
+  if (found->second.revoked.us == 0) found->second.revoked = now;
   ++changes_;
+}
+
+std::vector<KeyId> KeyRing::forget_ended_before(Time before) {
+  std::vector<KeyId> ended;
+  std::erase_if(keys_, [&](const auto& entry) {
+    if (end_of(entry.second) >= before) return false;
+    ended.push_back(entry.first);
+    return true;
+  });
+  std::erase_if(by_digest_, [&](const auto& entry) { return !keys_.contains(entry.second); });
+  return ended;
 }
 
 const KeyRecord* KeyRing::find_text(std::string_view key_text) const {
@@ -49,15 +70,16 @@ const KeyRecord* KeyRing::find(KeyId id) const {
   return found == keys_.end() ? nullptr : &found->second;
 }
 
-const KeyRecord* KeyRing::find_usable(std::string_view name) const {
-  const auto found = std::ranges::find_if(
-      keys_, [&](const auto& entry) { return !entry.second.revoked && entry.second.name == name; });
+const KeyRecord* KeyRing::find_usable(std::string_view name, Time now) const {
+  const auto found = std::ranges::find_if(keys_, [&](const auto& entry) {
+    return entry.second.name == name && state_of(entry.second, now) == KeyState::usable;
+  });
   return found == keys_.end() ? nullptr : &found->second;
 }
 
-std::size_t KeyRing::usable() const {
-  const auto count =
-      std::ranges::count_if(keys_, [](const auto& entry) { return !entry.second.revoked; });
+std::size_t KeyRing::usable(Time now) const {
+  const auto count = std::ranges::count_if(
+      keys_, [&](const auto& entry) { return state_of(entry.second, now) == KeyState::usable; });
   return static_cast<std::size_t>(count);
 }
 
@@ -71,9 +93,15 @@ Result<KeyId> KeyRing::authenticate(std::string_view key_text, Time now) const {
     return {ErrorCode::unauthenticated,
             "the key is not known here; `ember up` prints where this server's key is"};
   }
-  if (key->revoked) return {ErrorCode::unauthenticated, "the key has been revoked; use another"};
-  if (key->expires <= now) return {ErrorCode::unauthenticated, "the key has expired; use another"};
-  return key->id;
+  switch (state_of(*key, now)) {
+    case KeyState::usable:
+      return key->id;
+    case KeyState::revoked:
+      return {ErrorCode::unauthenticated, "the key has been revoked; use another"};
+    case KeyState::expired:
+      break;
+  }
+  return {ErrorCode::unauthenticated, "the key has expired; use another"};
 }
 
 }  // namespace ember

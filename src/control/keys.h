@@ -27,15 +27,20 @@ class Keys {
   void ensure_own(const std::string& key_text, const std::string& name,
                   std::function<void(Result<>)> done);
   void create(const std::string& request_json, Done done);
-  // By id, or by the name of one that is not revoked yet. It opens nothing from now on.
+  // By id, or by the name of one that is usable. It opens nothing from now on.
   void revoke(std::string_view id_or_name, Done done);
   std::string list() const;
 
   const KeyRing& ring() const { return ring_; }
 
  private:
-  void add(const std::string& key_text, const std::string& name,
-           std::function<void(Result<KeyRecord>)> done);
+  struct NewKey {
+    std::string text, name;
+    Time expires;
+  };
+  void add(const NewKey& key, std::function<void(Result<KeyRecord>)> done);
+  // Those that ended long ago: until then they are told why they open nothing.
+  void forget_ended();
 
   EngineDriver& driver_;
   Store& store_;

@@ -27,6 +27,12 @@ std::int64_t bytes_of(const auto& files) {
       [](std::int64_t sum, const auto& file) { return sum + file.second.bytes; });
 }
 
+// Files of before have it by its older name.
+std::uint64_t dropped_count(Fields& fields, const char* name, const char* older_name) {
+  const std::int64_t of_before = fields.integer_or(older_name, 0);
+  return static_cast<std::uint64_t>(fields.integer_or(name, of_before));
+}
+
 bool ends_a_line(const std::string& path, std::int64_t bytes) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   char last = '\n';
@@ -41,8 +47,8 @@ std::string to_text(const LogLine& line) {
                      {"call", line.call.value},   {"stream", line.stream},
                      {"text", line.text}};
   if (line.dropped) {
-    document["dropped_lines"] = line.dropped.lines;
-    document["dropped_bytes"] = line.dropped.bytes;
+    document["log_lines_dropped"] = line.dropped.lines;
+    document["log_bytes_dropped"] = line.dropped.bytes;
   }
   return dump_json(document) + "\n";
 }
@@ -59,8 +65,8 @@ std::optional<LogLine> from_text(const std::string& text) {
   line.call.value = static_cast<std::uint64_t>(fields.integer_or("call", 0));
   line.stream = fields.text("stream");
   line.text = fields.text("text");
-  line.dropped.lines = static_cast<std::uint64_t>(fields.integer_or("dropped_lines", 0));
-  line.dropped.bytes = static_cast<std::uint64_t>(fields.integer_or("dropped_bytes", 0));
+  line.dropped.lines = dropped_count(fields, "log_lines_dropped", "dropped_lines");
+  line.dropped.bytes = dropped_count(fields, "log_bytes_dropped", "dropped_bytes");
   if (!fields.finish()) return std::nullopt;
   return line;
 }

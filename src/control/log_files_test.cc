@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <regex>
 
 #include "control/control_fixture.h"
 #include "control/id_source.h"
@@ -151,6 +152,21 @@ TEST_F(LogFilesTest, MendsTheLineThatACrashHasTorn) {
   LogFiles files(directory_.path(), {});
   files.write({line("after")});
   EXPECT_THAT(texts(query()), ElementsAre("whole", "after"));
+}
+
+TEST_F(LogFilesTest, ReadsWhatWasDroppedByItsOlderNameToo) {
+  LogLine gap = line("… 7 lines (70 B) dropped");
+  gap.dropped = {7, 70};
+  const std::string text = to_text(gap);
+  const std::string older =
+      std::regex_replace(text, std::regex("log_(lines|bytes)_dropped"), "dropped_$1");
+  EXPECT_NE(older, text);
+  for (const std::string& written : {text, older}) {
+    const auto read = from_text(written);
+    ASSERT_TRUE(read) << written;
+    EXPECT_EQ(read->dropped.lines, 7u);
+    EXPECT_EQ(read->dropped.bytes, 70u);
+  }
 }
 
 TEST_F(LogFilesTest, GivesBackWhatCannotBeWritten) {

@@ -17,8 +17,8 @@ std::string log_json(const LogLine& line) {
   text.append(line.call ? json_string(line.call.text()) : "null");
   text.append(R"(, "stream": )").append(json_string(line.stream));
   if (line.dropped) {
-    text.append(R"(, "dropped": )").append(std::to_string(line.dropped.lines));
-    text.append(R"(, "dropped_bytes": )").append(std::to_string(line.dropped.bytes));
+    text.append(R"(, "log_lines_dropped": )").append(std::to_string(line.dropped.lines));
+    text.append(R"(, "log_bytes_dropped": )").append(std::to_string(line.dropped.bytes));
   }
   text.append(R"(, "text": )").append(json_string(line.text)).append("}");
   return text;

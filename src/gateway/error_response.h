@@ -1,7 +1,6 @@
 // Errors as HTTP sees them: the one place where an ErrorCode becomes a status.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,15 +19,8 @@ Response error_response(int status, const Error& error);
 // A call that was not started: with what limit was reached and when to come back.
 Response refusal_response(const CallFailure& refusal);
 // A failed call: with its id, Retry-After where it helps, and the runner's error body embedded
-// unread as "exception".
+// unread as "exception": control has read it, and vouches that it is one JSON object.
 Response failure_response(const CallFailure& failure, const CallReport& report);
-
-// What the gateway needs of a runner's error body. It comes out of a container, so it is looked at
-// without trust: nothing if it is not one JSON object as far as brackets and strings go.
-struct RunnerError {
-  int status = 0;  // 0 if it has none
-};
-std::optional<RunnerError> scan_runner_error(std::string_view body);
 
 // `text` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD.
 std::string json_string(std::string_view text);

@@ -36,7 +36,7 @@ void LineStream::write_last(std::string line) {
 
 void LineStream::say_dropped(Exchange& exchange) {
   if (dropped_ == 0) return;
-  exchange.write_stream(R"({"stream": "system", "dropped": )" + std::to_string(dropped_) +
+  exchange.write_stream(R"({"stream": "system", "log_lines_dropped": )" + std::to_string(dropped_) +
                         R"(, "text": ")" + std::to_string(dropped_) +
                         " lines were left out here: this client reads too slowly\"}\n");
   dropped_ = 0;

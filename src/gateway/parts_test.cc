@@ -14,27 +14,6 @@
 namespace ember {
 namespace {
 
-TEST(RunnerErrorScan, FindsTheStatusAtTheTopLevelOnly) {
-  const auto found = scan_runner_error(
-      R"( {"traceback": "\"status\": 1, {[", "deep": {"status": 499},
-          "list": [1, "]", {"status": 3}], "status" : 418 , "kind":"user_exception"} )");
-  ASSERT_TRUE(found.has_value());
-  EXPECT_EQ(found->status, 418);
-}
-
-TEST(RunnerErrorScan, DoesWithoutOne) {
-  EXPECT_EQ(scan_runner_error("{}")->status, 0);
-  EXPECT_EQ(scan_runner_error(R"({"status": "x"})")->status, 0);
-}
-
-TEST(RunnerErrorScan, RefusesWhatIsNoObject) {
-  for (const char* body :
-       {"", "null", "[]", "{", "{]", "{\"a\"}", "{\"a\":}", "{\"a\": 1,}", "{\"a\": 1} {}",
-        "{\"a\": \"x", "{\"a\": \"x\\", "{\"a\": [1}", "{\"a\": }1}"}) {
-    EXPECT_FALSE(scan_runner_error(body).has_value()) << body;
-  }
-}
-
 TEST(Query, FindsAndDecodesValues) {
   const Query query("app=a%20b+c&empty=&n=12&app=second&flag");
   EXPECT_EQ(query.text("app"), "a b c");

@@ -114,8 +114,8 @@ TEST_F(StreamTest, TellsHowManyLinesALimitHasKeptOut) {
   control.past_lines = {line("… 7 lines (70 B) dropped")};
   control.past_lines[0].dropped = {7, 70};
   const json document = json::parse(ask("GET", "/api/v1/logs?app=shop").body);
-  EXPECT_EQ(document["dropped"], 7);
-  EXPECT_EQ(document["dropped_bytes"], 70);
+  EXPECT_EQ(document["log_lines_dropped"], 7);
+  EXPECT_EQ(document["log_bytes_dropped"], 70);
 }
 
 TEST_F(StreamTest, StopsFollowingWhenTheClientLeaves) {
@@ -154,9 +154,9 @@ TEST_F(StreamTest, LeavesLinesOutForAClientThatReadsTooSlowlyAndSaysSo) {
   while (read + static_cast<int>(dropped) < kLines) {
     // The notice leaves with the next line that fits.
     const json document = json::parse(client.read_chunk());
-    if (document.contains("dropped")) {
+    if (document.contains("log_lines_dropped")) {
       EXPECT_EQ(document["stream"], "system");
-      dropped += document["dropped"].get<std::uint64_t>();
+      dropped += document["log_lines_dropped"].get<std::uint64_t>();
     } else {
       ++read;
     }

@@ -214,7 +214,7 @@ TEST_P(AgentNetworkTest, PrivateNetworksAndTheMachinesOwnAddressesLeadNowhere) {
     EXPECT_THAT(reach(runner, host, "80"), HasSubstr("No route to host")) << host;
   }
   for (const Ipv4Network& own : own_addresses()) {
-    if (parse_network("10.213.0.0/16")->covers(own)) continue;  // wires, which come and go
+    if (parse_network("10.213.0.0/16")->covers(own)) continue;  // of veth pairs, which come and go
     EXPECT_THAT(reach(runner, own.text(), listen_on(own.address)), HasSubstr("No route to host"))
         << own.text();
   }

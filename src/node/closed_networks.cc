@@ -38,8 +38,9 @@ constexpr Ipv4Network kClosed[] = {
 };
 
 constexpr Ipv4Network kLoopback{address(127, 0), 8};
-// slirp4netns's side of the wire: gateway, name server, container. It leads nowhere else.
-constexpr Ipv4Network kWire{address(10, 0, 2), 24};
+// Inside a container's network: gateway, name server, with slirp4netns the container. It leads
+// nowhere else.
+constexpr Ipv4Network kInside{address(10, 0, 2), 24};
 
 constexpr std::uint32_t mask_of(int prefix_bits) {
   return prefix_bits == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix_bits);
@@ -108,11 +109,10 @@ Result<> check_allowed(const Ipv4Network& network) {
                 " is loopback, and in a container that is its own; name another "
                 "address of this machine that the service listens on"};
   }
-  if (kWire.covers(network)) {
-    return {ErrorCode::invalid_argument,
-            network.text() +
-                " is the wire between a container and its way out, and leads to no "
-                "other network"};
+  if (kInside.covers(network)) {
+    return {
+        ErrorCode::invalid_argument,
+        network.text() + " is inside each container's own network, and leads to no other network"};
   }
   return Ok{};
 }
@@ -142,7 +142,7 @@ std::vector<Ipv4Network> closed_networks(const std::vector<Ipv4Network>& own,
     const bool is_named = std::ranges::find(allowed, one) != allowed.end();
     const bool is_closed =
         std::ranges::any_of(closed, [&](const auto& range) { return range.covers(one); });
-    if (!is_named && !is_closed && !kWire.covers(one)) closed.insert(one);
+    if (!is_named && !is_closed && !kInside.covers(one)) closed.insert(one);
   }
   return {closed.begin(), closed.end()};
 }

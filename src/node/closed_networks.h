@@ -27,14 +27,14 @@ struct Ipv4Network {
 Result<Ipv4Network> parse_network(std::string_view text);
 
 // Whether it can be opened to containers: not loopback, which is the container's own there, and not
-// the wire of its network.
+// what lies inside its network.
 Result<> check_allowed(const Ipv4Network& network);
 
 // Of all interfaces that are up now, each as a network of one.
 std::vector<Ipv4Network> own_addresses();
 
 // The closed ranges without what is allowed, and the machine's own addresses, each of which only
-// its own name opens. The containers' side of their way out stays open.
+// its own name opens. What lies inside a container's network stays open.
 std::vector<Ipv4Network> closed_networks(const std::vector<Ipv4Network>& own,
                                          const std::vector<Ipv4Network>& allowed);
 

@@ -2,7 +2,7 @@
 //
 //   meta.json      who it is and what it holds: written before anything is started
 //   pid            the runner's pid and start time, once there is one
-//   network        by what its way out is known (network_maker.h), where it has one of its own
+//   network        by what its maker knows it (network_maker.h), where it has one of its own
 //   run/           seen by the container: runner.sock, function.json
 //   home/          working directory and scratch space where there is no sandbox
 //   output         what the runner's process writes outside frames

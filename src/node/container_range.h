@@ -1,5 +1,5 @@
 // The addresses of containers: a range of the machine's own choosing, in pairs, one for the
-// machine's end of a container's wire and one for the container's. No other node of this machine
+// machine's end of a veth pair and one for the container's. No other node of this machine
 // has the same, and no route of the machine leads there.
 #pragma once
 

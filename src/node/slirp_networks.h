@@ -1,4 +1,4 @@
-// Networks whose one way out is a user-mode network stack (slirp4netns), a process beside each
+// Networks that a user-mode network stack (slirp4netns) speaks for, a process beside each
 // container: no rule and no route of the machine is touched, and no privilege is taken but that of
 // making the namespace.
 #pragma once

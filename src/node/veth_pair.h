@@ -1,4 +1,4 @@
-// One container's wire: making it and taking it away again.
+// One container's veth pair: making it and taking it away again.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ struct VethPair {
   std::uint32_t mtu_bytes = 1500;
 };
 
-// Makes the namespace with its closed networks and its end of the wire. The calling thread is in
+// Makes the namespace with its closed networks and its end of the pair. The calling thread is in
 // the new namespace for a while, so no other may be its reader. `conflict`: the name is taken.
 Result<> make_veth_pair(const VethPair& pair, const std::vector<Ipv4Network>& closed);
 
-// The wire, and the mount that holds the namespace.
+// The pair, and the mount that holds the namespace.
 void remove_veth_pair(Netlink& netlink, const std::string& name, const std::string& namespace_path);
 
 // Whether this machine passes on what comes from a container, and brings the answer back: asked of

@@ -106,7 +106,14 @@ INSERT INTO workspaces VALUES (1, 'default');
 ALTER TABLE keys ADD COLUMN workspace INTEGER NOT NULL DEFAULT 1;
 )sql";
 
-constexpr std::array kSteps{kTables, kIndexes, kQuantity, kWorkspaces};
+// When a key was revoked, and not only that it was; of those there are it is not known, but now at
+// the latest.
+constexpr const char* kRevokedAt = R"sql(
+ALTER TABLE keys RENAME COLUMN revoked TO revoked_us;
+UPDATE keys SET revoked_us = CAST(strftime('%s', 'now') AS INTEGER) * 1000000 WHERE revoked_us != 0;
+)sql";
+
+constexpr std::array kSteps{kTables, kIndexes, kQuantity, kWorkspaces, kRevokedAt};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

@@ -29,9 +29,10 @@ Result<> for_each(Database& database, std::string_view sql, OnRow&& on_row,
 }
 
 KeyRecord key_of(const Statement& row) {
-  return {
-      id_at<KeyId>(row, 0), id_at<WorkspaceId>(row, 1), row.text(2), row.text(3), time_at(row, 4),
-      time_at(row, 5),      row.integer(6) != 0};
+  return {id_at<KeyId>(row, 0), id_at<WorkspaceId>(row, 1),
+          row.text(2),          row.text(3),
+          time_at(row, 4),      time_at(row, 5),
+          time_at(row, 6)};
 }
 
 AppRecord app_of(const Statement& row) {
@@ -124,7 +125,7 @@ ContainerRecord container_of(const Statement& row) {
 
 Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   auto keys = for_each(database,
-                       "SELECT id, workspace, name, sha256, created_us, expires_us, revoked "
+                       "SELECT id, workspace, name, sha256, created_us, expires_us, revoked_us "
                        "FROM keys ORDER BY id",
                        [&](Statement& row) { snapshot.keys.push_back(key_of(row)); });
   if (!keys) return keys;

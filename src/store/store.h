@@ -29,7 +29,12 @@ struct KeyRecord {
   std::string sha256;  // of the whole key text, hex; the text itself is never stored
   Time created;
   Time expires;  // Time::never() for none
-  bool revoked = false;
+  Time revoked;  // zero while it is not
+};
+
+// Nothing is kept of the key.
+struct ForgottenKey {
+  KeyId id;
 };
 
 struct AppRecord {
@@ -81,7 +86,8 @@ struct LedgerRecord {
   bool simulated = false;  // the GPU is a simulated one
 };
 
-using Write = std::variant<KeyRecord, AppRecord, VersionRecord, ContainerRecord, LedgerRecord>;
+using Write =
+    std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, ContainerRecord, LedgerRecord>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.

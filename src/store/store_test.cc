@@ -104,7 +104,7 @@ TEST(Store, GivesBackAfterReopeningWhatWasApplied) {
   {
     auto store = open_store(directory.path(), empty);
     const KeyRecord key{KeyId{~0ull}, WorkspaceId{1}, "default", "abcd",
-                        kNoon,        Time::never(),  false};
+                        kNoon,        Time::never(),  Time{}};
     ASSERT_TRUE(apply(*store, {key, app(1, "documents", 2), version(1, 1), version(1, 2),
                                container(5), ledger(5, kNoon, Meter::cpu, 10)})
                     .ok());
@@ -414,6 +414,26 @@ TEST(Store, SaysThatTheDiskTakesNoWritesAndGoesOnWhenItDoes) {
   EXPECT_THAT(names, ElementsAre("before", "after"));
 }
 
+TEST(Store, KeepsThatAKeyWasRevokedUntilItIsForgotten) {
+  const TempDirectory directory;
+  KeyRecord key{KeyId{3}, kDefaultWorkspace, "ci", "abcd", kNoon, Time::never(), Time{}};
+  const KeyRecord usable = key;
+  key.revoked = kNoon + Duration::seconds(1);
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    ASSERT_TRUE(apply(*store, {usable, key, usable}).ok());
+  }
+  snapshot = reopened(directory.path());
+  ASSERT_EQ(snapshot.keys.size(), 1u);
+  EXPECT_EQ(snapshot.keys[0].revoked, key.revoked);
+  {
+    auto store = open_store(directory.path(), snapshot);
+    ASSERT_TRUE(apply(*store, {ForgottenKey{KeyId{3}}, ForgottenKey{KeyId{4}}}).ok());
+  }
+  EXPECT_TRUE(reopened(directory.path()).keys.empty());
+}
+
 TEST(Store, BringsADatabaseOfTheFirstSchemaForward) {
   const TempDirectory directory;
   {
@@ -437,7 +457,7 @@ TEST(Store, BringsADatabaseOfTheFirstSchemaForward) {
     EXPECT_EQ(snapshot.keys[0].workspace, kDefaultWorkspace);
     EXPECT_EQ(snapshot.keys[0].sha256, "abcd");
     EXPECT_EQ(snapshot.keys[0].expires, Time{2});
-    EXPECT_TRUE(snapshot.keys[0].revoked);
+    EXPECT_GT(snapshot.keys[0].revoked, kNoon);
     const auto rows = cost(*store, {{}, "", {}, {}});
     ASSERT_EQ(rows.size(), 1u);
     EXPECT_EQ(rows[0].gpu_ms, 7 * 2);

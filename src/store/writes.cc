@@ -8,10 +8,11 @@ namespace ember {
 namespace {
 
 constexpr std::string_view kKey =
-    "INSERT INTO keys (id, workspace, name, sha256, created_us, expires_us, revoked) "
+    "INSERT INTO keys (id, workspace, name, sha256, created_us, expires_us, revoked_us) "
     "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
     "name = excluded.name, expires_us = excluded.expires_us, "
-    "revoked = MAX(revoked, excluded.revoked)";
+    "revoked_us = MAX(revoked_us, excluded.revoked_us)";
+constexpr std::string_view kForgottenKey = "DELETE FROM keys WHERE id = ?";
 constexpr std::string_view kApp =
     "INSERT INTO apps VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
     "ephemeral = excluded.ephemeral, stopped = excluded.stopped, version = excluded.version, "
@@ -31,9 +32,10 @@ constexpr std::string_view kLedger =
 
 }  // namespace
 
-Writer::Writer(Statement key, Statement app, Statement version, Statement function,
-               Statement container, Statement ledger)
+Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
+               Statement function, Statement container, Statement ledger)
     : key_(std::move(key)),
+      forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
       version_(std::move(version)),
       function_(std::move(function)),
@@ -41,7 +43,7 @@ Writer::Writer(Statement key, Statement app, Statement version, Statement functi
       ledger_(std::move(ledger)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
-  constexpr std::array kTexts{kKey, kApp, kVersion, kFunction, kContainer, kLedger};
+  constexpr std::array kTexts{kKey, kForgottenKey, kApp, kVersion, kFunction, kContainer, kLedger};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
@@ -49,7 +51,8 @@ Result<Writer> Writer::prepare(Database& database) {
     ready[i] = std::move(statement).value();
   }
   return Writer(*std::move(ready[0]), *std::move(ready[1]), *std::move(ready[2]),
-                *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]));
+                *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]),
+                *std::move(ready[6]));
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -62,7 +65,11 @@ Result<> Writer::write(const Batch& batch) {
 
 Result<> Writer::write_one(const KeyRecord& record) {
   return key_.run(record.id.value, record.workspace.value, record.name, record.sha256,
-                  record.created.us, record.expires.us, record.revoked);
+                  record.created.us, record.expires.us, record.revoked.us);
+}
+
+Result<> Writer::write_one(const ForgottenKey& record) {
+  return forgotten_key_.run(record.id.value);
 }
 
 Result<> Writer::write_one(const AppRecord& record) {

@@ -17,15 +17,16 @@ class Writer {
 
  private:
   Result<> write_one(const KeyRecord& record);
+  Result<> write_one(const ForgottenKey& record);
   Result<> write_one(const AppRecord& record);
   Result<> write_one(const VersionRecord& record);
   Result<> write_one(const ContainerRecord& record);
   Result<> write_one(const LedgerRecord& record);
 
-  Writer(Statement key, Statement app, Statement version, Statement function, Statement container,
-         Statement ledger);
+  Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
+         Statement function, Statement container, Statement ledger);
 
-  Statement key_, app_, version_, function_, container_, ledger_;
+  Statement key_, forgotten_key_, app_, version_, function_, container_, ledger_;
 };
 
 }  // namespace ember

@@ -295,3 +295,20 @@ def test_a_key_opens_the_server_until_it_is_revoked(own_server: Server) -> None:
     done = own_server.cli("app", "list", status=3, EMBER_URL=own_server.url, EMBER_KEY=key)
     assert "revoked" in done.stderr
     own_server.cli("app", "list")
+
+
+def test_a_key_that_expires_opens_the_server_until_then(own_server: Server) -> None:
+    key = own_server.json("key", "create", "brief", "--expires", "3s")["key"]
+    as_caller = {"EMBER_URL": own_server.url, "EMBER_KEY": key}
+    own_server.cli("app", "list", **as_caller)
+    wait_until(
+        "it has expired",
+        lambda: (
+            [row["state"] for row in own_server.json("key", "list", "--all")["keys"]][1:]
+            == ["expired"]
+        ),
+    )
+    assert "expired" in own_server.cli("app", "list", status=3, **as_caller).stderr
+    assert [row["own"] for row in own_server.json("key", "list")["keys"]] == [True]
+    done = own_server.cli("key", "create", "odd", "--expires", "9999d", status=2)
+    assert "lifetime_ms must be" in done.stderr

@@ -164,6 +164,7 @@ def test_flags_that_make_no_sense(data: Path) -> None:
         ["--listen", "nonsense"],
         ["--simulate-gpus", "L4:x"],
         ["--simulate-gpus", "NoSuchGpu:1"],
+        ["--log-total-mib", "2000000"],
     ):
         done = other.cli("up", *flags, status=5)
         assert "Traceback" not in done.stderr

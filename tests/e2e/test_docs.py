@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import CALL_TIMEOUT_S, REPOSITORY
+from conftest import CALL_TIMEOUT_S, EMBERD, REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +57,24 @@ def test_the_readme_s_first_function_runs_as_shown(server: Server, tmp_path: Pat
     assert done.stdout.count("Hello, Ada!") == 3  # of run, call and curl
     assert re.search(r"^hello\S* +greet .*\$", done.stdout, re.M)  # of the bill, which others share
     server.cli("app", "stop", "hello")
+
+
+def test_the_reference_names_every_flag_of_every_command(server: Server) -> None:
+    reference = (REPOSITORY / "docs" / "reference" / "cli.md").read_text()
+    documented = set(re.findall(r"--[a-z][a-z-]*", reference)) | {"--help"}
+
+    def undocumented(*command: str) -> set[str]:
+        told = subprocess.run([*command, "--help"], env=server.environment, check=True,
+                              capture_output=True, text=True).stdout  # fmt: skip
+        return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", told)) - documented
+
+    ember = (sys.executable, "-m", "ember.cli")
+    words = re.findall(r"^  (\w+(?: \w+)?) {2,}", server.cli("--help").stdout, re.MULTILINE)
+    assert {"up", "key create"} <= set(words)
+    for command in words:
+        assert undocumented(*ember, *command.split()) == set(), command
+    for role in ("node", "serve", "devices", "doctor"):
+        assert undocumented(str(EMBERD), role) == set(), role
 
 
 def test_the_guide_s_function_is_called_in_every_way_it_names(

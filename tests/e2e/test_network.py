@@ -111,17 +111,17 @@ def test_a_killed_node_comes_back_to_its_containers_networks_and_sweeps_the_rest
     server = own_server
     skip_without_own_network(server)
     if "out through a veth pair" not in server.json("status")["network"]:
-        pytest.skip("this node has no wires")
+        pytest.skip("this node has no veth pairs")
     server.deploy("reaches_out.py")
     route = server.result("reaches-out", "route", host=PUBLIC)
     (container,) = server.containers("reaches-out")
     record = server.data / "node" / "containers" / container["container_id"] / "network"
-    wire = record.read_text().split()[1]
+    veth = record.read_text().split()[1]
     wait_until("there are spare ones", lambda: len(networks_of(server.data)) > 2)
     before = set(networks_of(server.data))
     kill(server, "node")
     server.up()
-    assert {wire} == before & {name for _, name in socket.if_nameindex()}
+    assert {veth} == before & {name for _, name in socket.if_nameindex()}
     assert server.result("reaches-out", "route", host=PUBLIC) == route
     assert server.containers("reaches-out") == [container | {"idle_ms": ANY}]
 

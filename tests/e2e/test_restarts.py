@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
@@ -326,3 +327,22 @@ def test_what_starts_again_alone_starts_as_before(own_server: Server) -> None:
     assert "emberd node runs as it was started" in told
     assert not server.url.endswith(":7777")
     assert devices() == ["H100"]
+
+
+def test_what_log_files_may_take_is_told_to_the_server_and_remembered(own_server: Server) -> None:
+    server = own_server
+
+    def limits() -> dict[str, str]:
+        words = Path(f"/proc/{server.pid('serve')}/cmdline").read_text().split("\0")
+        return {name: word for name, word in pairwise(words) if name.startswith("--log-")}
+
+    assert limits() == {
+        "--log-container-mib": "16", "--log-app-mib": "256", "--log-total-mib": "1024",
+    }  # fmt: skip
+    told = {"--log-container-mib": "1", "--log-app-mib": "2", "--log-total-mib": "3"}
+    kill(server, "serve")
+    server.cli("up", *(word for pair in told.items() for word in pair))
+    assert limits() == told
+    kill(server, "serve")
+    server.cli("up")
+    assert limits() == told

@@ -1,4 +1,4 @@
-"""Each way out that is tried, and what must be taken away for it to lead out.
+"""Each escape that is tried, and what must be taken away for it to succeed.
 
 Where several mitigations stand in one way, all of them are named: each by itself would do.
 """

@@ -62,7 +62,8 @@ class Seen final : public RunnerLinkObserver {
  private:
   static void check_error(std::string body) {
     const ErrorBody read = mend_error_body(body);
-    const Response response = failure_response({{read.code, read.message}, body, 0}, {});
+    const Response response =
+        failure_response({{read.code, read.message}, body, 0, {}, read.status}, {});
     EMBER_ASSERT(nlohmann::json::accept(response.body));
     EMBER_ASSERT(response.status >= 400 && response.status <= 599);
   }

@@ -70,7 +70,7 @@ Batch a_batch() {
   entry.function = "add";
   entry.amount = Money{7};
   return {KeyRecord{KeyId{1}, kDefaultWorkspace, "first", std::string(64, 'a'), Time{1},
-                    Time::never(), false},
+                    Time::never(), Time{}},
           AppRecord{AppId{1}, "shop", false, false, 1, Time{1}},
           VersionRecord{AppId{1},
                         1,

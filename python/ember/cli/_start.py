@@ -28,7 +28,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "container_range": None,
         "allow_network": [],
     },
-    "serve": {"listen": "127.0.0.1:7777", "host_name": [], "workspace_queue_limit": 50_000},
+    "serve": {
+        "listen": "127.0.0.1:7777",
+        "host_name": [],
+        "workspace_queue_limit": 50_000,
+        "log_container_mib": 16,
+        "log_app_mib": 256,
+        "log_total_mib": 1024,
+    },
 }
 _MEMORY = "up.json"  # what they were started with, for when one of them has to start again
 _START_TIMEOUT_S = 60.0
@@ -114,10 +121,17 @@ def _start_serve(server: Server, emberd: str, how: dict[str, Any]) -> None:
     _unlink(server.url_path)
     command = [emberd, "serve", "--data", server.data, "--listen", how["listen"]]
     command += ["--prices", _price_book(emberd), "--drain-seconds", str(DRAIN_TIMEOUT_S)]
-    command += ["--workspace-queue-limit", str(how["workspace_queue_limit"])]
-    for name in how["host_name"]:
-        command += ["--host-name", name]
+    command += _serve_flags(how)
     _launch(server, "serve", command, lambda: bool(server.url()))
+
+
+def _serve_flags(how: dict[str, Any]) -> list[str]:
+    flags = []
+    for name in ("workspace_queue_limit", "log_container_mib", "log_app_mib", "log_total_mib"):
+        flags += [f"--{name.replace('_', '-')}", str(how[name])]
+    for name in how["host_name"]:
+        flags += ["--host-name", name]
+    return flags
 
 
 def node_tools() -> list[str]:

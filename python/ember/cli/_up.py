@@ -22,12 +22,34 @@ if TYPE_CHECKING:
 
 _NO_NODE = "no node is connected"  # as the server has it among what is missing
 _FIND_NODE_TIMEOUT_S = 10.0
+_LOG_FILES = {
+    "container": "log files of one container",
+    "app": "log files of one app",
+    "total": "log files of all",
+}
 
 
 def up(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember up``."""
     parser = Parser(prog, summary)
     parser.add_data()
+    _add_serve_options(parser)
+    _add_node_options(parser)
+    parser.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then stop")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    server = Server(options.data)
+    server.make()
+    names = [name for defaults in OPTIONS.values() for name in defaults]
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    _start_or_find(server, given)
+    _report(server, options.json)
+    if options.foreground:
+        return _stay(server)
+    return _exit.OK
+
+
+def _add_serve_options(parser: Parser) -> None:
     parser.add_argument(
         "--listen",
         metavar="HOST:PORT",
@@ -39,6 +61,23 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
         metavar="NAME",
         help="a name by which clients may reach it on loopback, beside localhost; repeatable",
     )
+    parser.add_argument(
+        "--workspace-queue-limit",
+        type=int,
+        metavar="N",
+        help="inputs that may wait in all functions of a workspace"
+        f" (default: {OPTIONS['serve']['workspace_queue_limit']})",
+    )
+    for whose, what in _LOG_FILES.items():
+        parser.add_argument(
+            f"--log-{whose}-mib",
+            type=int,
+            metavar="N",
+            help=f"{what}, in MiB (default: {OPTIONS['serve'][f'log_{whose}_mib']})",
+        )
+
+
+def _add_node_options(parser: Parser) -> None:
     parser.add_argument(
         "--simulate-gpus",
         metavar="SPEC",
@@ -66,25 +105,6 @@ def up(prog: str, summary: str, argv: list[str]) -> int:
         help="a private network, or an address of this machine, that containers may reach;"
         " repeatable",
     )
-    parser.add_argument(
-        "--workspace-queue-limit",
-        type=int,
-        metavar="N",
-        help="inputs that may wait in all functions of a workspace"
-        f" (default: {OPTIONS['serve']['workspace_queue_limit']})",
-    )
-    parser.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then stop")
-    parser.add_json()
-    options = parser.parse_args(argv)
-    server = Server(options.data)
-    server.make()
-    names = [name for defaults in OPTIONS.values() for name in defaults]
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    _start_or_find(server, given)
-    _report(server, options.json)
-    if options.foreground:
-        return _stay(server)
-    return _exit.OK
 
 
 def _start_or_find(server: Server, given: dict[str, Any]) -> None:
