@@ -19,6 +19,8 @@ endif()
 if(EMBER_SANITIZE)
   target_compile_options(ember_flags INTERFACE -O1 -fsanitize=${EMBER_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(ember_flags INTERFACE -fsanitize=${EMBER_SANITIZE})
+  # Asio's fences, which the thread sanitizer does not know; what they order is ordered by locks too.
+  target_compile_definitions(ember_flags INTERFACE BOOST_ASIO_DISABLE_FENCED_BLOCK)
 endif()
 if(EMBER_FUZZ)
   # The second pair counts lines, for llvm-cov.
