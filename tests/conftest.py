@@ -10,9 +10,7 @@ import contextlib
 import http.client
 import json
 import os
-import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,9 +21,12 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 from leftovers import NOTHING, held
+from processes import end_at_once, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from processes import Process
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 APPS = REPOSITORY / "tests" / "e2e" / "apps"
@@ -164,11 +165,7 @@ class Server:
 
 def kill(server: Server, role: str) -> None:
     """Ends a process as a crash does, and waits for its end."""
-    pid = server.pid(role)
-    descriptor = os.pidfd_open(pid)
-    os.kill(pid, signal.SIGKILL)
-    select.select([descriptor], [], [], 30)
-    os.close(descriptor)
+    assert end_at_once([server.pid(role)]) == 1, f"{role} does not run"
 
 
 def wait_until(what: str, holds: Callable[[], object], timeout_s: float = 60.0) -> None:
@@ -179,20 +176,19 @@ def wait_until(what: str, holds: Callable[[], object], timeout_s: float = 60.0) 
         time.sleep(0.05)
 
 
-def processes_of(data: Path) -> list[str]:
+def processes_of(data: Path) -> list[Process]:
     """The processes that name the data directory in their words, or its node in what they inherit."""
     node_id = data / "node" / "node_id"
-    marks = [f"={node_id.read_text().strip()}".encode()] if node_id.exists() else []
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes()
-            inherited = (entry / "environ").read_bytes()
-            if bytes(data) in words or any(mark in inherited for mark in marks):
-                found.append(f"{entry.name}: {words.replace(bytes(1), b' ').decode()}")
-    return found
+    marks = [node_id.read_text().strip()] if node_id.exists() else []
+    return [
+        process
+        for process in running()
+        if process.pid != os.getpid()
+        and (
+            any(str(data) in word for word in process.words)
+            or any(process.bears(mark) for mark in marks)
+        )
+    ]
 
 
 def networks_of(data: Path) -> set[str]:
@@ -211,9 +207,7 @@ def _take_down(server: Server) -> None:
             log = server.data / f"{role}.log"
             if log.exists():
                 print(f"--- {role}.log\n{log.read_text(errors='replace')[-20000:]}")
-        for line in processes_of(server.data):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(line.split(":")[0]), signal.SIGKILL)
+        end_at_once(process.pid for process in processes_of(server.data))
 
 
 @contextlib.contextmanager

@@ -6,17 +6,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import threading
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import APPS, Answer, Server, kill, processes_of, running_server, wait_until
+from processes import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,8 +145,8 @@ def test_a_node_ends_the_helpers_of_one_that_was_killed() -> None:
 
 
 def a_node_ends_the_helpers_of_one_that_was_killed(server: Server) -> None:
-    def helpers() -> set[str]:
-        return {line for line in processes_of(server.data) if "slirp4netns" in line}
+    def helpers() -> set[int]:
+        return {one.pid for one in processes_of(server.data) if "slirp4netns" in one.program}
 
     wait_until("there are spare networks", helpers)
     kill(server, "node")
@@ -207,12 +207,12 @@ class HeldCall:
 
     def _runner(self) -> int | None:
         """The process that waits for the signal, which it catches."""
-        for line in processes_of(self._server.data):
-            pid, words = line.split(": ", 1)
-            status = Path(f"/proc/{pid}/status").read_text()
+        for process in processes_of(self._server.data):
+            status = Path(f"/proc/{process.pid}/status").read_text()
             caught = int(status.partition("SigCgt:")[2].split()[0], 16)
-            if words.startswith("/usr/bin/python3") and caught >> (signal.SIGUSR2 - 1) & 1:
-                return int(pid)
+            is_python = process.program.startswith("/usr/bin/python3")
+            if is_python and caught >> (signal.SIGUSR2 - 1) & 1:
+                return process.pid
         return None
 
     def let_go(self) -> Answer:
@@ -223,17 +223,6 @@ class HeldCall:
         self._thread.join()
         assert self.answer is not None
         return self.answer
-
-
-def end_of(pid: int, number: signal.Signals) -> Callable[[], bool]:
-    """Signals a process; the function that is given waits for its end."""
-    descriptor = os.pidfd_open(pid)
-    os.kill(pid, number)
-
-    def wait() -> bool:
-        return bool(select.select([descriptor], [], [], 60)[0])
-
-    return wait
 
 
 def test_a_drain_lets_what_runs_finish_and_refuses_the_rest(own_server: Server) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import select
-import signal
 import threading
 import time
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conftest import Server, wait_until
 from leftovers import held, settled
+from processes import end_at_once, running
 
 from kills import bill, load
 from kills.lives import Lives
@@ -24,6 +21,8 @@ from kills.schedule import Kill, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from processes import Process
 
 CALLERS = 8
 _DEPLOY_EVERY_S = 3.0
@@ -139,9 +138,9 @@ class Drill:
         runners = self._runners() if with_runners else []
         chosen = chance.sample(runners, max(1, round(kill.share * len(runners)))) if runners else []
         began_s = time.time()
-        end_at_once([*(self._server.pid(role) for role in roles), *chosen])
+        killed = end_at_once([*(self._server.pid(role) for role in roles), *chosen])
         self.counts[f"kills of {kill.target}"] += 1
-        self.counts["processes killed"] += len(roles) + len(chosen)
+        self.counts["processes killed"] += killed
         if roles:
             time.sleep(kill.down_s)
             self._server.up(*self._up)
@@ -150,22 +149,19 @@ class Drill:
         self._next_call_works(f"after-{number}")
         self._outages.append(Outage(began_s, time.time(), targets))
 
-    def _processes(self) -> Iterator[tuple[int, str, list[str]]]:
-        """Pid, container and words of each process that bears the mark of a container."""
-        mark = f"EMBER_CONTAINER={self._node}/".encode()
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and mark in (inherited := (entry / "environ").read_bytes()):
-                    container = inherited.partition(mark)[2].partition(b"\0")[0].decode()
-                    words = (entry / "cmdline").read_bytes().decode().split("\0")
-                    yield int(entry.name), container, words
+    def _processes(self) -> Iterator[tuple[str, Process]]:
+        """Each process that bears the mark of a container, and which."""
+        for process in running():
+            node, _, container = process.environment.get("EMBER_CONTAINER", "").partition("/")
+            if node == self._node:
+                yield container, process
 
     def _runners(self) -> list[int]:
         """The users' Python processes, beneath the first ones of their containers."""
-        return sorted(pid for pid, _, words in self._processes() if words[0].endswith("/python3"))
+        return sorted(one.pid for _, one in self._processes() if one.program.endswith("/python3"))
 
     def _living(self) -> set[str]:
-        return {container for _, container, _ in self._processes()}
+        return {container for container, _ in self._processes()}
 
     def _listed(self) -> set[str]:
         return {row["container_id"] for row in self._server.containers(load.APP)}
@@ -233,15 +229,3 @@ class Drill:
         told = asdict(found)
         self.findings += told.pop("findings")
         self.counts.update({f"bill: {name}": count for name, count in told.items()})
-
-
-def end_at_once(pids: list[int]) -> None:
-    """kill -9 of processes, all before any is waited for."""
-    pidfds = []
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            pidfds.append(os.pidfd_open(pid))
-            os.kill(pid, signal.SIGKILL)
-    for pidfd in pidfds:
-        select.select([pidfd], [], [], 30)
-        os.close(pidfd)
