@@ -151,8 +151,8 @@ class Outage:
     ended_s: float
     targets: frozenset[str]  # the roles, or "runners"
 
-    def meets(self, sent: Sent) -> bool:
-        return sent.began_s <= self.ended_s and sent.ended_s >= self.began_s
+    def meets(self, began_s: float, ended_s: float) -> bool:
+        return began_s <= self.ended_s and ended_s >= self.began_s
 
 
 # What a call may come to besides its result, where something that it stands on was killed.
@@ -177,7 +177,7 @@ def _is_right(sent: Sent, outages: list[Outage]) -> bool:
     if sent.function == "ask" and sent.outcome == "user_exception":
         # What it asked ended as its own call might have: the error comes up in its code.
         causes = {"runners", "serve", "node"}
-    return any(outage.targets & causes and outage.meets(sent) for outage in outages)
+    return any(o.targets & causes and o.meets(sent.began_s, sent.ended_s) for o in outages)
 
 
 _UNDECIDED = ("waiting", "running")
