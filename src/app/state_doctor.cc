@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kCheck = "ledger";
 constexpr const char* kReport = "keep a copy of this database and report it";
-constexpr std::size_t kMostFindings = 1000;
+constexpr std::size_t kMostTroubles = 1000;
 
 class LedgerDoctor {
  public:
@@ -25,39 +25,32 @@ class LedgerDoctor {
     }
     const ContainerLife life{container.id, container.started, container.ended};
     for (std::string& line : check_ledger(life, entries)) {
-      if (++found_ <= kMostFindings) {
-        findings_.push_back({Verdict::trouble, kCheck, std::move(line), kReport});
-      }
+      found_.trouble(std::move(line), kReport);
     }
   }
 
   std::vector<Finding> finish(const Inspection& inspection, bool whole) {
-    if (found_ > kMostFindings) {
-      findings_.push_back({Verdict::trouble, kCheck,
-                           fmt::format("and {} more of the kind", found_ - kMostFindings),
-                           kReport});
-    }
+    std::vector<Finding> findings = found_.take();
     if (whole && inspection.billed != right_) {
-      findings_.push_back({Verdict::trouble, kCheck,
-                           fmt::format("bills add up to {} USD, where quantities times prices "
-                                       "make {}",
-                                       inspection.billed.decimal(), right_.decimal()),
-                           kReport});
+      findings.push_back({Verdict::trouble, kCheck,
+                          fmt::format("bills add up to {} USD, where quantities times prices "
+                                      "make {}",
+                                      inspection.billed.decimal(), right_.decimal()),
+                          kReport});
     }
-    if (whole && findings_.empty()) {
-      findings_.push_back(
+    if (whole && findings.empty()) {
+      findings.push_back(
           {Verdict::ok, kCheck,
            fmt::format("{} entries tile the lives of {} containers and add up to "
                        "{} USD",
                        inspection.entries, inspection.containers, inspection.billed.decimal()),
            ""});
     }
-    return std::move(findings_);
+    return findings;
   }
 
  private:
-  std::vector<Finding> findings_;
-  std::size_t found_ = 0;
+  FindingList found_{kCheck, kMostTroubles};
   Money right_;
 };
 

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "base/disk_error.h"
+#include "base/finding.h"
 #include "base/id.h"
 #include "base/money.h"
 #include "base/random.h"
@@ -72,6 +73,18 @@ TEST(Result, CarriesContextOnTheWayUp) {
   Result<int> result(ErrorCode::not_found, "no such image");
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(std::move(result).error().within("deploy").message, "deploy: no such image");
+}
+
+TEST(FindingList, KeepsTheFirstTroublesAndCountsTheRest) {
+  FindingList found("pages", 2);
+  for (const char* page : {"1", "2", "3", "4"}) found.trouble(page, "mend it");
+  EXPECT_EQ(found.troubles(), 4u);
+  const std::vector<Finding> told = found.take();
+  ASSERT_EQ(told.size(), 3u);
+  EXPECT_EQ(told[1].text, "2");
+  EXPECT_EQ(told[2].text, "and 2 more of the kind");
+  EXPECT_EQ(told[2].check, "pages");
+  EXPECT_EQ(told[2].next_step, "mend it");
 }
 
 TEST(DiskError, TellsADiskThatTakesNoWritesFromOtherTroublesAndSaysWhatToDo) {

@@ -1,6 +1,8 @@
 #include "store/inspection.h"
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -11,7 +13,7 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kMostFindings = 100;  // of one look
+constexpr std::size_t kMostTroubles = 100;  // of one look
 constexpr const char* kMend =
     "stop the server, keep a copy of this database, and restore the last good one";
 constexpr const char* kReport = "keep a copy of this database and report it";
@@ -103,36 +105,20 @@ class Inspector {
       : database_(database), on_container_(on_container) {}
 
   Inspection run() {
-    look("schema", [this] { return check_schema(); });
+    look("schema", &Inspector::check_schema);
     if (!readable_) return std::move(inspection_);
-    look("pages", [this] { return check_pages(); });
-    look("writer", [this] { return check_writer(); });
-    look("records", [this] { return check_records(); });
-    look("ledger", [this] { return read_ledger(); });
+    look("pages", &Inspector::check_pages);
+    look("writer", &Inspector::check_writer);
+    look("records", &Inspector::check_records);
+    look("ledger", &Inspector::read_ledger);
     return std::move(inspection_);
   }
 
  private:
-  void ok(std::string text) {
-    inspection_.findings.push_back({Verdict::ok, check_, std::move(text), ""});
-  }
-  void trouble(std::string text, const char* next_step) {
-    ++found_;
-    if (found_ <= kMostFindings) {
-      inspection_.findings.push_back({Verdict::trouble, check_, std::move(text), next_step});
-    }
-  }
-
-  template <class Look>
-  void look(const char* check, Look what) {
-    check_ = check;
-    found_ = 0;
-    if (auto done = what(); !done) trouble(done.error().message, kMend);
-    if (found_ > kMostFindings) {
-      inspection_.findings.push_back(
-          {Verdict::trouble, check_,
-           "and " + std::to_string(found_ - kMostFindings) + " more of the kind", kReport});
-    }
+  void look(const char* check, Result<> (Inspector::*what)(FindingList&)) {
+    FindingList found(check, kMostTroubles);
+    if (auto done = (this->*what)(found); !done) found.trouble(done.error().message, kMend);
+    std::ranges::move(found.take(), std::back_inserter(inspection_.findings));
   }
 
   Result<> for_each(std::string_view sql, const std::function<void(Statement&)>& on_row) {
@@ -147,63 +133,65 @@ class Inspector {
     return value;
   }
 
-  Result<> check_schema() {
+  Result<> check_schema(FindingList& found) {
     const auto schema = integer("PRAGMA user_version");
     if (!schema) return schema.error();
     readable_ = *schema == newest_schema();
     const std::string text = "schema " + std::to_string(*schema);
     if (readable_) {
-      ok(text);
+      found.ok(text);
     } else if (*schema == 0) {
-      trouble("this is no state of Ember's: it has no schema", "name another file");
+      found.trouble("this is no state of Ember's: it has no schema", "name another file");
     } else {
-      trouble(text + ", this emberd knows " + std::to_string(newest_schema()),
-              *schema > newest_schema() ? "look with the emberd that wrote it"
-                                        : "start the server once, which brings it forward");
+      found.trouble(text + ", this emberd knows " + std::to_string(newest_schema()),
+                    *schema > newest_schema() ? "look with the emberd that wrote it"
+                                              : "start the server once, which brings it forward");
     }
     return Ok{};
   }
 
   // SQLite's own look at every page, index and record.
-  Result<> check_pages() {
-    auto read = for_each("PRAGMA integrity_check(100)", [this](Statement& row) {
+  Result<> check_pages(FindingList& found) {
+    auto read = for_each("PRAGMA integrity_check(100)", [&](Statement& row) {
       const std::string text = row.text(0);
-      if (text != "ok") trouble(text, kMend);
+      if (text != "ok") found.trouble(text, kMend);
     });
-    if (!read || found_ > 0) return read;
+    if (!read || found.troubles() > 0) return read;
     const auto pages = integer("PRAGMA page_count");
     if (!pages) return pages.error();
-    ok(std::to_string(*pages) + " pages, indexes and records are whole");
+    found.ok(std::to_string(*pages) + " pages, indexes and records are whole");
     return Ok{};
   }
 
-  Result<> check_writer() {
+  Result<> check_writer(FindingList& found) {
     const auto rows = integer("SELECT COUNT(*) FROM writer");
     if (!rows) return rows.error();
     const auto epoch = integer("SELECT MAX(epoch) FROM writer");
     if (!epoch) return epoch.error();
     if (*rows == 1 && *epoch >= 0) {
-      ok("epoch " + std::to_string(*epoch));
+      found.ok("epoch " + std::to_string(*epoch));
     } else {
-      trouble(std::to_string(*rows) + " writers, of epoch " + std::to_string(*epoch), kReport);
+      found.trouble(std::to_string(*rows) + " writers, of epoch " + std::to_string(*epoch),
+                    kReport);
     }
     return Ok{};
   }
 
-  Result<> check_records() {
+  Result<> check_records(FindingList& found) {
     for (const Invariant& invariant : kInvariants) {
       auto read = for_each(invariant.query, [&](Statement& row) {
-        trouble(invariant.name(static_cast<std::uint64_t>(row.integer(0))) + " (" + row.text(1) +
-                    "): " + invariant.what,
-                kReport);
+        found.trouble(invariant.name(static_cast<std::uint64_t>(row.integer(0))) + " (" +
+                          row.text(1) + "): " + invariant.what,
+                      kReport);
       });
       if (!read) return read;
     }
-    if (found_ == 0) ok(std::to_string(kInvariants.size()) + " rules between records hold");
+    if (found.troubles() == 0)
+      found.ok(std::to_string(kInvariants.size()) + " rules between records hold");
     return Ok{};
   }
 
-  Result<> read_ledger() {
+  Result<> read_ledger(FindingList&) {
     std::vector<ContainerRecord> containers;
     auto read = for_each("SELECT * FROM containers ORDER BY id",
                          [&](Statement& row) { containers.push_back(container_of(row)); });
@@ -229,8 +217,6 @@ class Inspector {
   const OnContainer& on_container_;
   Inspection inspection_;
   bool readable_ = false;  // of the schema whose tables are known here
-  std::string check_;
-  std::size_t found_ = 0;
 };
 
 }  // namespace
