@@ -10,6 +10,7 @@ Networks have tests of their own: tests/e2e/test_network.py, src/node/agent_isol
 
 from __future__ import annotations
 
+import ast
 import concurrent.futures
 import contextlib
 import ctypes
@@ -19,6 +20,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,6 @@ from ways import WAYS, Surroundings, Way
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WAYS_AT_LEAST = 60
 FLOOD_S = 60.0  # at most; it is ended before
 PRELOAD = Path(__file__).resolve().parent / "preload"
 
@@ -234,5 +235,18 @@ def test_a_container_that_floods_its_node_keeps_nobody_from_it(own_server: Serve
         own_server.cli("app", "stop", "escape")
 
 
-def test_there_are_enough_ways() -> None:
-    assert len(WAYS) >= WAYS_AT_LEAST
+def attempts() -> set[str]:
+    """All that the code inside/ can try, by name."""
+    return {
+        one.name
+        for module in INSIDE.glob("on_*.py")
+        for one in ast.parse(module.read_text()).body
+        if isinstance(one, ast.FunctionDef) and not one.name.startswith("_")
+    }
+
+
+def test_each_attempt_is_on_a_way_and_each_way_has_a_name_of_its_own() -> None:
+    in_tests_of_their_own = {"flood_node"}
+    assert {way.attempt for way in WAYS} == attempts() - in_tests_of_their_own
+    names = Counter(way.name for way in WAYS)
+    assert [name for name, count in names.items() if count > 1] == []

@@ -68,12 +68,13 @@ class Way:
     led_to: Callable[[Surroundings], Given] = lambda _: {}
     shown: Callable[[Surroundings], list[Path]] = lambda _: []  # of the machine, to the control
     lacks: Callable[[], str | None] = lambda: None  # why this machine can have no control
+    to: str = ""  # what it is led to, where that alone tells it from another
     needs: str = ""  # what `ember status` would call missing: "memory limit", "network"
 
     @property
     def name(self) -> str:
         words = [str(value).strip("/").replace("/", "-") for value in self.given.values()]
-        return "-".join([self.attempt.replace("_", "-"), *words])
+        return "-".join([self.attempt.replace("_", "-"), *words, *self.to.split()])
 
 
 def _lacks_file(path: str) -> Callable[[], str | None]:
@@ -332,9 +333,9 @@ _OTHERS = [
     Way("learn_machine_name", (NAMES,), led_to=lambda _: {"name": os.uname().nodename}),
     Way("connect_abstract", (NETWORK,), needs="network", led_to=lambda s: {"name": s.abstract}),
     Way("connect_loopback", (NETWORK,), needs="network", led_to=lambda s: {"port": s.port}),
-    Way("connect_path", (), led_to=lambda s: {"path": str(s.path)},
+    Way("connect_path", (), to="a service", led_to=lambda s: {"path": str(s.path)},
         shown=lambda s: [s.path.parent]),
-    Way("connect_path", (), led_to=lambda s: {"path": str(s.other_socket)},
+    Way("connect_path", (), to="a runner", led_to=lambda s: {"path": str(s.other_socket)},
         shown=lambda s: [s.key.parent]),
 ]  # fmt: skip
 
