@@ -18,10 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import common
-from coldstart import Ember, crun_floor
-
-sys.path.insert(0, str(common.ROOT / "tests"))
 import leftovers
+from coldstart import Ember, crun_floor
 
 APP = "bench-churn"
 IN_TURN = 4  # functions of each caller: by the next turn the container of one has ended

@@ -21,6 +21,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+# What benchmarks share with the tests.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from ports import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "bench"
 EMBER = ROOT / ".venv" / "bin" / "ember"
@@ -49,13 +53,6 @@ def peers_venv(requirements: list[str]) -> Path:
         subprocess.run([venv / "bin" / "pip", "install", "-q", *requirements], check=True)
         stamp.write_text(wanted)
     return venv / "bin" / "python"
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def pinned(core: int | None, command: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 
 import pytest
 from conftest import REPOSITORY, wait_until
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,12 +88,6 @@ class Proxy(NamedTuple):
 
     port: int
     passed: Callable[[], int]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(port: int) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 
 import pytest
 from conftest import running_server
 from kills.drill import Drill
+from ports import free_port
 
 SEED = int(os.environ.get("SEED", "1"))
 KILLS = int(os.environ.get("KILLS", "6"))
@@ -15,9 +15,7 @@ KILLS = int(os.environ.get("KILLS", "6"))
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to give containers namespaces")
 def test_kills_lose_nothing_and_double_nothing() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    up = ("--listen", f"127.0.0.1:{port}", "--simulate-gpus", "L4:2,H100:1")
+    up = ("--listen", f"127.0.0.1:{free_port()}", "--simulate-gpus", "L4:2,H100:1")
     with running_server(*up) as server:
         drill = Drill(server, up, SEED, KILLS)
         try:
