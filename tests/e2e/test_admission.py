@@ -108,6 +108,11 @@ class Herd:
         return Reply(caller, int(lines[0].split()[1]), headers, body)
 
 
+def counted(server: Server, app: str, what: str) -> int:
+    """How many inputs of the app's first function are running, or waiting."""
+    return server.http("GET", f"/api/v1/apps/{app}").document["functions"][0][what]
+
+
 def memory_bytes(pid: int, field: str) -> int:
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         found = re.search(rf"^{field}:\s+(\d+) kB$", status.read(), re.MULTILINE)
@@ -135,17 +140,14 @@ def test_a_herd_of_calls_to_a_function_at_zero_is_all_served_and_fairly(
     late = make_caller(own_server, "late")
     serve = own_server.pid("serve")
 
-    def counted(app: str, what: str) -> int:
-        return own_server.http("GET", f"/api/v1/apps/{app}").document["functions"][0][what]
-
     with Herd(own_server, "/fn/holds/hold") as hold, Herd(own_server, "/fn/herd/work") as herd:
         hold.call(callers[0])
-        wait_until("the devices are held", lambda: counted("holds", "running") == 1)
+        wait_until("the devices are held", lambda: counted(own_server, "holds", "running") == 1)
         before = memory_bytes(serve, "VmRSS")
         for caller in callers:  # one after the other: who comes first would be served first
             for _ in range(QUEUE_LIMIT // 2):
                 herd.call(caller)
-        wait_until("all wait", lambda: counted("herd", "waiting") == QUEUE_LIMIT)
+        wait_until("all wait", lambda: counted(own_server, "herd", "waiting") == QUEUE_LIMIT)
 
         for caller in callers:
             answer = own_server.http(
@@ -154,7 +156,7 @@ def test_a_herd_of_calls_to_a_function_at_zero_is_all_served_and_fairly(
             assert (answer.status, answer.code) == (429, "resource_exhausted"), answer
             check_refusal(answer)
         herd.call(late)  # has its share of the limit all the same
-        wait_until("it waits", lambda: counted("herd", "waiting") == QUEUE_LIMIT + 1)
+        wait_until("it waits", lambda: counted(own_server, "herd", "waiting") == QUEUE_LIMIT + 1)
         assert own_server.http("GET", "/healthz").status == 200
 
         own_server.cli("app", "stop", "holds")
@@ -182,6 +184,26 @@ def check_refusal(answer: Answer) -> None:
     assert answer.headers["x-ratelimit-reset"] == str(retry_after_s)
     assert answer.document["error"]["limit"] == {"name": "queue_limit", "value": QUEUE_LIMIT}
     assert "queue_limit=" in answer.message
+
+
+def test_a_function_with_a_full_queue_locks_nobody_out(
+    many_descriptors: None, own_server: Server
+) -> None:
+    own_server.deploy("one_by_one.py")
+    caller = Caller("own", own_server.key)
+    with Herd(own_server, "/fn/one_by_one/wait") as herd:
+        herd.call(caller)
+        wait_until("one runs", lambda: counted(own_server, "one_by_one", "running") == 1)
+        for _ in range(QUEUE_LIMIT):
+            herd.call(caller)
+        wait_until(
+            "it is full", lambda: counted(own_server, "one_by_one", "waiting") == QUEUE_LIMIT
+        )
+        answer = own_server.call("one_by_one", "wait")
+        assert (answer.status, answer.code) == (429, "resource_exhausted"), answer
+        assert own_server.http("GET", "/healthz").status == 200
+        assert own_server.json("status")["apps"] == 1
+        own_server.cli("app", "stop", "one_by_one")
 
 
 def test_one_caller_cannot_take_all_connections(many_descriptors: None, own_server: Server) -> None:
@@ -213,17 +235,16 @@ def test_a_workspace_has_a_limit_over_all_its_functions(own_server: Server) -> N
     own_server.deploy("herd.py")
     caller = Caller("own", own_server.key)
 
-    def counted(what: str) -> int:
-        apps = [own_server.http("GET", f"/api/v1/apps/{app}").document for app in ("holds", "herd")]
-        return sum(app["functions"][0][what] for app in apps)
+    def waiting() -> int:
+        return sum(counted(own_server, app, "waiting") for app in ("holds", "herd"))
 
     with Herd(own_server, "/fn/holds/hold") as hold, Herd(own_server, "/fn/herd/work") as herd:
         hold.call(caller)
-        wait_until("the devices are held", lambda: counted("running") == 1)
+        wait_until("the devices are held", lambda: counted(own_server, "holds", "running") == 1)
         hold.call(caller)
         herd.call(caller)
         herd.call(caller)
-        wait_until("all wait", lambda: counted("waiting") == 3)
+        wait_until("all wait", lambda: waiting() == 3)
         done = own_server.cli("call", "herd.work", status=4)
         assert "3 inputs of its functions wait already" in done.stderr
         assert "next: try again in" in done.stderr
@@ -241,13 +262,9 @@ def test_a_thousand_at_once_never_get_past_the_limit(own_server: Server, tmp_pat
     own_server.cli("deploy", script)
     caller = Caller("own", own_server.key)
 
-    def counted(what: str) -> int:
-        app = own_server.http("GET", "/api/v1/apps/narrow-queue").document
-        return app["functions"][0][what]
-
     with Herd(own_server, "/fn/narrow-queue/wait") as herd:
         herd.call(caller)
-        wait_until("one runs", lambda: counted("running") == 1)
+        wait_until("one runs", lambda: counted(own_server, "narrow-queue", "running") == 1)
         threads = [
             threading.Thread(target=lambda: [herd.call(caller) for _ in range(100)])
             for _ in range(10)
