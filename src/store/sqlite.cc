@@ -91,15 +91,20 @@ Result<> Statement::finish() {
   return result;
 }
 
-Result<Database> Database::open(const std::string& path) {
+Result<Database> Database::open_as(const std::string& name, int flags, const std::string& path) {
   sqlite3* handle = nullptr;
-  constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-  const int status = sqlite3_open_v2(path.c_str(), &handle, kFlags, nullptr);
+  const int status = sqlite3_open_v2(name.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   Database database(handle);
   if (status != SQLITE_OK) return failure(handle, path);
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
-  auto ready = database.execute(
+  return database;
+}
+
+Result<Database> Database::open(const std::string& path) {
+  auto database = open_as(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, path);
+  if (!database) return database;
+  auto ready = database->execute(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
   if (!ready) return std::move(ready).error();
   return database;
@@ -112,14 +117,7 @@ Result<Database> Database::open_to_read(const std::string& path) {
   const bool is_still = ::access(directory.c_str(), W_OK) != 0 && errno == EROFS &&
                         ::access((path + "-wal").c_str(), F_OK) != 0;
   const std::string uri = "file:" + escaped(path) + "?mode=ro" + (is_still ? "&immutable=1" : "");
-  sqlite3* handle = nullptr;
-  constexpr int kFlags = SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
-  const int status = sqlite3_open_v2(uri.c_str(), &handle, kFlags, nullptr);
-  Database database(handle);
-  if (status != SQLITE_OK) return failure(handle, path);
-  sqlite3_extended_result_codes(handle, 1);
-  sqlite3_busy_timeout(handle, kBusyTimeoutMs);
-  return database;
+  return open_as(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, path);
 }
 
 Result<> Database::execute(const std::string& sql) {

@@ -77,6 +77,9 @@ class Database {
 
   explicit Database(sqlite3* handle) : handle_(handle) {}
 
+  // `name` is the file as SQLite is to open it, `path` as an error tells of it.
+  static Result<Database> open_as(const std::string& name, int flags, const std::string& path);
+
   std::unique_ptr<sqlite3, Close> handle_;
 };
 
