@@ -8,62 +8,9 @@
 namespace ember {
 namespace {
 
-TEST(Bundle, SharesScarceCoresByWhatIsAskedForAndLendsSpareOnes) {
-  const Cgroups cgroups(NodeId{1});
-  if (!cgroups.has("cpu")) GTEST_SKIP() << "no CPU limits on this machine";
-  Resources resources;
-  resources.cpu_millicores = 500;
-  const GpuGrant no_gpus;
-  const Bundle bundle{.argv = {"python3"},
-                      .env = {},
-                      .resources = resources,
-                      .container = ContainerId{7},
-                      .directories = {},
-                      .usr_mounts = {},
-                      .gpus = no_gpus,
-                      .network = {},
-                      .cgroups = cgroups};
-  const auto cpu = nlohmann::json::parse(config_json(bundle))["linux"]["resources"]["cpu"];
-  cgroups.remove_parents();
-  EXPECT_EQ(cpu["shares"], 512);  // of 1024 for a core
-  EXPECT_EQ(cpu["quota"].get<std::int64_t>() / cpu["period"].get<std::int64_t>(), 16);
-}
-
-TEST(Bundle, JoinsTheNetworkThatWasMadeForItOrHasCrunMakeAnEmptyOne) {
-  using Kind = BundleNetwork::Kind;
-  const Cgroups cgroups(NodeId{1});
-  const Resources resources;
-  const GpuGrant no_gpus;
-  const auto network_of = [&](BundleNetwork network) {
-    const Bundle bundle{.argv = {"python3"},
-                        .env = {},
-                        .resources = resources,
-                        .container = ContainerId{7},
-                        .directories = {},
-                        .usr_mounts = {},
-                        .gpus = no_gpus,
-                        .network = std::move(network),
-                        .cgroups = cgroups};
-    const auto config = nlohmann::json::parse(config_json(bundle));
-    for (const auto& one : config["linux"]["namespaces"]) {
-      if (one["type"] == "network") return one.value("path", "a new one");
-    }
-    return std::string("the machine's");
-  };
-  EXPECT_EQ(network_of({Kind::of_the_machine, ""}), "the machine's");
-  EXPECT_EQ(network_of({Kind::made_before, "/proc/7/fd/60"}), "/proc/7/fd/60");
-  EXPECT_EQ(network_of({Kind::loopback_alone, ""}), "a new one");
-  cgroups.remove_parents();
-}
-
-struct GpuBundle {
-  GpuBundle() {
-    grant.nodes = {
-        {"/dev/nvidiactl", 195, 255}, {"/dev/nvidia-uvm", 510, 0}, {"/dev/nvidia2", 195, 2}};
-    grant.libraries = {{"libcuda.so.1", "/opt/driver/libcuda.so.570.86.15"}};
-    grant.uuids = "GPU-2";
-  }
-  ~GpuBundle() { cgroups.remove_parents(); }
+// A bundle of which a test sets what it is about.
+struct AnyBundle {
+  ~AnyBundle() { cgroups.remove_parents(); }
   nlohmann::json config() const {
     const Bundle bundle{.argv = {"python3"},
                         .env = {},
@@ -72,15 +19,51 @@ struct GpuBundle {
                         .directories = {},
                         .usr_mounts = usr_mounts,
                         .gpus = grant,
-                        .network = {},
+                        .network = network,
                         .cgroups = cgroups};
     return nlohmann::json::parse(config_json(bundle));
   }
+
   const Cgroups cgroups{NodeId{1}};
-  const Resources resources;
+  Resources resources;
   std::vector<std::string> usr_mounts;
   GpuGrant grant;
+  BundleNetwork network;
 };
+
+struct GpuBundle : AnyBundle {
+  GpuBundle() {
+    grant.nodes = {
+        {"/dev/nvidiactl", 195, 255}, {"/dev/nvidia-uvm", 510, 0}, {"/dev/nvidia2", 195, 2}};
+    grant.libraries = {{"libcuda.so.1", "/opt/driver/libcuda.so.570.86.15"}};
+    grant.uuids = "GPU-2";
+  }
+};
+
+TEST(Bundle, SharesScarceCoresByWhatIsAskedForAndLendsSpareOnes) {
+  AnyBundle bundle;
+  if (!bundle.cgroups.has("cpu")) GTEST_SKIP() << "no CPU limits on this machine";
+  bundle.resources.cpu_millicores = 500;
+  const auto cpu = bundle.config()["linux"]["resources"]["cpu"];
+  EXPECT_EQ(cpu["shares"], 512);  // of 1024 for a core
+  EXPECT_EQ(cpu["quota"].get<std::int64_t>() / cpu["period"].get<std::int64_t>(), 16);
+}
+
+TEST(Bundle, JoinsTheNetworkThatWasMadeForItOrHasCrunMakeAnEmptyOne) {
+  using Kind = BundleNetwork::Kind;
+  const auto network_of = [](BundleNetwork network) {
+    AnyBundle bundle;
+    bundle.network = std::move(network);
+    const auto config = bundle.config();
+    for (const auto& one : config["linux"]["namespaces"]) {
+      if (one["type"] == "network") return one.value("path", "a new one");
+    }
+    return std::string("the machine's");
+  };
+  EXPECT_EQ(network_of({Kind::of_the_machine, ""}), "the machine's");
+  EXPECT_EQ(network_of({Kind::made_before, "/proc/7/fd/60"}), "/proc/7/fd/60");
+  EXPECT_EQ(network_of({Kind::loopback_alone, ""}), "a new one");
+}
 
 TEST(Bundle, GivesTheGrantedDeviceNodesAndNoOther) {
   const auto nodes = GpuBundle().config()["linux"]["devices"];
@@ -123,9 +106,7 @@ TEST(Bundle, BindsWhatIsMountedWithinUsrToo) {
 TEST(Bundle, RunsNoHooks) { EXPECT_FALSE(GpuBundle().config().contains("hooks")); }
 
 TEST(Bundle, OfAContainerWithoutDevicesHasNothingOfTheDriver) {
-  GpuBundle gpus;
-  gpus.grant = {};
-  const auto config = gpus.config();
+  const auto config = AnyBundle().config();
   EXPECT_TRUE(config["linux"]["devices"].empty());
   EXPECT_EQ(config.dump().find("nvidia"), std::string::npos);
   EXPECT_EQ(config.dump().find("/ember/driver"), std::string::npos);
