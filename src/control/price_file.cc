@@ -19,28 +19,6 @@ std::uint32_t small_count(Fields& fields, std::string_view name, std::int64_t fa
   return fits ? static_cast<std::uint32_t>(value) : 0;
 }
 
-Result<PriceRow> read_row(const JsonValue& value, const std::string& path) {
-  Fields fields(value, path + ".");
-  PriceFields row;
-  row.provider = fields.text("provider");
-  row.sku = fields.text_or("sku", "");
-  row.region = fields.text_or("region", "");
-  row.meter = fields.text_or("meter", row.meter);
-  row.gpu = fields.text_or("gpu", "");
-  row.kind = fields.text("kind");
-  row.usd = fields.text("usd");
-  row.valid_from = fields.text("valid_from");
-  row.source = fields.text("source");
-  row.fetched_at = fields.text("fetched_at");
-  row.note = fields.text_or("note", "");
-  row.count = small_count(fields, "count", row.count);
-  row.assumed = fields.flag_or("assumed", false);
-  if (auto read = fields.finish(); !read) return std::move(read).error();
-  auto parsed = parse_price_row(row);
-  if (!parsed) return std::move(parsed).error().within(path);
-  return parsed;
-}
-
 Result<Markup> read_markup(const JsonValue& value, const std::string& path) {
   Fields fields(value, path + ".");
   Markup markup;
@@ -95,6 +73,28 @@ JsonValue to_json(const Markup& markup) {
 
 }  // namespace
 
+Result<PriceRow> read_price_row(const JsonValue& value, const std::string& path) {
+  Fields fields(value, path + ".");
+  PriceFields row;
+  row.provider = fields.text("provider");
+  row.sku = fields.text_or("sku", "");
+  row.region = fields.text_or("region", "");
+  row.meter = fields.text_or("meter", row.meter);
+  row.gpu = fields.text_or("gpu", "");
+  row.kind = fields.text("kind");
+  row.usd = fields.text("usd");
+  row.valid_from = fields.text("valid_from");
+  row.source = fields.text("source");
+  row.fetched_at = fields.text("fetched_at");
+  row.note = fields.text_or("note", "");
+  row.count = small_count(fields, "count", row.count);
+  row.assumed = fields.flag_or("assumed", false);
+  if (auto read = fields.finish(); !read) return std::move(read).error();
+  auto parsed = parse_price_row(row);
+  if (!parsed) return std::move(parsed).error().within(path);
+  return parsed;
+}
+
 Result<PriceBook> parse_price_book(std::string_view text, Date today) {
   auto document = parse_json(text, "the price book", kMaxFileBytes);
   if (!document) return std::move(document).error();
@@ -104,7 +104,7 @@ Result<PriceBook> parse_price_book(std::string_view text, Date today) {
   const JsonValue* markups = fields.array("markups");
   if (auto read = fields.finish(); !read) return std::move(read).error();
   PriceBook book;
-  if (auto added = add_all(book, prices, "prices", read_row); !added) {
+  if (auto added = add_all(book, prices, "prices", read_price_row); !added) {
     return std::move(added).error();
   }
   if (auto added = add_all(book, markups, "markups", read_markup); !added) {

@@ -6,8 +6,12 @@
 
 #include "base/result.h"
 #include "billing/price_book.h"
+#include "control/json.h"
 
 namespace ember {
+
+// `path` is how an error names the row.
+Result<PriceRow> read_price_row(const JsonValue& value, const std::string& path);
 
 // Names the row that is wrong. The book is checked to have a local rate for everything.
 Result<PriceBook> parse_price_book(std::string_view text, Date today);

@@ -58,19 +58,7 @@ void prices(std::string_view text) {
 void price_row(std::string_view text) {
   const auto document = parse_json(text, "a row", 1 << 20);
   if (!document.ok()) return;
-  Fields fields(*document, "");
-  PriceFields row;
-  row.provider = fields.text("provider");
-  row.meter = fields.text_or("meter", row.meter);
-  row.gpu = fields.text_or("gpu", "");
-  row.kind = fields.text("kind");
-  row.usd = fields.text("usd");
-  row.valid_from = fields.text("valid_from");
-  row.source = fields.text("source");
-  row.fetched_at = fields.text("fetched_at");
-  row.count = static_cast<std::uint32_t>(fields.integer_or("count", 1));
-  if (!fields.finish().ok()) return;
-  const auto parsed = parse_price_row(row);
+  const auto parsed = read_price_row(*document, "a row");
   if (!parsed.ok()) return;
   EMBER_ASSERT(parsed->price.nano_usd >= 0);
   EMBER_ASSERT(parse_date(parsed->valid_from.text()) == parsed->valid_from);
