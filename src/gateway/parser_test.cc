@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/random.h"
-#include "gateway/parser_outcome.h"
+#include "gateway/parser_fixture.h"
 
 namespace ember {
 namespace {

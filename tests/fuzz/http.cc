@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "base/random.h"
 #include "gateway/host_list.h"
-#include "gateway/parser_outcome.h"
+#include "gateway/parser_fixture.h"
 #include "gateway/query.h"
 #include "gateway/router.h"
 #include "targets.h"
