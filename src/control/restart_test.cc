@@ -43,6 +43,8 @@ class FlakyStore final : public Store {
   std::unique_ptr<Store>& real_;
 };
 
+constexpr const char* kOneL4 = R"("gpu": ["L4"], "scaledown_window_ms": 3600000)";
+
 class Restarts : public ControlTest {
  protected:
   Store& wrapped_store() override { return flaky; }
@@ -81,22 +83,34 @@ class Restarts : public ControlTest {
       return node.unacknowledged.empty();
     });
   }
+  // One container with a GPU that has run a call of `echo`: when it started.
+  Time start_idle() {
+    must_deploy("docs", {function("echo", kOneL4)});
+    Caller caller;
+    call("docs", "echo", caller);
+    return node.only().started;
+  }
+  // When the container ended whose end the node tells of.
+  Time ended_at() const { return node.unacknowledged.begin()->second.at; }
+  // Of all that was billed, once the last end is on disk.
+  void expect_billed(Time started, Time ended) {
+    until_acknowledged();
+    EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  }
+  void expect_no_container_on_disk() {
+    Snapshot snapshot;
+    ASSERT_TRUE(open_sqlite_store(directory.path(), snapshot).ok());
+    EXPECT_TRUE(snapshot.containers.empty());
+  }
 
   FlakyStore flaky{store};
 };
 
-constexpr const char* kOneL4 = R"("gpu": ["L4"], "scaledown_window_ms": 3600000)";
-
 TEST_F(Restarts, BillEveryMillisecondOfALifeOnce) {
-  must_deploy("docs", {function("echo", kOneL4)});
-  Caller caller;
-  call("docs", "echo", caller);
-  const Time started = node.only().started;
+  const Time started = start_idle();
   for (int minute = 0; minute < 5; ++minute) pass(Duration::seconds(61));
   stop_docs();
-  const Time ended = node.unacknowledged.begin()->second.at;
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  expect_billed(started, ended_at());
   const auto gpu_ms = [&](const std::string& phase) {
     for (const CostRow& row : bill({CostGroup::phase, CostGroup::meter})) {
       if (row.keys == std::vector<std::string>{phase, "gpu"}) return row.gpu_ms;
@@ -113,12 +127,9 @@ TEST_F(Restarts, BillEveryMillisecondOfALifeOnce) {
 }
 
 TEST_F(Restarts, ABillHoldsWhatEndedJustBeforeIt) {
-  must_deploy("docs", {function("echo", kOneL4)});
-  Caller caller;
-  call("docs", "echo", caller);
-  const Time started = node.only().started;
+  const Time started = start_idle();
   stop_docs();
-  const Time ended = node.unacknowledged.begin()->second.at;
+  const Time ended = ended_at();
   // No time passes on the clock, so nothing is written by and by.
   const JsonValue cost = json(*wait_for<std::string>(
       [&](auto done) { control->cost_json("app", "docs", Time{0}, Time::never(), done); }));
@@ -145,9 +156,7 @@ TEST_F(Restarts, AdoptContainersAndBillThemWithoutAGap) {
   EXPECT_THAT(control->containers_json(), HasSubstr("outlived"));
 
   stop_docs();
-  const Time ended = node.unacknowledged.begin()->second.at;
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  expect_billed(started, ended_at());
 }
 
 TEST_F(Restarts, StartNoSecondContainerForAMinimumThatSurvived) {
@@ -162,10 +171,7 @@ TEST_F(Restarts, StartNoSecondContainerForAMinimumThatSurvived) {
 }
 
 TEST_F(Restarts, BillAContainerThatEndedMeanwhileToItsEnd) {
-  must_deploy("docs", {function("echo", kOneL4)});
-  Caller caller;
-  call("docs", "echo", caller);
-  const Time started = node.only().started;
+  const Time started = start_idle();
   flush();
   close();
   clock.advance(Duration::seconds(7));
@@ -173,19 +179,13 @@ TEST_F(Restarts, BillAContainerThatEndedMeanwhileToItsEnd) {
   node.end(node.ids()[0], 1);
   clock.advance(Duration::seconds(50));
   open();
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  expect_billed(started, ended);
   close();
-  Snapshot snapshot;
-  ASSERT_TRUE(open_sqlite_store(directory.path(), snapshot).ok());
-  EXPECT_TRUE(snapshot.containers.empty());
+  expect_no_container_on_disk();
 }
 
 TEST_F(Restarts, BillNothingBeyondTheEndHoweverLateItIsHeardOf) {
-  must_deploy("docs", {function("echo", kOneL4)});
-  Caller caller;
-  call("docs", "echo", caller);
-  const Time started = node.only().started;
+  const Time started = start_idle();
   flush();
   close();
   clock.advance(Duration::seconds(7));
@@ -193,8 +193,7 @@ TEST_F(Restarts, BillNothingBeyondTheEndHoweverLateItIsHeardOf) {
   node.end(node.ids()[0], 1);
   clock.advance(Duration::seconds(600));
   open();
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  expect_billed(started, ended);
 }
 
 // The server dies after the node has started a container, and before that is written down.
@@ -210,13 +209,9 @@ TEST_F(Restarts, BillTheLifeOfAContainerThatWasNeverWrittenDown) {
   clock.advance(Duration::seconds(90));
   open();
   until([&] { return node.containers.empty(); });
-  const Time ended = node.unacknowledged.begin()->second.at;
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  expect_billed(started, ended_at());
   close();
-  Snapshot snapshot;
-  ASSERT_TRUE(open_sqlite_store(directory.path(), snapshot).ok());
-  EXPECT_TRUE(snapshot.containers.empty());
+  expect_no_container_on_disk();
 }
 
 TEST_F(Restarts, AskTheStoreAgainWhoAContainerWasThatHasEnded) {
@@ -256,23 +251,18 @@ TEST_F(Restarts, BillAnUnwrittenContainerOfAnEarlierVersionThatEndedMeanwhile) {
   const Time ended = clock.now();
   if (node.containers.contains(id)) node.end(id, 1);
   open();
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  expect_billed(started, ended);
 }
 
 // The node tells an end again when it has not heard that it was taken.
 TEST_F(Restarts, BillAnEndThatIsToldTwiceOnce) {
-  must_deploy("docs", {function("echo", kOneL4)});
-  Caller caller;
-  call("docs", "echo", caller);
-  const Time started = node.only().started;
+  const Time started = start_idle();
   const ContainerId id = node.ids()[0];
   node.end(id, 1);
   const ContainerExit exit = node.unacknowledged.at(id);
   node.lose();
   node.connect();  // while the first word of it is on its way to the disk
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (exit.at - started).whole_ms());
+  expect_billed(started, exit.at);
   for (const bool restart : {false, true}) {
     if (restart) close();
     node.unacknowledged[id] = exit;
@@ -351,9 +341,7 @@ TEST_F(Restarts, BillTheContainersOfAnAppThatWasStoppedAsTheServerWentDown) {
   clock.advance(Duration::seconds(30));
   open();
   until([&] { return node.containers.empty(); });
-  const Time ended = node.unacknowledged.begin()->second.at;
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  expect_billed(started, ended_at());
 }
 
 TEST_F(Restarts, FinishOldVersionsContainersWithoutRetiringTheNewOnes) {
@@ -434,9 +422,7 @@ TEST_F(Restarts, RecordUsageOnceTheDiskHasRoomAgain) {
   EXPECT_EQ(billed_gpu_ms(), 0);
   flaky.full = false;
   stop_docs();
-  const Time ended = node.unacknowledged.begin()->second.at;
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  expect_billed(started, ended_at());
 }
 
 TEST_F(Restarts, KeepUsageSmallHoweverLongTheDiskIsFull) {
@@ -454,9 +440,7 @@ TEST_F(Restarts, KeepUsageSmallHoweverLongTheDiskIsFull) {
   }
   flaky.full = false;
   stop_docs();
-  const Time ended = node.unacknowledged.begin()->second.at;
-  until_acknowledged();
-  EXPECT_EQ(billed_gpu_ms(), (ended - started).whole_ms());
+  expect_billed(started, ended_at());
   EXPECT_LT(flaky.largest, 15'000u) << "records are kept for each window";
 }
 
