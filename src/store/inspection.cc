@@ -140,6 +140,8 @@ class Inspector {
     const std::string text = "schema " + std::to_string(*schema);
     if (readable_) {
       found.ok(text);
+    } else if (*schema < 0) {
+      found.trouble(text + " is none that there can be", kMend);
     } else if (*schema == 0) {
       found.trouble("this is no state of Ember's: it has no schema", "name another file");
     } else {

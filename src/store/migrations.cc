@@ -121,6 +121,10 @@ Result<std::int64_t> schema_of(Database& database) {
   std::int64_t version = 0;
   auto read = query->each([&](Statement& row) { version = row.integer(0); });
   if (!read) return std::move(read).error();
+  if (version < 0) {
+    return {ErrorCode::storage_failed, "the state is damaged: schema " + std::to_string(version) +
+                                           "; put a copy in its place"};
+  }
   return version;
 }
 

@@ -484,6 +484,17 @@ TEST(Store, RefusesAStateThatANewerEmberWrote) {
   EXPECT_THAT(opened.error().message, HasSubstr("newer Ember"));
 }
 
+TEST(Store, RefusesAStateWhoseSchemaIsNone) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  open_store(directory.path(), snapshot);
+  ASSERT_TRUE(
+      Database::open(directory.path() + "/state.db")->execute("PRAGMA user_version = -7").ok());
+  const auto opened = open_sqlite_store(directory.path(), snapshot);
+  ASSERT_FALSE(opened.ok());
+  EXPECT_THAT(opened.error().message, HasSubstr("damaged: schema -7"));
+}
+
 TEST(Store, SaysWhichFileIsNotADatabase) {
   const TempDirectory directory;
   std::FILE* file = std::fopen((directory.path() + "/state.db").c_str(), "w");
