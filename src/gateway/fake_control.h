@@ -1,6 +1,8 @@
 // A Control for the gateway's tests: remembers what it was asked, and answers what it was told to.
 #pragma once
 
+#include <deque>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -35,7 +37,7 @@ class FakeControl final : public Control {
   // --- what tests look at ---
   int authentications = 0;
   std::uint64_t changes_of_keys = 0;
-  std::vector<StartedCall> calls;
+  std::deque<StartedCall> calls;  // tests keep references to them
   std::vector<CallId> abandoned, cancelled;
   std::vector<Follower> followers;
   std::map<std::string, std::string> blobs, deployed;
