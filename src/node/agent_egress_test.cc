@@ -70,7 +70,7 @@ TEST_P(AgentEgressTest, WhatWasSeenToLeaveStandsWhereTheNetworkDiesBeforeItsCont
     return !told.empty() && told.back() >= sent;
   });
   end_network(network_of(1));
-  if (has_wire()) node_->stop(id(1), {});
+  if (has_veth_pair()) node_->stop(id(1), {});
   EXPECT_GE(next_exit().egress_bytes, sent);
 }
 

@@ -294,12 +294,12 @@ class AgentTest : public testing::TestWithParam<Setting> {
   bool in_container() const { return recorder_.hellos.back().isolation == "container"; }
   const std::string& network_line() const { return recorder_.hellos.back().network; }
   bool has_own_network() const { return network_line().starts_with("a network of its own"); }
-  bool has_wire() const { return network_line().find("a veth pair") != std::string::npos; }
+  bool has_veth_pair() const { return network_line().find("a veth pair") != std::string::npos; }
 
   // Of the node: names of interfaces, or numbers of processes.
   std::vector<std::string> networks() const {
     const NodeId node = recorder_.hellos.back().node;
-    std::vector<std::string> all = Netlink::open()->links_named(wire_prefix_of(node));
+    std::vector<std::string> all = Netlink::open()->links_named(veth_prefix_of(node));
     for (const pid_t pid : processes_with_env("EMBER_NETWORK_OF=" + node.text())) {
       all.push_back(std::to_string(pid));
     }
@@ -309,12 +309,12 @@ class AgentTest : public testing::TestWithParam<Setting> {
     const auto record = ContainerFiles(options_.data + "/node", id(number)).read_network();
     EXPECT_TRUE(record);
     if (!record) return "";
-    return has_wire() ? record->substr(record->find(' ') + 1)
-                      : record->substr(0, record->find(' '));
+    return has_veth_pair() ? record->substr(record->find(' ') + 1)
+                           : record->substr(0, record->find(' '));
   }
   // As a fault does, not the node.
   void end_network(const std::string& network) {
-    if (has_wire()) {
+    if (has_veth_pair()) {
       EXPECT_TRUE(Netlink::open()->remove_link(network).ok());
       return;
     }

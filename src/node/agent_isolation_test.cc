@@ -249,7 +249,7 @@ TEST_P(AgentNetworkTest, NoneOutlivesANodeThatEndsItsContainers) {
 }
 
 TEST_P(AgentNetworkTest, AContainerWhoseNetworkEndsIsEndedAfterWhatRunsAndTheCauseIsTold) {
-  if (has_wire()) GTEST_SKIP() << "nothing but the node ends it";
+  if (has_veth_pair()) GTEST_SKIP() << "nothing but the node ends it";
   const UniqueFd& runner = start(spec(1, R"({"stubborn": true})"));
   send_code(runner, "time.sleep(0.5); os._exit(send(7, b'done') or 0)");
   end_network(network_of(1));

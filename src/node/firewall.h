@@ -1,9 +1,9 @@
-// The machine's side of the walls around containers that reach out by a wire of their own: a
-// table of nftables, the node's and nobody else's. It lets containers out under the machine's
-// address, and drops what they send to closed networks, to this machine and to each other, what
-// bears another's address, and what others send to them; all of that a second time, for the routes
-// in their namespaces close the same (closed_networks.h). It bounds the connections of each, for
-// the machine's table of them is shared.
+// The firewall of containers with a veth pair of their own: a table of nftables, the node's and
+// nobody else's, on the machine's side. It lets containers out under the machine's address, and
+// drops what they send to closed networks, to this machine and to each other, what bears another's
+// address, and what others send to them; all of that a second time, for the routes in their
+// namespaces close the same (closed_networks.h). It bounds the connections of each, for the
+// machine's table of them is shared.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// A container's network: a namespace of its own with a way out. How one is made is a mechanism's
-// business, one mechanism a file (veth_networks.h, slirp_networks.h).
+// A container's network: a namespace of its own that leads to the internet. How one is made is a
+// mechanism's business, one mechanism a file (veth_networks.h, slirp_networks.h).
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,7 @@ namespace ember {
 // A descriptor of the namespace the calling thread is in; errno says why there is none.
 UniqueFd open_own_network_namespace();
 
-// Enters a new one, whose interfaces will not speak IPv6: it has no way out here, and the kernel
+// Enters a new one, whose interfaces will not speak IPv6: it leads nowhere here, and the kernel
 // would look for one again and again, and be metered for it. False: errno says why.
 bool enter_new_network_namespace();
 

@@ -54,14 +54,14 @@ class Veth final : public VethNetworks {
       : loop_(loop),
         setup_(std::move(setup)),
         digits_(digits_of(setup_.node)),
-        prefix_(wire_prefix_of(setup_.node)),
+        prefix_(veth_prefix_of(setup_.node)),
         netlink_(Netlink::open()) {}
 
-  // What was made and not yet handed over is taken away again, and the walls where nobody lives.
+  // What was made and not yet handed over is taken away again, and the firewall where nobody lives.
   ~Veth() override {
     worker_.wait_for([this] {
       for (const std::string& name : not_handed_over_) remove(name);
-      if (range_.claim && names_on_machine().empty()) take_down_walls();
+      if (range_.claim && names_on_machine().empty()) drop_firewall();
     });
   }
 
@@ -129,7 +129,7 @@ class Veth final : public VethNetworks {
           remove(name);
         }
       }
-      if (kept == 0) take_down_walls();
+      if (kept == 0) drop_firewall();
     });
   }
 
@@ -145,8 +145,8 @@ class Veth final : public VethNetworks {
     firewall_.table = table();
     if (setup_.nft.empty()) return {ErrorCode::unavailable, "nftables is not installed"};
     if (auto found = find_places(wanted_range); !found.ok()) return found;
-    if (auto standing = put_up_walls(); !standing.ok()) return standing;
-    look_after_walls();
+    if (auto standing = keep_firewall(); !standing.ok()) return standing;
+    watch_firewall();
     return allow_forwarding();
   }
 
@@ -178,30 +178,30 @@ class Veth final : public VethNetworks {
   }
 
   // Anew where somebody has swept the rules of the machine, or its name server is another now.
-  Result<> put_up_walls() {
-    const bool standing = walls_wanted_ && firewall_rules(firewall_.table) == rules_;
+  Result<> keep_firewall() {
+    const bool standing = firewall_wanted_ && firewall_rules(firewall_.table) == rules_;
     const auto resolver = find_resolver();
-    if (!resolver.ok() && !walls_wanted_) return resolver.error();
+    if (!resolver.ok() && !firewall_wanted_) return resolver.error();
     if (standing && (!resolver.ok() || *resolver == firewall_.resolver)) return Ok{};
     if (resolver.ok()) firewall_.resolver = *resolver;
     auto put_up = put_up_firewall(setup_.nft, setup_.directory, firewall_);
-    walls_wanted_ |= put_up.ok();
+    firewall_wanted_ |= put_up.ok();
     return put_up;
   }
 
-  void take_down_walls() {
-    walls_wanted_ = false;
+  void drop_firewall() {
+    firewall_wanted_ = false;
     take_down_firewall(setup_.nft, table());
   }
 
   // Whoever sweeps all rules of the machine, as a restart of its firewall does, sweeps these too,
   // and containers go on.
-  void look_after_walls() {
+  void watch_firewall() {
     worker_.watch(open_firewall_events(), [this](int events) {
       drain_firewall_events(events);
-      if (!walls_wanted_ || firewall_rules(firewall_.table) == rules_) return;
+      if (!firewall_wanted_ || firewall_rules(firewall_.table) == rules_) return;
       spdlog::error("the rules around containers were changed by somebody else; putting them back");
-      if (auto back = put_up_walls(); !back.ok()) {
+      if (auto back = keep_firewall(); !back.ok()) {
         spdlog::error("containers' traffic is not held back: {}", back.error().message);
       }
     });
@@ -218,7 +218,7 @@ class Veth final : public VethNetworks {
 
   // Numbers are used in turn, so that nothing that is late takes a network for the one before it.
   Result<std::string> make_one() {
-    if (auto standing = put_up_walls(); !standing.ok()) return std::move(standing).error();
+    if (auto standing = keep_firewall(); !standing.ok()) return std::move(standing).error();
     std::vector<Ipv4Network> closed = closed_networks(machine_addresses(), setup_.allowed);
     Result<> made{ErrorCode::resource_exhausted, "all addresses of the range are taken"};
     for (std::uint32_t tries = 1; tries < range_.pairs(); ++tries) {
@@ -234,7 +234,7 @@ class Veth final : public VethNetworks {
     return std::move(made).error();
   }
 
-  // Without the ends of wires, which are many, and closed together with the range.
+  // Without the ends of veth pairs, which are many, and closed together with the range.
   std::vector<Ipv4Network> machine_addresses() const {
     std::vector<Ipv4Network> all = own_addresses();
     std::erase_if(all, [&](const Ipv4Network& one) { return range_.network.covers(one); });
@@ -273,8 +273,8 @@ class Veth final : public VethNetworks {
   // The worker's, once begin() has come back.
   ContainerRange range_;
   Firewall firewall_;
-  const std::size_t rules_ = firewall_rule_count();  // of the walls
-  bool walls_wanted_ = false;  // this life of the node has put them up, and nobody takes them down
+  const std::size_t rules_ = firewall_rule_count();
+  bool firewall_wanted_ = false;  // this life of the node has put it up
   std::uint32_t mtu_bytes_ = 1500;
   std::uint32_t next_ = 64u * static_cast<std::uint32_t>(::getpid());  // elsewhere in each life
   std::mutex mutex_;
@@ -286,7 +286,7 @@ class Veth final : public VethNetworks {
 
 }  // namespace
 
-std::string wire_prefix_of(NodeId node) { return "em" + digits_of(node) + "-"; }
+std::string veth_prefix_of(NodeId node) { return "em" + digits_of(node) + "-"; }
 
 std::string firewall_table_of(NodeId node) { return "ember_" + digits_of(node); }
 

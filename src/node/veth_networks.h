@@ -1,5 +1,5 @@
-// Networks that reach out by a wire of their own: a pair of interfaces (veth), the one in the
-// container's namespace, the other here, whence the kernel forwards what the walls let through
+// Networks that reach out by a veth pair of their own: two interfaces, the one in the
+// container's namespace, the other here, whence the kernel forwards what the firewall lets through
 // (firewall.h). As fast as the machine's own network, and no process stands between; a mount in the
 // node's directory holds the namespace, so that what has left it can be read after all its
 // processes have died, by a later life of the node too.
@@ -27,7 +27,7 @@ struct VethSetup {
 
 class VethNetworks : public NetworkMaker {
  public:
-  // Gets the machine ready for new ones: addresses, forwarding, the walls. The refusal says what
+  // Gets the machine ready for new ones: addresses, forwarding, the firewall. The refusal says what
   // this machine lacks.
   virtual Result<> begin(const std::optional<Ipv4Network>& wanted_range) = 0;
   // Once it has begun: whether anything comes through.
@@ -37,8 +37,8 @@ class VethNetworks : public NetworkMaker {
 };
 
 // How the names of the node's interfaces begin.
-std::string wire_prefix_of(NodeId node);
-// Of the walls, while there is a network of the node.
+std::string veth_prefix_of(NodeId node);
+// Of the firewall, while there is a network of the node.
 std::string firewall_table_of(NodeId node);
 
 std::unique_ptr<VethNetworks> make_veth_networks(boost::asio::io_context& loop, VethSetup setup);

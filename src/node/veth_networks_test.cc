@@ -1,5 +1,5 @@
-// The wires of containers and the walls on the machine's side, on a machine of the test's own: a
-// network namespace with an interface that leads outside, to another one.
+// The veth pairs of containers and the firewall on the machine's side, on a machine of the test's
+// own: a network namespace with an interface that leads outside, to another one.
 #include "node/veth_networks.h"
 
 #include <arpa/inet.h>
@@ -258,8 +258,8 @@ TEST_F(VethNetworksTest, TheMachinesSideClosesThemToWhoeverOpenedTheNamespace) {
           Datagrams client;
           EXPECT_EQ(client.send("private", address("10.66.0.1")), 0);
           EXPECT_EQ(client.send("metadata", address("169.254.169.254")), 0);
-          EXPECT_EQ(client.send("wire", one.machines), 0);
-          EXPECT_EQ(client.send("other wire", other.machines), 0);
+          EXPECT_EQ(client.send("pair", one.machines), 0);
+          EXPECT_EQ(client.send("other pair", other.machines), 0);
           EXPECT_EQ(client.send("neighbour", other.own), 0);
           EXPECT_EQ(client.send("public", address("203.0.113.3")), 0);
           EXPECT_EQ(client.send("allowed", address("203.0.113.2")), 0);
