@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import REPOSITORY, Server, wait_until
+from conftest import EMBERD, Server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIBRARIES = REPOSITORY / "build" / "tests" / "nvml"
+LIBRARIES = EMBERD.parents[1] / "tests" / "nvml"
 CORDON_LIMIT_S = 5.0
 
 

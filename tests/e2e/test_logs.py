@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 APP = "chatty"
 LINE_BYTES = 100
-RSS_BYTES = 160 << 20  # of serve with its memory of logs and all that is under way
+# Of serve with its memory of logs and all that is under way; a sanitizer takes several times as much.
+RSS_BYTES = (160 << 20) * int(os.environ.get("EMBER_RSS_FACTOR", "1"))
 FILE_BYTES = 16 << 20  # of one container
 
 

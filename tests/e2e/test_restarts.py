@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import APPS, Answer, Server, kill, processes_of, running_server, wait_until
-from processes import end_of
+from processes import end_of, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,8 +208,8 @@ class HeldCall:
     def _runner(self) -> int | None:
         """The process that waits for the signal, which it catches."""
         for process in processes_of(self._server.data):
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+            _, _, masks = read_text(f"/proc/{process.pid}/status").partition("SigCgt:")
+            caught = int(masks.split()[0], 16) if masks else 0
             is_python = process.program.startswith("/usr/bin/python3")
             if is_python and caught >> (signal.SIGUSR2 - 1) & 1:
                 return process.pid
