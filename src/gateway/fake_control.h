@@ -2,7 +2,6 @@
 #pragma once
 
 #include <deque>
-#include <deque>
 #include <map>
 #include <optional>
 #include <string>
