@@ -7,6 +7,8 @@
 namespace ember {
 namespace {
 
+using namespace std::string_literals;
+
 struct BadFraming {
   const char* name;
   std::string bytes;
@@ -98,10 +100,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadFraming{"BareLfInFields", kEnd + "X: y\nZ: w\r\n\r\n", 400},
         BadFraming{"BareCrInField", kEnd + "X: y\rZ\r\n\r\n", 400},
         BadFraming{"CrWithoutLfAtTheEnd", kEnd + "\rX\r\n\r\n", 400},
-        BadFraming{"NulInName", kEnd + std::string("X\0Y: z\r\n\r\n", 10), 400},
-        BadFraming{"NulInValue", kEnd + std::string("X: y\0z\r\n\r\n", 10), 400},
-        BadFraming{"NulInTarget",
-                   std::string("GET /heal\0thz HTTP/1.1\r\nHost: localhost\r\n\r\n", 44), 400},
+        BadFraming{"NulInName", kEnd + "X\0Y: z\r\n\r\n"s, 400},
+        BadFraming{"NulInValue", kEnd + "X: y\0z\r\n\r\n"s, 400},
+        BadFraming{"NulInTarget", "GET /heal\0thz HTTP/1.1\r\nHost: localhost\r\n\r\n"s, 400},
         BadFraming{"NoColon", kEnd + "nonsense\r\n\r\n", 400},
         BadFraming{"EmptyName", kEnd + ": x\r\n\r\n", 400},
         BadFraming{"TwoHosts", kEnd + "Host: localhost\r\n\r\n", 400},
@@ -132,7 +133,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadFraming{"NoVersion", "GET /healthz\r\nHost: localhost\r\n\r\n", 400},
         BadFraming{"Http2", "GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n", 505},
         BadFraming{"Http2Preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
-        BadFraming{"TlsHello", std::string("\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 11), 400},
+        BadFraming{"TlsHello", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"s, 400},
         BadFraming{"BadChunkSize", post("Transfer-Encoding: chunked\r\n", "zz\r\n{}\r\n0\r\n\r\n"),
                    400},
         BadFraming{"NegativeChunkSize",
@@ -158,10 +159,8 @@ INSTANTIATE_TEST_SUITE_P(
                    post("Transfer-Encoding: chunked\r\n", "2\r\n{}\r0\r\n\r\n"), 400},
         BadFraming{"CrInChunkExtension",
                    post("Transfer-Encoding: chunked\r\n", "2;a\rb\r\n{}\r\n0\r\n\r\n"), 400},
-        BadFraming{
-            "NulInChunkExtension",
-            post("Transfer-Encoding: chunked\r\n", std::string("2;a\0b\r\n{}\r\n0\r\n\r\n", 20)),
-            400},
+        BadFraming{"NulInChunkExtension",
+                   post("Transfer-Encoding: chunked\r\n", "2;a\0b\r\n{}\r\n0\r\n\r\n"s), 400},
         BadFraming{
             "LengthInTrailers",
             post("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\nContent-Length: 5\r\n\r\n"),
