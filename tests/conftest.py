@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 APPS = REPOSITORY / "tests" / "e2e" / "apps"
 EMBERD = Path(os.environ.get("EMBER_EMBERD", REPOSITORY / "build" / "bin" / "emberd"))
 CALL_TIMEOUT_S = 120.0
+
+# A shell that runs this in the background has its commands ignore it, and theirs after them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Answer(NamedTuple):

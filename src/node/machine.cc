@@ -37,13 +37,14 @@ std::int64_t machine_memory_bytes() {
   return static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
 }
 
-// Those that containers of an earlier life of the node use.
+// Those that containers of an earlier life of the node use. One whose end is on disk uses none,
+// though that life may have died before it forgot which one it had.
 std::set<std::string> networks_in_use(const NodeDirectory& directory) {
   std::set<std::string> used;
   for (const ContainerId id : containers_on_disk(directory.path)) {
-    if (auto network = ContainerFiles(directory.path, id).read_network()) {
-      used.insert(std::move(*network));
-    }
+    const ContainerFiles files(directory.path, id);
+    if (files.read_exit()) continue;
+    if (auto network = files.read_network()) used.insert(std::move(*network));
   }
   return used;
 }
