@@ -256,15 +256,13 @@ TEST_P(AgentNetworkTest, ThatOfAContainerWhoseEndIsOnDiskGoesWhenTheNodeStartsAg
   if (!has_veth_pair()) GTEST_SKIP() << "the others leave with their process";
   const UniqueFd& runner = start(spec(1));
   const ContainerFiles files(options_.data + "/node", id(1));
-  const auto record = files.read_network();
-  ASSERT_TRUE(record);
-  const std::string path = options_.data + "/node/networks/" + network_of(1);
+  const std::string other = network_of(1) + "0000";  // which the next life does not make again
+  const std::string path = options_.data + "/node/networks/" + other;
   send_code(runner, "os._exit(0)");
   (void)next_exit();
   agent_.reset();
-  EXPECT_FALSE(std::filesystem::exists(path));
   // What a node leaves that is killed between the end and the last steps after it.
-  ASSERT_TRUE(files.write_network(*record).ok());
+  ASSERT_TRUE(files.write_network("veth " + other).ok());
   std::ofstream(path).close();
   start_agent();
   run_until([&] { return recorder_.hellos.size() == 2; });
