@@ -119,6 +119,10 @@ void Containers::late_exit(ContainerExit exit) {
     awaited_.erase(awaited);
     return bill_late(known, std::move(exit));
   }
+  if (asking_.insert(exit.container).second) ask_who_ended(std::move(exit));
+}
+
+void Containers::ask_who_ended(ContainerExit exit) {
   strangers_.identify(
       exit, [this, exit](const Result<Awaited>& identified) { bill_stranger(exit, identified); });
 }
@@ -132,16 +136,19 @@ void Containers::bill_late(const Awaited& awaited, ContainerExit exit) {
 // What the store cannot tell now it is asked again.
 void Containers::bill_stranger(ContainerExit exit, const Result<Awaited>& identified) {
   const ContainerId id = exit.container;
+  if (!identified.ok() && identified.error().code == ErrorCode::storage_failed) {
+    return driver_.after(kAskAgain, [this, exit = std::move(exit)] { ask_who_ended(exit); });
+  }
+  asking_.erase(id);
   if (find(id) || settling_.contains(id) || !fleet_.is_connected()) return;
   if (identified.ok()) return bill_late(*identified, std::move(exit));
   const Error& error = identified.error();
-  if (error.code != ErrorCode::conflict && error.code != ErrorCode::not_found) {
-    return driver_.after(kAskAgain, [this, exit = std::move(exit)] { late_exit(exit); });
-  }
-  if (error.code == ErrorCode::not_found) {
+  if (error.code != ErrorCode::conflict) {
     spdlog::warn("{} ended and cannot be billed: {}", id.text(), error.message);
   }
-  node_.acknowledge_exit(id);
+  if (error.code == ErrorCode::conflict || error.code == ErrorCode::not_found) {
+    node_.acknowledge_exit(id);
+  }
 }
 
 // Nobody saw their end, so nothing is billed after what is on disk.

@@ -125,6 +125,7 @@ class Containers final : public RunnerEvents {
   void finish(Container& container, ContainerExit exit);
   void late_exit(ContainerExit exit);
   void bill_late(const Awaited& awaited, ContainerExit exit);
+  void ask_who_ended(ContainerExit exit);
   void bill_stranger(ContainerExit exit, const Result<Awaited>& identified);
   void on_hello_frame(Container& container, const std::string& body);
   void on_ready_frame(Container& container);
@@ -145,6 +146,7 @@ class Containers final : public RunnerEvents {
   RunnerListener* listener_ = nullptr;
   boost::unordered_flat_map<ContainerId, std::unique_ptr<Container>, IdHash> containers_;
   std::map<ContainerId, Awaited> awaited_;
+  std::set<ContainerId> asking_;    // of whom the store is asked who they were
   std::set<ContainerId> settling_;  // released; their ends are on the way to the disk
   std::int64_t paused_ = 0;         // containers
 };

@@ -48,10 +48,10 @@ void KeyRing::revoke(KeyId id, Time now) {
   ++changes_;
 }
 
-std::vector<KeyId> KeyRing::forget_ended_before(Time before) {
+std::vector<KeyId> KeyRing::forget_ended_before(Time before, KeyId spared) {
   std::vector<KeyId> ended;
   std::erase_if(keys_, [&](const auto& entry) {
-    if (end_of(entry.second) >= before) return false;
+    if (entry.first == spared || end_of(entry.second) >= before) return false;
     ended.push_back(entry.first);
     return true;
   });

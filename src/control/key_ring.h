@@ -23,8 +23,8 @@ class KeyRing {
   void add(const KeyRecord& record);
   // At once and for good. Nothing happens if there is no such key.
   void revoke(KeyId id, Time now);
-  // Leaves out those that ended before, and gives their ids.
-  std::vector<KeyId> forget_ended_before(Time before);
+  // Leaves out those that ended before, but for the one that is spared, and gives their ids.
+  std::vector<KeyId> forget_ended_before(Time before, KeyId spared);
 
   // The key with this text, usable or not; null if it is not known.
   const KeyRecord* find_text(std::string_view key_text) const;

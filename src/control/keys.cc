@@ -101,7 +101,7 @@ void Keys::ensure_own(const std::string& key_text, const std::string& name,
 
 void Keys::forget_ended() {
   Batch batch;
-  for (const KeyId id : ring_.forget_ended_before(driver_.now() - kKeptAfterEnd)) {
+  for (const KeyId id : ring_.forget_ended_before(driver_.now() - kKeptAfterEnd, own_)) {
     batch.push_back(ForgottenKey{id});
   }
   // What cannot be written now is forgotten anew by the next server.

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <deque>
-#include <functional>
 
 #include "base/time.h"
 
@@ -13,8 +12,13 @@ namespace ember {
 
 class BodyBudget {
  public:
-  // Gives false if it is no longer wanted; the bytes are then the next one's.
-  using Granted = std::function<bool()>;
+  class Waiter {
+   public:
+    virtual void on_room() = 0;  // the bytes are its own now
+
+   protected:
+    ~Waiter() = default;
+  };
 
   // A body up to this size is not counted: so much each connection may hold.
   static constexpr std::size_t kFreeBytes = 1u << 20;
@@ -25,35 +29,45 @@ class BodyBudget {
   explicit BodyBudget(std::size_t limit_bytes = 1u << 30, Duration grace = Duration::seconds(5))
       : free_bytes_(limit_bytes), grace_(grace) {}
 
-  // How long a body may be on its way.
+  // How long a body may be on its way, and what it is given beyond that in case it was this process
+  // that stood still.
   Duration patience(std::size_t bytes) const {
     return grace_ + Duration{static_cast<std::int64_t>(bytes) * 1'000'000 / kSlowestBytesPerSecond};
   }
+  Duration grace() const { return grace_; }
 
-  // False if the body has to wait; `granted` then comes from another's give_back().
-  bool take(std::size_t bytes, Granted granted) {
+  // False if it has to wait: until on_room(), or until it withdraws.
+  bool take(std::size_t bytes, Waiter& waiter) {
     if (waiting_.empty() && bytes <= free_bytes_) {
       free_bytes_ -= bytes;
       return true;
     }
-    waiting_.push_back({bytes, std::move(granted)});
+    waiting_.push_back({bytes, &waiter});
     return false;
   }
-
+  void withdraw(const Waiter& waiter) {
+    std::erase_if(waiting_, [&](const Waiting& one) { return one.waiter == &waiter; });
+    grant();
+  }
   void give_back(std::size_t bytes) {
     free_bytes_ += bytes;
-    while (!waiting_.empty() && waiting_.front().bytes <= free_bytes_) {
-      const Waiting next = std::move(waiting_.front());
-      waiting_.pop_front();
-      if (next.granted()) free_bytes_ -= next.bytes;
-    }
+    grant();
   }
 
  private:
   struct Waiting {
     std::size_t bytes;
-    Granted granted;
+    Waiter* waiter;
   };
+
+  void grant() {
+    while (!waiting_.empty() && waiting_.front().bytes <= free_bytes_) {
+      const Waiting next = waiting_.front();
+      waiting_.pop_front();
+      free_bytes_ -= next.bytes;
+      next.waiter->on_room();
+    }
+  }
 
   std::size_t free_bytes_;
   const Duration grace_;

@@ -179,16 +179,16 @@ Result<> put_up_firewall(const std::string& nft, const std::string& directory,
 }
 
 void take_down_firewall(const std::string& nft, const std::string& table) {
-  if (firewall_rules(table) > 0) (void)run({nft, "delete", "table", "inet", table}).ok();
+  if (firewall_rules(table) != 0) (void)run({nft, "delete", "table", "inet", table}).ok();
 }
 
 namespace {
 
-// 0 where there is none; nothing if rules of the machine changed meanwhile.
+// 0 where there is no such table; nothing: errno says why.
 std::optional<std::size_t> try_count_rules(const std::string& table) {
   const std::unique_ptr<mnl_socket, int (*)(mnl_socket*)> socket(
       mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC), mnl_socket_close);
-  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) return 0;
+  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) return std::nullopt;
   alignas(nlmsghdr) std::array<char, kNetlinkBytes> buffer{};
   nlmsghdr* request = mnl_nlmsg_put_header(buffer.data());
   request->nlmsg_type = kRulesOf | NFT_MSG_GETRULE;
@@ -196,7 +196,7 @@ std::optional<std::size_t> try_count_rules(const std::string& table) {
   auto* head = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(request, sizeof(nfgenmsg)));
   head->nfgen_family = NFPROTO_INET;
   mnl_attr_put_strz(request, NFTA_RULE_TABLE, table.c_str());
-  if (mnl_socket_sendto(socket.get(), request, request->nlmsg_len) <= 0) return 0;
+  if (mnl_socket_sendto(socket.get(), request, request->nlmsg_len) <= 0) return std::nullopt;
   const auto count = [](const nlmsghdr* message, void* rules) {
     if (message->nlmsg_type == (kRulesOf | NFT_MSG_NEWRULE)) ++*static_cast<std::size_t*>(rules);
     return MNL_CB_OK;
@@ -207,19 +207,20 @@ std::optional<std::size_t> try_count_rules(const std::string& table) {
     more = got <= 0 ? MNL_CB_ERROR
                     : mnl_cb_run(buffer.data(), static_cast<std::size_t>(got), 0,
                                  mnl_socket_get_portid(socket.get()), count, &rules);
-    if (more == MNL_CB_ERROR && errno == EINTR) return std::nullopt;
-    if (more == MNL_CB_ERROR) return 0;  // no such table, for one
+    if (more == MNL_CB_ERROR && errno == ENOENT) return 0;
+    if (more == MNL_CB_ERROR) return std::nullopt;
   }
   return rules;
 }
 
 }  // namespace
 
-std::size_t firewall_rules(const std::string& table) {
-  for (int tries = 0; tries < kCountTries; ++tries) {
-    if (const auto rules = try_count_rules(table)) return *rules;
+std::optional<std::size_t> firewall_rules(const std::string& table) {
+  for (int tries = 1;; ++tries) {
+    const auto rules = try_count_rules(table);
+    const bool changed_meanwhile = !rules && errno == EINTR;
+    if (!changed_meanwhile || tries == kCountTries) return rules;
   }
-  return 0;
 }
 
 UniqueFd open_firewall_events() {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,8 +35,8 @@ std::size_t firewall_rule_count();
 Result<> put_up_firewall(const std::string& nft, const std::string& directory,
                          const Firewall& firewall);
 void take_down_firewall(const std::string& nft, const std::string& table);
-// How many rules of it stand; 0 where there is none.
-std::size_t firewall_rules(const std::string& table);
+// How many rules of it stand; 0 where there is none. Nothing: the kernel does not say.
+std::optional<std::size_t> firewall_rules(const std::string& table);
 
 // A socket that can be read when rules of the machine have changed, whoever did it; what it tells
 // is read away by drain(). Nothing where the kernel does not tell.

@@ -37,7 +37,8 @@ struct Piece {
 };
 
 // What handlers that still sit in the loop keep alive after the link itself has gone.
-class Connection : public std::enable_shared_from_this<Connection> {
+class Connection final : public std::enable_shared_from_this<Connection>,
+                         private BodyBudget::Waiter {
  public:
   Connection(boost::asio::io_context& loop, UniqueFd socket, BodyBudget& budget)
       : loop_(loop),
@@ -57,7 +58,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t bytes_queued() const { return bytes_queued_; }
   void pause() { paused_ = true; }
   void resume() {
-    if (std::exchange(paused_, false) && !out_of_budget_ && socket_.is_open()) wait_readable();
+    if (!std::exchange(paused_, false) || !socket_.is_open()) return;
+    count_large_body();
+    if (may_read()) wait_readable();
   }
 
   void close() {
@@ -78,7 +81,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool parse();
   bool begin_large_body(const FrameHeader& header);
   void count_large_body();
-  void expect_large_body();
+  void on_room() override;
+  enum class Late { once_more, fails };
+  void expect_large_body(Duration limit, Late late);
   void end_counting();
   bool may_read() const { return !paused_ && !out_of_budget_; }
   bool deliver(FrameHeader header, std::string& body);
@@ -290,36 +295,39 @@ bool Connection::begin_large_body(const FrameHeader& header) {
   large_body_.assign(buffer_.data() + begin_ + kFrameHeaderSize, end_ - begin_ - kFrameHeaderSize);
   large_missing_ = header.length - large_body_.size();
   begin_ = end_ = 0;
-  if (header.length > BodyBudget::kFreeBytes) count_large_body();
+  count_large_body();
   return true;
 }
 
+// Not while nothing is read: what it took would be nobody's for as long as the pause lasts.
 void Connection::count_large_body() {
+  const bool is_large = large_missing_ > 0 && large_header_.length > BodyBudget::kFreeBytes;
+  if (paused_ || !is_large || counted_bytes_ > 0) return;
   counted_bytes_ = large_header_.length;
-  out_of_budget_ = !budget_.take(counted_bytes_, [weak = weak_from_this()] {
-    const auto self = weak.lock();
-    if (!self || !self->socket_.is_open()) return false;
-    self->out_of_budget_ = false;
-    self->expect_large_body();
-    if (self->may_read()) self->wait_readable();
-    return true;
-  });
-  if (!out_of_budget_) expect_large_body();
+  out_of_budget_ = !budget_.take(counted_bytes_, *this);
+  if (!out_of_budget_) expect_large_body(budget_.patience(counted_bytes_), Late::once_more);
 }
 
-void Connection::expect_large_body() {
-  large_due_.expires_after(std::chrono::microseconds(budget_.patience(large_header_.length).us));
-  large_due_.async_wait([self = shared_from_this()](auto error) {
+void Connection::on_room() {
+  out_of_budget_ = false;
+  expect_large_body(budget_.patience(counted_bytes_), Late::once_more);
+  if (may_read()) wait_readable();
+}
+
+void Connection::expect_large_body(Duration limit, Late late) {
+  large_due_.expires_after(std::chrono::microseconds(limit.us));
+  large_due_.async_wait([self = shared_from_this(), late](auto error) {
     const bool is_old = self->large_due_.expiry() > std::chrono::steady_clock::now();
-    if (error || is_old || self->counted_bytes_ == 0) return;
-    if (self->paused_) return self->expect_large_body();
-    self->fail("the runner did not send the rest of a frame");
+    if (error || is_old || self->counted_bytes_ == 0 || self->out_of_budget_) return;
+    if (late == Late::fails) return self->fail("the runner did not send the rest of a frame");
+    self->expect_large_body(self->budget_.grace(), Late::fails);
   });
 }
 
 void Connection::end_counting() {
   const std::size_t held = std::exchange(counted_bytes_, 0);
-  if (std::exchange(out_of_budget_, false) || held == 0) return;
+  if (held == 0) return;
+  if (std::exchange(out_of_budget_, false)) return budget_.withdraw(*this);
   large_due_.cancel();
   budget_.give_back(held);
 }

@@ -36,6 +36,12 @@ class Recorder : public RunnerLinkObserver {
   std::function<void()> then;
 };
 
+// Who takes of a budget and cares for no room.
+class Nobody final : public BodyBudget::Waiter {
+ public:
+  void on_room() override {}
+};
+
 class RunnerLinkTest : public testing::Test {
  protected:
   RunnerLinkTest() {
@@ -333,7 +339,23 @@ TEST_F(RunnerLinkTest, WhoLeavesWhileItWaitsForTheBudgetHoldsNoneOfIt) {
   drain();
   other_link.reset();
   run_until([&] { return recorder_.closes == 1; });
-  EXPECT_TRUE(budget_.take(16 << 20, [] { return true; }));
+  Nobody nobody;
+  EXPECT_TRUE(budget_.take(16 << 20, nobody));
+}
+
+TEST_F(RunnerLinkTest, APausedOneTakesNothingOfTheBudget) {
+  Nobody other;
+  recorder_.then = [&] { link_->pause(); };
+  const auto head = encode(
+      {.length = 10 << 20, .type = FrameType::result, .format = 0, .attempt = 0, .stream = 0});
+  runner_writes(frame(FrameType::ping, "") + std::string(head.data(), head.size()));
+  run_until([&] { return recorder_.frames.size() == 1; });
+  ASSERT_TRUE(budget_.take(16 << 20, other));
+  budget_.give_back(16 << 20);
+  link_->resume();
+  EXPECT_FALSE(budget_.take(16 << 20, other));
+  budget_.withdraw(other);
+  run_until([&] { return recorder_.closes == 1; });
 }
 
 }  // namespace

@@ -146,8 +146,17 @@ class Veth final : public VethNetworks {
     if (setup_.nft.empty()) return {ErrorCode::unavailable, "nftables is not installed"};
     if (auto found = find_places(wanted_range); !found.ok()) return found;
     if (auto standing = keep_firewall(); !standing.ok()) return standing;
+    if (!firewall_stands()) {
+      return {ErrorCode::unavailable, "rules of the firewall do not stand as they were put up"};
+    }
     watch_firewall();
     return allow_forwarding();
+  }
+
+  // Where the kernel does not say, nobody is taken to have swept it.
+  bool firewall_stands() const {
+    const auto rules = firewall_rules(firewall_.table);
+    return !rules || *rules == rules_;
   }
 
   Result<> find_places(const std::optional<Ipv4Network>& wanted_range) {
@@ -179,7 +188,7 @@ class Veth final : public VethNetworks {
 
   // Anew where somebody has swept the rules of the machine, or its name server is another now.
   Result<> keep_firewall() {
-    const bool standing = firewall_wanted_ && firewall_rules(firewall_.table) == rules_;
+    const bool standing = firewall_wanted_ && firewall_stands();
     const auto resolver = find_resolver();
     if (!resolver.ok() && !firewall_wanted_) return resolver.error();
     if (standing && (!resolver.ok() || *resolver == firewall_.resolver)) return Ok{};
@@ -199,7 +208,7 @@ class Veth final : public VethNetworks {
   void watch_firewall() {
     worker_.watch(open_firewall_events(), [this](int events) {
       drain_firewall_events(events);
-      if (!firewall_wanted_ || firewall_rules(firewall_.table) == rules_) return;
+      if (!firewall_wanted_ || firewall_stands()) return;
       spdlog::error("the rules around containers were changed by somebody else; putting them back");
       if (auto back = keep_firewall(); !back.ok()) {
         spdlog::error("containers' traffic is not held back: {}", back.error().message);
