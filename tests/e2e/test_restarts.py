@@ -106,7 +106,7 @@ def test_down_ends_the_containers_of_calls_that_serve_has_given_up(own_server: S
     command[limit] = "1"
     (server.data / "url").unlink()
     subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until("serve is back", (server.data / "url").exists)
+    wait_until("serve is back", lambda: read_text(server.data / "url"))
     with long_call(server) as process:
         server.cli("down")
         assert process.wait(timeout=60) == 5
