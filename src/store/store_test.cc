@@ -1,102 +1,20 @@
-// The SQLite store on a real disk: durability, idempotence, one writer, forward migrations.
+// The SQLite store on a real disk: durability, idempotence, one writer.
 #include "store/store.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <future>
-
-#include "store/migrations.h"
 #include "store/sqlite.h"
+#include "store/store_fixture.h"
 
 namespace ember {
 namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-constexpr Time kNoon{1'764'072'000'000'000};  // 2025-11-25 12:00 UTC
-
-class TempDirectory {
- public:
-  TempDirectory() {
-    std::string pattern = testing::TempDir() + "ember-store-XXXXXX";
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TempDirectory() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-std::unique_ptr<Store> open_store(const std::string& directory, Snapshot& snapshot) {
-  auto store = open_sqlite_store(directory, snapshot);
-  EXPECT_TRUE(store.ok()) << (store.ok() ? "" : store.error().message);
-  return store.ok() ? std::move(store).value() : nullptr;
-}
-
-Snapshot reopened(const std::string& directory) {
-  Snapshot snapshot;
-  open_store(directory, snapshot);
-  return snapshot;
-}
-
-Result<> apply(Store& store, Batch batch) {
-  std::promise<Result<>> promise;
-  store.apply(std::move(batch), [&](Result<> result) { promise.set_value(std::move(result)); });
-  return promise.get_future().get();
-}
-
-std::vector<CostRow> cost(Store& store, CostQuery query) {
-  std::promise<std::vector<CostRow>> promise;
-  query.until = Time::never();
-  store.query_cost(std::move(query), [&](Result<std::vector<CostRow>> rows) {
-    promise.set_value(std::move(rows).value());
-  });
-  return promise.get_future().get();
-}
-
-AppRecord app(std::uint64_t id, std::string name, std::uint32_t version = 1) {
-  return {AppId{id}, std::move(name), false, false, version, kNoon};
-}
-
-VersionRecord version(std::uint64_t app_id, std::uint32_t number) {
-  FunctionRecord read{FunctionId{7}, PoolId{100 * app_id + number}, "read", R"({"gpu":[]})"};
-  FunctionRecord sum{FunctionId{8}, PoolId{200 * app_id + number}, "sum", "{}"};
-  return {AppId{app_id}, number, kNoon, "src-1", "deploy", {read, sum}};
-}
-
-ContainerRecord container(std::uint64_t id, Time ended = {}) {
-  return {ContainerId{id}, PoolId{101}, AppId{1}, "read", kNoon, ended, ended.us ? "idle" : ""};
-}
-
-LedgerRecord ledger(std::uint64_t container_id, Time start, Meter meter, std::int64_t nano_usd) {
-  LedgerRecord record;
-  record.row = {ContainerId{container_id},
-                PoolId{101},
-                meter,
-                Phase::execute,
-                start,
-                start + Duration::seconds(1),
-                1000,
-                meter == Meter::memory ? 2 << 20 : 3,
-                meter == Meter::gpu ? "L4" : ""};
-  record.app = AppId{1};
-  record.app_name = "documents";
-  record.function = "read";
-  record.price = {3'600'000'000};
-  record.price_source = "a test";
-  record.amount = {nano_usd};
-  record.simulated = meter == Meter::gpu;
-  return record;
-}
 
 TEST(Store, GivesBackAfterReopeningWhatWasApplied) {
   const TempDirectory directory;
@@ -432,78 +350,6 @@ TEST(Store, KeepsThatAKeyWasRevokedUntilItIsForgotten) {
     ASSERT_TRUE(apply(*store, {ForgottenKey{KeyId{3}}, ForgottenKey{KeyId{4}}}).ok());
   }
   EXPECT_TRUE(reopened(directory.path()).keys.empty());
-}
-
-TEST(Store, BringsADatabaseOfTheFirstSchemaForward) {
-  const TempDirectory directory;
-  {
-    auto database = Database::open(directory.path() + "/state.db");
-    ASSERT_TRUE(database.ok());
-    ASSERT_TRUE(migrate(*database, 1).ok());
-    ASSERT_TRUE(database->execute("INSERT INTO apps VALUES (9, 'old', 0, 0, 4, 1)").ok());
-    ASSERT_TRUE(database->execute("INSERT INTO keys VALUES (3, 'old', 'abcd', 1, 2, 1)").ok());
-    const char* row =
-        "INSERT INTO ledger VALUES (1, 0, 'gpu', 'execute', 9000, 1, 7, 2, 'L4', 9, 'old', 'f', "
-        "'', 1, '', 5, 0)";
-    ASSERT_TRUE(database->execute(row).ok());
-  }
-  ASSERT_GT(newest_schema(), 1);
-  {
-    Snapshot snapshot;
-    auto store = open_store(directory.path(), snapshot);
-    ASSERT_EQ(snapshot.apps.size(), 1u);
-    EXPECT_EQ(snapshot.apps[0].name, "old");
-    ASSERT_EQ(snapshot.keys.size(), 1u);
-    EXPECT_EQ(snapshot.keys[0].workspace, kDefaultWorkspace);
-    EXPECT_EQ(snapshot.keys[0].sha256, "abcd");
-    EXPECT_EQ(snapshot.keys[0].expires, Time{2});
-    EXPECT_GT(snapshot.keys[0].revoked, kNoon);
-    const auto rows = cost(*store, {{}, "", {}, {}});
-    ASSERT_EQ(rows.size(), 1u);
-    EXPECT_EQ(rows[0].gpu_ms, 7 * 2);
-  }
-
-  auto database = Database::open(directory.path() + "/state.db");
-  std::int64_t indexes = 0;
-  auto query =
-      database->prepare("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'ledger_by_time'");
-  ASSERT_TRUE(query->each([&](Statement& row) { indexes = row.integer(0); }).ok());
-  EXPECT_EQ(indexes, 1);
-}
-
-TEST(Store, RefusesAStateThatANewerEmberWrote) {
-  const TempDirectory directory;
-  Snapshot snapshot;
-  open_store(directory.path(), snapshot);
-  {
-    auto database = Database::open(directory.path() + "/state.db");
-    ASSERT_TRUE(database->execute("PRAGMA user_version = 999").ok());
-  }
-  const auto opened = open_sqlite_store(directory.path(), snapshot);
-  ASSERT_FALSE(opened.ok());
-  EXPECT_THAT(opened.error().message, HasSubstr("newer Ember"));
-}
-
-TEST(Store, RefusesAStateWhoseSchemaIsNone) {
-  const TempDirectory directory;
-  Snapshot snapshot;
-  open_store(directory.path(), snapshot);
-  ASSERT_TRUE(
-      Database::open(directory.path() + "/state.db")->execute("PRAGMA user_version = -7").ok());
-  const auto opened = open_sqlite_store(directory.path(), snapshot);
-  ASSERT_FALSE(opened.ok());
-  EXPECT_THAT(opened.error().message, HasSubstr("damaged: schema -7"));
-}
-
-TEST(Store, SaysWhichFileIsNotADatabase) {
-  const TempDirectory directory;
-  std::FILE* file = std::fopen((directory.path() + "/state.db").c_str(), "w");
-  for (int i = 0; i < 1000; ++i) std::fputs("not a database\n", file);
-  std::fclose(file);
-  Snapshot snapshot;
-  const auto opened = open_sqlite_store(directory.path(), snapshot);
-  ASSERT_FALSE(opened.ok());
-  EXPECT_THAT(opened.error().message, HasSubstr("state.db"));
 }
 
 }  // namespace
