@@ -46,6 +46,7 @@ CLEAN = '#pragma once\n#include "base/id.h"\n'
             "order depends on hashes",
         ),
         ("src/store/a.cc", "int x;\n" * 801, "801 lines"),
+        ("ARCHITECTURE.md", "see `queue/gone.h`\n", "ARCHITECTURE.md:1: there is no queue/gone.h"),
     ],
 )
 def test_names_a_broken_rule(tmp_path: Path, name: str, text: str, said: str) -> None:
