@@ -1,10 +1,13 @@
 #include "node/stage.h"
 
 #include <fcntl.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -14,6 +17,21 @@ namespace {
 bool make_mount_point(const std::string& path, bool directory) {
   if (directory) return ::mkdir(path.c_str(), 0755) == 0;
   return static_cast<bool>(UniqueFd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)));
+}
+
+bool make_owned(const std::string& directory, uid_t owner) {
+  return ::mkdir(directory.c_str(), 0755) == 0 && ::chown(directory.c_str(), owner, owner) == 0;
+}
+
+bool mount_overlay(const StagedOverlay& overlay) {
+  std::string options = "lowerdir=";
+  for (auto lower = overlay.lowers.rbegin(); lower != overlay.lowers.rend(); ++lower) {
+    options += (lower == overlay.lowers.rbegin() ? "" : ":") + Stage::path(*lower);
+  }
+  const std::string upper = Stage::path(overlay.upper);
+  options += ",upperdir=" + upper + "/" + kOverlayFiles + ",workdir=" + upper + "/" + kOverlayWork;
+  return ::mount("ember", Stage::path(overlay.name).c_str(), "overlay", MS_NOSUID | MS_NODEV,
+                 options.c_str()) == 0;
 }
 
 }  // namespace
@@ -26,34 +44,89 @@ void Stage::add_open_directory(std::string name, UniqueFd directory) {
   directories_.push_back({std::move(name), std::move(directory)});
 }
 
+void Stage::add_idmapped(std::string name, std::string host_path, int user_namespace,
+                         MountAccess access) {
+  idmapped_.push_back({std::move(name), std::move(host_path), user_namespace, access});
+}
+
+void Stage::add_upper_in_memory(std::string name, std::int64_t bytes, std::uint32_t first_id) {
+  uppers_.push_back({std::move(name), bytes, first_id});
+}
+
+void Stage::add_overlay(StagedOverlay overlay) { overlays_.push_back(std::move(overlay)); }
+
 std::vector<PreparationStep> Stage::steps() const {
-  return {{"clone the directories' mounts", [this] { return clone_trees(); }},
+  return {{"clone the directories' mounts", [this] { return clone_trees() && clone_idmapped(); }},
           {"begin a mount namespace", [] { return ::unshare(CLONE_NEWNS) == 0; }},
           {"keep mounts apart",
            [] { return ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0; }},
           {"set the stage", [this] { return bind_entries(); }},
-          {"attach the directories", [this] { return attach_trees(); }}};
+          {"attach the directories", [this] { return attach_trees(); }},
+          {"make room to write", [this] { return make_uppers(); }},
+          {"lay the directories over each other", [this] { return mount_overlays(); }}};
 }
 
 // A mount can be cloned in its own namespace alone, so before the new one begins.
 bool Stage::clone_trees() const {
   for (const OpenDirectory& open : directories_) {
-    trees_.emplace_back(
-        ::open_tree(open.directory.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
-    if (!trees_.back()) return false;
+    trees_.push_back(
+        {open.name, UniqueFd(::open_tree(open.directory.get(), "",
+                                         OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH))});
+    if (!trees_.back().mount) return false;
+  }
+  return true;
+}
+
+bool Stage::clone_idmapped() const {
+  for (const IdmappedDirectory& one : idmapped_) {
+    const UniqueFd directory(::open(one.host_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) return false;
+    auto mount = idmapped_mount(directory.get(), one.user_namespace, one.access);
+    if (!mount.ok()) return false;
+    trees_.push_back({one.name, std::move(*mount)});
   }
   return true;
 }
 
 bool Stage::attach_trees() const {
-  for (std::size_t i = 0; i < directories_.size(); ++i) {
-    const std::string place = path(directories_[i].name);
+  for (const Tree& tree : trees_) {
+    const std::string place = path(tree.name);
     if (!make_mount_point(place, true) ||
-        ::move_mount(trees_[i].get(), "", AT_FDCWD, place.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+        ::move_mount(tree.mount.get(), "", AT_FDCWD, place.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
       return false;
     }
   }
   return true;
+}
+
+bool Stage::make_uppers() const {
+  for (const UpperInMemory& upper : uppers_) {
+    const std::string place = path(upper.name), id = std::to_string(upper.first_id);
+    const std::string options =
+        "mode=0755,size=" + std::to_string(upper.bytes) + ",uid=" + id + ",gid=" + id;
+    if (!make_mount_point(place, true) ||
+        ::mount("ember", place.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0 ||
+        !make_owned(place + "/" + kOverlayFiles, upper.first_id) ||
+        !make_owned(place + "/" + kOverlayWork, upper.first_id)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// What the file system itself makes in the upper directory is made as whoever mounts it. That must
+// be a user whom the shifted owners can express, and who keeps the privileges that mounting takes.
+bool Stage::mount_overlays() const {
+  if (overlays_.empty()) return true;
+  if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) != 0) return false;
+  for (const StagedOverlay& overlay : overlays_) {
+    if (!make_mount_point(path(overlay.name), true) || ::setegid(overlay.first_id) != 0 ||
+        ::seteuid(overlay.first_id) != 0 || !mount_overlay(overlay) || ::seteuid(0) != 0 ||
+        ::setegid(0) != 0) {
+      return false;
+    }
+  }
+  return ::prctl(PR_SET_SECUREBITS, 0) == 0;
 }
 
 bool Stage::bind_entries() const {

@@ -3,9 +3,11 @@
 // nothing else changes. Steps between fork and exec; root only.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "node/idmapped_mount.h"
 #include "node/process_table.h"
 #include "node/unique_fd.h"
 
@@ -13,12 +15,31 @@ namespace ember {
 
 inline constexpr const char* kStageRoot = "/mnt";
 
+// Directories over each other, each with its owners shifted alike: a file is that of the topmost
+// directory that has it. Written to is `upper` alone, which holds the directories kOverlayFiles and
+// kOverlayWork, both of the user that 0 is mapped to.
+struct StagedOverlay {
+  std::string name;                 // where it appears
+  std::vector<std::string> lowers;  // names on the stage, the lowest first
+  std::string upper;                // a name on the stage
+  std::uint32_t first_id = 0;       // the user that 0 is mapped to
+};
+inline constexpr const char* kOverlayFiles = "files";
+inline constexpr const char* kOverlayWork = "work";
+
 class Stage {
  public:
   // Will appear as kStageRoot/name; a file, if that is what it is. The name is a single component.
   void add(std::string name, std::string host_path);
   // The same for a directory that is open already, whatever mount namespace it came from.
   void add_open_directory(std::string name, UniqueFd directory);
+  // The same with its owners shifted by the user namespace (IdMaps), which is borrowed.
+  void add_idmapped(std::string name, std::string host_path, int user_namespace,
+                    MountAccess access);
+  // An empty file system in memory of so many bytes, prepared to be an overlay's upper.
+  void add_upper_in_memory(std::string name, std::int64_t bytes, std::uint32_t first_id);
+  // Of entries added before it.
+  void add_overlay(StagedOverlay overlay);
   static std::string path(const std::string& name) { return std::string(kStageRoot) + "/" + name; }
   // Borrows the stage.
   std::vector<PreparationStep> steps() const;
@@ -31,13 +52,33 @@ class Stage {
     std::string name;
     UniqueFd directory;
   };
+  struct IdmappedDirectory {
+    std::string name, host_path;
+    int user_namespace;
+    MountAccess access;
+  };
+  struct UpperInMemory {
+    std::string name;
+    std::int64_t bytes;
+    std::uint32_t first_id;
+  };
   bool clone_trees() const;
+  bool clone_idmapped() const;
   bool bind_entries() const;
   bool attach_trees() const;
+  bool make_uppers() const;
+  bool mount_overlays() const;
 
   std::vector<Entry> entries_;
   std::vector<OpenDirectory> directories_;
-  mutable std::vector<UniqueFd> trees_;  // the directories' mounts, cloned; in the child alone
+  std::vector<IdmappedDirectory> idmapped_;
+  std::vector<UpperInMemory> uppers_;
+  std::vector<StagedOverlay> overlays_;
+  struct Tree {
+    std::string name;
+    UniqueFd mount;
+  };
+  mutable std::vector<Tree> trees_;  // mounts of the directories, cloned; in the child alone
 };
 
 // Tries it, in a child.
