@@ -70,7 +70,7 @@ class FakeNode final : public NodeClient {
     unacknowledged.erase(id);
     acknowledged.push_back(id);
   }
-  void build(std::string id, ImageSpec) override { builds.push_back(std::move(id)); }
+  void build(std::string id, ImageSpec, UniqueFd) override { builds.push_back(std::move(id)); }
 
   void connect() {
     hello.containers.clear();

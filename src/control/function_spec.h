@@ -39,6 +39,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
 Result<ImageSpec> parse_image_spec(const JsonValue& value, const std::string& path);
 
 JsonValue to_json(const FunctionSpec& spec);
+JsonValue to_json(const ImageSpec& spec);
 JsonValue to_json(const FunctionSettings& settings);  // the settings' fields alone
 JsonValue to_json(const GpuDemand& demand);           // ["L4", "H100:2"]
 

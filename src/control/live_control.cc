@@ -36,7 +36,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       logs(options.data, options.logs, driver, background),
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
-      images(node, fleet),
+      images(node, fleet, sources, background),
       containers(loop, driver, node, fleet, catalog, sources, biller, logs, strangers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
       nested(calls, containers),

@@ -91,8 +91,9 @@ class NodeClient {
   // Sends SIGUSR1 to the runner: it looks at its socket for a Cancel.
   virtual void interrupt(ContainerId container) = 0;
   virtual void acknowledge_exit(ContainerId container) = 0;
-  // Builds the image, or finds it built. Lines and the end come by the observer.
-  virtual void build(std::string image_id, ImageSpec spec) = 0;
+  // Builds the image, or finds it built. Lines and the end come by the observer. `sources` is the
+  // directory (O_PATH) of the sources that its steps name; may be empty where they name none.
+  virtual void build(std::string image_id, ImageSpec spec, UniqueFd sources) = 0;
 };
 
 // The content address of an image: "im-" and 32 hex digits of SHA-256 over its canonical JSON.

@@ -42,8 +42,8 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   void interrupt(ContainerId container) override { send(InterruptRequest{container}); }
   void acknowledge_exit(ContainerId container) override { send(AcknowledgeExit{container}); }
 
-  void build(std::string image_id, ImageSpec spec) override {
-    auto sent = request(BuildRequest{image_id, std::move(spec)});
+  void build(std::string image_id, ImageSpec spec, UniqueFd sources) override {
+    auto sent = request(BuildRequest{image_id, std::move(spec)}, std::move(sources));
     if (sent.ok()) {
       builds_.insert(std::move(image_id));
     } else {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,10 @@ class Stage {
   };
   mutable std::vector<Tree> trees_;  // mounts of the directories, cloned; in the child alone
 };
+
+// The steps, which keep the stage alive as long as whoever holds them.
+std::vector<PreparationStep> kept_by(std::shared_ptr<const Stage> stage,
+                                     std::vector<PreparationStep> steps);
 
 // Tries it, in a child.
 bool can_stage();
