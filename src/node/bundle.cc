@@ -21,6 +21,7 @@ constexpr std::int64_t kSpareMillicores = 16'000;
 constexpr std::int64_t kFilesLimit = 65'536;
 constexpr std::int64_t kMinScratchBytes = 64 << 20;
 constexpr std::int64_t kDriverDirectoryBytes = 64 << 10;  // of mount points
+constexpr std::int64_t kRunBytes = 8 << 20;               // secrets that are files, above all
 
 Json bind_read_only(const std::string& from, const std::string& to) {
   return {{"destination", to},
@@ -55,6 +56,8 @@ Json mounts(const Bundle& bundle) {
   all.back()["options"].push_back("noexec");  // memory to share; programs may lie in /tmp
   all.push_back(scratch("/tmp", "1777", scratch_bytes));
   all.push_back(scratch("/root", "0700", scratch_bytes));
+  all.push_back(scratch("/run", "0755", kRunBytes));
+  all.back()["options"].push_back("noexec");
   for (const StagedDirectory& directory : bundle.directories) {
     all.push_back(bind_read_only(Stage::path(directory.name), directory.destination));
   }
@@ -75,6 +78,10 @@ std::int64_t files_limit() {
   return std::min(kFilesLimit, static_cast<std::int64_t>(std::min<rlim_t>(ours.rlim_max, 1 << 30)));
 }
 
+// A limit of zero holds for files alone: a core that goes into a program (core_pattern "|...") is
+// kept back by one of 1.
+constexpr std::int64_t kNoCore = 1;
+
 Json process(const Bundle& bundle) {
   const auto limit = [](const char* type, std::int64_t value) {
     return Json{{"type", type}, {"hard", value}, {"soft", value}};
@@ -86,7 +93,7 @@ Json process(const Bundle& bundle) {
           {"cwd", "/root"},
           {"capabilities", Json::object()},
           {"noNewPrivileges", true},
-          {"rlimits", {limit("RLIMIT_NOFILE", files_limit()), limit("RLIMIT_CORE", 0)}}};
+          {"rlimits", {limit("RLIMIT_NOFILE", files_limit()), limit("RLIMIT_CORE", kNoCore)}}};
 }
 
 Json namespaces(const Bundle& bundle) {
