@@ -112,7 +112,8 @@ def _beat(client: Client, app: str, ended: threading.Event) -> None:
 def _function_spec(app: App, name: str) -> dict[str, Any]:
     function = app.functions[name]
     image = function.settings.image or app.image or Image.host()
-    return {**function.spec(), "image": image.spec()}
+    secrets = [secret.spec() for secret in function.settings.secrets]
+    return {**function.spec(), "image": image.spec(), "secrets": secrets}
 
 
 def _distinct(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
