@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <fstream>
 
 #include "store/sqlite.h"
 #include "store/store_fixture.h"
@@ -398,6 +399,28 @@ TEST(Store, ForgetsASecretAndItsOldestVersions) {
   ASSERT_EQ(snapshot.secrets.size(), kMostSecretVersions + 1);
   EXPECT_EQ(snapshot.secrets[0].version, 6u);
   EXPECT_EQ(snapshot.secrets.back().app, AppId{7});
+}
+
+TEST(Store, LeavesNothingOfValuesThatAreErasedInItsFiles) {
+  const TempDirectory directory;
+  const auto is_kept = [&](const std::string& sealed) {
+    std::ifstream file(directory.path() + "/state.db", std::ios::binary);
+    const std::string bytes(std::istreambuf_iterator<char>(file), {});
+    return bytes.find(sealed.substr(0, 100)) != std::string::npos;  // the rest is on other pages
+  };
+  const std::string replaced(5'000, 'R'), forgotten(5'000, 'F'), newest(5'000, 'N');
+  Snapshot snapshot;
+  SecretRecord one = secret(1, 1, "db"), next = secret(1, 2, "db"), other = secret(2, 1, "mail");
+  one.sealed = replaced;
+  next.sealed = newest;
+  other.sealed = forgotten;
+  ASSERT_TRUE(apply(*open_store(directory.path(), snapshot), {one, other}).ok());
+  EXPECT_TRUE(is_kept(replaced) && is_kept(forgotten));
+  ASSERT_TRUE(
+      apply(*open_store(directory.path(), snapshot), {next, ForgottenSecret{SecretId{2}}}).ok());
+  EXPECT_TRUE(is_kept(newest));
+  EXPECT_FALSE(is_kept(replaced));
+  EXPECT_FALSE(is_kept(forgotten));
 }
 
 }  // namespace
