@@ -54,7 +54,11 @@ def deploy(
     images = {id(image): image for image in _images(app)}
     specs = {key: image.spec(_uploader(client, tell)) for key, image in images.items()}
     functions = [
-        {**function.spec(), "image": specs[id(_image_of(app, function))]}
+        {
+            **function.spec(),
+            "image": specs[id(_image_of(app, function))],
+            "secrets": [secret.spec() for secret in function.settings.secrets],
+        }
         for function in app.functions.values()
     ]
     source = _source.collect(sorted({spec["module"] for spec in functions}))
@@ -122,7 +126,8 @@ def describe(spec: dict[str, Any]) -> str:
     names = [base] if base == "host" else []
     for step in [*steps, *spec["steps"]]:
         words = step["arguments"] or list(step.get("options", {}).values())
-        names.append(" ".join([step["kind"].replace("_install", ""), *words]))
+        kind = [] if step["kind"] == "uv_pip_install" else [step["kind"].removesuffix("_install")]
+        names.append(" ".join([*kind, *words]))
     return ", ".join(names)
 
 

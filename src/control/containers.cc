@@ -42,14 +42,15 @@ StartSteps Container::steps(Time arrived) const {
 }
 
 Containers::Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
-                       NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
-                       LogBook& logs, Strangers& strangers)
+                       NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources,
+                       const Secrets& secrets, Biller& biller, LogBook& logs, Strangers& strangers)
     : loop_(loop),
       driver_(driver),
       node_(node),
       fleet_(fleet),
       catalog_(catalog),
       sources_(sources),
+      secrets_(secrets),
       biller_(biller),
       logs_(logs),
       strangers_(strangers) {}
@@ -97,6 +98,10 @@ void Containers::start(const StartContainer& action) {
     const Error& error = directory.error();
     const bool gone = error.code == ErrorCode::not_found;
     return fail_start(container, error.message, gone ? Refusal::lasting : Refusal::may_pass);
+  }
+  const FunctionSpec& spec = container.function->spec;
+  if (auto given = secrets_.check(spec.secrets, spec.name); !given) {
+    return fail_start(container, given.error().message, Refusal::lasting);
   }
   node_.start(container_spec(container.id, *container.function, action.devices),
               std::move(directory).value());
@@ -264,6 +269,18 @@ void Containers::on_hello_frame(Container& container, const std::string& body) {
     container.imports = {steps.integer_or("imports", 0)};
   }
   driver_.handle(ContainerLoading{container.id});
+  if (!container.function->spec.secrets.empty()) send_secrets(container);
+}
+
+// By its own socket alone: neither the node nor a disk sees them.
+void Containers::send_secrets(Container& container) {
+  auto body = secrets_.body_for(container.function->spec.secrets);
+  if (body) {
+    return container.session->link().send({0, FrameType::secrets, 0, 0, 0}, {}, *std::move(body));
+  }
+  note(container, "ended: " + body.error().message);
+  container.load_error = to_error_body({body.error()});
+  kill(container.id);
 }
 
 void Containers::on_ready_frame(Container& container) {

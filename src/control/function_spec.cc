@@ -162,6 +162,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* image = fields.object("image");
   const JsonValue* gpu = fields.array("gpu");
   const JsonValue* env = fields.object("env");
+  const JsonValue* secrets = fields.array("secrets");
   const JsonValue* parameters = fields.array("parameters");
   const std::string network =
       fields.text_or("network", std::string(network_access_name(spec.network)));
@@ -177,6 +178,11 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto variables = parse_env(env, path + "env");
   if (!variables) return std::move(variables).error();
   spec.env = std::move(variables).value();
+  if (secrets) {
+    auto uses = parse_secret_uses(*secrets, path + "secrets");
+    if (!uses) return std::move(uses).error();
+    spec.secrets = std::move(*uses);
+  }
   auto access = parse_network_access(network);
   if (!access) return std::move(access).error().within(path + "network");
   spec.network = *access;
@@ -191,6 +197,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
 Result<DeployRequest> parse_deploy_request(std::string_view text) {
   auto document = parse_json(text, "the deploy request", kMaxRequestBytes);
   if (!document) return std::move(document).error();
+  const WipedAtEnd wiped(*document);  // it may hold values of secrets
   Fields fields(*document, "");
   DeployRequest request;
   request.ephemeral = fields.flag_or("ephemeral", false);
@@ -206,6 +213,10 @@ Result<DeployRequest> parse_deploy_request(std::string_view text) {
     if (!spec) return std::move(spec).error();
     if (!names.insert(spec->name).second) {
       return invalid("two functions are named \"" + spec->name + "\"; give one another name");
+    }
+    if (std::ranges::any_of(spec->secrets,
+                            [](const SecretUse& use) { return use.id.value != 0; })) {
+      return invalid(spec->name + ": secrets are given by name or by values, not by id");
     }
     request.functions.push_back(std::move(spec).value());
   }
@@ -243,6 +254,8 @@ JsonValue to_json(const ImageSpec& spec) {
 JsonValue to_json(const FunctionSpec& spec) {
   JsonValue env = JsonValue::object();
   for (const auto& [name, value] : spec.env) env[name] = value;
+  JsonValue secrets = JsonValue::array();
+  for (const SecretUse& use : spec.secrets) secrets.push_back(to_json(use));
   JsonValue value = {{"name", spec.name},
                      {"module", spec.module},
                      {"qualname", spec.qualname},
@@ -250,6 +263,7 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"image", to_json(spec.image)},
                      {"gpu", to_json(spec.settings.resources.gpu)},
                      {"env", std::move(env)},
+                     {"secrets", std::move(secrets)},
                      {"network", network_access_name(spec.network)},
                      {"parameters", JsonValue::parse(spec.parameters, nullptr, false)}};
   value.update(to_json(spec.settings));

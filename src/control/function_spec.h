@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control/json.h"
+#include "control/secret_values.h"
 #include "model/environment.h"
 #include "model/function.h"
 #include "model/image.h"
@@ -23,6 +24,7 @@ struct FunctionSpec {
   ImageSpec image;
   FunctionSettings settings;
   Environment env;
+  std::vector<SecretUse> secrets;
   NetworkAccess network = NetworkAccess::internet;
   std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
 };

@@ -13,6 +13,7 @@
 #include "control/listings.h"
 #include "control/live_control.h"
 #include "control/nested_calls.h"
+#include "control/secrets.h"
 #include "control/startup.h"
 
 namespace ember {
@@ -47,6 +48,7 @@ struct LiveControl::Parts {
   EngineDriver driver;
   Background background;  // ends, when its turn comes, before all that its threads work on
   Keys keys;
+  Secrets secrets;
   LogBook logs;
   Biller biller;
   Strangers strangers;

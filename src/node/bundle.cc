@@ -21,6 +21,7 @@ constexpr std::int64_t kSpareMillicores = 16'000;
 constexpr std::int64_t kFilesLimit = 65'536;
 constexpr std::int64_t kMinScratchBytes = 64 << 20;
 constexpr std::int64_t kDriverDirectoryBytes = 64 << 10;  // of mount points
+constexpr std::int64_t kRunBytes = 8 << 20;               // secrets that are files, above all
 
 Json bind_read_only(const std::string& from, const std::string& to) {
   return {{"destination", to},
@@ -64,6 +65,8 @@ Json mounts(const Bundle& bundle) {
     all.push_back(scratch("/tmp", "1777", scratch_bytes));
     all.push_back(scratch("/root", "0700", scratch_bytes));
   }
+  all.push_back(scratch("/run", "0755", kRunBytes));
+  all.back()["options"].push_back("noexec");
   for (const StagedDirectory& directory : bundle.directories) all.push_back(bind(directory));
   if (!bundle.gpus.libraries.empty()) {
     all.push_back(scratch(kDriverDirectory, "0755", kDriverDirectoryBytes));
@@ -95,6 +98,10 @@ Json capabilities(Privileges privileges) {
   return {{"bounding", names}, {"effective", names}, {"permitted", names}};
 }
 
+// A limit of zero holds for files alone: a core that goes into a program (core_pattern "|...") is
+// kept back by one of 1.
+constexpr std::int64_t kNoCore = 1;
+
 Json process(const Bundle& bundle) {
   const auto limit = [](const char* type, std::int64_t value) {
     return Json{{"type", type}, {"hard", value}, {"soft", value}};
@@ -106,7 +113,7 @@ Json process(const Bundle& bundle) {
           {"cwd", bundle.working_directory},
           {"capabilities", capabilities(bundle.privileges)},
           {"noNewPrivileges", true},
-          {"rlimits", {limit("RLIMIT_NOFILE", files_limit()), limit("RLIMIT_CORE", 0)}}};
+          {"rlimits", {limit("RLIMIT_NOFILE", files_limit()), limit("RLIMIT_CORE", kNoCore)}}};
 }
 
 Json namespaces(const Bundle& bundle) {

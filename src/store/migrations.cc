@@ -113,7 +113,23 @@ ALTER TABLE keys RENAME COLUMN revoked TO revoked_us;
 UPDATE keys SET revoked_us = CAST(strftime('%s', 'now') AS INTEGER) * 1000000 WHERE revoked_us != 0;
 )sql";
 
-constexpr std::array kSteps{kTables, kIndexes, kQuantity, kWorkspaces, kRevokedAt};
+// Values lie here sealed alone, as base 64; keys are names, a line each.
+constexpr const char* kSecrets = R"sql(
+CREATE TABLE secrets (
+  id INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  workspace INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  app INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  keys TEXT NOT NULL,
+  sealed TEXT NOT NULL,
+  PRIMARY KEY (id, version)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX secrets_by_name ON secrets (workspace, name, version) WHERE name <> '';
+)sql";
+
+constexpr std::array kSteps{kTables, kIndexes, kQuantity, kWorkspaces, kRevokedAt, kSecrets};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

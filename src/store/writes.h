@@ -22,11 +22,15 @@ class Writer {
   Result<> write_one(const VersionRecord& record);
   Result<> write_one(const ContainerRecord& record);
   Result<> write_one(const LedgerRecord& record);
+  Result<> write_one(const SecretRecord& record);
+  Result<> write_one(const ForgottenSecret& record);
 
   Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
-         Statement function, Statement container, Statement ledger);
+         Statement function, Statement container, Statement ledger, Statement secret,
+         Statement erased_values, Statement old_secrets, Statement forgotten_secret);
 
   Statement key_, forgotten_key_, app_, version_, function_, container_, ledger_;
+  Statement secret_, erased_values_, old_secrets_, forgotten_secret_;
 };
 
 }  // namespace ember

@@ -23,6 +23,7 @@ UNKNOWN = {
     "{function}": "no-such-function",
     "{sha256}": "0" * 64,
     "{key}": "no-such-key",
+    "{secret}": "no-such-secret",
 }
 
 pytestmark = pytest.mark.skipif(not (URL and KEY), reason="no server: set EMBER_URL and EMBER_KEY")
@@ -153,7 +154,7 @@ def test_every_route_refuses_a_missing_and_a_wrong_key(server: Server) -> None:
 
 def test_a_path_names_the_methods_it_takes(server: Server) -> None:
     for path, item in server.document["paths"].items():
-        answer = server.client.request("DELETE", filled(path))
+        answer = server.client.request("PATCH", filled(path))
         assert answer.status_code == 405
         for method in item:
             assert method.upper() in answer.headers["Allow"]
