@@ -183,6 +183,11 @@ class Control {
   virtual void put_blob(std::string sha256, std::string bytes,
                         std::function<void(Result<>)> done) = 0;
   virtual void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) = 0;
+  virtual void images_json(Done done) = 0;
+  virtual void image_log_json(std::string image, Done done) = 0;
+  virtual void prune_images(std::string request_json, Done done) = 0;
+  virtual void push_image(std::string image, std::string request_json,
+                          std::shared_ptr<BuildObserver> observer) = 0;
   virtual void deploy(std::string app, std::string request_json, Done done) = 0;
   virtual void rollback(std::string app, std::uint32_t version, Done done) = 0;
   virtual void stop_app(std::string app, Done done) = 0;

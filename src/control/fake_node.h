@@ -72,7 +72,10 @@ class FakeNode final : public NodeClient {
     unacknowledged.erase(id);
     acknowledged.push_back(id);
   }
-  void build(std::string id, ImageSpec, UniqueFd) override { builds.push_back(std::move(id)); }
+  void build(std::string id, ImageSpec, std::string, UniqueFd) override {
+    builds.push_back(std::move(id));
+  }
+  void ask_images(ImageQuery query) override { image_queries.push_back(std::move(query)); }
 
   void connect() {
     hello.containers.clear();
@@ -156,6 +159,7 @@ class FakeNode final : public NodeClient {
   std::map<ContainerId, ContainerExit> unacknowledged;
   std::vector<ContainerSpec> starts;
   std::vector<std::string> builds;
+  std::vector<ImageQuery> image_queries;
   std::vector<ContainerId> interrupted, acknowledged;
   Duration boot = Duration::milliseconds(300), load = Duration::milliseconds(200);
   bool has_source = false;

@@ -41,6 +41,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
       images(node, fleet, sources, background),
+      image_admin(driver, node, images, catalog),
       containers(loop, driver, node, fleet, catalog, sources, secrets, biller, logs, strangers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
       nested(calls, containers),
@@ -203,6 +204,21 @@ void LiveControl::put_blob(std::string sha256, std::string bytes,
 
 void LiveControl::build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) {
   parts_->images.build(spec_json, std::move(observer));
+}
+
+void LiveControl::images_json(Done done) { parts_->image_admin.list(std::move(done)); }
+
+void LiveControl::image_log_json(std::string image, Done done) {
+  parts_->image_admin.log(std::move(image), std::move(done));
+}
+
+void LiveControl::prune_images(std::string request_json, Done done) {
+  parts_->image_admin.prune(request_json, std::move(done));
+}
+
+void LiveControl::push_image(std::string image, std::string request_json,
+                             std::shared_ptr<BuildObserver> observer) {
+  parts_->image_admin.push(std::move(image), request_json, std::move(observer));
 }
 
 void LiveControl::deploy(std::string app, std::string request_json, Done done) {

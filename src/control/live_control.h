@@ -7,6 +7,7 @@
 //   SourceStore    users' files                      LogBook      what containers write
 //   Secrets        sealed values for containers
 //   ImageBuilds    images                            Listings     documents to look at
+//   ImageAdmin     what is kept of them
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
 // thread, and both answer through the loop.
@@ -80,6 +81,11 @@ class LiveControl final : public Control, private NodeObserver {
                        std::function<void(Result<UploadResult>)> done) override;
   void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) override;
   void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) override;
+  void images_json(Done done) override;
+  void image_log_json(std::string image, Done done) override;
+  void prune_images(std::string request_json, Done done) override;
+  void push_image(std::string image, std::string request_json,
+                  std::shared_ptr<BuildObserver> observer) override;
   void deploy(std::string app, std::string request_json, Done done) override;
   void rollback(std::string app, std::uint32_t version, Done done) override;
   void stop_app(std::string app, Done done) override;
@@ -115,6 +121,7 @@ class LiveControl final : public Control, private NodeObserver {
   void on_runner(ContainerId container, UniqueFd socket) override;
   void on_build_line(std::string image_id, std::string line) override;
   void on_built(std::string image_id, Result<> result) override;
+  void on_image_answer(std::uint64_t query, Result<std::string> document) override;
 
   Result<> refuse_while_draining() const;
   void check_drained();

@@ -27,6 +27,7 @@ void LiveControl::on_hello(NodeHello hello) {
   parts.images.require(std::move(images), [](const Result<>& built) {
     if (!built) spdlog::warn("an image of a deployed app: {}", built.error().message);
   });
+  parts.image_admin.keep_tidy();
 }
 
 void LiveControl::on_lost() {
@@ -76,6 +77,10 @@ void LiveControl::on_runner(ContainerId container, UniqueFd socket) {
 
 void LiveControl::on_build_line(std::string image_id, std::string line) {
   parts_->images.on_line(image_id, line);
+}
+
+void LiveControl::on_image_answer(std::uint64_t query, Result<std::string> document) {
+  parts_->image_admin.on_answer(query, std::move(document));
 }
 
 void LiveControl::on_built(std::string image_id, Result<> result) {

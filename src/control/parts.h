@@ -9,6 +9,7 @@
 
 #include "control/calls.h"
 #include "control/deployments.h"
+#include "control/image_admin.h"
 #include "control/keys.h"
 #include "control/listings.h"
 #include "control/live_control.h"
@@ -53,6 +54,7 @@ struct LiveControl::Parts {
   Biller biller;
   Strangers strangers;
   ImageBuilds images;
+  ImageAdmin image_admin;
   Containers containers;
   Calls calls;
   NestedCalls nested;

@@ -118,6 +118,18 @@ class FakeControl final : public Control {
     asked.push_back("build " + spec_json);
     build = std::move(observer);
   }
+  void images_json(Done done) override { answer("images", std::move(done)); }
+  void image_log_json(std::string image, Done done) override {
+    answer("image log " + image, std::move(done));
+  }
+  void prune_images(std::string request_json, Done done) override {
+    answer("prune " + request_json, std::move(done));
+  }
+  void push_image(std::string image, std::string request_json,
+                  std::shared_ptr<BuildObserver> observer) override {
+    asked.push_back("push " + image + " " + request_json);
+    build = std::move(observer);
+  }
   void deploy(std::string app, std::string request_json, Done done) override {
     deployed[app] = std::move(request_json);
     answer("deploy " + app, std::move(done));

@@ -191,7 +191,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
                          .started = wall_clock(),
                          .resources = spec.resources,
                          .isolation = std::string(machine_.isolation->name()),
-                         .slot = free_slot()};
+                         .slot = free_slot(),
+                         .layers = image->layers};
     const ContainerFiles files(directory_.path, id);
     if (auto created = files.create(record, spec.function_json); !created.ok()) {
       files.remove();
@@ -356,11 +357,12 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   void take(BuildRequest& message, UniqueFd sources) {
     const std::string id = message.image_id;
     auto fine = check_image(message.spec);
-    if (fine.ok() && image_id(message.spec) != id) {
+    if (fine.ok() && message.push_to.empty() && image_id(message.spec) != id) {
       fine = Error{ErrorCode::invalid_argument, "the image's id is not that of its steps"};
     }
+    if (fine.ok() && !message.push_to.empty()) fine = check_reference(message.push_to);
     if (!fine.ok()) return tell(ImageBuilt{id, std::move(fine)});
-    images_.build(message.spec, std::move(sources),
+    images_.build({message.spec, std::move(message.push_to), std::move(sources)},
                   {.on_line =
                        [this, id](std::string line) {
                          tell(BuildLine{id, std::move(line)});
@@ -369,6 +371,14 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
                        [this, id](Result<> result) {
                          tell(ImageBuilt{id, std::move(result)});
                        }});
+  }
+
+  void take(ImageQuery& message, UniqueFd) {
+    std::set<std::string> kept;
+    for (const auto& [id, container] : containers_) {
+      kept.insert(container->record().layers.begin(), container->record().layers.end());
+    }
+    tell(ImageAnswer{message.query, images_.answer(message, std::move(kept))});
   }
 
   // --- now and then ---

@@ -109,6 +109,7 @@ class Recorder : public NodeObserver {
   }
   void on_build_line(std::string, std::string line) override { lines.push_back(std::move(line)); }
   void on_built(std::string image_id, Result<> result) override { built.emplace(image_id, result); }
+  void on_image_answer(std::uint64_t, Result<std::string>) override {}
 
   std::vector<NodeHello> hellos;
   int losses = 0;

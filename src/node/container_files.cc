@@ -128,7 +128,8 @@ Result<> ContainerFiles::create(const ContainerMeta& record,
                   {"cpu_millicores", record.resources.cpu_millicores},
                   {"memory_bytes", record.resources.memory_bytes},
                   {"isolation", record.isolation},
-                  {"slot", record.slot}};
+                  {"slot", record.slot},
+                  {"layers", record.layers}};
   auto written = write_file(directory_ + "/meta.json", meta.dump(), 0600);
   if (!written.ok()) return written;
   return write_file(run_directory() + "/function.json", function_json, 0444);
@@ -169,6 +170,7 @@ Result<ContainerMeta> ContainerFiles::read_record() const {
   record.resources.memory_bytes = fields.integer("memory_bytes");
   record.isolation = fields.text("isolation");
   record.slot = fields.narrow<std::uint32_t>("slot");
+  record.layers = fields.texts_or_none("layers");
   if (auto fine = fields.check(); !fine.ok()) return std::move(fine).error();
   return record;
 }

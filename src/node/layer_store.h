@@ -44,7 +44,7 @@ std::vector<LayerPlace> layer_places(const ImageSpec& spec);
 class LayerStore {
  public:
   // Sweeps what an earlier life left half built.
-  explicit LayerStore(std::string node_directory);
+  explicit LayerStore(const std::string& node_directory);
 
   std::string path_of(const std::string& layer) const { return layers_ + "/" + layer; }
   std::string part_of(const std::string& layer) const { return layers_ + "/" + layer + ".part"; }
@@ -53,7 +53,8 @@ class LayerStore {
 
   // The image, if all its layers are here; they count as used now.
   std::optional<BuiltImage> find(const ImageSpec& spec) const;
-  // What a step of the image stands on: the part of the image before the layer of that name.
+  // What a step of the image stands on: the part of the image before the layer of that name, or all
+  // of it where it has none of that name.
   struct Below {
     LayerFacts facts;
     BuiltImage image;
@@ -63,6 +64,13 @@ class LayerStore {
   // Makes the layer of its part, on disk for good: all of it or nothing.
   Result<> publish(const std::string& layer, const LayerFacts& facts) const;
   void discard(const std::string& layer) const;
+
+  // Images that were built here, kept in <node_directory>/images.
+  Result<> remember(const ImageSpec& spec) const;
+  std::vector<ImageSpec> images() const;  // by id
+  // Forgets those that lost a layer, and those not among the kept that are unused since before that
+  // time; their ids.
+  std::vector<std::string> forget(const std::set<std::string>& kept_ids, Time unused_since) const;
 
   struct Entry {
     std::string layer;
@@ -77,7 +85,9 @@ class LayerStore {
   std::optional<std::string> log(const std::string& layer) const;
 
  private:
-  const std::string layers_;
+  std::string record_of(const ImageSpec& spec) const;
+
+  const std::string layers_, images_;
 };
 
 }  // namespace ember

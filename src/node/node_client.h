@@ -61,6 +61,15 @@ struct NodeHello {
   std::vector<SurvivingContainer> containers;
 };
 
+// What a driver asks of a node's images.
+struct ImageQuery {
+  std::uint64_t query = 0;  // the driver's own number, which the answer repeats
+  enum class Kind { list, log, prune } kind = Kind::list;
+  std::vector<ImageSpec> images = {};  // log: the one; prune: those to keep
+  std::int64_t max_bytes = 0;          // prune: of all layers together
+  Time unused_since = {};              // prune: layers not used since then go
+};
+
 class NodeObserver {
  public:
   virtual ~NodeObserver() = default;
@@ -78,6 +87,8 @@ class NodeObserver {
   virtual void on_runner(ContainerId container, UniqueFd socket) = 0;
   virtual void on_build_line(std::string image_id, std::string line) = 0;
   virtual void on_built(std::string image_id, Result<> result) = 0;
+  // To a query of ask_images(): a JSON document of image_queries.h.
+  virtual void on_image_answer(std::uint64_t query, Result<std::string> document) = 0;
 };
 
 class NodeClient {
@@ -93,7 +104,10 @@ class NodeClient {
   virtual void acknowledge_exit(ContainerId container) = 0;
   // Builds the image, or finds it built. Lines and the end come by the observer. `sources` is the
   // directory (O_PATH) of the sources that its steps name; may be empty where they name none.
-  virtual void build(std::string image_id, ImageSpec spec, UniqueFd sources) = 0;
+  // `push_to` is a reference to push it to then; empty: nowhere.
+  virtual void build(std::string image_id, ImageSpec spec, std::string push_to,
+                     UniqueFd sources) = 0;
+  virtual void ask_images(ImageQuery query) = 0;
 };
 
 // The content address of an image: "im-" and 32 hex digits of SHA-256 over its canonical JSON.

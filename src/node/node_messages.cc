@@ -1,5 +1,7 @@
 #include "node/node_messages.h"
 
+#include <algorithm>
+
 #include "node/json_bounds.h"
 #include "node/json_fields.h"
 
@@ -222,13 +224,50 @@ NodeHello read_hello(JsonFields& fields) {
   return hello;
 }
 
+Json to_json(const Error& error) {
+  return {{"code", error_name(error.code)}, {"message", error.message}};
+}
+
 Json to_json(const ImageBuilt& built) {
   Json json{{"type", "built"}, {"image_id", built.image_id}};
-  if (!built.result.ok()) {
-    json["error"] = {{"code", error_name(built.result.error().code)},
-                     {"message", built.result.error().message}};
+  if (!built.result.ok()) json["error"] = to_json(built.result.error());
+  return json;
+}
+
+Json to_json(const ImageAnswer& answer) {
+  Json json{{"type", "image_answer"}, {"query", answer.query}};
+  if (answer.document.ok()) {
+    json["document"] = *answer.document;
+  } else {
+    json["error"] = to_json(answer.document.error());
   }
   return json;
+}
+
+constexpr const char* kQueryKinds[] = {"list", "log", "prune"};
+
+Json to_json(const ImageQuery& query) {
+  Json images = Json::array();
+  for (const ImageSpec& image : query.images) images.push_back(to_json(image));
+  return {{"type", "image_query"},
+          {"query", query.query},
+          {"kind", kQueryKinds[static_cast<int>(query.kind)]},
+          {"images", std::move(images)},
+          {"max_bytes", query.max_bytes},
+          {"unused_since_us", query.unused_since.us}};
+}
+
+ImageQuery read_query(JsonFields& fields) {
+  ImageQuery query{.query = static_cast<std::uint64_t>(fields.integer("query")),
+                   .max_bytes = fields.integer("max_bytes"),
+                   .unused_since = fields.time("unused_since_us")};
+  const std::string kind = fields.text("kind");
+  const auto found = std::ranges::find(kQueryKinds, kind);
+  if (found == std::end(kQueryKinds)) fields.wrong("kind");
+  query.kind = static_cast<ImageQuery::Kind>(
+      found == std::end(kQueryKinds) ? 0 : found - std::begin(kQueryKinds));
+  fields.objects("images", [&](JsonFields& image) { query.images.push_back(read_image(image)); });
+  return query;
 }
 
 ErrorCode error_code(std::string_view name) {
@@ -238,14 +277,29 @@ ErrorCode error_code(std::string_view name) {
   return ErrorCode::internal;
 }
 
-ImageBuilt read_built(JsonFields& fields, const Json& json) {
-  ImageBuilt built{.image_id = fields.text("image_id"), .result = Ok{}};
-  if (!json.contains("error")) return built;
+Error read_error(JsonFields& fields) {
+  Error read{ErrorCode::internal, ""};
   fields.object("error", [&](JsonFields& error) {
     const std::string code = error.text("code");
-    built.result = Error{error_code(code), error.text("message")};
+    read = {error_code(code), error.text("message")};
   });
+  return read;
+}
+
+ImageBuilt read_built(JsonFields& fields, const Json& json) {
+  ImageBuilt built{.image_id = fields.text("image_id"), .result = Ok{}};
+  if (json.contains("error")) built.result = read_error(fields);
   return built;
+}
+
+ImageAnswer read_answer(JsonFields& fields, const Json& json) {
+  ImageAnswer answer{.query = static_cast<std::uint64_t>(fields.integer("query"))};
+  if (json.contains("error")) {
+    answer.document = read_error(fields);
+  } else {
+    answer.document = fields.text("document");
+  }
+  return answer;
 }
 
 // --- choosing by type -------------------------------------------------------------------------
@@ -266,7 +320,7 @@ Result<Message> decode(std::string_view text, Choose choose) {
   }
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   JsonFields fields(json);
-  Message message = choose(fields.text("type"), fields, json);
+  Message message = choose(fields, json);
   if (auto fine = fields.check(); !fine.ok()) return std::move(fine).error();
   return message;
 }
@@ -288,8 +342,12 @@ std::string encode(const DriverMessage& message) {
           [](const InterruptRequest& m) { return of_container("interrupt", m.container); },
           [](const AcknowledgeExit& m) { return of_container("acknowledge", m.container); },
           [](const BuildRequest& m) -> Json {
-            return {{"type", "build"}, {"image_id", m.image_id}, {"spec", to_json(m.spec)}};
+            return {{"type", "build"},
+                    {"image_id", m.image_id},
+                    {"spec", to_json(m.spec)},
+                    {"push_to", m.push_to}};
           },
+          [](const ImageQuery& m) { return to_json(m); },
       },
       message));
 }
@@ -322,47 +380,51 @@ std::string encode(const NodeMessage& message) {
                        return {{"type", "build_line"}, {"image_id", m.image_id}, {"line", m.line}};
                      },
                      [](const ImageBuilt& m) { return to_json(m); },
+                     [](const ImageAnswer& m) { return to_json(m); },
                  },
                  message));
 }
 
 Result<DriverMessage> decode_driver_message(std::string_view json) {
-  return decode<DriverMessage>(
-      json, [](const std::string& type, JsonFields& fields, const Json&) -> DriverMessage {
-        if (type == "hello") {
-          return DriverHello{.protocol = fields.narrow<int>("protocol")};
-        }
-        if (type == "start") return StartRequest{.spec = read_spec(fields)};
-        if (type == "build") {
-          BuildRequest build{.image_id = fields.text("image_id"), .spec = {}};
-          fields.object("spec", [&](JsonFields& spec) { build.spec = read_image(spec); });
-          return build;
-        }
-        const auto container = fields.id<ContainerId>("container");
-        if (type == "stop") return StopRequest{container, {fields.integer("grace_us")}};
-        if (type == "interrupt") return InterruptRequest{container};
-        if (type == "acknowledge") return AcknowledgeExit{container};
-        fields.wrong("type");
-        return DriverHello{};
-      });
+  return decode<DriverMessage>(json, [](JsonFields& fields, const Json&) -> DriverMessage {
+    const std::string type = fields.text("type");
+    if (type == "hello") {
+      return DriverHello{.protocol = fields.narrow<int>("protocol")};
+    }
+    if (type == "start") return StartRequest{.spec = read_spec(fields)};
+    if (type == "build") {
+      BuildRequest build{.image_id = fields.text("image_id"), .spec = {}};
+      fields.object("spec", [&](JsonFields& spec) { build.spec = read_image(spec); });
+      build.push_to = fields.text("push_to");
+      return build;
+    }
+    if (type == "image_query") return read_query(fields);
+    const auto container = fields.id<ContainerId>("container");
+    if (type == "stop") return StopRequest{container, {fields.integer("grace_us")}};
+    if (type == "interrupt") return InterruptRequest{container};
+    if (type == "acknowledge") return AcknowledgeExit{container};
+    fields.wrong("type");
+    return DriverHello{};
+  });
 }
 
 Result<NodeMessage> decode_node_message(std::string_view json) {
-  return decode<NodeMessage>(
-      json, [](const std::string& type, JsonFields& fields, const Json& whole) -> NodeMessage {
-        if (type == "hello") return read_hello(fields);
-        if (type == "built") return read_built(fields, whole);
-        if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
-        if (type == "exited") return read_exit(fields);
-        if (type == "devices") return DevicesNotice{read_devices(fields)};
-        const auto container = fields.id<ContainerId>("container");
-        if (type == "started") return StartedNotice{container, fields.time("at_us")};
-        if (type == "refused") return RefusedNotice{container, fields.text("why")};
-        if (type == "egress") return EgressNotice{container, fields.integer("total_bytes")};
-        if (type == "runner") return RunnerConnected{container};
-        fields.wrong("type");
-        return NodeHello{};
-      });
+  return decode<NodeMessage>(json, [](JsonFields& fields, const Json& whole) -> NodeMessage {
+    const std::string type = fields.text("type");
+    if (type == "hello") return read_hello(fields);
+    if (type == "built") return read_built(fields, whole);
+    if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
+    if (type == "image_answer") return read_answer(fields, whole);
+    if (type == "exited") return read_exit(fields);
+    if (type == "devices") return DevicesNotice{read_devices(fields)};
+    const auto container = fields.id<ContainerId>("container");
+    if (type == "started") return StartedNotice{container, fields.time("at_us")};
+    if (type == "refused") return RefusedNotice{container, fields.text("why")};
+    if (type == "egress") return EgressNotice{container, fields.integer("total_bytes")};
+    if (type == "runner") return RunnerConnected{container};
+    fields.wrong("type");
+    return NodeHello{};
+  });
 }
 
 Result<ContainerExit> decode_exit(std::string_view json) {
@@ -370,6 +432,11 @@ Result<ContainerExit> decode_exit(std::string_view json) {
   if (!message.ok()) return std::move(message).error();
   if (auto* exit = std::get_if<ContainerExit>(&*message)) return std::move(*exit);
   return {ErrorCode::invalid_argument, "the message is not an exit"};
+}
+
+Result<ImageSpec> decode_image(std::string_view json) {
+  return decode<ImageSpec>(
+      json, [](JsonFields& fields, const Json&) -> ImageSpec { return read_image(fields); });
 }
 
 std::string canonical_json(const ImageSpec& spec) { return dump(to_json(spec)); }

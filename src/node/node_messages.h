@@ -13,7 +13,7 @@
 
 namespace ember {
 
-inline constexpr int kNodeProtocolVersion = 4;
+inline constexpr int kNodeProtocolVersion = 5;
 
 struct DriverHello {
   int protocol = kNodeProtocolVersion;
@@ -31,12 +31,13 @@ struct InterruptRequest {
 struct AcknowledgeExit {
   ContainerId container;
 };
-struct BuildRequest {  // its file, if one comes with it: the directory of sources
-  std::string image_id;
+struct BuildRequest {    // its file, if one comes with it: the directory of sources
+  std::string image_id;  // or another name under which the node tells of it
   ImageSpec spec;
+  std::string push_to = "";  // the reference to push it to once it is built; empty: nowhere
 };
 using DriverMessage = std::variant<DriverHello, StartRequest, StopRequest, InterruptRequest,
-                                   AcknowledgeExit, BuildRequest>;
+                                   AcknowledgeExit, BuildRequest, ImageQuery>;
 
 struct StartedNotice {
   ContainerId container;
@@ -64,9 +65,13 @@ struct ImageBuilt {
   std::string image_id;
   Result<> result = Ok{};
 };
+struct ImageAnswer {
+  std::uint64_t query = 0;
+  Result<std::string> document{ErrorCode::internal, ""};  // JSON
+};
 using NodeMessage =
     std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice, DevicesNotice,
-                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt>;
+                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt, ImageAnswer>;
 
 std::string encode(const DriverMessage& message);
 std::string encode(const NodeMessage& message);
@@ -76,6 +81,7 @@ Result<NodeMessage> decode_node_message(std::string_view json);
 
 // The canonical JSON of an image: what image_id hashes, and what the build records.
 std::string canonical_json(const ImageSpec& spec);
+Result<ImageSpec> decode_image(std::string_view json);
 
 // An exit as the node keeps it on disk until it is acknowledged: the JSON of its message.
 Result<ContainerExit> decode_exit(std::string_view json);

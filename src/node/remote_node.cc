@@ -42,12 +42,22 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   void interrupt(ContainerId container) override { send(InterruptRequest{container}); }
   void acknowledge_exit(ContainerId container) override { send(AcknowledgeExit{container}); }
 
-  void build(std::string image_id, ImageSpec spec, UniqueFd sources) override {
-    auto sent = request(BuildRequest{image_id, std::move(spec)}, std::move(sources));
+  void build(std::string image_id, ImageSpec spec, std::string push_to, UniqueFd sources) override {
+    auto sent =
+        request(BuildRequest{image_id, std::move(spec), std::move(push_to)}, std::move(sources));
     if (sent.ok()) {
       builds_.insert(std::move(image_id));
     } else {
       later([this, image_id, sent] { observer_->on_built(image_id, sent); });
+    }
+  }
+  void ask_images(ImageQuery query) override {
+    const std::uint64_t number = query.query;
+    auto sent = request(std::move(query));
+    if (sent.ok()) {
+      queries_.insert(number);
+    } else {
+      later([this, number, sent] { observer_->on_image_answer(number, sent.error()); });
     }
   }
 
@@ -107,6 +117,10 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     if (!had_hello) return;
     spdlog::warn("the node's connection broke: {}", why);
     for (const std::string& image_id : std::exchange(builds_, {})) fail_build(image_id);
+    for (const std::uint64_t query : std::exchange(queries_, {})) {
+      observer_->on_image_answer(
+          query, Error{ErrorCode::unavailable, "the node's connection broke; try again"});
+    }
     observer_->on_lost();
   }
 
@@ -146,6 +160,10 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     observer_->on_built(std::move(m.image_id), std::move(m.result));
   }
 
+  void take(ImageAnswer& m, UniqueFd) {
+    if (queries_.erase(m.query) > 0) observer_->on_image_answer(m.query, std::move(m.document));
+  }
+
   boost::asio::io_context& loop_;
   const std::string socket_path_;
   NodeObserver* observer_ = nullptr;
@@ -153,7 +171,8 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   boost::asio::steady_timer timer_;
   milliseconds delay_ = kFirstRetry;
   bool said_hello_ = false;
-  std::set<std::string> builds_;  // asked for and not ended
+  std::set<std::string> builds_;     // asked for and not ended
+  std::set<std::uint64_t> queries_;  // the same
   // Posted handlers ask it whether the node still lives.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
