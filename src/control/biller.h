@@ -19,6 +19,9 @@
 
 namespace ember {
 
+// What bills name as the app of leases: no app can have that name. Its functions are who leased.
+inline constexpr const char* kLeasesApp = "(leases)";
+
 class Biller {
  public:
   Biller(EngineDriver& driver, Store& store, Background& background, const PriceBook& prices);
@@ -32,6 +35,10 @@ class Biller {
   // `durable` runs once the end, and all usage recorded before, is on disk.
   void container_ended(const ContainerRecord& record, std::function<void()> durable);
   void record(const UsageRow& row, const Function& function, const Tariff& tariff);
+  // At the rate of the day: a lease may be long.
+  void record(const UsageRow& row, const LeaseRecord& lease, bool simulated);
+  // After all usage of it that was recorded before.
+  void lease_ended(const LeaseRecord& lease) { add(lease); }
 
   // `done` once a query of the store sees all that was recorded until now; at once while the store
   // cannot be written, since a bill that is late is better than none.
@@ -46,6 +53,8 @@ class Biller {
   const Error& failure() const { return failure_.error(); }
 
  private:
+  Tariff device_tariff(const std::vector<DeviceId>& devices, const NodeFleet& fleet) const;
+  Rate gpu_rate(const std::string& gpu_type) const;
   void add(Write record);
   void flush();
   void written(const Result<>& result);

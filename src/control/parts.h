@@ -10,6 +10,7 @@
 #include "control/calls.h"
 #include "control/deployments.h"
 #include "control/keys.h"
+#include "control/leases.h"
 #include "control/listings.h"
 #include "control/live_control.h"
 #include "control/nested_calls.h"
@@ -57,6 +58,7 @@ struct LiveControl::Parts {
   Calls calls;
   NestedCalls nested;
   Deployments deployments;
+  Leases leases;
   Listings listings;
   Performer performer;
   Startup startup;

@@ -13,7 +13,7 @@
 
 namespace ember {
 
-inline constexpr int kNodeProtocolVersion = 4;
+inline constexpr int kNodeProtocolVersion = 5;
 
 struct DriverHello {
   int protocol = kNodeProtocolVersion;
@@ -52,6 +52,7 @@ struct EgressNotice {
 };
 struct DevicesNotice {  // all of the node's, since one of them stands otherwise
   std::vector<Device> devices;
+  std::vector<std::string> missing;  // as in its hello, by now
 };
 struct RunnerConnected {  // its file: the socket
   ContainerId container;
