@@ -92,7 +92,7 @@ def devices(entries: list[dict[str, Any]]) -> str:
     counts: dict[str, int] = {}
     for entry in entries:
         marks = ["simulated"] if entry["simulated"] else []
-        if entry["state"] != "available":
+        if _state(entry) != "available":
             marks.append(_state(entry))
         name = entry["type"] + (f" ({', '.join(marks)})" if marks else "")
         counts[name] = counts.get(name, 0) + 1
