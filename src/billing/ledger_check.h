@@ -37,7 +37,8 @@ struct LeaseLife {
 };
 
 // The same for a lease: its windows do not overlap and lie within its life, and each amount is
-// right. A gap is none of its faults: nothing is billed while its node is lost.
+// right. A gap is none of its faults, nor a window that is not full: nothing is billed while its
+// node is lost.
 std::vector<std::string> check_ledger(const LeaseLife& life, std::span<const LedgerEntry> entries);
 
 }  // namespace ember

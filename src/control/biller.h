@@ -31,12 +31,14 @@ class Biller {
                                        const std::vector<DeviceId>& devices,
                                        const NodeFleet& fleet) const;
 
+  Tariff tariff(const LeaseRecord& lease, const NodeFleet& fleet) const;
+
   void container_started(const ContainerRecord& record);
   // `durable` runs once the end, and all usage recorded before, is on disk.
   void container_ended(const ContainerRecord& record, std::function<void()> durable);
   void record(const UsageRow& row, const Function& function, const Tariff& tariff);
-  // At the rate of the day: a lease may be long.
-  void record(const UsageRow& row, const LeaseRecord& lease, bool simulated);
+  // At the rate that is given: that of the day on which the lease began here.
+  void record(const UsageRow& row, const LeaseRecord& lease, const Tariff& tariff);
   // After all usage of it that was recorded before.
   void lease_ended(const LeaseRecord& lease) { add(lease); }
 
@@ -53,8 +55,8 @@ class Biller {
   const Error& failure() const { return failure_.error(); }
 
  private:
-  Tariff device_tariff(const std::vector<DeviceId>& devices, const NodeFleet& fleet) const;
-  Rate gpu_rate(const std::string& gpu_type) const;
+  Tariff gpu_tariff(const std::string& type, const std::vector<DeviceId>& devices,
+                    const NodeFleet& fleet) const;
   void add(Write record);
   void flush();
   void written(const Result<>& result);

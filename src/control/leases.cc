@@ -85,6 +85,7 @@ void Leases::restore(const Snapshot& snapshot) {
   std::map<LeaseId, Time> billed;
   for (const LeaseBilledSoFar& one : snapshot.leases_billed) billed[one.lease] = one.until;
   for (const LeaseRecord& record : snapshot.leases) {
+    if (record.devices.empty()) continue;  // a damaged record
     Lease& lease = leases_[record.id];
     lease.record = record;
     lease.state = State::kept;
@@ -98,6 +99,10 @@ void Leases::restore(const Snapshot& snapshot) {
 std::shared_ptr<void> Leases::ask(KeyId key, const std::string& request_json, Done done) {
   auto request = read_request(request_json);
   if (!request) return done(std::move(request).error()), nullptr;
+  if (!fleet_.is_connected()) {
+    done(Error{ErrorCode::unavailable, "no node is connected; try again in a few seconds"});
+    return nullptr;
+  }
   if (leases_.size() >= kMostLeases) {
     done(Error{ErrorCode::resource_exhausted,
                "there are 200 leases already; end one with `ember lease end`"});
@@ -173,8 +178,8 @@ void Leases::refuse(const RefuseLease& action) {
 }
 
 void Leases::record(const UsageRow& row) {
-  const Lease* lease = find(row.lease);
-  if (lease) biller_.record(row, lease->record, is_simulated(lease->record));
+  Lease* lease = find(row.lease);
+  if (lease) biller_.record(row, lease->record, tariff_of(*lease));
 }
 
 void Leases::release(const ReleaseLease& action) {
@@ -201,17 +206,20 @@ Result<std::string> Leases::end(std::string_view text) {
   return dump_json(document);
 }
 
-bool Leases::is_simulated(const LeaseRecord& record) const {
-  const Device* device = record.devices.empty() ? nullptr : fleet_.find_device(record.devices[0]);
-  return device && device->simulated;
+// Known once it is metered: its node has told of its devices then.
+const Tariff& Leases::tariff_of(Lease& lease) const {
+  if (lease.tariff.gpu_type.empty()) lease.tariff = biller_.tariff(lease.record, fleet_);
+  return lease.tariff;
 }
 
 JsonValue Leases::document_of(const Lease& lease) const {
   const LeaseRecord& record = lease.record;
   const bool waits = lease.state == State::asked;
   JsonValue devices = JsonValue::array();
+  bool simulated = false;
   for (const DeviceId id : record.devices) {
     const Device* device = fleet_.find_device(id);
+    simulated = simulated || (device && device->simulated);
     devices.push_back({{"device_id", id.text()},
                        {"uuid", device ? device->uuid : ""},
                        {"simulated", device && device->simulated}});
@@ -225,7 +233,7 @@ JsonValue Leases::document_of(const Lease& lease) const {
           {"devices", std::move(devices)},
           {"from_ms", waits ? JsonValue() : JsonValue(record.from.whole_ms())},
           {"until_ms", waits ? JsonValue() : JsonValue(record.until.whole_ms())},
-          {"simulated", is_simulated(record)}};
+          {"simulated", simulated}};
 }
 
 std::string Leases::list() const {

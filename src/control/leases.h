@@ -49,6 +49,7 @@ class Leases {
   struct Lease {
     LeaseRecord record;
     GpuDemand gpu;
+    Tariff tariff;  // since it was granted, or this server met its node
     State state = State::asked;
     bool abandoned = false;
     Done done;  // until it is answered
@@ -57,7 +58,7 @@ class Leases {
   Lease* find(LeaseId id);
   void kept(LeaseId id, const Result<>& written);
   void abandon(LeaseId id);
-  bool is_simulated(const LeaseRecord& record) const;
+  const Tariff& tariff_of(Lease& lease) const;
   JsonValue document_of(const Lease& lease) const;
 
   EngineDriver& driver_;

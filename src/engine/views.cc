@@ -77,25 +77,35 @@ bool accepts(const GpuDemand& demand, const Device& device) {
                              [&](const GpuChoice& choice) { return choice.type == device.type; });
 }
 
-// What of the devices that it could use is in the way: leases first, then others' shares.
+Time first_end_of_leases(const State& state, const GpuDemand& demand) {
+  Time first = Time::never();
+  for (const State::Lease& lease : state.leases) {
+    const bool alike = std::ranges::any_of(
+        demand.choices, [&](const GpuChoice& choice) { return choice.type == lease.gpu_type; });
+    if (lease.node && alike) first = std::min(first, lease.until);
+  }
+  return first;
+}
+
+// What is in the way on the devices that it could use: leases first, then others' shares. Nothing
+// where one has room.
 std::optional<Reason> device_reason(const State& state, const State::Pool& pool) {
   const GpuDemand& demand = pool.settings.resources.gpu;
   std::int64_t leased = 0, most_room = 0;
   for (const FleetNode& node : state.fleet.nodes()) {
     for (const Device& device : node.capacity.devices) {
       if (!accepts(demand, device)) continue;
+      if (node.is_free(device)) return std::nullopt;
       leased += node.is_leased(device.id);
       most_room = std::max(most_room, node.share_room(device, state.workspace_of(pool)));
     }
   }
+  if (demand.is_share() && most_room >= demand.share_bytes) return std::nullopt;
   if (leased > 0) {
-    Time first_end = Time::never();
-    for (const State::Lease& lease : state.leases) {
-      if (lease.node) first_end = std::min(first_end, lease.until);
-    }
-    return Reason{ReasonCode::waiting_for_leased, leased, ms_until(state.now, first_end)};
+    return Reason{ReasonCode::waiting_for_leased, leased,
+                  ms_until(state.now, first_end_of_leases(state, demand))};
   }
-  if (!demand.is_share() || most_room >= demand.share_bytes) return std::nullopt;
+  if (!demand.is_share()) return std::nullopt;
   return Reason{ReasonCode::waiting_for_share, demand.share_bytes, most_room};
 }
 

@@ -87,7 +87,7 @@ def test_a_lease_ends_by_itself_and_is_billed_to_its_holder(fleet: Server) -> No
 
 def test_a_busy_device_is_not_taken_and_who_waits_gets_it_first(fleet: Server) -> None:
     with calling(fleet, "hold", wait_s=5):
-        wait_until("it runs", lambda: [r for r in fleet.containers("leased-gpu")])
+        wait_until("it runs", lambda: fleet.containers("leased-gpu"))
         refused = fleet.cli("lease", "gpu", "L4", "--for", "1h", status=4)
         assert "no L4 can be leased: the one such device is in use" in refused.stderr
         assert "--wait" in refused.stderr
