@@ -175,7 +175,8 @@ TEST_F(StateDoctor, FindsADoubledEntry) {
   damage(
       "INSERT INTO ledger SELECT container, window_start_us, meter, 'load', window_end_us, pool, "
       "quantity, units, gpu_type, app, app_name, function, tag, price_nano_usd_per_hour, "
-      "price_source, amount_nano_usd, simulated FROM ledger WHERE container = 3 AND meter = "
+      "price_source, amount_nano_usd, simulated, share_bytes, device_bytes, of_lease FROM ledger "
+      "WHERE container = 3 AND meter = "
       "'cpu' AND phase = 'idle' AND window_start_us = " +
       std::to_string(kNoon.us));
   expect_found(AllOf(HasSubstr(kThird), HasSubstr("cpu: entries are doubled")));

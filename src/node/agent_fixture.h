@@ -118,7 +118,8 @@ class Recorder : public NodeObserver {
   std::map<ContainerId, Time> started;
   std::map<ContainerId, std::string> refused;
   std::map<ContainerId, std::vector<std::int64_t>> egress;
-  std::vector<Device> devices;  // as last told after a hello
+  std::vector<Device> devices;       // as last told after a hello
+  std::vector<std::string> missing;  // the same
   std::vector<ContainerExit> exits;
   std::set<ContainerId> ended;
   std::map<ContainerId, UniqueFd> runners;

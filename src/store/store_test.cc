@@ -169,7 +169,7 @@ TEST(Store, CountsAShareOfADeviceAsItsPartOfTheTime) {
   row.row.share_bytes = 6'000'000'000;
   row.row.device_bytes = 24'000'000'000;
   ASSERT_TRUE(apply(*store, {app(1, "documents"), version(1, 1), container(5), row}).ok());
-  EXPECT_EQ(cost(*store, {{}, "", {}, {}})[0].gpu_ms, 999);  // by mebibytes, rounded down
+  EXPECT_EQ(cost(*store, {{}, "", {}, {}})[0].gpu_ms, 1000);
 }
 
 TEST(Store, NeverUndoesAContainersEnd) {
