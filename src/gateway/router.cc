@@ -77,7 +77,7 @@ std::vector<Route> make_routes(std::size_t body_bytes) {
       {remove, "/api/v1/secrets/{secret}", small, keyed, handle_delete_secret},
       {get, "/api/v1/leases", small, keyed, handle_leases},
       {post, "/api/v1/leases", small, keyed, handle_ask_lease},
-      {post, "/api/v1/leases/{lease}/end", small, keyed, handle_end_lease},
+      {remove, "/api/v1/leases/{lease}", small, keyed, handle_end_lease},
       {get, "/api/v1/status", small, keyed, handle_status},
       {get, "/api/v1/apps", small, keyed, handle_apps},
       {get, "/api/v1/apps/{app}", small, keyed, handle_app},

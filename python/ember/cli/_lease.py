@@ -108,7 +108,7 @@ def end_lease(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument("lease", help="its id, as `ember lease list` shows it")
     parser.add_json()
     options = parser.parse_args(argv)
-    lease = shared().post_json(f"/api/v1/leases/{quote(options.lease)}/end")
+    lease = shared().delete_json(f"/api/v1/leases/{quote(options.lease)}")
     if options.json:
         _terminal.document(lease)
         return _exit.OK
