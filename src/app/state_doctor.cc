@@ -29,6 +29,17 @@ class LedgerDoctor {
     }
   }
 
+  void look(const LeaseRecord& lease, const std::vector<LedgerRecord>& records) {
+    std::vector<LedgerEntry> entries;
+    for (const LedgerRecord& record : records) {
+      entries.push_back({record.row, record.price, record.amount});
+      right_ += amount_of(record.row, record.price);
+    }
+    for (std::string& line : check_ledger(LeaseLife{lease.id, lease.from, lease.until}, entries)) {
+      found_.trouble(std::move(line), kReport);
+    }
+  }
+
   std::vector<Finding> finish(const Inspection& inspection, bool whole) {
     std::vector<Finding> findings = found_.take();
     if (whole && inspection.billed != right_) {
@@ -41,9 +52,11 @@ class LedgerDoctor {
     if (whole && findings.empty()) {
       findings.push_back(
           {Verdict::ok, kCheck,
-           fmt::format("{} entries tile the lives of {} containers and add up to "
-                       "{} USD",
-                       inspection.entries, inspection.containers, inspection.billed.decimal()),
+           fmt::format(
+               "{} entries tile the lives of {} containers{} and add up to {} USD",
+               inspection.entries, inspection.containers,
+               inspection.leases == 0 ? "" : fmt::format(" and {} leases", inspection.leases),
+               inspection.billed.decimal()),
            ""});
     }
     return findings;
@@ -59,7 +72,8 @@ class LedgerDoctor {
 std::vector<Finding> examine_state(const std::string& path) {
   LedgerDoctor doctor;
   auto inspection = inspect_state(
-      path, [&](const auto& container, const auto& entries) { doctor.look(container, entries); });
+      path, [&](const auto& container, const auto& entries) { doctor.look(container, entries); },
+      [&](const auto& lease, const auto& entries) { doctor.look(lease, entries); });
   if (!inspection) {
     return {{Verdict::trouble, "database", inspection.error().message,
              "look as the user who runs Ember, or name the file with --database"}};

@@ -193,6 +193,13 @@ class Control {
   virtual void stop_app(std::string app, Done done) = 0;
   virtual Result<> heartbeat(std::string_view app) = 0;  // keeps an ephemeral app alive
 
+  // --- leases of devices to people ---
+  // Answered once it is granted or refused. Whoever lets go of what is returned before that does
+  // not want it any more.
+  virtual std::shared_ptr<void> ask_lease(KeyId key, std::string request_json, Done done) = 0;
+  virtual Result<std::string> end_lease(std::string_view lease) = 0;
+  virtual std::string leases_json() = 0;
+
   // --- looking; each a JSON document of docs/reference/http.md ---
   virtual std::string status_json() = 0;
   virtual std::string apps_json() = 0;

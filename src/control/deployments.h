@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "billing/price_book.h"
 #include "control/app_catalog.h"
 #include "control/background.h"
 #include "control/calls.h"
@@ -27,7 +28,7 @@ class Deployments {
 
   Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store, Background& background,
               SourceStore& sources, ImageBuilds& images, Secrets& secrets, const NodeFleet& fleet,
-              const Calls& calls, IdSource& ids);
+              const Calls& calls, IdSource& ids, const PriceBook& prices);
 
   void deploy(std::string app, const std::string& request_json, Done done);
   void rollback(std::string app, std::uint32_t version, Done done);
@@ -55,6 +56,7 @@ class Deployments {
                                          const std::vector<FunctionSpec>& functions) const;
   Result<> install(const AppRecord& record, const VersionRecord& version);
   std::string answer(const App& app) const;
+  void rank_gpus();
   void check_leases();
 
   EngineDriver& driver_;
@@ -67,6 +69,7 @@ class Deployments {
   const NodeFleet& fleet_;
   const Calls& calls_;
   IdSource& ids_;
+  const PriceBook& prices_;
   std::string url_;
   std::set<std::string> changing_;  // apps
 };

@@ -7,7 +7,7 @@
 //   SourceStore    users' files                      LogBook      what containers write
 //   Secrets        sealed values for containers
 //   ImageBuilds    images                            Listings     documents to look at
-//   ImageAdmin     what is kept of them
+//   ImageAdmin     what is kept of them              Leases       devices that people have
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
 // thread, and both answer through the loop.
@@ -90,6 +90,9 @@ class LiveControl final : public Control, private NodeObserver {
   void rollback(std::string app, std::uint32_t version, Done done) override;
   void stop_app(std::string app, Done done) override;
   Result<> heartbeat(std::string_view app) override;
+  std::shared_ptr<void> ask_lease(KeyId key, std::string request_json, Done done) override;
+  Result<std::string> end_lease(std::string_view lease) override;
+  std::string leases_json() override;
   std::string status_json() override;
   std::string apps_json() override;
   Result<std::string> app_json(std::string_view app) override;
@@ -116,7 +119,7 @@ class LiveControl final : public Control, private NodeObserver {
   void on_started(ContainerId container, Time at) override;
   void on_refused(ContainerId container, std::string why) override;
   void on_egress(ContainerId container, std::int64_t total_bytes) override;
-  void on_devices(std::vector<Device> devices) override;
+  void on_devices(std::vector<Device> devices, std::vector<std::string> missing) override;
   void on_exited(ContainerExit exit) override;
   void on_runner(ContainerId container, UniqueFd socket) override;
   void on_build_line(std::string image_id, std::string line) override;

@@ -56,7 +56,7 @@ void LiveControl::on_egress(ContainerId container, std::int64_t total_bytes) {
   parts_->containers.on_egress(container, total_bytes);
 }
 
-void LiveControl::on_devices(std::vector<Device> devices) {
+void LiveControl::on_devices(std::vector<Device> devices, std::vector<std::string> missing) {
   Parts& parts = *parts_;
   for (const Device& device : devices) {
     const Device* before = parts.fleet.find_device(device.id);
@@ -65,7 +65,7 @@ void LiveControl::on_devices(std::vector<Device> devices) {
     spdlog::error("the device {} ({}) is cordoned: {}", device.id.text(), device.type,
                   device.reason);
   }
-  parts.fleet.set_devices(std::move(devices));
+  parts.fleet.set_devices(std::move(devices), std::move(missing));
   parts.driver.handle(NodeJoined{parts.fleet.hello().node, parts.fleet.hello().capacity});
 }
 

@@ -11,6 +11,7 @@
 #include "control/deployments.h"
 #include "control/image_admin.h"
 #include "control/keys.h"
+#include "control/leases.h"
 #include "control/listings.h"
 #include "control/live_control.h"
 #include "control/nested_calls.h"
@@ -59,6 +60,7 @@ struct LiveControl::Parts {
   Calls calls;
   NestedCalls nested;
   Deployments deployments;
+  Leases leases;
   Listings listings;
   Performer performer;
   Startup startup;

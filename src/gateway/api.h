@@ -26,6 +26,7 @@ struct ApiRequest {
   std::string_view query;
   std::string& body;  // may be moved away
   Time now;           // wall clock
+  KeyId key = {};     // whose request it is; zero on an open route
 };
 
 using Handler = void (*)(ApiRequest& request, Reply reply);
@@ -67,6 +68,10 @@ void handle_secrets(ApiRequest& request, Reply reply);
 void handle_secret(ApiRequest& request, Reply reply);
 void handle_create_secret(ApiRequest& request, Reply reply);
 void handle_delete_secret(ApiRequest& request, Reply reply);
+// api_leases.cc
+void handle_leases(ApiRequest& request, Reply reply);
+void handle_ask_lease(ApiRequest& request, Reply reply);
+void handle_end_lease(ApiRequest& request, Reply reply);
 // api_logs.cc
 void handle_logs(ApiRequest& request, Reply reply);
 

@@ -88,6 +88,16 @@ class FakeControl final : public Control {
     answer((force ? "force delete secret " : "delete secret ") + id_or_name, std::move(done));
   }
 
+  std::shared_ptr<void> ask_lease(KeyId key, std::string request_json, Done done) override {
+    answer("ask lease " + key.text() + " " + request_json, std::move(done));
+    return std::shared_ptr<void>(this, [this](void*) { ++leases_let_go; });
+  }
+  Result<std::string> end_lease(std::string_view lease) override {
+    return R"({"ended": ")" + std::string(lease) + "\"}";
+  }
+  std::string leases_json() override { return R"({"asked": "leases"})"; }
+  int leases_let_go = 0;
+
   ember::StartedCall start_call(CallRequest request, CallWaiter* waiter) override {
     if (refuse_calls) return *refuse_calls;
     const CallId id{++last_call_};

@@ -127,6 +127,7 @@ Result<> ContainerFiles::create(const ContainerMeta& record,
                   {"started_us", record.started.us},
                   {"cpu_millicores", record.resources.cpu_millicores},
                   {"memory_bytes", record.resources.memory_bytes},
+                  {"gpu_share_bytes", record.resources.gpu.share_bytes},
                   {"isolation", record.isolation},
                   {"slot", record.slot},
                   {"layers", record.layers}};
@@ -168,6 +169,7 @@ Result<ContainerMeta> ContainerFiles::read_record() const {
   record.started = fields.time("started_us");
   record.resources.cpu_millicores = fields.integer("cpu_millicores");
   record.resources.memory_bytes = fields.integer("memory_bytes");
+  record.resources.gpu.share_bytes = fields.integer_or("gpu_share_bytes", 0);
   record.isolation = fields.text("isolation");
   record.slot = fields.narrow<std::uint32_t>("slot");
   record.layers = fields.texts_or_none("layers");

@@ -45,10 +45,11 @@ struct ContainerExit {
   std::vector<DeviceId> devices;
   std::int64_t egress_bytes = 0;  // that left its network namespace in all its life
   bool out_of_memory = false;
-  std::string fault;        // of the node's, for which it ended the container; empty: none
-  int exit_status = -1;     // of the runner; -1 where nobody could see it
-  int signal = 0;           // that ended it
-  std::string last_output;  // the last lines the runner's process wrote outside frames
+  std::int64_t gpu_used_bytes = 0;  // of its device, where it was ended for more than its share
+  std::string fault;                // of the node's, for which it ended the container; empty: none
+  int exit_status = -1;             // of the runner; -1 where nobody could see it
+  int signal = 0;                   // that ended it
+  std::string last_output;          // the last lines the runner's process wrote outside frames
 };
 
 struct NodeHello {
@@ -80,8 +81,9 @@ class NodeObserver {
   // What has left the container's network namespace so far; comes while that grows, seconds late,
   // and not at all where the machine does not meter it.
   virtual void on_egress(ContainerId container, std::int64_t total_bytes) = 0;
-  // All of the node's devices, since one of them stands otherwise than before.
-  virtual void on_devices(std::vector<Device> devices) = 0;
+  // All of the node's devices, since one of them stands otherwise than before, and what is missing
+  // by now.
+  virtual void on_devices(std::vector<Device> devices, std::vector<std::string> missing) = 0;
   virtual void on_exited(ContainerExit exit) = 0;  // repeated after reconnects until acknowledged
   // A runner connected. May come again for the same container when it has lost its old connection.
   virtual void on_runner(ContainerId container, UniqueFd socket) = 0;

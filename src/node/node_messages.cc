@@ -67,13 +67,15 @@ Json to_json(const Resources& resources) {
   }
   return {{"cpu_millicores", resources.cpu_millicores},
           {"memory_bytes", resources.memory_bytes},
-          {"gpu", std::move(gpu)}};
+          {"gpu", std::move(gpu)},
+          {"gpu_share_bytes", resources.gpu.share_bytes}};
 }
 
 Resources read_resources(JsonFields& fields) {
   Resources resources{.cpu_millicores = fields.integer("cpu_millicores"),
                       .memory_bytes = fields.integer("memory_bytes"),
                       .gpu = {}};
+  resources.gpu.share_bytes = fields.integer("gpu_share_bytes");
   fields.objects("gpu", [&](JsonFields& choice) {
     resources.gpu.choices.push_back(
         {.type = choice.text("type"), .count = choice.narrow<std::uint32_t>("count")});
@@ -128,6 +130,7 @@ Json to_json(const ContainerExit& exit) {
           {"devices", texts(exit.devices)},
           {"egress_bytes", exit.egress_bytes},
           {"out_of_memory", exit.out_of_memory},
+          {"gpu_used_bytes", exit.gpu_used_bytes},
           {"fault", exit.fault},
           {"exit_status", exit.exit_status},
           {"signal", exit.signal},
@@ -143,6 +146,7 @@ ContainerExit read_exit(JsonFields& fields) {
           .devices = fields.ids<DeviceId>("devices"),
           .egress_bytes = fields.integer_or("egress_bytes", 0),
           .out_of_memory = fields.flag("out_of_memory"),
+          .gpu_used_bytes = fields.integer_or("gpu_used_bytes", 0),
           .fault = fields.text_or("fault", ""),
           .exit_status = fields.narrow<int>("exit_status"),
           .signal = fields.narrow<int>("signal"),
@@ -159,7 +163,8 @@ Json to_json(const std::vector<Device>& devices) {
                    {"vram_bytes", device.vram_bytes},
                    {"simulated", device.simulated},
                    {"state", device_state_name(device.state)},
-                   {"reason", device.reason}});
+                   {"reason", device.reason},
+                   {"uuid", device.uuid}});
   }
   return all;
 }
@@ -174,7 +179,8 @@ std::vector<Device> read_devices(JsonFields& fields) {
                        .vram_bytes = device.integer("vram_bytes"),
                        .simulated = device.flag("simulated"),
                        .state = state.value_or(DeviceState::available),
-                       .reason = device.text("reason")});
+                       .reason = device.text("reason"),
+                       .uuid = device.text("uuid")});
   });
   return devices;
 }
@@ -353,36 +359,36 @@ std::string encode(const DriverMessage& message) {
 }
 
 std::string encode(const NodeMessage& message) {
-  return dump(
-      std::visit(Overloaded{
-                     [](const NodeHello& m) { return to_json(m); },
-                     [](const StartedNotice& m) {
-                       Json json = of_container("started", m.container);
-                       json["at_us"] = m.at.us;
-                       return json;
-                     },
-                     [](const RefusedNotice& m) {
-                       Json json = of_container("refused", m.container);
-                       json["why"] = m.why;
-                       return json;
-                     },
-                     [](const EgressNotice& m) {
-                       Json json = of_container("egress", m.container);
-                       json["total_bytes"] = m.total_bytes;
-                       return json;
-                     },
-                     [](const DevicesNotice& m) -> Json {
-                       return {{"type", "devices"}, {"devices", to_json(m.devices)}};
-                     },
-                     [](const ContainerExit& m) { return to_json(m); },
-                     [](const RunnerConnected& m) { return of_container("runner", m.container); },
-                     [](const BuildLine& m) -> Json {
-                       return {{"type", "build_line"}, {"image_id", m.image_id}, {"line", m.line}};
-                     },
-                     [](const ImageBuilt& m) { return to_json(m); },
-                     [](const ImageAnswer& m) { return to_json(m); },
-                 },
-                 message));
+  return dump(std::visit(
+      Overloaded{
+          [](const NodeHello& m) { return to_json(m); },
+          [](const StartedNotice& m) {
+            Json json = of_container("started", m.container);
+            json["at_us"] = m.at.us;
+            return json;
+          },
+          [](const RefusedNotice& m) {
+            Json json = of_container("refused", m.container);
+            json["why"] = m.why;
+            return json;
+          },
+          [](const EgressNotice& m) {
+            Json json = of_container("egress", m.container);
+            json["total_bytes"] = m.total_bytes;
+            return json;
+          },
+          [](const DevicesNotice& m) -> Json {
+            return {{"type", "devices"}, {"devices", to_json(m.devices)}, {"missing", m.missing}};
+          },
+          [](const ContainerExit& m) { return to_json(m); },
+          [](const RunnerConnected& m) { return of_container("runner", m.container); },
+          [](const BuildLine& m) -> Json {
+            return {{"type", "build_line"}, {"image_id", m.image_id}, {"line", m.line}};
+          },
+          [](const ImageBuilt& m) { return to_json(m); },
+          [](const ImageAnswer& m) { return to_json(m); },
+      },
+      message));
 }
 
 Result<DriverMessage> decode_driver_message(std::string_view json) {
@@ -416,7 +422,7 @@ Result<NodeMessage> decode_node_message(std::string_view json) {
     if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
     if (type == "image_answer") return read_answer(fields, whole);
     if (type == "exited") return read_exit(fields);
-    if (type == "devices") return DevicesNotice{read_devices(fields)};
+    if (type == "devices") return DevicesNotice{read_devices(fields), fields.texts("missing")};
     const auto container = fields.id<ContainerId>("container");
     if (type == "started") return StartedNotice{container, fields.time("at_us")};
     if (type == "refused") return RefusedNotice{container, fields.text("why")};

@@ -53,6 +53,7 @@ struct EgressNotice {
 };
 struct DevicesNotice {  // all of the node's, since one of them stands otherwise
   std::vector<Device> devices;
+  std::vector<std::string> missing;  // as in its hello, by now
 };
 struct RunnerConnected {  // its file: the socket
   ContainerId container;

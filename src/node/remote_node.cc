@@ -147,7 +147,9 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   void take(StartedNotice& m, UniqueFd) { observer_->on_started(m.container, m.at); }
   void take(RefusedNotice& m, UniqueFd) { observer_->on_refused(m.container, std::move(m.why)); }
   void take(EgressNotice& m, UniqueFd) { observer_->on_egress(m.container, m.total_bytes); }
-  void take(DevicesNotice& m, UniqueFd) { observer_->on_devices(std::move(m.devices)); }
+  void take(DevicesNotice& m, UniqueFd) {
+    observer_->on_devices(std::move(m.devices), std::move(m.missing));
+  }
   void take(ContainerExit& m, UniqueFd) { observer_->on_exited(std::move(m)); }
   void take(RunnerConnected& m, UniqueFd file) {
     if (file) observer_->on_runner(m.container, std::move(file));

@@ -187,7 +187,7 @@ class Trial final : public NodeObserver, public RunnerLinkObserver {
   void on_started(ContainerId, Time) override {}
   void on_refused(ContainerId, std::string why) override { failure_ = std::move(why); }
   void on_egress(ContainerId, std::int64_t) override {}
-  void on_devices(std::vector<Device>) override {}
+  void on_devices(std::vector<Device>, std::vector<std::string>) override {}
   void on_exited(ContainerExit exit) override {
     if (!result_) failure_ = "the container ended before it answered: " + exit.last_output;
     exit_ = std::move(exit);

@@ -74,8 +74,20 @@ struct ContainerRecord {
   std::string exit;  // why it ended, one line
 };
 
-// A priced usage row. The id is derived from what it bills (container, window start, meter, phase),
-// so that a row applied twice is billed once.
+// Devices that a person has, or had.
+struct LeaseRecord {
+  LeaseId id;
+  KeyId key;           // that asked for it
+  std::string holder;  // the key's name
+  NodeId node;
+  std::vector<DeviceId> devices;
+  std::string gpu_type;
+  Time from, until;
+  Time ended;  // zero while it lasts
+};
+
+// A priced usage row. The id is derived from what it bills (container or lease, window start,
+// meter, phase), so that a row applied twice is billed once.
 struct LedgerRecord {
   UsageRow row;
   AppId app;
@@ -108,7 +120,7 @@ struct ForgottenSecret {
 };
 
 using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, ContainerRecord,
-                           LedgerRecord, SecretRecord, ForgottenSecret>;
+                           LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -116,6 +128,11 @@ struct BilledSoFar {
   ContainerId container;
   Time until;
   std::int64_t egress_bytes = 0;
+};
+
+struct LeaseBilledSoFar {
+  LeaseId lease;
+  Time until;
 };
 
 struct Snapshot {
@@ -126,6 +143,8 @@ struct Snapshot {
   std::vector<ContainerRecord> containers;  // those without an end
   std::vector<BilledSoFar> billed;          // for those that are in the ledger
   std::vector<SecretRecord> secrets;        // by id, then version
+  std::vector<LeaseRecord> leases;          // those without an end
+  std::vector<LeaseBilledSoFar> leases_billed;
 };
 
 enum class CostGroup : std::uint8_t { app, function, day, phase, meter };

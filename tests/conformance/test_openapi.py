@@ -24,6 +24,7 @@ UNKNOWN = {
     "{sha256}": "0" * 64,
     "{key}": "no-such-key",
     "{secret}": "no-such-secret",
+    "{lease}": "no-such-lease",
 }
 
 pytestmark = pytest.mark.skipif(not (URL and KEY), reason="no server: set EMBER_URL and EMBER_KEY")
