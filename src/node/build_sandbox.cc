@@ -122,7 +122,7 @@ Result<Command> BuildSandbox::command(const BuildRun& run) {
   std::error_code error;
   fs::create_directories(bundle, error);
   if (error) return disk_error(bundle, error.value());
-  std::vector<std::string> env{owner_.mark()};
+  std::vector<std::string> env{owner_.mark(), mark()};
   env.insert(env.end(), run.env.begin(), run.env.end());
   using Kind = BundleNetwork::Kind;
   const Resources resources = resources_of_a_build();
@@ -173,8 +173,13 @@ Result<Command> BuildSandbox::on_machine(const MachineRun& run) {
   return command;
 }
 
+std::string BuildSandbox::mark() const {
+  return "EMBER_BUILD=" + owner_.setup_.directory.node.text() + "/" + id_.text();
+}
+
 void BuildSandbox::end() {
   const CrunSetup& setup = owner_.setup_;
+  if (!setup.cgroups.usable()) end_marked_processes(mark());
   setup.cgroups.remove(id_);
   std::error_code ignored;
   fs::remove_all(setup.directory.path + "/crun/" + id_.text(), ignored);

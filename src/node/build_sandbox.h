@@ -65,6 +65,8 @@ class BuildSandbox {
   friend class BuildSandboxes;
   BuildSandbox(BuildSandboxes& owner, ContainerId id, std::uint32_t slot, std::string directory);
 
+  std::string mark() const;
+
   BuildSandboxes& owner_;
   const ContainerId id_;
   const std::uint32_t slot_;

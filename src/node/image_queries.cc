@@ -63,15 +63,16 @@ Result<std::string> log_document(const LayerStore& layers, const ImageSpec& imag
 }
 
 Result<std::string> prune_document(const LayerStore& layers, const ImageQuery& query,
-                                   std::set<std::string> kept) {
+                                   std::set<std::string> kept, std::vector<std::string>& trash) {
   std::set<std::string> kept_images;
   for (const ImageSpec& image : query.images) {
     kept_images.insert(image_id(image));
     for (const LayerPlace& place : layer_places(image)) kept.insert(place.name);
   }
-  const std::int64_t freed = layers.prune(kept, query.max_bytes, query.unused_since);
-  return dump(
-      {{"freed_bytes", freed}, {"removed_images", layers.forget(kept_images, query.unused_since)}});
+  LayerStore::Pruned pruned = layers.prune(kept, query.max_bytes, query.unused_since);
+  trash.insert(trash.end(), pruned.directories.begin(), pruned.directories.end());
+  return dump({{"freed_bytes", pruned.bytes},
+               {"removed_images", layers.forget(kept_images, query.unused_since)}});
 }
 
 }  // namespace ember

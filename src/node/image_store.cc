@@ -97,7 +97,8 @@ ImageStore::~ImageStore() {
     building->build.reset();
     building->sandbox.reset();
     if (building->network) tools_.sandboxes->networks().end(building->network->record);
-    layers_.discard(layer);
+    std::error_code ignored;
+    fs::remove_all(layers_.part_of(layer), ignored);
   }
 }
 
@@ -169,7 +170,10 @@ Result<std::string> ImageStore::answer(const ImageQuery& query, std::set<std::st
     return log_document(layers_, query.images.front());
   }
   kept.merge(layers_on_their_way());
-  return prune_document(layers_, query, std::move(kept));
+  std::vector<std::string> trash;
+  auto document = prune_document(layers_, query, std::move(kept), trash);
+  remove_directories(std::move(trash));
+  return document;
 }
 
 Result<> ImageStore::check_whole(const ImageSpec& spec) const {
@@ -274,7 +278,7 @@ void ImageStore::ended(const std::string& layer, Result<LayerFacts> result) {
   Building& building = *building_[layer];
   if (!result.ok()) return finish(layer, failure_of(building, std::move(result).error()));
   if (building.step.kind == kPush) {
-    layers_.discard(layer);
+    remove_directories({layers_.take_away(layers_.part_of(layer))});
     return finish(layer, Ok{});
   }
   LayerFacts facts = std::move(*result);
@@ -282,7 +286,27 @@ void ImageStore::ended(const std::string& layer, Result<LayerFacts> result) {
   facts.built = wall_clock();
   facts.took = facts.built - building.began;
   building.build->say(building.title + " took " + seconds_text(facts.took));
-  finish(layer, layers_.publish(layer, facts));
+  building.sandbox.reset();
+  auto sealing = processes_.run(
+      layers_.seal(layer, facts),
+      [this, layer, alive = std::weak_ptr<int>(alive_)](ProcessEnd end) {
+        if (alive.expired()) return;
+        if (end.exit_status == 0) return finish(layer, layers_.publish(layer));
+        finish(layer, Error{ErrorCode::unavailable,
+                            "image: " + building_[layer]->title +
+                                " could not be kept on the node's disk; its log says why"});
+      });
+  if (!sealing.ok()) finish(layer, std::move(sealing).error());
+}
+
+// By a process: a large layer takes a while.
+void ImageStore::remove_directories(std::vector<std::string> directories) {
+  std::erase(directories, "");
+  if (directories.empty()) return;
+  Command command;
+  command.argv = {"/bin/rm", "-rf", "--"};
+  command.argv.insert(command.argv.end(), directories.begin(), directories.end());
+  (void)processes_.run(command, [](ProcessEnd) {}).ok();
 }
 
 Error ImageStore::failure_of(const Building& building, Error error) const {
@@ -306,7 +330,7 @@ void ImageStore::finish(const std::string& layer, Result<> result) {
   building->build.reset();
   building->sandbox.reset();
   if (building->network) tools_.sandboxes->networks().end(building->network->record);
-  if (!result.ok()) layers_.discard(layer);
+  if (!result.ok()) remove_directories({layers_.take_away(layers_.part_of(layer))});
   for (const auto& request : building->waiting) {
     if (result.ok()) {
       if (building->step.kind != kPush) ++request->next;

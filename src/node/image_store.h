@@ -60,6 +60,7 @@ class ImageStore {
   void ended(const std::string& layer, Result<LayerFacts> result);
   Error failure_of(const Building& building, Error error) const;
   void finish(const std::string& layer, Result<> result);
+  void remove_directories(std::vector<std::string> directories);
   Result<> check_whole(const ImageSpec& spec) const;
 
   boost::asio::io_context& loop_;

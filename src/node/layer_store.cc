@@ -95,6 +95,19 @@ Time last_used(const std::string& file) {
   return {status.st_mtim.tv_sec * 1'000'000 + status.st_mtim.tv_nsec / 1000};
 }
 
+// In a process of its own, since a large layer takes a while.
+bool seal_part(const std::string& part, LayerFacts facts) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(part, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "files" || name == "packages" || name == "log") continue;
+    fs::remove_all(entry.path(), error);
+  }
+  facts.bytes = bytes_below(part);
+  return write_file(part + "/layer.json", to_json(facts).dump(), 0600).ok() &&
+         sync_file_system(part).ok();
+}
+
 // What a setting says, and where the work goes on.
 void apply(const ImageStep& step, BuiltImage& image) {
   if (step.kind == "env") {
@@ -178,28 +191,26 @@ LayerStore::Below LayerStore::below(const ImageSpec& spec, const std::string& la
   return found;
 }
 
-Result<> LayerStore::publish(const std::string& layer, const LayerFacts& facts) const {
-  const std::string part = part_of(layer);
+Command LayerStore::seal(const std::string& layer, const LayerFacts& facts) const {
+  Command command;
+  command.argv = {"/bin/true"};
+  command.output = STDERR_FILENO;
+  command.steps = {
+      {"make a layer whole", [part = part_of(layer), facts] { return seal_part(part, facts); }}};
+  return command;
+}
+
+Result<> LayerStore::publish(const std::string& layer) const {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(part, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name == "files" || name == "packages" || name == "log") continue;
-    fs::remove_all(entry.path(), error);
-  }
-  LayerFacts whole = facts;
-  whole.bytes = bytes_below(part);
-  auto written = write_file(part + "/layer.json", to_json(whole).dump(), 0600);
-  if (!written.ok()) return written;
-  if (auto synced = sync_file_system(part); !synced.ok()) return synced;
-  fs::remove_all(path_of(layer), error);
-  fs::rename(part, path_of(layer), error);
+  fs::rename(part_of(layer), path_of(layer), error);
   if (error) return disk_error(path_of(layer), error.value());
   return Ok{};
 }
 
-void LayerStore::discard(const std::string& layer) const {
-  std::error_code ignored;
-  fs::remove_all(part_of(layer), ignored);
+std::string LayerStore::take_away(const std::string& directory) const {
+  static std::uint64_t last = 0;
+  const std::string trash = layers_ + "/gone-" + std::to_string(++last) + kPart;
+  return ::rename(directory.c_str(), trash.c_str()) == 0 ? trash : "";
 }
 
 Result<> LayerStore::remember(const ImageSpec& spec) const {
@@ -256,23 +267,22 @@ std::vector<LayerStore::Entry> LayerStore::list() const {
   return all;
 }
 
-std::int64_t LayerStore::prune(const std::set<std::string>& kept, std::int64_t max_bytes,
-                               Time unused_since) const {
+LayerStore::Pruned LayerStore::prune(const std::set<std::string>& kept, std::int64_t max_bytes,
+                                     Time unused_since) const {
   std::vector<Entry> all = list();
   std::ranges::sort(all, {}, [](const Entry& entry) { return entry.used.us; });
-  std::int64_t total = 0, freed = 0;
+  std::int64_t total = 0;
   for (const Entry& entry : all) total += entry.facts.bytes;
+  Pruned pruned;
   for (const Entry& entry : all) {
-    const bool is_needless = total - freed > max_bytes || entry.used.us < unused_since.us;
+    const bool is_needless = total - pruned.bytes > max_bytes || entry.used.us < unused_since.us;
     if (!is_needless || kept.contains(entry.layer)) continue;
-    std::error_code error;
-    // Away from its name at once, so that nothing builds on half of it.
-    fs::rename(path_of(entry.layer), part_of(entry.layer), error);
-    if (error) continue;
-    fs::remove_all(part_of(entry.layer), error);
-    freed += entry.facts.bytes;
+    const std::string trash = take_away(path_of(entry.layer));
+    if (trash.empty()) continue;
+    pruned.directories.push_back(trash);
+    pruned.bytes += entry.facts.bytes;
   }
-  return freed;
+  return pruned;
 }
 
 std::optional<std::string> LayerStore::log(const std::string& layer) const {

@@ -18,6 +18,7 @@
 #include "model/environment.h"
 #include "model/image.h"
 #include "node/built_image.h"
+#include "node/process_table.h"
 
 namespace ember {
 
@@ -61,9 +62,12 @@ class LayerStore {
   };
   Below below(const ImageSpec& spec, const std::string& layer) const;
 
-  // Makes the layer of its part, on disk for good: all of it or nothing.
-  Result<> publish(const std::string& layer, const LayerFacts& facts) const;
-  void discard(const std::string& layer) const;
+  // The process that makes a part whole and durable; then publish() is one rename.
+  Command seal(const std::string& layer, const LayerFacts& facts) const;
+  Result<> publish(const std::string& layer) const;
+  // Gives a directory of layers another name, under which nobody finds it and the next start sweeps
+  // it; empty if it is not there. Removing it is the caller's business, since that may take long.
+  std::string take_away(const std::string& directory) const;
 
   // Images that were built here, kept in <node_directory>/images.
   Result<> remember(const ImageSpec& spec) const;
@@ -78,10 +82,13 @@ class LayerStore {
     Time used;
   };
   std::vector<Entry> list() const;  // by name
-  // Removes layers that are not among these, the longest unused first, until all together have at
-  // most so many bytes and none is unused since before that time. The bytes given back.
-  std::int64_t prune(const std::set<std::string>& kept, std::int64_t max_bytes,
-                     Time unused_since) const;
+  // Takes layers away that are not among these, the longest unused first, until all together have
+  // at most so many bytes and none is unused since before that time.
+  struct Pruned {
+    std::vector<std::string> directories;  // of take_away
+    std::int64_t bytes = 0;
+  };
+  Pruned prune(const std::set<std::string>& kept, std::int64_t max_bytes, Time unused_since) const;
   std::optional<std::string> log(const std::string& layer) const;
 
  private:
