@@ -63,7 +63,7 @@ def write_app(directory: Path, step: str) -> Path:
 
 def uv_rounds(directory: Path, environment: dict[str, str], rounds: int) -> list[dict[str, float]]:
     """The step with an image of its own each time, and uv by itself on the same cache."""
-    cache = Path(environment["EMBER_DATA"]) / "node" / "uv" / "cache"
+    cache = Path(environment["EMBER_DATA"]) / "node" / "layers" / "uv" / "cache"
     measured = []
     for number in range(rounds + 1):
         names = ", ".join(map(repr, PACKAGES))

@@ -57,7 +57,7 @@ constexpr const char* kBuildah =
     "  buildah $STORAGE tag \"$(cat id)\" \"$base\"\n"
     "  number=$((number + 1))\n"
     "done\n"
-    "buildah $STORAGE bud --signature-policy policy.json --isolation chroot --pull-never"
+    "buildah $STORAGE bud --signature-policy policy.json --isolation chroot --pull-never $CA"
     " --format docker --tag ember-build \"$@\" /ember/files\n"
     "buildah $STORAGE push --signature-policy policy.json --quiet ember-build"
     " oci:/ember/build/oci:image";
@@ -261,6 +261,12 @@ Result<LayerRecipe> dockerfile_recipe(const LayerJob& job, const LayerTools& too
       "STORAGE=--root /ember/build/buildah/storage --runroot /ember/build/buildah/run "
       "--storage-driver vfs");
   run.env.push_back("_CONTAINERS_USERNS_CONFIGURED=done");
+  // Where Debian's programs look for whom the machine trusts.
+  if (const std::string bundle = certificates(); !bundle.empty()) {
+    run.mounts.push_back({bundle, kCertificatesInBuild, MountAccess::read_only});
+    run.env.push_back(std::string("CA=--volume ") + kCertificatesInBuild +
+                      ":/etc/ssl/certs/ca-certificates.crt:ro");
+  }
   recipe.commands.push_back(on_part(job, std::move(run)));
   add_unpacking(recipe, job);
   auto added = add_python(recipe, job, tools, option(job.step, "add_python"));

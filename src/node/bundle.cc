@@ -21,7 +21,8 @@ constexpr std::int64_t kSpareMillicores = 16'000;
 constexpr std::int64_t kFilesLimit = 65'536;
 constexpr std::int64_t kMinScratchBytes = 64 << 20;
 constexpr std::int64_t kDriverDirectoryBytes = 64 << 10;  // of mount points
-constexpr std::int64_t kRunBytes = 8 << 20;               // secrets that are files, above all
+constexpr std::int64_t kEmptyDirectoryBytes = 4 << 10;
+constexpr std::int64_t kRunBytes = 8 << 20;  // secrets that are files, above all
 
 Json bind_read_only(const std::string& from, const std::string& to) {
   return {{"destination", to},
@@ -64,6 +65,10 @@ Json mounts(const Bundle& bundle) {
   if (bundle.root.access == MountAccess::read_only) {
     all.push_back(scratch("/tmp", "1777", scratch_bytes));
     all.push_back(scratch("/root", "0700", scratch_bytes));
+  }
+  // A builder hands a /sys on to what it runs; the machine's own is no business of theirs.
+  if (bundle.privileges == Privileges::of_containers) {
+    all.push_back(scratch("/sys", "0555", kEmptyDirectoryBytes));
   }
   all.push_back(scratch("/run", "0755", kRunBytes));
   all.back()["options"].push_back("noexec");

@@ -87,7 +87,7 @@ ImageStore::ImageStore(boost::asio::io_context& loop, ProcessTable& processes, L
       layers_(tools_.node_directory),
       disk_timer_(loop) {
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(tools_.node_directory + "/uv", ignored)) {
+  for (const auto& entry : fs::directory_iterator(uv_directory(tools_.node_directory), ignored)) {
     if (entry.path().extension() == ".part") fs::remove_all(entry.path(), ignored);
   }
 }
@@ -199,7 +199,9 @@ void ImageStore::begin(const std::string& layer) {
   fs::remove_all(part, error);
   fs::create_directories(part, error);
   if (!error) fs::permissions(part, fs::perms(0755), error);
-  if (error) return finish(layer, disk_error(part, error.value()));
+  if (error) {
+    return finish(layer, disk_error(part, error.value()).within("image: " + building.title));
+  }
   building.build = std::make_unique<LayerBuild>(
       loop_, processes_, part + "/log",
       LayerBuild::Listener{

@@ -133,7 +133,7 @@ Result<LayerRecipe> package_recipe(const LayerJob& job, const LayerTools& tools)
   UvInstall install{.uv = tools.uv,
                     .packages = job.step.arguments,
                     .constraints = installed_below(job),
-                    .directory = tools.node_directory + "/uv",
+                    .directory = uv_directory(tools.node_directory),
                     .target = layer,
                     .python_version = job.below.image.on_host ? "" : job.below.facts.python_version,
                     .libc = job.below.image.on_host ? "" : job.below.facts.libc,

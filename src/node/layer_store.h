@@ -6,6 +6,7 @@
 //   layers/la-…/layer.json  LayerFacts; touched when the layer is used
 //   layers/la-…/log         what its build wrote
 //   layers/la-….part/       on its way; swept at the node's start
+//   layers/uv/              uv's cache, and what it is making
 #pragma once
 
 #include <optional>

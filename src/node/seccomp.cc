@@ -307,10 +307,10 @@ constexpr int kAllowed[] = {
     SYS_writev};
 
 // What a program takes that makes containers, in the namespaces that are its own already.
-constexpr int kOfContainers[] = {SYS_chroot,     SYS_fsconfig,      SYS_fsmount,     SYS_fsopen,
-                                 SYS_mount,      SYS_mount_setattr, SYS_move_mount,  SYS_open_tree,
-                                 SYS_pivot_root, SYS_setdomainname, SYS_sethostname, SYS_setns,
-                                 SYS_umount2,    SYS_unshare};
+constexpr int kOfContainers[] = {SYS_capset,    SYS_chroot,     SYS_fsconfig,      SYS_fsmount,
+                                 SYS_fsopen,    SYS_mount,      SYS_mount_setattr, SYS_move_mount,
+                                 SYS_open_tree, SYS_pivot_root, SYS_setdomainname, SYS_sethostname,
+                                 SYS_setns,     SYS_umount2,    SYS_unshare};
 
 // Refused as a matter of permission; programs ask for these and expect that they may be refused.
 constexpr int kForbidden[] = {SYS_acct,

@@ -201,6 +201,10 @@ std::optional<std::string> find_program(const std::string& name) {
   return std::nullopt;
 }
 
+std::string uv_directory(const std::string& node_directory) {
+  return node_directory + "/layers/uv";
+}
+
 std::string uv_target(const UvInstall& install) {
   return install.directory + "/" + install.target + "/packages";
 }

@@ -27,6 +27,9 @@ struct UvInstall {
   int output = -1;
 };
 
+// Beside the layers, so that packages become one by a rename.
+std::string uv_directory(const std::string& node_directory);
+
 // Where the packages will be.
 std::string uv_target(const UvInstall& install);
 

@@ -223,7 +223,8 @@ class Controls:
     @staticmethod
     def _rootfs(run_directory: Path) -> Path:
         """Every container has the same."""
-        (root,) = (run_directory.parents[2] / "rootfs").iterdir()
+        trees = (run_directory.parents[2] / "rootfs").iterdir()
+        (root,) = (tree for tree in trees if (tree / "usr").is_dir())
         return root
 
     def run(
