@@ -139,6 +139,24 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
       for_each(database, "SELECT * FROM containers WHERE ended_us = 0 ORDER BY id",
                [&](Statement& row) { snapshot.containers.push_back(container_of(row)); });
   if (!containers) return containers;
+  auto volumes = for_each(
+      database, "SELECT * FROM volumes WHERE deleted_us = 0 ORDER BY id", [&](Statement& row) {
+        snapshot.volumes.push_back({id_at<VolumeId>(row, 0), id_at<WorkspaceId>(row, 1),
+                                    row.text(2), row.integer(3) != 0, time_at(row, 4),
+                                    time_at(row, 5), time_at(row, 6)});
+      });
+  if (!volumes) return volumes;
+  auto volume_versions = for_each(
+      database,
+      "SELECT v.* FROM volume_versions v JOIN volumes o ON o.id = v.volume "
+      "WHERE o.deleted_us = 0 ORDER BY v.volume, v.version",
+      [&](Statement& row) {
+        snapshot.volume_versions.push_back({id_at<VolumeId>(row, 0), version_at(row, 1),
+                                            time_at(row, 2), row.text(3),
+                                            id_at<ContainerId>(row, 4), row.text(5),
+                                            row.integer(6), row.integer(7)});
+      });
+  if (!volume_versions) return volume_versions;
   return for_each(
       database,
       "SELECT c.id, MAX(l.window_end_us), "

@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "model/ids.h"
 #include "model/usage.h"
+#include "model/volume.h"
 #include "model/workspace.h"
 
 namespace ember {
@@ -86,8 +87,34 @@ struct LedgerRecord {
   bool simulated = false;  // the GPU is a simulated one
 };
 
-using Write =
-    std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, ContainerRecord, LedgerRecord>;
+struct VolumeRecord {
+  VolumeId id;
+  WorkspaceId workspace;
+  std::string name;
+  bool ephemeral = false;
+  Time created;
+  Time deleted;  // zero while it is there; its name is free again then
+  Time billed;   // what it stores is in the ledger until then
+};
+
+// One version of a volume. Its files never change; the layers that hold them may become fewer.
+struct VolumeVersionRecord {
+  VolumeId volume;
+  std::uint32_t version = 0;
+  Time created;
+  std::string message;    // who or what made it: "put", "commit by ct-..."
+  ContainerId container;  // that committed it, if one did
+  std::string layers;     // names, the lowest first, one space between
+  std::int64_t files = 0, bytes = 0;
+};
+
+struct ForgottenVolumeVersion {
+  VolumeId volume;
+  std::uint32_t version = 0;
+};
+
+using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, ContainerRecord,
+                           LedgerRecord, VolumeRecord, VolumeVersionRecord, ForgottenVolumeVersion>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -104,6 +131,8 @@ struct Snapshot {
   std::vector<VersionRecord> versions;      // all of apps that are not stopped, newest last
   std::vector<ContainerRecord> containers;  // those without an end
   std::vector<BilledSoFar> billed;          // for those that are in the ledger
+  std::vector<VolumeRecord> volumes;        // that are not deleted
+  std::vector<VolumeVersionRecord> volume_versions;  // of these, oldest first
 };
 
 enum class CostGroup : std::uint8_t { app, function, day, phase, meter };

@@ -29,21 +29,35 @@ constexpr std::string_view kLedger =
     // The column `tag` is empty.
     "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?) "
     "ON CONFLICT DO NOTHING";
+constexpr std::string_view kVolume =
+    "INSERT INTO volumes VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "deleted_us = MAX(deleted_us, excluded.deleted_us), "
+    "billed_us = MAX(billed_us, excluded.billed_us)";
+constexpr std::string_view kVolumeVersion =
+    "INSERT INTO volume_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (volume, version) DO UPDATE SET layers = excluded.layers";
+constexpr std::string_view kForgottenVolumeVersion =
+    "DELETE FROM volume_versions WHERE volume = ? AND version = ?";
 
 }  // namespace
 
 Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
-               Statement function, Statement container, Statement ledger)
+               Statement function, Statement container, Statement ledger, Statement volume,
+               Statement volume_version, Statement forgotten_volume_version)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
       version_(std::move(version)),
       function_(std::move(function)),
       container_(std::move(container)),
-      ledger_(std::move(ledger)) {}
+      ledger_(std::move(ledger)),
+      volume_(std::move(volume)),
+      volume_version_(std::move(volume_version)),
+      forgotten_volume_version_(std::move(forgotten_volume_version)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
-  constexpr std::array kTexts{kKey, kForgottenKey, kApp, kVersion, kFunction, kContainer, kLedger};
+  constexpr std::array kTexts{kKey,       kForgottenKey, kApp,    kVersion,       kFunction,
+                              kContainer, kLedger,       kVolume, kVolumeVersion, kForgottenVolumeVersion};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
@@ -52,7 +66,8 @@ Result<Writer> Writer::prepare(Database& database) {
   }
   return Writer(*std::move(ready[0]), *std::move(ready[1]), *std::move(ready[2]),
                 *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]),
-                *std::move(ready[6]));
+                *std::move(ready[6]), *std::move(ready[7]), *std::move(ready[8]),
+                *std::move(ready[9]));
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -101,6 +116,20 @@ Result<> Writer::write_one(const LedgerRecord& record) {
                      row.units, row.gpu_type, record.app.value, record.app_name, record.function,
                      record.price.nano_usd, record.price_source, record.amount.nano_usd,
                      record.simulated);
+}
+
+Result<> Writer::write_one(const VolumeRecord& record) {
+  return volume_.run(record.id.value, record.workspace.value, record.name, record.ephemeral,
+                     record.created.us, record.deleted.us, record.billed.us);
+}
+
+Result<> Writer::write_one(const VolumeVersionRecord& record) {
+  return volume_version_.run(record.volume.value, record.version, record.created.us, record.message,
+                             record.container.value, record.layers, record.files, record.bytes);
+}
+
+Result<> Writer::write_one(const ForgottenVolumeVersion& record) {
+  return forgotten_volume_version_.run(record.volume.value, record.version);
 }
 
 }  // namespace ember

@@ -22,11 +22,16 @@ class Writer {
   Result<> write_one(const VersionRecord& record);
   Result<> write_one(const ContainerRecord& record);
   Result<> write_one(const LedgerRecord& record);
+  Result<> write_one(const VolumeRecord& record);
+  Result<> write_one(const VolumeVersionRecord& record);
+  Result<> write_one(const ForgottenVolumeVersion& record);
 
   Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
-         Statement function, Statement container, Statement ledger);
+         Statement function, Statement container, Statement ledger, Statement volume,
+         Statement volume_version, Statement forgotten_volume_version);
 
-  Statement key_, forgotten_key_, app_, version_, function_, container_, ledger_;
+  Statement key_, forgotten_key_, app_, version_, function_, container_, ledger_, volume_,
+      volume_version_, forgotten_volume_version_;
 };
 
 }  // namespace ember
