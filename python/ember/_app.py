@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ember._deploy import Deployment, Progress
     from ember._image import Image
+    from ember._volume import Volume
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -60,6 +61,7 @@ class App:
         queue_limit: int | None = None,
         env: Mapping[str, str] | None = None,
         network: Literal["internet", "none"] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
         name: str | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Makes a function of this app. Durations are seconds.
@@ -72,6 +74,7 @@ class App:
         queue_limit: inputs that may wait; one more is refused.
         network: "internet", the default, or "none": nothing can be sent from its containers; calls
         to other functions go on.
+        volumes: what its containers see where, {"/data": Volume.from_name("models")}.
         """
         settings = Settings(
             gpu=gpu,
@@ -87,6 +90,7 @@ class App:
             queue_limit=queue_limit,
             env=env,
             network=network,
+            volumes=volumes,
         )
 
         def decorate(raw: Callable[P, R]) -> Function[P, R]:

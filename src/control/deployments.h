@@ -16,6 +16,7 @@
 #include "control/id_source.h"
 #include "control/image_builds.h"
 #include "control/source_store.h"
+#include "control/volume_catalog.h"
 #include "store/store.h"
 
 namespace ember {
@@ -26,7 +27,7 @@ class Deployments {
 
   Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store, Background& background,
               SourceStore& sources, ImageBuilds& images, const NodeFleet& fleet, const Calls& calls,
-              IdSource& ids);
+              const VolumeCatalog& volumes, IdSource& ids);
 
   void deploy(std::string app, const std::string& request_json, Done done);
   void rollback(std::string app, std::uint32_t version, Done done);
@@ -46,6 +47,7 @@ class Deployments {
   Result<> check_request(const std::string& app, const DeployRequest& request) const;
   Result<> check_placeable(const FunctionSpec& spec) const;
   Result<> check_network(const FunctionSpec& spec) const;
+  Result<> check_volumes(const FunctionSpec& spec) const;
   Result<> begin(const std::string& app);
   void end(const std::string& app);
   void publish(Change change, Done done);
@@ -62,6 +64,7 @@ class Deployments {
   ImageBuilds& images_;
   const NodeFleet& fleet_;
   const Calls& calls_;
+  const VolumeCatalog& volumes_;
   IdSource& ids_;
   std::string url_;
   std::set<std::string> changing_;  // apps

@@ -12,6 +12,7 @@
 #include "model/function.h"
 #include "model/image.h"
 #include "model/network.h"
+#include "model/volume.h"
 
 namespace ember {
 
@@ -24,6 +25,7 @@ struct FunctionSpec {
   FunctionSettings settings;
   Environment env;
   NetworkAccess network = NetworkAccess::internet;
+  std::vector<VolumeMount> volumes;
   std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
 };
 

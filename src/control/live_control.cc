@@ -31,6 +31,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       snapshot(std::move(snapshot_given)),
       sources(options.data),
       driver(loop, clock, engine_options(options, snapshot.epoch)),
+      volumes(loop, driver, store, catalog, ids, options.data + "/volumes"),
       background(loop, kThreads),
       keys(driver, store, background, ids),
       logs(options.data, options.logs, driver, background),
@@ -40,7 +41,8 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       containers(loop, driver, node, fleet, catalog, sources, biller, logs, strangers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
       nested(calls, containers),
-      deployments(driver, catalog, store, background, sources, images, fleet, calls, ids),
+      deployments(driver, catalog, store, background, sources, images, fleet, calls,
+                  volumes.catalog(), ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs),
       performer(*this),
       startup(store, background, catalog, deployments, containers),
@@ -93,6 +95,7 @@ LiveControl::~LiveControl() = default;
 Result<> LiveControl::start() {
   if (auto prepared = parts_->sources.prepare(); !prepared) return prepared;
   const Snapshot snapshot = std::exchange(parts_->snapshot, {});
+  if (auto prepared = parts_->volumes.prepare(snapshot); !prepared) return prepared;
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   return Ok{};

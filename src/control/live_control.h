@@ -6,6 +6,7 @@
 //   Deployments    changes of it, durable first      Biller       usage to ledger
 //   SourceStore    users' files                      LogBook      what containers write
 //   ImageBuilds    images                            Listings     documents to look at
+//   Volumes        file trees and their versions
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
 // thread, and both answer through the loop.
@@ -87,6 +88,7 @@ class LiveControl final : public Control, private NodeObserver {
   void cost_json(std::string by, std::string app, Time from, Time until, Done done) override;
   std::string prices_json() override;
   Result<std::string> call_cost_json(CallId call) override;
+  VolumeService& volumes() override;
   void logs(const LogQuery& query, std::function<void(Result<std::vector<LogLine>>)> done) override;
   Result<std::shared_ptr<void>> follow_logs(const LogQuery& query,
                                             std::shared_ptr<LogFollower> follower) override;

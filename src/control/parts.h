@@ -14,6 +14,7 @@
 #include "control/live_control.h"
 #include "control/nested_calls.h"
 #include "control/startup.h"
+#include "control/volumes.h"
 
 namespace ember {
 
@@ -45,6 +46,7 @@ struct LiveControl::Parts {
   AppCatalog catalog;
   SourceStore sources;
   EngineDriver driver;
+  Volumes volumes;
   Background background;  // ends, when its turn comes, before all that its threads work on
   Keys keys;
   LogBook logs;

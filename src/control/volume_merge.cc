@@ -18,8 +18,8 @@ constexpr std::size_t kMergedAtLeast = 8;
 
 class Merger {
  public:
-  Merger(VolumeBlobs& blobs, const VolumeTree& below, std::vector<UniqueFd> layers, UniqueFd into)
-      : blobs_(blobs), below_(below), layers_(std::move(layers)), into_(std::move(into)) {}
+  Merger(const VolumeTree& below, std::vector<UniqueFd> layers, UniqueFd into)
+      : below_(below), layers_(std::move(layers)), into_(std::move(into)) {}
 
   // `layers` are those that have the directory, the topmost first. `hide`: what lies below all of
   // them is not to be seen through it.
@@ -74,21 +74,20 @@ class Merger {
     if (entry.closed && !is_first) entry.below = Below::is_hidden;
   }
 
-  Result<> merge_one(int into, const std::string& path, const std::string& name,
-                     const Entry& entry, Below below) {
+  Result<> merge_one(int into, const std::string& path, const std::string& name, const Entry& entry,
+                     Below below) {
     const std::string here = join_path(path, name);
     if (entry.is_whiteout) return hide(into, name, here);
     if (S_ISDIR(entry.mode)) {
       if (::mkdirat(into, name.c_str(), kVolumeDirectoryMode) != 0) return disk_error(here, errno);
       return merge(here, entry.layers, below == Below::is_hidden ? below : entry.below);
     }
-    const UniqueFd from = open_beneath(layers_[entry.layers.front()].get(), path,
-                                       O_PATH | O_DIRECTORY);
+    const UniqueFd from =
+        open_beneath(layers_[entry.layers.front()].get(), path, O_PATH | O_DIRECTORY);
     if (::linkat(from.get(), name.c_str(), into, name.c_str(), 0) == 0) return Ok{};
     if (errno != EMLINK) return disk_error(here, errno);
     const UniqueFd file = open_beneath(from.get(), name, O_RDONLY | O_NOFOLLOW);
-    const UniqueFd copy =
-        open_beneath(into, name, O_WRONLY | O_CREAT | O_EXCL, entry.mode & 0777);
+    const UniqueFd copy = open_beneath(into, name, O_WRONLY | O_CREAT | O_EXCL, entry.mode & 0777);
     if (!file || !copy || ::fchmod(copy.get(), entry.mode & 0777) != 0) {
       return disk_error(here, errno);
     }
@@ -116,7 +115,6 @@ class Merger {
     return Ok{};
   }
 
-  VolumeBlobs& blobs_;
   const VolumeTree& below_;
   std::vector<UniqueFd> layers_;  // the topmost first
   UniqueFd into_;
@@ -151,11 +149,11 @@ Result<> merge_layers(VolumeBlobs& blobs, const LayerNames& below, const LayerNa
     return disk_error(name, errno);
   }
   UniqueFd into = open_beneath(blobs.root(), name, O_RDONLY | O_DIRECTORY);
-  Merger merger(blobs, *tree, std::move(layers), std::move(into));
+  Merger merger(*tree, std::move(layers), std::move(into));
   auto done = merger.merge("", all, Merger::Below::shows);
   if (done) done = sync_file_system(blobs.root(), name);
-  if (done && ::renameat(blobs.root(), name.c_str(), blobs.root(),
-                         ("layers/" + layer_name).c_str()) != 0) {
+  if (done &&
+      ::renameat(blobs.root(), name.c_str(), blobs.root(), ("layers/" + layer_name).c_str()) != 0) {
     done = disk_error(name, errno);
   }
   if (!done) remove_tree(blobs.root(), name);
