@@ -38,7 +38,9 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
       images(node, fleet),
-      containers(loop, driver, node, fleet, catalog, sources, biller, logs, strangers),
+      mounts(driver, volumes),
+      containers(loop, driver, node, fleet, catalog, sources, biller, logs, strangers, mounts),
+      volume_requests(mounts, containers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
       nested(calls, containers),
       deployments(driver, catalog, store, background, sources, images, fleet, calls,
@@ -81,6 +83,11 @@ void LiveControl::Performer::on_nested_call(Container& container, const FrameHea
   parts_.nested.start(container.id, header, body);
 }
 
+void LiveControl::Performer::on_volume_request(Container& container, const FrameHeader& header,
+                                               std::string& body) {
+  parts_.volume_requests.start(container.id, header, body);
+}
+
 void LiveControl::Performer::on_runner_gone(ContainerId container) {
   parts_.nested.runner_gone(container);
 }
@@ -96,6 +103,7 @@ Result<> LiveControl::start() {
   if (auto prepared = parts_->sources.prepare(); !prepared) return prepared;
   const Snapshot snapshot = std::exchange(parts_->snapshot, {});
   if (auto prepared = parts_->volumes.prepare(snapshot); !prepared) return prepared;
+  parts_->mounts.restore();
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   return Ok{};
@@ -140,10 +148,10 @@ void LiveControl::begin_drain(std::function<void()> drained) {
   check_drained();
 }
 
-// Four parts have to be done, each in its own time: looked at now and then rather than told by all.
+// Five parts have to be done, each in its own time: looked at now and then rather than told by all.
 void LiveControl::check_drained() {
   const bool done = parts_->calls.table().live() == 0 && parts_->containers.size() == 0 &&
-                    parts_->biller.backlog() == 0 && parts_->logs.is_written();
+                    parts_->mounts.is_settled() && parts_->biller.backlog() == 0 && parts_->logs.is_written();
   if (done) return parts_->background.later(std::exchange(parts_->drained, {}));
   parts_->driver.after(kDrainLook, [this] { check_drained(); });
 }

@@ -1,6 +1,8 @@
 // What the node says, passed on.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "control/parts.h"
 
 namespace ember {
@@ -19,6 +21,10 @@ void LiveControl::on_hello(NodeHello hello) {
   parts.driver.handle(NodeJoined{hello.node, hello.capacity});
   parts.containers.settle_survivors(hello);
   parts.driver.handle(RecoveryEnded{});
+  parts.mounts.end_all_but([&](ContainerId id) {
+    return parts.containers.find(id) != nullptr ||
+           std::ranges::count(hello.containers, id, &SurvivingContainer::container) > 0;
+  });
 
   std::vector<ImageSpec> images;
   for (const auto& [name, app] : parts.catalog.apps()) {

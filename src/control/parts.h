@@ -14,6 +14,7 @@
 #include "control/live_control.h"
 #include "control/nested_calls.h"
 #include "control/startup.h"
+#include "control/volume_requests.h"
 #include "control/volumes.h"
 
 namespace ember {
@@ -26,6 +27,8 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
   void perform(const Action& action) override;
   void on_reply(Container& container, const FrameHeader& header, std::string& body) override;
   void on_nested_call(Container& container, const FrameHeader& header, std::string& body) override;
+  void on_volume_request(Container& container, const FrameHeader& header,
+                         std::string& body) override;
   void on_runner_gone(ContainerId container) override;
 
  private:
@@ -53,7 +56,9 @@ struct LiveControl::Parts {
   Biller biller;
   Strangers strangers;
   ImageBuilds images;
+  VolumeMounts mounts;
   Containers containers;
+  VolumeRequests volume_requests;
   Calls calls;
   NestedCalls nested;
   Deployments deployments;

@@ -26,6 +26,7 @@
 #include "node/node_directory.h"
 #include "node/node_messages.h"
 #include "node/runner_env.h"
+#include "node/volume_directories.h"
 #include "node/unix_socket.h"
 
 namespace ember {
@@ -101,6 +102,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
       return;
     }
     driver_said_hello_ = false;
+    driver_uid_ = uid;
     driver_ = make_message_channel(loop_, std::move(socket));
     driver_->start(this);
   }
@@ -133,8 +135,9 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     if (driver_ && driver_said_hello_) driver_->send(encode(message), std::move(file));
   }
 
-  void take(DriverHello&, UniqueFd) {
+  void take(DriverHello&, UniqueFd volumes) {
     driver_said_hello_ = true;
+    volumes_ = std::move(volumes);
     NodeHello hello{.name = machine_.name,
                     .node = directory_.node,
                     .capacity = machine_.capacity,
@@ -180,6 +183,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     if (auto taken = leases_.take(id, spec.devices); !taken.ok()) return taken;
     auto gpus = machine_.grant(spec.devices);
     if (!gpus.ok()) return std::move(gpus).error();
+    auto volumes = open_volumes(spec.volumes);
+    if (!volumes.ok()) return std::move(volumes).error();
     ContainerMeta record{.container = id,
                          .labels_json = std::move(spec.labels_json),
                          .devices = std::move(spec.devices),
@@ -194,9 +199,35 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     }
     NodeContainer& container = add(*machine_.isolation, record, files);
     container.launch({std::move(record), files, std::move(spec.env), *layers, runner_argv(),
-                      std::move(*gpus), spec.network},
+                      std::move(*gpus), spec.network, std::move(*volumes), driver_uid_},
                      std::move(source));
     return Ok{};
+  }
+
+  // Beneath the driver's own directory alone, and through no link.
+  Result<std::vector<VolumeDirectories>> open_volumes(
+      const std::vector<VolumeOverlay>& volumes) const {
+    if (volumes.empty()) return std::vector<VolumeDirectories>{};
+    if (!volumes_ || machine_.isolation->name() != "container") {
+      return {ErrorCode::unavailable, "volumes take containers, and a driver that has some"};
+    }
+    std::vector<VolumeDirectories> all;
+    for (const VolumeOverlay& volume : volumes) {
+      VolumeDirectories& one = all.emplace_back();
+      one.path = volume.path;
+      for (const std::string& lower : volume.lowers) {
+        one.lowers.push_back(open_directory_beneath(volumes_.get(), lower));
+        if (!one.lowers.back()) return cannot_open(lower);
+      }
+      if (volume.upper.empty()) continue;
+      one.upper = open_directory_beneath(volumes_.get(), volume.upper);
+      if (!one.upper) return cannot_open(volume.upper);
+    }
+    return all;
+  }
+
+  static Error cannot_open(const std::string& path) {
+    return {ErrorCode::unavailable, "volumes: " + path + ": " + std::strerror(errno)};
   }
 
   Result<> check(const ContainerSpec& spec) const {
@@ -212,6 +243,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     }
     if (auto fine = check_env(spec.env); !fine.ok()) return fine;
     if (auto fine = check_image(spec.image); !fine.ok()) return fine;
+    if (auto fine = check_volumes(spec.volumes); !fine.ok()) return fine;
     return check_room(spec.resources);
   }
 
@@ -399,6 +431,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   stream_descriptor listener_;
   std::unique_ptr<MessageChannel> driver_;
   bool driver_said_hello_ = false;
+  uid_t driver_uid_ = 0;
+  UniqueFd volumes_;         // the directory of the driver's
   bool lacks_room_ = false;  // a container was refused while the disk had none
   boost::asio::steady_timer tick_;
   std::uint64_t ticks_ = 0;

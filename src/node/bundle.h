@@ -9,6 +9,7 @@
 
 #include "node/cgroup.h"
 #include "node/gpu_grant.h"
+#include "node/idmapped_mount.h"
 #include "node/isolation.h"
 
 namespace ember {
@@ -24,6 +25,12 @@ struct StagedDirectory {
   std::string destination;  // in the container
 };
 
+struct StagedVolume {
+  std::string name;         // on the stage
+  std::string destination;  // in the container
+  MountAccess access = MountAccess::read_only;
+};
+
 struct BundleNetwork {
   enum class Kind { of_the_machine, made_before, loopback_alone };
   Kind kind = Kind::of_the_machine;
@@ -36,6 +43,7 @@ struct Bundle {
   ContainerId container;
   std::uint32_t slot = 0;
   std::vector<StagedDirectory> directories;  // mounted read-only
+  std::vector<StagedVolume> volumes;
   std::vector<std::string> usr_mounts;       // what the machine has mounted within its /usr
   const GpuGrant& gpus;
   BundleNetwork network;

@@ -19,11 +19,16 @@ constexpr std::size_t kErrorOutput = 2 << 10;
 // The init ends with the runner's exit status, or with this and the signal that ended the runner.
 constexpr int kEndedBySignal = 128;
 
+// So that the driver, without privileges, can read what the file system notes of a directory that
+// stands in the place of another.
+constexpr const char* kVolumeOptions = "userxattr,index=off";
+
 // A launch on its way, kept by the callbacks that bring it on.
 struct Launch {
   LaunchPlan plan;
   Stage stage;
   std::vector<StagedDirectory> directories;
+  std::vector<StagedVolume> volumes;
   Network network;
   UniqueFd output;
   std::function<void(Result<pid_t>)> done;
@@ -50,8 +55,11 @@ class CrunIsolation final : public Isolation {
 
   void launch(LaunchPlan plan, UniqueFd source, std::function<void(Result<pid_t>)> done) override {
     auto launch =
-        std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, std::move(done)});
+        std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, {}, std::move(done)});
     set_stage(*launch, std::move(source));
+    if (auto staged = stage_volumes(*launch); !staged.ok()) {
+      return launch->done(std::move(staged).error());
+    }
     if (!setup_.networks->makes() || launch->plan.network == NetworkAccess::none) {
       return run(launch);
     }
@@ -128,7 +136,7 @@ class CrunIsolation final : public Isolation {
       launch.stage.add(name, host_path);
       launch.directories.push_back({name, destination});
     };
-    launch.stage.add("rootfs", setup_.rootfs);
+    stage_root(launch);
     for (const char* name : {"ssl", "alternatives"}) {
       const std::string path = std::string("/etc/") + name;
       std::error_code ignored;
@@ -149,6 +157,52 @@ class CrunIsolation final : public Isolation {
       launch.stage.add_open_directory("source", std::move(source));
       launch.directories.push_back({"source", "/source"});
     }
+  }
+
+  // Volumes need places to be mounted at, which the root that all share does not have.
+  void stage_root(Launch& launch) const {
+    if (launch.plan.volumes.empty()) return launch.stage.add("rootfs", setup_.rootfs);
+    std::vector<std::string> places;
+    for (const VolumeDirectories& volume : launch.plan.volumes) {
+      places.push_back(volume.path.substr(1));
+    }
+    launch.stage.add("rootfs-shared", setup_.rootfs);
+    launch.stage.add_directories("rootfs-places", std::move(places));
+    launch.stage.add_overlay({.name = "rootfs",
+                              .lowers = {"rootfs-places", "rootfs-shared"},
+                              .upper = "",
+                              .first_id = 0,
+                              .options = ""});
+  }
+
+  // Their files are the driver's on disk, and those of the container's root in it.
+  Result<> stage_volumes(Launch& launch) {
+    if (launch.plan.volumes.empty()) return Ok{};
+    const std::uint32_t first = kFirstContainerUid + launch.plan.record.slot * kUidsPerContainer;
+    auto users = id_maps_.of_one(launch.plan.volumes_owner, first);
+    if (!users.ok()) return std::move(users).error();
+    for (std::size_t i = 0; i < launch.plan.volumes.size(); ++i) {
+      VolumeDirectories& volume = launch.plan.volumes[i];
+      const std::string name = "v" + std::to_string(i);
+      StagedOverlay overlay{.name = name,
+                            .lowers = {},
+                            .upper = "",
+                            .first_id = first,
+                            .options = kVolumeOptions};
+      for (UniqueFd& lower : volume.lowers) {
+        overlay.lowers.push_back(name + "-" + std::to_string(overlay.lowers.size()));
+        launch.stage.add_idmapped(overlay.lowers.back(), std::move(lower), *users,
+                                  MountAccess::read_only);
+      }
+      const MountAccess access = volume.upper ? MountAccess::read_write : MountAccess::read_only;
+      if (volume.upper) {
+        overlay.upper = name + "-upper";
+        launch.stage.add_idmapped(overlay.upper, std::move(volume.upper), *users, access);
+      }
+      launch.stage.add_overlay(std::move(overlay));
+      launch.volumes.push_back({name, volume.path, access});
+    }
+    return Ok{};
   }
 
   RunnerPlaces places(const Launch& launch) const {
@@ -198,6 +252,7 @@ class CrunIsolation final : public Isolation {
                      .container = record.container,
                      .slot = record.slot,
                      .directories = launch.directories,
+                     .volumes = launch.volumes,
                      .usr_mounts = mounts_in_usr(),
                      .gpus = launch.plan.gpus,
                      .network = network_of(launch),
@@ -246,6 +301,7 @@ class CrunIsolation final : public Isolation {
 
   ProcessTable& processes_;
   const CrunSetup setup_;
+  IdMaps id_maps_;
 };
 
 }  // namespace

@@ -38,6 +38,7 @@ enum class FrameType : std::uint8_t {
   call_result = 16,  // serve -> runner
   call_error = 17,   // serve -> runner
   stop = 18,         // serve -> runner  no more inputs come: run the exit path and end
+  volume = 19,       // runner -> serve  {"action", "volume"}; answered as a call is
 };
 
 // The bits of the format byte that hold a BodyFormat.

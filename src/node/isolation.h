@@ -20,6 +20,13 @@
 
 namespace ember {
 
+// A volume's directories, open (O_PATH).
+struct VolumeDirectories {
+  std::string path;              // in the container
+  std::vector<UniqueFd> lowers;  // the lowest first
+  UniqueFd upper;                // empty: nothing can be written
+};
+
 struct LaunchPlan {
   ContainerMeta record;
   ContainerFiles files;
@@ -28,6 +35,8 @@ struct LaunchPlan {
   std::vector<std::string> argv;    // the runner's command
   GpuGrant gpus = {};
   NetworkAccess network = NetworkAccess::internet;
+  std::vector<VolumeDirectories> volumes = {};
+  uid_t volumes_owner = 0;  // of their files, on disk
 };
 
 class Isolation {

@@ -18,6 +18,14 @@
 
 namespace ember {
 
+// What a container sees of a volume: directories over each other, by their paths beneath the
+// directory of the driver's volumes.
+struct VolumeOverlay {
+  std::string path;                 // in the container
+  std::vector<std::string> lowers;  // the lowest first
+  std::string upper;  // where it writes: holds "files" and "work"; empty: nothing can be written
+};
+
 struct ContainerSpec {
   ContainerId container;
   ImageSpec image;  // must have been built
@@ -25,6 +33,7 @@ struct ContainerSpec {
   std::vector<DeviceId> devices;
   Environment env;
   NetworkAccess network = NetworkAccess::internet;
+  std::vector<VolumeOverlay> volumes;
   std::string function_json;  // what the runner reads at /ember/run/function.json
   std::string labels_json;    // kept by the node and given back when containers are adopted
 };

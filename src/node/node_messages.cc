@@ -68,6 +68,23 @@ Resources read_resources(JsonFields& fields) {
   return resources;
 }
 
+Json to_json(const std::vector<VolumeOverlay>& volumes) {
+  Json all = Json::array();
+  for (const VolumeOverlay& volume : volumes) {
+    all.push_back({{"path", volume.path}, {"lowers", volume.lowers}, {"upper", volume.upper}});
+  }
+  return all;
+}
+
+std::vector<VolumeOverlay> read_volumes(JsonFields& fields) {
+  std::vector<VolumeOverlay> volumes;
+  fields.objects("volumes", [&](JsonFields& one) {
+    volumes.push_back(
+        {.path = one.text("path"), .lowers = one.texts("lowers"), .upper = one.text("upper")});
+  });
+  return volumes;
+}
+
 Json to_json(const ContainerSpec& spec) {
   Json env = Json::array();
   for (const auto& [name, value] : spec.env) env.push_back({{"name", name}, {"value", value}});
@@ -77,6 +94,7 @@ Json to_json(const ContainerSpec& spec) {
           {"devices", texts(spec.devices)},
           {"env", std::move(env)},
           {"network", network_access_name(spec.network)},
+          {"volumes", to_json(spec.volumes)},
           {"function", spec.function_json},
           {"labels", spec.labels_json}};
 }
@@ -93,6 +111,7 @@ ContainerSpec read_spec(JsonFields& fields) {
   const auto network = parse_network_access(fields.text("network"));
   if (!network) fields.wrong("network");
   spec.network = network.ok() ? *network : NetworkAccess::none;
+  spec.volumes = read_volumes(fields);
   spec.function_json = fields.text("function");
   spec.labels_json = fields.text("labels");
   return spec;

@@ -13,9 +13,9 @@
 
 namespace ember {
 
-inline constexpr int kNodeProtocolVersion = 4;
+inline constexpr int kNodeProtocolVersion = 5;
 
-struct DriverHello {
+struct DriverHello {  // its file, if one comes with it: the directory of its volumes
   int protocol = kNodeProtocolVersion;
 };
 struct StartRequest {  // its file, if one comes with it: the source directory

@@ -1,5 +1,6 @@
 #include "node/remote_node.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -24,8 +25,11 @@ constexpr std::size_t kMaxRequestedBytes = kMaxBytesQueued / 2;  // the rest is 
 
 class RemoteNode final : public NodeClient, private MessageObserver {
  public:
-  RemoteNode(boost::asio::io_context& loop, std::string socket_path)
-      : loop_(loop), socket_path_(std::move(socket_path)), timer_(loop) {}
+  RemoteNode(boost::asio::io_context& loop, std::string socket_path, std::string volumes_path)
+      : loop_(loop),
+        socket_path_(std::move(socket_path)),
+        volumes_path_(std::move(volumes_path)),
+        timer_(loop) {}
 
   void set_observer(NodeObserver* observer) override {
     observer_ = observer;
@@ -96,7 +100,8 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     }
     channel_ = make_message_channel(loop_, std::move(*socket));
     channel_->start(this);
-    send(DriverHello{});
+    send(DriverHello{},
+         UniqueFd(::open(volumes_path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
   }
 
   void on_channel_closed(std::string why) override {
@@ -148,6 +153,7 @@ class RemoteNode final : public NodeClient, private MessageObserver {
 
   boost::asio::io_context& loop_;
   const std::string socket_path_;
+  const std::string volumes_path_;
   NodeObserver* observer_ = nullptr;
   std::unique_ptr<MessageChannel> channel_;
   boost::asio::steady_timer timer_;
@@ -161,8 +167,8 @@ class RemoteNode final : public NodeClient, private MessageObserver {
 }  // namespace
 
 std::unique_ptr<NodeClient> make_remote_node(boost::asio::io_context& loop,
-                                             std::string socket_path) {
-  return std::make_unique<RemoteNode>(loop, std::move(socket_path));
+                                             std::string socket_path, std::string volumes_path) {
+  return std::make_unique<RemoteNode>(loop, std::move(socket_path), std::move(volumes_path));
 }
 
 }  // namespace ember
