@@ -1,7 +1,7 @@
 """Getting files of a volume: several at once, taken up again where an earlier try stopped.
 
-What is on its way lies beside its place, as `.NAME.vVERSION.part`, whole from its beginning. Nothing
-is written through a link that stands in the way, and links that lead outside are left out.
+What is on its way lies beside its place, as `.NAME.vVERSION.part`, whole from its beginning.
+Nothing is written through a link that stands in the way; links that lead outside are left out.
 """
 
 from __future__ import annotations

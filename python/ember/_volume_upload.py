@@ -147,8 +147,11 @@ class Upload:
         self._volume._refuse_version("put")
         client = self._volume._client()
         files = list(self._files.values())
-        for _ in _parallel(_hash, _hashing_groups(files)):
+        for _ in _parallel(_hash, _groups([f for f in files if f.size_bytes <= CHUNK_BYTES])):
             pass
+        for file in files:
+            if file.size_bytes > CHUNK_BYTES:
+                _hash_large(file)
         needed = self._needed(files)
         total = sum(file.size_bytes for file in needed)
         stored = 0
@@ -244,6 +247,21 @@ def _hash(files: list[_File]) -> None:
         file.id = hashlib.sha256(file.digests).hexdigest()
 
 
+def _hash_large(file: _File) -> None:
+    """The same for a file of several chunks, which are hashed side by side."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def digest(index: int) -> bytes:
+        with open(file.local, "rb", buffering=0) as source:
+            source.seek(index * CHUNK_BYTES)
+            return hashlib.sha256(_read_chunk(source)).digest()
+
+    count = -(-file.size_bytes // CHUNK_BYTES)
+    with ThreadPoolExecutor(_THREADS, "ember-hash") as pool:
+        file.digests = b"".join(pool.map(digest, range(count)))
+    file.id = hashlib.sha256(file.digests).hexdigest()
+
+
 def _read_chunk(source: Any) -> bytes:
     chunk = source.read(CHUNK_BYTES)
     while len(chunk) < CHUNK_BYTES and (more := source.read(CHUNK_BYTES - len(chunk))):
@@ -251,7 +269,7 @@ def _read_chunk(source: Any) -> bytes:
     return chunk
 
 
-def _hashing_groups(files: list[_File]) -> list[list[_File]]:
+def _groups(files: list[_File]) -> list[list[_File]]:
     return [files[begin : begin + 200] for begin in range(0, len(files), 200)]
 
 

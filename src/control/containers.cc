@@ -180,6 +180,7 @@ void Containers::on_egress(ContainerId id, std::int64_t total_bytes) {
 }
 
 void Containers::on_exited(ContainerExit exit) {
+  volumes_.ended(exit.container);
   Container* container = find(exit.container);
   if (!container) return late_exit(std::move(exit));
   if (!container->exited) finish(*container, std::move(exit));
@@ -310,9 +311,8 @@ void Containers::on_log_frame(Container& container, const FrameHeader& header, s
 // sends next waits in its own container, and costs the others nothing.
 void Containers::charge(Container& container, const FrameHeader& header) {
   const FrameType type = header.type;
-  const bool asked =
-      type == FrameType::result || type == FrameType::error || type == FrameType::call ||
-      type == FrameType::volume;
+  const bool asked = type == FrameType::result || type == FrameType::error ||
+                     type == FrameType::call || type == FrameType::volume;
   Duration debt;
   if (!asked) debt = container.unasked.take(header.length + kUnaskedFrameBytes, driver_.now());
   if (container.session->link().bytes_queued() > kMostUnreadBytes) debt = kLeastPause;

@@ -70,6 +70,9 @@ class FakeNode final : public NodeClient {
     unacknowledged.erase(id);
     acknowledged.push_back(id);
   }
+  void remount(ContainerId container, VolumeOverlay volume) override {
+    remounts.emplace_back(container, std::move(volume));
+  }
   void build(std::string id, ImageSpec) override { builds.push_back(std::move(id)); }
 
   void connect() {
@@ -150,6 +153,7 @@ class FakeNode final : public NodeClient {
   std::map<ContainerId, ContainerExit> unacknowledged;
   std::vector<ContainerSpec> starts;
   std::vector<std::string> builds;
+  std::vector<std::pair<ContainerId, VolumeOverlay>> remounts;
   std::vector<ContainerId> interrupted, acknowledged;
   Duration boot = Duration::milliseconds(300), load = Duration::milliseconds(200);
   bool has_source = false;

@@ -31,14 +31,14 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       snapshot(std::move(snapshot_given)),
       sources(options.data),
       driver(loop, clock, engine_options(options, snapshot.epoch)),
-      volumes(loop, driver, store, catalog, ids, options.data + "/volumes"),
+      volumes(loop, driver, store, catalog, ids, prices, options.data + "/volumes"),
       background(loop, kThreads),
       keys(driver, store, background, ids),
       logs(options.data, options.logs, driver, background),
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
       images(node, fleet),
-      mounts(driver, volumes),
+      mounts(driver, volumes, node),
       containers(loop, driver, node, fleet, catalog, sources, biller, logs, strangers, mounts),
       volume_requests(mounts, containers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
@@ -151,7 +151,8 @@ void LiveControl::begin_drain(std::function<void()> drained) {
 // Five parts have to be done, each in its own time: looked at now and then rather than told by all.
 void LiveControl::check_drained() {
   const bool done = parts_->calls.table().live() == 0 && parts_->containers.size() == 0 &&
-                    parts_->mounts.is_settled() && parts_->biller.backlog() == 0 && parts_->logs.is_written();
+                    parts_->mounts.is_settled() && parts_->biller.backlog() == 0 &&
+                    parts_->logs.is_written();
   if (done) return parts_->background.later(std::exchange(parts_->drained, {}));
   parts_->driver.after(kDrainLook, [this] { check_drained(); });
 }

@@ -107,6 +107,7 @@ class LiveControl final : public Control, private NodeObserver {
   void on_devices(std::vector<Device> devices) override;
   void on_exited(ContainerExit exit) override;
   void on_runner(ContainerId container, UniqueFd socket) override;
+  void on_remounted(ContainerId container, std::string path, Result<> result) override;
   void on_build_line(std::string image_id, std::string line) override;
   void on_built(std::string image_id, Result<> result) override;
 

@@ -93,6 +93,7 @@ void LiveControl::cost_json(std::string by, std::string app, Time from, Time unt
         if (!rows) return done(rows.error());
         done(cost_document(by, *rows));
       });
+  parts_->volumes.bill();
   parts_->biller.settle([this, query = std::move(query), answer = std::move(answer)] {
     parts_->store.query_cost(query, answer);
   });

@@ -39,6 +39,7 @@ void LiveControl::on_lost() {
   Parts& parts = *parts_;
   parts.fleet.disconnected();
   parts.images.on_node_lost();
+  parts.mounts.on_node_lost();
   const std::uint64_t loss = ++parts.node_losses;
   parts.driver.after(parts.options.node_grace, [this, loss] {
     Parts& later = *parts_;
@@ -78,6 +79,10 @@ void LiveControl::on_exited(ContainerExit exit) { parts_->containers.on_exited(s
 
 void LiveControl::on_runner(ContainerId container, UniqueFd socket) {
   parts_->containers.on_runner(container, std::move(socket));
+}
+
+void LiveControl::on_remounted(ContainerId container, std::string path, Result<> result) {
+  parts_->mounts.on_remounted(container, path, result);
 }
 
 void LiveControl::on_build_line(std::string image_id, std::string line) {

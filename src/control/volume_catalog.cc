@@ -89,15 +89,15 @@ void VolumeCatalog::let_go(const LayerNames& layers) {
   }
 }
 
-bool VolumeCatalog::is_needed(const std::string& layer) const {
-  if (held_.contains(layer)) return true;
+std::set<std::string> VolumeCatalog::needed_layers() const {
+  std::set<std::string> needed(held_.begin(), held_.end());
   for (const auto& [id, volume] : volumes_) {
     for (const auto& [number, version] : volume.versions) {
       const LayerNames layers = split_layers(version.layers);
-      if (std::ranges::find(layers, layer) != layers.end()) return true;
+      needed.insert(layers.begin(), layers.end());
     }
   }
-  return false;
+  return needed;
 }
 
 JsonValue to_json(const Volume& volume) {

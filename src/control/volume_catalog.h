@@ -46,7 +46,8 @@ class VolumeCatalog {
   // Layers of trees that are looked at or mounted, or are on their way.
   void hold(const LayerNames& layers);
   void let_go(const LayerNames& layers);
-  bool is_needed(const std::string& layer) const;
+  // These, and those of all versions.
+  std::set<std::string> needed_layers() const;
 
   std::string list_json() const;
   std::string history_json(const Volume& volume) const;

@@ -131,9 +131,9 @@ void remove_tree(int directory, const std::string& path) {
   const UniqueFd above = open_beneath(directory, parent, O_PATH | O_DIRECTORY);
   if (!above || ::unlinkat(above.get(), name.c_str(), 0) == 0) return;
   if (errno != EISDIR && errno != EPERM) return;
+  ::fchmodat(above.get(), name.c_str(), 0700, 0);  // its owner may have closed it
   UniqueFd here = open_to_list(above.get(), name);
   if (!here) return;
-  ::fchmod(here.get(), 0700);
   const UniqueFd inside(::fcntl(here.get(), F_DUPFD_CLOEXEC, 0));
   const auto entries = entries_of(std::move(here), path);
   if (!entries) return;

@@ -57,6 +57,7 @@ Result<VolumeOverlay> VolumeMounts::mount_one(Mount& mount, const VolumeMount& w
   mount.volume_name = wanted.volume;
   mount.path = wanted.path;
   mount.sub_path = wanted.sub_path;
+  mount.version = wanted.version;
   mount.layers = split_layers(version->layers);
   auto lowers = lowers_of(mount.layers, mount.sub_path);
   if (!lowers) return std::move(lowers).error();
@@ -70,8 +71,8 @@ Result<VolumeOverlay> VolumeMounts::mount_one(Mount& mount, const VolumeMount& w
     }
   }
   if (writes) {
-    mount.upper = std::make_shared<VolumeUpper>(volumes_.blobs(), directory, mount.layers,
-                                                mount.sub_path);
+    mount.upper =
+        std::make_shared<VolumeUpper>(volumes_.blobs(), directory, mount.layers, mount.sub_path);
   }
   if (auto written = write_down(mount); !written) return std::move(written).error();
   return VolumeOverlay{wanted.path, *std::move(lowers), writes ? directory : ""};
@@ -103,6 +104,7 @@ Result<> VolumeMounts::write_down(const Mount& mount) const {
                                       {"name", mount.volume_name},
                                       {"path", mount.path},
                                       {"sub_path", mount.sub_path},
+                                      {"version", mount.version},
                                       {"layers", join_layers(mount.layers)},
                                       {"writes", mount.upper != nullptr}});
   const std::string name = directory_of(mount) + "/mount.json";
@@ -170,6 +172,7 @@ void VolumeMounts::restore_one(const std::string& directory) {
   mount.volume_name = fields.text("name");
   mount.path = fields.text("path");
   mount.sub_path = fields.text("sub_path");
+  mount.version = static_cast<std::uint32_t>(fields.integer_or("version", 0));
   mount.layers = split_layers(fields.text("layers"));
   const bool writes = fields.flag_or("writes", false);
   if (!fields.finish() || !container || !volume) {
@@ -214,26 +217,106 @@ void VolumeMounts::end_all_but(const std::function<bool(ContainerId)>& lives) {
 }
 
 bool VolumeMounts::is_settled() const {
-  return std::ranges::none_of(mounts_, [](const auto& one) { return one.second.has_ended; });
+  return std::ranges::none_of(
+      mounts_, [](const auto& one) { return one.second.has_ended && !one.second.is_stuck; });
 }
 
 // --- committing -------------------------------------------------------------------------------
 
-void VolumeMounts::commit(ContainerId container, std::string_view volume, Done done) {
+// The newest of that name: one from before a reload has ended, or is about to.
+VolumeMounts::Mount* VolumeMounts::find(ContainerId container, std::string_view volume) {
+  Mount* found = nullptr;
   for (auto one = mounts_.lower_bound({container, 0});
        one != mounts_.end() && one->first.first == container; ++one) {
-    Mount& mount = one->second;
-    if (mount.volume_name != volume) continue;
-    if (!mount.upper) {
-      return done({ErrorCode::conflict, "the volume " + mount.volume_name +
-                                            " is mounted read-only here; nothing can be committed"});
-    }
-    mount.waiting.push_back(std::move(done));
-    if (!mount.busy) look(one->first, UpperLook::asked_for);
-    return;
+    if (one->second.volume_name == volume && !one->second.has_ended) found = &one->second;
   }
-  done({ErrorCode::not_found, "no volume " + std::string(volume.substr(0, 64)) +
-                                  " is mounted here; name it in volumes= of the function"});
+  return found;
+}
+
+void VolumeMounts::commit(ContainerId container, std::string_view volume, Done done) {
+  Mount* mount = find(container, volume);
+  if (!mount) {
+    return done(
+        {ErrorCode::not_found, "no volume " + std::string(volume.substr(0, 64)) +
+                                   " is mounted here; name it in volumes= of the function"});
+  }
+  if (!mount->upper) {
+    return done({ErrorCode::conflict, "the volume " + mount->volume_name +
+                                          " is mounted read-only here; nothing can be committed"});
+  }
+  mount->waiting.push_back(std::move(done));
+  if (!mount->busy) look({container, mount->number}, UpperLook::asked_for);
+}
+
+// --- reloading --------------------------------------------------------------------------------
+
+void VolumeMounts::reload(ContainerId container, std::string_view volume, Done done) {
+  const Mount* mount = find(container, volume);
+  if (mount && mount->version != 0) {
+    return done({ErrorCode::conflict, "the volume " + mount->volume_name +
+                                          " is mounted at version " +
+                                          std::to_string(mount->version) + " and stays there"});
+  }
+  if (!mount || mount->upper) {
+    const Key key{container, mount ? mount->number : 0};
+    return commit(container, volume, [this, key, done](const Result<std::uint32_t>& committed) {
+      if (!committed) return done(committed.error());
+      remount(key, done);
+    });
+  }
+  remount({container, mount->number}, std::move(done));
+}
+
+void VolumeMounts::remount(const Key& key, Done done) {
+  const Mount* mount = find(key);
+  if (!mount || mount->has_ended) return done({ErrorCode::unavailable, "the container has ended"});
+  const auto place = std::pair(key.first, mount->path);
+  if (reloads_.contains(place)) {
+    return done({ErrorCode::conflict, "the volume is being reloaded already"});
+  }
+  Mount next;
+  next.container = key.first;
+  next.number = std::prev(mounts_.upper_bound({key.first, SIZE_MAX}))->first.second + 1;
+  const VolumeMount wanted{mount->path, mount->volume_name, 0,
+                           mount->upper ? VolumeAccess::read_write : VolumeAccess::read_only,
+                           mount->sub_path};
+  auto overlay = mount_one(next, wanted);
+  if (!overlay) return done(std::move(overlay).error());
+  const Key after{key.first, next.number};
+  add(std::move(next));
+  reloads_[place] = {key, after, std::move(done)};
+  node_.remount(key.first, std::move(overlay).value());
+}
+
+void VolumeMounts::on_remounted(ContainerId container, const std::string& path,
+                                const Result<>& result) {
+  const auto found = reloads_.find({container, path});
+  if (found == reloads_.end()) return;
+  const Reload reload = std::move(found->second);
+  reloads_.erase(found);
+  Mount* before = find(reload.before);
+  const Mount* after = find(reload.after);
+  if (!result.ok()) {
+    if (after && !after->has_ended) drop(reload.after);
+    return reload.done(result.error());
+  }
+  // What was written between the commit and now goes into a version too.
+  if (before && !before->has_ended) {
+    before->has_ended = true;
+    if (!before->upper) {
+      drop(reload.before);
+    } else if (!before->busy) {
+      look(reload.before, UpperLook::at_the_end);
+    }
+  }
+  reload.done(after ? Result<std::uint32_t>(newest_of(*after))
+                    : Error{ErrorCode::unavailable, "the container has ended"});
+}
+
+void VolumeMounts::on_node_lost() {
+  for (auto& [place, reload] : std::exchange(reloads_, {})) {
+    reload.done(Error{ErrorCode::unavailable, "the node's connection broke; reload again"});
+  }
 }
 
 std::uint32_t VolumeMounts::newest_of(const Mount& mount) {
@@ -245,13 +328,12 @@ void VolumeMounts::look(const Key& key, UpperLook how) {
   Mount& mount = *find(key);
   mount.busy = true;
   std::vector<Done> done = std::exchange(mount.waiting, {});
-  volumes_.background().run(
-      [upper = mount.upper, how] { return upper->look(how); },
-      [this, key, done = std::move(done), how](Result<bool> found) mutable {
-        if (!found) return finish(key, done, how, std::move(found).error());
-        if (!*found) return finish(key, done, how, newest_of(*find(key)));
-        publish(key, std::move(done), how);
-      });
+  volumes_.background().run([upper = mount.upper, how] { return upper->look(how); },
+                            [this, key, done = std::move(done), how](Result<bool> found) mutable {
+                              if (!found) return finish(key, done, how, std::move(found).error());
+                              if (!*found) return finish(key, done, how, newest_of(*find(key)));
+                              publish(key, std::move(done), how);
+                            });
 }
 
 void VolumeMounts::publish(const Key& key, std::vector<Done> done, UpperLook how) {
@@ -282,7 +364,7 @@ void VolumeMounts::finish(const Key& key, const std::vector<Done>& done, UpperLo
   Mount& mount = *find(key);
   mount.busy = false;
   const bool was_last = how == UpperLook::at_the_end;
-  const bool is_gone = !result.ok() && result.error().code == ErrorCode::not_found;
+  const bool is_gone = volumes_.catalog().find(mount.volume) == nullptr;
   if (!result.ok() && (was_last || done.empty())) {
     spdlog::warn("{}: what it wrote to the volume {} is not committed: {}", key.first.text(),
                  mount.volume_name, result.error().message);
@@ -290,7 +372,7 @@ void VolumeMounts::finish(const Key& key, const std::vector<Done>& done, UpperLo
   if (was_last && (result.ok() || is_gone)) {
     drop(key);
   } else if (was_last) {
-    mount.busy = true;
+    mount.busy = mount.is_stuck = true;
     driver_.after(kRetry, [this, key] { look(key, UpperLook::at_the_end); });
   } else if (mount.has_ended) {
     look(key, UpperLook::at_the_end);

@@ -23,7 +23,8 @@ class VolumeMounts {
   // With the number of the newest version.
   using Done = std::function<void(Result<std::uint32_t>)>;
 
-  VolumeMounts(EngineDriver& driver, Volumes& volumes) : driver_(driver), volumes_(volumes) {}
+  VolumeMounts(EngineDriver& driver, Volumes& volumes, NodeClient& node)
+      : driver_(driver), volumes_(volumes), node_(node) {}
 
   // At start, before the node is met: what containers have from before.
   void restore();
@@ -39,7 +40,13 @@ class VolumeMounts {
 
   void commit(ContainerId container, std::string_view volume, Done done);
 
-  // Whether all that containers have left is in a version.
+  // Commits what was written, then has the newest version mounted in the place of the one that is.
+  void reload(ContainerId container, std::string_view volume, Done done);
+  void on_remounted(ContainerId container, const std::string& path, const Result<>& result);
+  // Which of the two a container has that was about to get another is not known: both are kept.
+  void on_node_lost();
+
+  // Whether all that containers have left is in a version, or stays on disk for the next server.
   bool is_settled() const;
 
  private:
@@ -50,14 +57,23 @@ class VolumeMounts {
     std::string volume_name;
     std::string path;  // in the container
     std::string sub_path;
+    std::uint32_t version = 0;           // that it stays at; 0: the newest, at a reload
     LayerNames layers;                   // held
     std::shared_ptr<VolumeUpper> upper;  // shared with the work on it; null: nothing can be written
     bool busy = false;
     bool has_ended = false;
+    bool is_stuck = false;      // the disk takes not what its container has left; tried again
     std::vector<Done> waiting;  // for the next commit
   };
   using Key = std::pair<ContainerId, std::size_t>;
 
+  struct Reload {
+    Key before, after;
+    Done done;
+  };
+
+  Mount* find(ContainerId container, std::string_view volume);
+  void remount(const Key& key, Done done);
   Result<VolumeOverlay> mount_one(Mount& mount, const VolumeMount& wanted);
   Result<std::vector<std::string>> lowers_of(const LayerNames& layers,
                                              const std::string& sub_path) const;
@@ -79,8 +95,10 @@ class VolumeMounts {
 
   EngineDriver& driver_;
   Volumes& volumes_;
+  NodeClient& node_;
   std::map<Key, Mount> mounts_;
-  bool looking_ = false;  // now and then
+  std::map<std::pair<ContainerId, std::string>, Reload> reloads_;  // by path
+  bool looking_ = false;                                           // now and then
 };
 
 }  // namespace ember

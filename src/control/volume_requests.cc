@@ -22,6 +22,7 @@ void VolumeRequests::start(ContainerId container, const FrameHeader& header,
   const std::string volume = fields.text("volume");
   if (auto read = fields.finish(); !read) return done(std::move(read).error());
   if (action == "commit") return mounts_.commit(container, volume, done);
+  if (action == "reload") return mounts_.reload(container, volume, done);
   done({ErrorCode::invalid_argument, "a volume takes no such request"});
 }
 

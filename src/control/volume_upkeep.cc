@@ -123,9 +123,10 @@ void Volumes::sweep() {
         return names;
       },
       [this](const std::vector<std::string>& names) {
+        const std::set<std::string> needed = catalog_.needed_layers();
         std::vector<std::string> gone;
         std::ranges::copy_if(names, std::back_inserter(gone),
-                             [this](const auto& name) { return !catalog_.is_needed(name); });
+                             [&](const auto& name) { return !needed.contains(name); });
         background_.run(
             [this, gone] {
               for (const std::string& name : gone) remove_tree(blobs_.root(), "layers/" + name);

@@ -35,16 +35,22 @@ bool is_opaque(int directory) {
   return ::fgetxattr(directory, kOpaque, &value, 1) == 1 && value == 'y';
 }
 
-// What a container has closed even to itself is ours on disk.
-UniqueFd open_at(int directory, const std::string& name, int flags, mode_t added) {
-  UniqueFd opened(::openat(directory, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+// Beneath the directory and through no link, whatever the container puts in the way meanwhile. What
+// it has closed even to itself is ours on disk.
+UniqueFd open_at(int directory, const std::string& path, int flags, mode_t added) {
+  UniqueFd opened = open_beneath(directory, path, flags | O_NOFOLLOW | O_NONBLOCK);
+  if (opened || errno != EACCES) return opened;
+  const std::string parent = parent_of(path);
+  const std::string name = parent.empty() ? path : path.substr(parent.size() + 1);
+  const UniqueFd above = open_beneath(directory, parent, O_PATH | O_DIRECTORY);
   struct stat status {};
-  if (opened || errno != EACCES ||
-      ::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
-      ::fchmodat(directory, name.c_str(), (status.st_mode & 0777) | added, 0) != 0) {
-    return opened;
+  if (!above || ::fstatat(above.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 ||
+      S_ISLNK(status.st_mode) ||
+      ::fchmodat(above.get(), name.c_str(), (status.st_mode & 0777) | added, 0) != 0) {
+    errno = EACCES;
+    return {};
   }
-  return UniqueFd(::openat(directory, name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  return open_beneath(directory, path, flags | O_NOFOLLOW | O_NONBLOCK);
 }
 
 template <class Number>
@@ -118,7 +124,8 @@ bool VolumeUpper::is_known(const std::string& path, const Entry& entry) {
 Result<> VolumeUpper::walk(const std::string& path, Below below) {
   UniqueFd here = path.empty() ? open_to_list(files_.get(), "")
                                : open_at(files_.get(), path, O_RDONLY | O_DIRECTORY, 0700);
-  if (!here && errno == ENOENT) return Ok{};  // it has gone just now
+  // It has gone just now, or something else is there.
+  if (!here && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return Ok{};
   if (!here) return disk_error(path_ + "/files/" + path, errno);
   if (!path.empty() && is_opaque(here.get())) below = Below::is_hidden;
   const UniqueFd directory(::fcntl(here.get(), F_DUPFD_CLOEXEC, 0));
@@ -173,19 +180,19 @@ Result<> VolumeUpper::note_file(int directory, const std::string& path, const st
   const bool leave_busy = how_ == UpperLook::now_and_then;
   if (leave_busy && now_ns() - nanoseconds(before.st_mtim) < kQuietNs) return Ok{};
   const UniqueFd file = open_at(directory, name, O_RDONLY, 0400);
-  if (!file && errno == ENOENT) return Ok{};
+  if (!file && (errno == ENOENT || errno == ELOOP || errno == ENXIO)) return Ok{};
   if (!file) return disk_error(path, errno);
   const Take take = how_ == UpperLook::at_the_end ? Take::link : Take::copy;
   for (int tries = 1;; ++tries) {
     if (::fstat(file.get(), &before) != 0) return disk_error(path, errno);
+    if (!S_ISREG(before.st_mode)) return Ok{};  // something else by now
     const FileKind kind = (before.st_mode & S_IXUSR) != 0 ? FileKind::program : FileKind::plain;
     auto stored = blobs_.take(file.get(), directory, name, kind, take);
     if (!stored) return std::move(stored).error();
     struct stat after {};
     if (::fstat(file.get(), &after) != 0) return disk_error(path, errno);
-    const bool is_quiet =
-        before.st_size == after.st_size &&
-        nanoseconds(before.st_mtim) == nanoseconds(after.st_mtim);
+    const bool is_quiet = before.st_size == after.st_size &&
+                          nanoseconds(before.st_mtim) == nanoseconds(after.st_mtim);
     if (!is_quiet && leave_busy) return Ok{};
     if (!is_quiet && tries < kTries) continue;
     changes_.push_back({path, entry_of(before), *stored});

@@ -22,11 +22,12 @@ std::string published_json(const Volumes::Published& published) {
 }  // namespace
 
 Volumes::Volumes(boost::asio::io_context& loop, EngineDriver& driver, Store& store,
-                 AppCatalog& apps, IdSource& ids, std::string directory)
+                 AppCatalog& apps, IdSource& ids, const PriceBook& prices, std::string directory)
     : driver_(driver),
       store_(store),
       apps_(apps),
       ids_(ids),
+      prices_(prices),
       blobs_(std::move(directory)),
       background_(loop, kThreads) {}
 
@@ -43,6 +44,7 @@ Result<> Volumes::prepare(const Snapshot& snapshot) {
   }
   driver_.after(kLease, [this] { check_leases(); });
   sweep_again();
+  bill_again();
   return Ok{};
 }
 
@@ -119,13 +121,25 @@ void Volumes::remove(std::string name, Done done) {
   Volume* volume = catalog_.find(name);
   if (!volume) return done(VolumeCatalog::no_such(name));
   VolumeRecord record = volume->record;
+  if (jobs_.contains(record.id)) {  // after what is on its way
+    return publish(
+        record.id, "", {}, [](LayerBuilder&) -> Result<> { return Ok{}; },
+        [this, name, done](const Result<Published>&) { remove(name, done); });
+  }
+  Bill bill = billed_until_now(*volume);
+  record = volume->record;
   record.deleted = driver_.now();
-  store_.apply({record}, background_.to_loop([this, record, done](const Result<>& written) {
-    if (!written) return done(written.error());
+  bill.batch.push_back(record);
+  auto removed = [this, record, before = bill.before, done](const Result<>& written) {
+    if (!written) {
+      take_back(record.id, before, record.billed);
+      return done(written.error());
+    }
     catalog_.remove(record.id);
     sweep();
     done(dump_json({{"name", record.name}, {"volume_id", record.id.text()}}));
-  }));
+  };
+  store_.apply(std::move(bill.batch), background_.to_loop(std::move(removed)));
 }
 
 Result<> Volumes::heartbeat(std::string_view name) {
@@ -294,16 +308,23 @@ void Volumes::run_next(VolumeId id) {
 
 void Volumes::record(VolumeId id, Job job, VolumeVersionRecord next) {
   next.created = driver_.now();
-  store_.apply({next}, background_.to_loop(
-                           [this, id, job = std::move(job), next](const Result<>& written) mutable {
-                             if (!written) return finish(id, std::move(job), written.error());
-                             if (Volume* volume = catalog_.find(id)) {
-                               volume->versions[next.version] = next;
-                               forget_old(*volume);
-                               merge_if_deep(*volume);
-                             }
-                             finish(id, std::move(job), Published{next.version, true});
-                           }));
+  Bill bill;
+  if (Volume* volume = catalog_.find(id)) bill = billed_until_now(*volume);
+  bill.batch.push_back(next);
+  auto recorded = [this, id, job = std::move(job), next, before = bill.before,
+                   until = bill.until](const Result<>& written) mutable {
+    if (!written) {
+      take_back(id, before, until);
+      return finish(id, std::move(job), written.error());
+    }
+    if (Volume* volume = catalog_.find(id)) {
+      volume->versions[next.version] = next;
+      forget_old(*volume);
+      merge_if_deep(*volume);
+    }
+    finish(id, std::move(job), Published{next.version, true});
+  };
+  store_.apply(std::move(bill.batch), background_.to_loop(std::move(recorded)));
 }
 
 void Volumes::finish(VolumeId id, Job job, Result<Published> result) {

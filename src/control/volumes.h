@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "billing/price_book.h"
 #include "control/app_catalog.h"
 #include "control/background.h"
 #include "control/engine_driver.h"
@@ -34,7 +35,7 @@ class Volumes final : public VolumeService {
   using OnPublished = std::function<void(Result<Published>)>;
 
   Volumes(boost::asio::io_context& loop, EngineDriver& driver, Store& store, AppCatalog& apps,
-          IdSource& ids, std::string directory);
+          IdSource& ids, const PriceBook& prices, std::string directory);
 
   Result<> prepare(const Snapshot& snapshot);
 
@@ -44,6 +45,9 @@ class Volumes final : public VolumeService {
 
   void publish(VolumeId volume, std::string message, ContainerId container, Make make,
                OnPublished done);
+  // What all of them store goes into the ledger, but for the last minute, before what is asked of
+  // the store next.
+  void bill();
   // Removes what no version has and nobody holds.
   void sweep();
 
@@ -88,6 +92,15 @@ class Volumes final : public VolumeService {
   void merge(VolumeId volume, const LayerNames& layers, std::size_t first);
   void replace_layers(VolumeId volume, const LayerNames& before, const LayerNames& after);
   void sweep_again();
+  void bill_again();
+  // Records that bill the volume from when it was billed last; taken back where the store has not
+  // taken them.
+  struct Bill {
+    Batch batch;
+    Time before, until;
+  };
+  Bill billed_until_now(Volume& volume);
+  void take_back(VolumeId volume, Time before, Time until);
   void check_leases();
   std::string next_layer_name();
 
@@ -95,6 +108,7 @@ class Volumes final : public VolumeService {
   Store& store_;
   AppCatalog& apps_;
   IdSource& ids_;
+  const PriceBook& prices_;
   VolumeBlobs blobs_;
   VolumeCatalog catalog_;
   std::map<VolumeId, std::deque<Job>> jobs_;  // the front one runs

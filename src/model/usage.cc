@@ -12,6 +12,8 @@ std::string_view meter_name(Meter meter) {
       return "memory";
     case Meter::egress:
       return "egress";
+    case Meter::disk:
+      return "disk";
   }
   return "";
 }
@@ -26,6 +28,8 @@ std::string_view phase_name(Phase phase) {
       return "execute";
     case Phase::idle:
       return "idle";
+    case Phase::kept:
+      return "kept";
   }
   return "";
 }

@@ -17,14 +17,15 @@
 
 namespace ember {
 
-enum class Meter : std::uint8_t { gpu, cpu, memory, egress };
-enum class Phase : std::uint8_t { boot, load, execute, idle };
+enum class Meter : std::uint8_t { gpu, cpu, memory, egress, disk };
+// What containers are in comes first; `kept` is what volumes store.
+enum class Phase : std::uint8_t { boot, load, execute, idle, kept };
 
 std::string_view meter_name(Meter meter);
 std::string_view phase_name(Phase phase);
 
 struct UsageRow {
-  ContainerId container;
+  ContainerId container;  // the holder; for Meter::disk the value of a volume's id
   PoolId pool;
   Meter meter = Meter::cpu;
   Phase phase = Phase::boot;

@@ -26,8 +26,8 @@
 #include "node/node_directory.h"
 #include "node/node_messages.h"
 #include "node/runner_env.h"
-#include "node/volume_directories.h"
 #include "node/unix_socket.h"
+#include "node/volume_directories.h"
 
 namespace ember {
 namespace {
@@ -314,6 +314,20 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   }
   void take(InterruptRequest& m, UniqueFd) {
     with_container(m.container, [](NodeContainer& container) { container.interrupt(); });
+  }
+  void take(RemountRequest& m, UniqueFd) {
+    const ContainerId id = m.container;
+    const std::string path = m.volume.path;
+    const auto answer = [this, id, path](Result<> result) {
+      tell(VolumeRemounted{id, path, std::move(result)});
+    };
+    if (auto fine = check_volumes({m.volume}); !fine.ok()) return answer(std::move(fine));
+    auto opened = open_volumes({m.volume});
+    if (!opened.ok()) return answer(std::move(opened).error());
+    if (!containers_.contains(id)) {
+      return answer(Error{ErrorCode::not_found, "there is no such container"});
+    }
+    containers_.at(id)->remount(std::move(opened->front()), driver_uid_, answer);
   }
   void take(AcknowledgeExit& m, UniqueFd) {
     if (exits_.erase(m.container) > 0) ContainerFiles(directory_.path, m.container).remove();

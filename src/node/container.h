@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,7 @@ class NodeContainer {
 
   void stop(Duration grace);
   void interrupt();
+  void remount(VolumeDirectories volume, uid_t owner, std::function<void(Result<>)> done);
   // The newest connection of the runner, if nobody has taken it.
   UniqueFd take_runner() { return std::move(runner_socket_); }
 

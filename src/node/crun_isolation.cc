@@ -9,6 +9,7 @@
 #include "node/mount_table.h"
 #include "node/runner_env.h"
 #include "node/stage.h"
+#include "node/volume_remount.h"
 
 namespace ember {
 namespace {
@@ -68,6 +69,31 @@ class CrunIsolation final : public Isolation {
       launch->network = std::move(*network);
       run(launch);
     });
+  }
+
+  void remount(const ContainerMeta& record, pid_t runner, VolumeDirectories volume, uid_t owner,
+               std::function<void(Result<>)> done) override {
+    // Lives until the child that stands on it has ended.
+    auto stage = std::make_shared<Stage>();
+    const std::string path = volume.path;
+    auto staged = stage_volume(*stage, "v", record, std::move(volume), owner);
+    if (!staged.ok()) return done(std::move(staged).error());
+    Command command;
+    command.argv = {"/nothing/is/executed"};
+    command.steps = stage->steps();
+    for (PreparationStep& step : remount_steps(runner, "v", path)) {
+      command.steps.push_back(std::move(step));
+    }
+    auto pid = processes_.run(command, [stage, done](ProcessEnd end) {
+      if (end.exit_status == kRemounted) return done(Ok{});
+      if (end.exit_status == kVolumeBusy) {
+        return done(Error{ErrorCode::conflict,
+                          "files of the volume are open; close them (and leave its directories), "
+                          "then reload"});
+      }
+      done(Error{ErrorCode::unavailable, "the volume could not be mounted anew"});
+    });
+    if (!pid.ok()) done(std::move(pid).error());
   }
 
   bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const override {
@@ -175,34 +201,38 @@ class CrunIsolation final : public Isolation {
                               .options = ""});
   }
 
-  // Their files are the driver's on disk, and those of the container's root in it.
   Result<> stage_volumes(Launch& launch) {
-    if (launch.plan.volumes.empty()) return Ok{};
-    const std::uint32_t first = kFirstContainerUid + launch.plan.record.slot * kUidsPerContainer;
-    auto users = id_maps_.of_one(launch.plan.volumes_owner, first);
-    if (!users.ok()) return std::move(users).error();
-    for (std::size_t i = 0; i < launch.plan.volumes.size(); ++i) {
-      VolumeDirectories& volume = launch.plan.volumes[i];
-      const std::string name = "v" + std::to_string(i);
-      StagedOverlay overlay{.name = name,
-                            .lowers = {},
-                            .upper = "",
-                            .first_id = first,
-                            .options = kVolumeOptions};
-      for (UniqueFd& lower : volume.lowers) {
-        overlay.lowers.push_back(name + "-" + std::to_string(overlay.lowers.size()));
-        launch.stage.add_idmapped(overlay.lowers.back(), std::move(lower), *users,
-                                  MountAccess::read_only);
-      }
-      const MountAccess access = volume.upper ? MountAccess::read_write : MountAccess::read_only;
-      if (volume.upper) {
-        overlay.upper = name + "-upper";
-        launch.stage.add_idmapped(overlay.upper, std::move(volume.upper), *users, access);
-      }
-      launch.stage.add_overlay(std::move(overlay));
-      launch.volumes.push_back({name, volume.path, access});
+    for (VolumeDirectories& volume : launch.plan.volumes) {
+      const std::string name = "v" + std::to_string(launch.volumes.size());
+      const std::string path = volume.path;
+      auto access = stage_volume(launch.stage, name, launch.plan.record, std::move(volume),
+                                 launch.plan.volumes_owner);
+      if (!access.ok()) return std::move(access).error();
+      launch.volumes.push_back({name, path, *access});
     }
     return Ok{};
+  }
+
+  // Its files are the driver's on disk, and those of the container's root in it.
+  Result<MountAccess> stage_volume(Stage& stage, const std::string& name,
+                                   const ContainerMeta& record, VolumeDirectories volume,
+                                   uid_t owner) {
+    const std::uint32_t first = kFirstContainerUid + record.slot * kUidsPerContainer;
+    auto users = id_maps_.of_one(owner, first);
+    if (!users.ok()) return std::move(users).error();
+    StagedOverlay overlay{
+        .name = name, .lowers = {}, .upper = "", .first_id = first, .options = kVolumeOptions};
+    for (UniqueFd& lower : volume.lowers) {
+      overlay.lowers.push_back(name + "-" + std::to_string(overlay.lowers.size()));
+      stage.add_idmapped(overlay.lowers.back(), std::move(lower), *users, MountAccess::read_only);
+    }
+    const MountAccess access = volume.upper ? MountAccess::read_write : MountAccess::read_only;
+    if (volume.upper) {
+      overlay.upper = name + "-upper";
+      stage.add_idmapped(overlay.upper, std::move(volume.upper), *users, access);
+    }
+    stage.add_overlay(std::move(overlay));
+    return access;
   }
 
   RunnerPlaces places(const Launch& launch) const {

@@ -22,9 +22,9 @@ namespace ember {
 
 // A volume's directories, open (O_PATH).
 struct VolumeDirectories {
-  std::string path;              // in the container
-  std::vector<UniqueFd> lowers;  // the lowest first
-  UniqueFd upper;                // empty: nothing can be written
+  std::string path;                   // in the container
+  std::vector<UniqueFd> lowers = {};  // the lowest first
+  UniqueFd upper = {};                // empty: nothing can be written
 };
 
 struct LaunchPlan {
@@ -48,6 +48,11 @@ class Isolation {
   // passes signals on. A failed launch leaves nothing behind.
   virtual void launch(LaunchPlan plan, UniqueFd source,
                       std::function<void(Result<pid_t>)> done) = 0;
+  // Puts another overlay in the place of a volume. Conflict where files of it are open.
+  virtual void remount(const ContainerMeta&, pid_t, VolumeDirectories, uid_t,
+                       std::function<void(Result<>)> done) {
+    done(Error{ErrorCode::unavailable, "there are no volumes without containers"});
+  }
   // Whether the process that connected is the container's.
   virtual bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const = 0;
   // Whether that process of this machine runs in the container.

@@ -85,6 +85,8 @@ class NodeObserver {
   virtual void on_exited(ContainerExit exit) = 0;  // repeated after reconnects until acknowledged
   // A runner connected. May come again for the same container when it has lost its old connection.
   virtual void on_runner(ContainerId container, UniqueFd socket) = 0;
+  // Conflict where files of the volume are open. Never comes if the connection breaks before.
+  virtual void on_remounted(ContainerId container, std::string path, Result<> result) = 0;
   virtual void on_build_line(std::string image_id, std::string line) = 0;
   virtual void on_built(std::string image_id, Result<> result) = 0;
 };
@@ -100,6 +102,8 @@ class NodeClient {
   // Sends SIGUSR1 to the runner: it looks at its socket for a Cancel.
   virtual void interrupt(ContainerId container) = 0;
   virtual void acknowledge_exit(ContainerId container) = 0;
+  // Puts another overlay in the place of the volume that a container has at that path.
+  virtual void remount(ContainerId container, VolumeOverlay volume) = 0;
   // Builds the image, or finds it built. Lines and the end come by the observer.
   virtual void build(std::string image_id, ImageSpec spec) = 0;
 };

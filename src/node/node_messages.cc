@@ -68,20 +68,24 @@ Resources read_resources(JsonFields& fields) {
   return resources;
 }
 
+Json to_json(const VolumeOverlay& volume) {
+  return {{"path", volume.path}, {"lowers", volume.lowers}, {"upper", volume.upper}};
+}
+
+VolumeOverlay read_volume(JsonFields& fields) {
+  return {
+      .path = fields.text("path"), .lowers = fields.texts("lowers"), .upper = fields.text("upper")};
+}
+
 Json to_json(const std::vector<VolumeOverlay>& volumes) {
   Json all = Json::array();
-  for (const VolumeOverlay& volume : volumes) {
-    all.push_back({{"path", volume.path}, {"lowers", volume.lowers}, {"upper", volume.upper}});
-  }
+  for (const VolumeOverlay& volume : volumes) all.push_back(to_json(volume));
   return all;
 }
 
 std::vector<VolumeOverlay> read_volumes(JsonFields& fields) {
   std::vector<VolumeOverlay> volumes;
-  fields.objects("volumes", [&](JsonFields& one) {
-    volumes.push_back(
-        {.path = one.text("path"), .lowers = one.texts("lowers"), .upper = one.text("upper")});
-  });
+  fields.objects("volumes", [&](JsonFields& one) { volumes.push_back(read_volume(one)); });
   return volumes;
 }
 
@@ -230,11 +234,10 @@ NodeHello read_hello(JsonFields& fields) {
   return hello;
 }
 
-Json to_json(const ImageBuilt& built) {
-  Json json{{"type", "built"}, {"image_id", built.image_id}};
-  if (!built.result.ok()) {
-    json["error"] = {{"code", error_name(built.result.error().code)},
-                     {"message", built.result.error().message}};
+Json with_result(Json json, const Result<>& result) {
+  if (!result.ok()) {
+    json["error"] = {{"code", error_name(result.error().code)},
+                     {"message", result.error().message}};
   }
   return json;
 }
@@ -246,14 +249,14 @@ ErrorCode error_code(std::string_view name) {
   return ErrorCode::internal;
 }
 
-ImageBuilt read_built(JsonFields& fields, const Json& json) {
-  ImageBuilt built{.image_id = fields.text("image_id"), .result = Ok{}};
-  if (!json.contains("error")) return built;
+Result<> read_result(JsonFields& fields, const Json& json) {
+  Result<> result = Ok{};
+  if (!json.contains("error")) return result;
   fields.object("error", [&](JsonFields& error) {
     const std::string code = error.text("code");
-    built.result = Error{error_code(code), error.text("message")};
+    result = Error{error_code(code), error.text("message")};
   });
-  return built;
+  return result;
 }
 
 // --- choosing by type -------------------------------------------------------------------------
@@ -298,6 +301,11 @@ std::string encode(const DriverMessage& message) {
           [](const BuildRequest& m) -> Json {
             return {{"type", "build"}, {"image_id", m.image_id}, {"spec", to_json(m.spec)}};
           },
+          [](const RemountRequest& m) {
+            Json json = of_container("remount", m.container);
+            json["volume"] = to_json(m.volume);
+            return json;
+          },
       },
       message));
 }
@@ -329,7 +337,14 @@ std::string encode(const NodeMessage& message) {
                      [](const BuildLine& m) -> Json {
                        return {{"type", "build_line"}, {"image_id", m.image_id}, {"line", m.line}};
                      },
-                     [](const ImageBuilt& m) { return to_json(m); },
+                     [](const ImageBuilt& m) {
+                       return with_result({{"type", "built"}, {"image_id", m.image_id}}, m.result);
+                     },
+                     [](const VolumeRemounted& m) {
+                       Json json = of_container("remounted", m.container);
+                       json["path"] = m.path;
+                       return with_result(std::move(json), m.result);
+                     },
                  },
                  message));
 }
@@ -348,6 +363,12 @@ Result<DriverMessage> decode_driver_message(std::string_view json) {
         }
         const auto container = fields.id<ContainerId>("container");
         if (type == "stop") return StopRequest{container, {fields.integer("grace_us")}};
+        if (type == "remount") {
+          RemountRequest remount{container, {}};
+          fields.object("volume",
+                        [&](JsonFields& volume) { remount.volume = read_volume(volume); });
+          return remount;
+        }
         if (type == "interrupt") return InterruptRequest{container};
         if (type == "acknowledge") return AcknowledgeExit{container};
         fields.wrong("type");
@@ -359,7 +380,7 @@ Result<NodeMessage> decode_node_message(std::string_view json) {
   return decode<NodeMessage>(
       json, [](const std::string& type, JsonFields& fields, const Json& whole) -> NodeMessage {
         if (type == "hello") return read_hello(fields);
-        if (type == "built") return read_built(fields, whole);
+        if (type == "built") return ImageBuilt{fields.text("image_id"), read_result(fields, whole)};
         if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
         if (type == "exited") return read_exit(fields);
         if (type == "devices") return DevicesNotice{read_devices(fields)};
@@ -368,6 +389,9 @@ Result<NodeMessage> decode_node_message(std::string_view json) {
         if (type == "refused") return RefusedNotice{container, fields.text("why")};
         if (type == "egress") return EgressNotice{container, fields.integer("total_bytes")};
         if (type == "runner") return RunnerConnected{container};
+        if (type == "remounted") {
+          return VolumeRemounted{container, fields.text("path"), read_result(fields, whole)};
+        }
         fields.wrong("type");
         return NodeHello{};
       });

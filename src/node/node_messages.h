@@ -35,8 +35,12 @@ struct BuildRequest {
   std::string image_id;
   ImageSpec spec;
 };
+struct RemountRequest {
+  ContainerId container;
+  VolumeOverlay volume;
+};
 using DriverMessage = std::variant<DriverHello, StartRequest, StopRequest, InterruptRequest,
-                                   AcknowledgeExit, BuildRequest>;
+                                   AcknowledgeExit, BuildRequest, RemountRequest>;
 
 struct StartedNotice {
   ContainerId container;
@@ -64,9 +68,14 @@ struct ImageBuilt {
   std::string image_id;
   Result<> result = Ok{};
 };
+struct VolumeRemounted {
+  ContainerId container;
+  std::string path;
+  Result<> result = Ok{};
+};
 using NodeMessage =
     std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice, DevicesNotice,
-                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt>;
+                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt, VolumeRemounted>;
 
 std::string encode(const DriverMessage& message);
 std::string encode(const NodeMessage& message);

@@ -46,6 +46,13 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   void interrupt(ContainerId container) override { send(InterruptRequest{container}); }
   void acknowledge_exit(ContainerId container) override { send(AcknowledgeExit{container}); }
 
+  void remount(ContainerId container, VolumeOverlay volume) override {
+    const std::string path = volume.path;
+    auto sent = request(RemountRequest{container, std::move(volume)});
+    if (sent.ok()) return;
+    later([this, container, path, sent] { observer_->on_remounted(container, path, sent); });
+  }
+
   void build(std::string image_id, ImageSpec spec) override {
     auto sent = request(BuildRequest{image_id, std::move(spec)});
     if (sent.ok()) {
@@ -100,8 +107,7 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     }
     channel_ = make_message_channel(loop_, std::move(*socket));
     channel_->start(this);
-    send(DriverHello{},
-         UniqueFd(::open(volumes_path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
+    send(DriverHello{}, UniqueFd(::open(volumes_path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
   }
 
   void on_channel_closed(std::string why) override {
@@ -146,6 +152,9 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   void take(BuildLine& m, UniqueFd) {
     observer_->on_build_line(std::move(m.image_id), std::move(m.line));
   }
+  void take(VolumeRemounted& m, UniqueFd) {
+    observer_->on_remounted(m.container, std::move(m.path), std::move(m.result));
+  }
   void take(ImageBuilt& m, UniqueFd) {
     builds_.erase(m.image_id);
     observer_->on_built(std::move(m.image_id), std::move(m.result));
@@ -166,8 +175,8 @@ class RemoteNode final : public NodeClient, private MessageObserver {
 
 }  // namespace
 
-std::unique_ptr<NodeClient> make_remote_node(boost::asio::io_context& loop,
-                                             std::string socket_path, std::string volumes_path) {
+std::unique_ptr<NodeClient> make_remote_node(boost::asio::io_context& loop, std::string socket_path,
+                                             std::string volumes_path) {
   return std::make_unique<RemoteNode>(loop, std::move(socket_path), std::move(volumes_path));
 }
 

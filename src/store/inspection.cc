@@ -54,8 +54,13 @@ constexpr std::array kInvariants{
               "WHERE started_us <= 0 OR (ended_us <> 0 AND ended_us < started_us)"},
     Invariant{"an entry of no container", name_of<ContainerId>,
               "SELECT l.container, COUNT(*) || ' entries' FROM ledger l "
-              "LEFT JOIN containers c ON c.id = l.container WHERE c.id IS NULL "
+              "LEFT JOIN containers c ON c.id = l.container "
+              "WHERE c.id IS NULL AND l.meter <> 'disk' "
               "GROUP BY l.container"},
+    Invariant{"an entry of no volume", name_of<VolumeId>,
+              "SELECT l.container, COUNT(*) || ' entries' FROM ledger l "
+              "LEFT JOIN volumes v ON v.id = l.container "
+              "WHERE v.id IS NULL AND l.meter = 'disk' GROUP BY l.container"},
     Invariant{"an entry of another pool or app than its container's", name_of<ContainerId>,
               "SELECT l.container, COUNT(*) || ' entries' FROM ledger l "
               "JOIN containers c ON c.id = l.container "
@@ -63,8 +68,8 @@ constexpr std::array kInvariants{
               "GROUP BY l.container"},
     Invariant{"an entry of an unknown meter or phase", name_of<ContainerId>,
               "SELECT container, meter || ', ' || phase FROM ledger "
-              "WHERE meter NOT IN ('gpu', 'cpu', 'memory', 'egress') "
-              "OR phase NOT IN ('boot', 'load', 'execute', 'idle')"},
+              "WHERE meter NOT IN ('gpu', 'cpu', 'memory', 'egress', 'disk') "
+              "OR phase NOT IN ('boot', 'load', 'execute', 'idle', 'kept')"},
 };
 
 template <class Named, std::size_t Size>
@@ -77,8 +82,8 @@ Named named(const std::string& name, const std::array<Named, Size>& all,
 }
 
 LedgerRecord entry_of(const Statement& row) {
-  constexpr std::array kMeters{Meter::gpu, Meter::cpu, Meter::memory, Meter::egress};
-  constexpr std::array kPhases{Phase::boot, Phase::load, Phase::execute, Phase::idle};
+  constexpr std::array kMeters{Meter::gpu, Meter::cpu, Meter::memory, Meter::egress, Meter::disk};
+  constexpr std::array kPhases{Phase::boot, Phase::load, Phase::execute, Phase::idle, Phase::kept};
   LedgerRecord record;
   record.row = {ContainerId{static_cast<std::uint64_t>(row.integer(0))},
                 PoolId{static_cast<std::uint64_t>(row.integer(5))},

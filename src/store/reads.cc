@@ -106,6 +106,7 @@ std::string cost_sql(const std::vector<CostGroup>& groups) {
          "SUM(CASE meter WHEN 'cpu' THEN quantity * units ELSE 0 END), "
          "SUM(CASE meter WHEN 'memory' THEN quantity * units / 1048576 ELSE 0 END), "
          "SUM(CASE meter WHEN 'egress' THEN quantity ELSE 0 END), "
+         "SUM(CASE meter WHEN 'disk' THEN quantity * (units / 1024) / 1024 ELSE 0 END), "
          "MAX(simulated) FROM ledger "
          "WHERE window_start_us >= ? AND window_start_us < ? AND (?3 = '' OR app_name = ?3)" +
          (list.empty() ? "" : " GROUP BY " + list + " ORDER BY " + list);
@@ -146,16 +147,15 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
                                     time_at(row, 5), time_at(row, 6)});
       });
   if (!volumes) return volumes;
-  auto volume_versions = for_each(
-      database,
-      "SELECT v.* FROM volume_versions v JOIN volumes o ON o.id = v.volume "
-      "WHERE o.deleted_us = 0 ORDER BY v.volume, v.version",
-      [&](Statement& row) {
-        snapshot.volume_versions.push_back({id_at<VolumeId>(row, 0), version_at(row, 1),
-                                            time_at(row, 2), row.text(3),
-                                            id_at<ContainerId>(row, 4), row.text(5),
-                                            row.integer(6), row.integer(7)});
-      });
+  auto volume_versions =
+      for_each(database,
+               "SELECT v.* FROM volume_versions v JOIN volumes o ON o.id = v.volume "
+               "WHERE o.deleted_us = 0 ORDER BY v.volume, v.version",
+               [&](Statement& row) {
+                 snapshot.volume_versions.push_back(
+                     {id_at<VolumeId>(row, 0), version_at(row, 1), time_at(row, 2), row.text(3),
+                      id_at<ContainerId>(row, 4), row.text(5), row.integer(6), row.integer(7)});
+               });
   if (!volume_versions) return volume_versions;
   return for_each(
       database,
@@ -181,7 +181,8 @@ Result<std::vector<CostRow>> read_cost(Database& database, const CostQuery& quer
         cost.cpu_millicore_ms = row.integer(groups + 2);
         cost.memory_mib_ms = row.integer(groups + 3);
         cost.egress_bytes = row.integer(groups + 4);
-        cost.simulated = row.integer(groups + 5) != 0;
+        cost.disk_mib_ms = row.integer(groups + 5);
+        cost.simulated = row.integer(groups + 6) != 0;
       },
       query.from.us, query.until.us, query.app);
   if (!read) return std::move(read).error();

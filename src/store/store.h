@@ -147,6 +147,7 @@ struct CostRow {
   std::vector<std::string> keys;  // one for each group asked for
   Money amount;
   std::int64_t gpu_ms = 0, cpu_millicore_ms = 0, memory_mib_ms = 0, egress_bytes = 0;
+  std::int64_t disk_mib_ms = 0;
   bool simulated = false;
 };
 

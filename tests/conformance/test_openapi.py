@@ -23,6 +23,8 @@ UNKNOWN = {
     "{function}": "no-such-function",
     "{sha256}": "0" * 64,
     "{key}": "no-such-key",
+    "{volume}": "no-such-volume",
+    "{index}": "0",
 }
 
 pytestmark = pytest.mark.skipif(not (URL and KEY), reason="no server: set EMBER_URL and EMBER_KEY")

@@ -93,3 +93,15 @@ def test_the_guide_s_function_is_called_in_every_way_it_names(
     assert done.stdout.splitlines()[-1].startswith("2.23")  # of 1 and 2
     assert server.result("vectors", "norm", values=[3, 4]) == 5.0
     server.cli("app", "stop", "vectors")
+
+
+def test_the_guide_to_volumes_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("volumes take containers, which take root")
+    (code,) = blocks("docs/guides/volumes.md", "python")
+    (tmp_path / "counter.py").write_text(code)
+    (session,) = blocks("docs/guides/volumes.md", "")
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert "rollback" not in done.stderr
+    server.cli("app", "stop", "counter")

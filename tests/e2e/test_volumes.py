@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +40,9 @@ def shelf(server: Server, app_name: str) -> Iterator[str]:
     server.http("POST", f"/api/v1/volumes/{app_name}/delete")
 
 
-def deploy(server: Server, volume: str, script: str = "keeps_files.py", **more: str) -> str:
+def deploy(server: Server, volume: str, script: str = "keeps_files.py") -> str:
     """An app of its own on the volume; its name."""
-    server.cli("deploy", APPS / script, VOLUME=volume, VOLUME_APP=volume, **more)
+    server.cli("deploy", APPS / script, VOLUME=volume, VOLUME_APP=volume)
     return volume
 
 
@@ -313,9 +315,7 @@ def test_a_path_cannot_lead_out_of_a_volume(server: Server, shelf: str, path: st
         {"copy": path, "to": "y"},
         {"move": path, "to": "y"},
     ):
-        answer = server.http(
-            "POST", f"/api/v1/volumes/{shelf}/commit", json.dumps(change).encode()
-        )
+        answer = server.http("POST", f"/api/v1/volumes/{shelf}/commit", json.dumps(change).encode())
         assert (answer.status, answer.code) == (400, "invalid_argument"), change
     from urllib.parse import quote
 
@@ -345,9 +345,9 @@ def test_no_link_is_followed(server: Server, shelf: str, tmp_path: Path) -> None
     done = server.cli("volume", "get", shelf, "/", tmp_path / "got")
     assert "leads outside" in done.stderr
     assert os.listdir(tmp_path / "got") == []
-    directory = json.dumps({"remove": "out"}) + "\n" + json.dumps({"directory": "out"})
-    directory += "\n" + json.dumps({"put": "out/key", "id": empty})
-    assert server.http("POST", f"{path}/commit", directory.encode()).status == 200
+    for change in ({"remove": "out"}, {"put": "out/key", "id": empty}):
+        answer = server.http("POST", f"{path}/commit", json.dumps(change).encode())
+        assert answer.status == 200
     (tmp_path / "got" / "out").symlink_to(secret)
     refused = server.cli("volume", "get", shelf, "/", tmp_path / "got", status=2)
     assert "in the way" in refused.stderr
@@ -471,7 +471,7 @@ def test_a_container_may_see_one_directory_or_one_version(
     make_tree(tmp_path)
     server.cli("volume", "put", shelf, tmp_path)
     server.cli("volume", "rm", shelf, "readme")
-    deploy(server, shelf, "part_of_volume.py", VOLUME_VERSION="1")
+    deploy(server, shelf, "part_of_volume.py")
     assert server.result(shelf, "inside") == ["weights", "whole"]
     assert server.result(shelf, "inside", write="new") == ["new", "weights", "whole"]
     assert "models/small/new" in paths(server, shelf)
@@ -487,8 +487,13 @@ def test_what_is_written_is_committed_in_the_background_and_at_the_end(
     server.result(app, "write_and_go", files={"last": "y"})
     wait_until("its container goes", lambda: len(server.containers(app)) == 1)
     wait_until("it is committed", lambda: paths(server, app) == ["last", "later"])
+    left = server.data / "serve" / "volumes" / "uppers"
     wait_until(
-        "nothing of it is left", lambda: len(list((server.data / "serve/volumes/uppers").iterdir())) <= 1
+        "nothing of it is left",
+        lambda: (
+            {path.name for path in left.iterdir()}
+            <= {one["container_id"] for one in server.containers(app)}
+        ),
     )
 
 
@@ -501,9 +506,7 @@ def test_files_that_are_open_keep_a_volume_from_moving_on(
 
 
 def test_a_missing_volume_is_told_at_the_deploy(server: Server) -> None:
-    refused = server.cli(
-        "deploy", APPS / "part_of_volume.py", VOLUME="not-there", status=2
-    ).stderr
+    refused = server.cli("deploy", APPS / "part_of_volume.py", VOLUME="not-there", status=2).stderr
     assert "there is no volume not-there" in refused
     assert "ember volume create not-there" in refused
 
@@ -517,45 +520,51 @@ def test_processes_have_no_volumes(tmp_path: Path) -> None:
 # --- crashes and full disks -------------------------------------------------------------------
 
 
-def test_a_commit_is_whole_or_not_there_wherever_serve_is_killed(own_server: Server) -> None:
+def texts_of(server: Server, version: int, into: Path) -> dict[str, str]:
+    server.cli("volume", "get", "shelf", "/", into, "--version", version)
+    return {path.name: path.read_text().strip() for path in into.iterdir()}
+
+
+def has_written(server: Server, text: str) -> bool:
+    uppers = server.data / "serve" / "volumes" / "uppers"
+    return any(last.read_text() == f"{text}\n" for last in uppers.glob("*/*/files/2000"))
+
+
+def test_a_commit_is_whole_or_not_there_wherever_serve_is_killed(
+    own_server: Server, tmp_path: Path
+) -> None:
     server = own_server
-    app = "shelf"
-    server.cli("volume", "create", app)
-    deploy(server, app)
-    server.result(app, "run", script="seq 1 3000 | while read n; do echo 1 > $n; done")
-    assert versions(server, app)[-1] >= 1
+    server.cli("volume", "create", "shelf")
+    deploy(server, "shelf")
+    fill = "for n in $(seq 1 2000); do echo {} > $n; done"
+    server.result("shelf", "run", script=fill.format("first"))
+    old = versions(server, "shelf")[-1]
+    before = texts_of(server, old, tmp_path / "before")
+    assert set(before.values()) == {"first"}
     for delay_ms in (0, 5, 20, 60, 150, 400):
-        number = 2 + delay_ms
-        script = f"for n in $(seq 1 3000); do echo {number} > $n; done"
-        server.result(app, "run", script=script, commit=False)
-        call = threading.Thread(
-            target=lambda: contextlib.suppress(Exception).__enter__()
-            or server.http("POST", f"/fn/{app}/run", {"script": "true"})
-        )
-        before = versions(server, app)[-1]
+        writing = str(delay_ms)
         process = subprocess.Popen(
-            server.command("call", f"{app}.run", "true"), env=server.environment,
+            server.command("call", "shelf.run", fill.format(writing)), env=server.environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        del call
+        # From when its files are written the commit may be anywhere.
+        wait_until("it has written all", partial(has_written, server, writing))
         threading.Event().wait(delay_ms / 1000)
         kill(server, "serve")
         process.wait(timeout=60)
         server.up()
-        # Each version that there is has all of one writing.
-        for version in versions(server, app):
-            if version < before:
-                continue
-            got = server.data / f"got-{delay_ms}-{version}"
-            server.cli("volume", "get", app, "/", got, "--version", version)
-            texts = {path.read_text() for path in got.iterdir()}
-            assert len(list(got.iterdir())) == 3000
-            assert len(texts) == 1
-        wait_until("the container is there again", lambda: server.containers(app))
+        assert texts_of(server, old, tmp_path / f"old-{delay_ms}") == before
+        newest = versions(server, "shelf")[-1]
+        texts = texts_of(server, newest, tmp_path / f"new-{delay_ms}")
+        assert texts.keys() == before.keys()
+        wait_until("its container is known again", lambda: server.containers("shelf"))
     wait_until(
-        "what it wrote last is committed",
-        lambda: text_of(server, app, "7") == f"{2 + 400}\n",
+        "what was written last is committed", lambda: text_of(server, "shelf", "7") == "400\n"
     )
+    volumes = server.data / "serve" / "volumes"
+    kill(server, "serve")
+    server.up()  # which removes what no version has
+    wait_until("nothing is half made", lambda: os.listdir(volumes / "tmp") == [])
 
 
 def test_what_a_container_wrote_is_committed_by_the_server_after_a_crash(
@@ -607,5 +616,27 @@ def test_a_full_disk_refuses_a_put_and_a_commit_and_leaves_the_version_whole(
         wait_until("its containers go", lambda: not server.containers("shelf"))
 
 
-def usage_of(server: Server) -> list[dict[str, Any]]:
-    return server.json("cost", "--by", "meter")["rows"]
+def test_what_volumes_store_is_on_the_bill_and_the_ledger_is_sound(
+    own_server: Server, tmp_path: Path
+) -> None:
+    server = own_server
+    (tmp_path / "large").write_bytes(os.urandom(64 * MIB))
+    server.cli("volume", "create", "shelf")
+    server.cli("volume", "put", "shelf", tmp_path / "large")
+
+    def stored() -> dict[str, Any]:
+        rows = server.json("cost", "--by", "function,meter")["rows"]
+        return next((row for row in rows if row["meter"] == "disk"), {"disk_mib_ms": 0})
+
+    kill(server, "serve")
+    server.up()
+    began_s = time.monotonic()
+    wait_until("a second goes by", lambda: time.monotonic() - began_s > 1)
+    server.cli("volume", "delete", "shelf")
+    row = stored()
+    assert (row["app"], row["function"]) == ("(volumes)", "shelf")
+    assert row["disk_mib_ms"] >= 64 * 1000
+    assert float(row["usd"]) > 0
+    assert stored() == row  # it has gone
+    findings = json.loads(server.cli("doctor", "--state", "--json").stdout)["findings"]
+    assert [one for one in findings if one["verdict"] != "ok"] == []
