@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ember._deploy import Deployment, Progress
     from ember._image import Image
+    from ember._secret import Secret
     from ember._volume import Volume
 
     P = ParamSpec("P")
@@ -60,6 +61,7 @@ class App:
         scaledown_window: float | None = None,
         queue_limit: int | None = None,
         env: Mapping[str, str] | None = None,
+        secrets: Sequence[Secret] | None = None,
         network: Literal["internet", "none"] | None = None,
         volumes: Mapping[str, Volume] | None = None,
         name: str | None = None,
@@ -72,6 +74,7 @@ class App:
         min_containers: kept when idle; max_containers: never exceeded; buffer_containers: extra
         idle ones while the function is in use; scaledown_window: the longest a container idles.
         queue_limit: inputs that may wait; one more is refused.
+        secrets: of `ember.Secret`; of two with the same key the later one holds, over env too.
         network: "internet", the default, or "none": nothing can be sent from its containers; calls
         to other functions go on.
         volumes: what its containers see where, {"/data": Volume.from_name("models")}.
@@ -89,6 +92,7 @@ class App:
             scaledown_window=scaledown_window,
             queue_limit=queue_limit,
             env=env,
+            secrets=secrets,
             network=network,
             volumes=volumes,
         )

@@ -65,6 +65,10 @@ class Client:
         data = _json.dumps({} if body is None else body).encode()
         return _json.loads(self._request("POST", path, (data,), JSON).body)
 
+    def delete_json(self, path: str, **query: object) -> Any:
+        """DELETE, with the query's values that aren't None; the decoded answer."""
+        return _json.loads(self._request("DELETE", path + encode_query(query)).body)
+
     def upload(self, path: str, data: bytes) -> None:
         """PUT of bytes as they are."""
         self._request("PUT", path, (data,), "application/octet-stream")

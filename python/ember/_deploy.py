@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from ember._app import App
     from ember._client import Client
+    from ember._function import Function
+    from ember._image_files import Files, Upload
     from ember._source import Source
 
     # Told the stage ("image", "source", "upload", "deploy"), or what there is to say of the one
@@ -49,7 +51,16 @@ def deploy(
         raise InvalidArgumentError(f"app {app.name} has no functions: add one with @app.function()")
     client = client or _client.shared()
     tell = progress or _tell_nobody
-    functions = [_function_spec(app, name) for name in app.functions]
+    images = {id(image): image for image in _images(app)}
+    specs = {key: image.spec(_uploader(client, tell)) for key, image in images.items()}
+    functions = [
+        {
+            **function.spec(),
+            "image": specs[id(_image_of(app, function))],
+            "secrets": [secret.spec() for secret in function.settings.secrets],
+        }
+        for function in app.functions.values()
+    ]
     source = _source.collect(sorted({spec["module"] for spec in functions}))
     for image in _distinct([spec["image"] for spec in functions]):
         build(image, client, tell)
@@ -70,8 +81,7 @@ def deploy(
 
 def build(spec: dict[str, Any], client: Client, tell: Progress) -> str:
     """Builds an image, or finds it built; its id."""
-    steps = [" ".join(step["arguments"]) for step in spec["steps"]]
-    tell("image", ", ".join([spec["base"], *steps]))
+    tell("image", describe(spec))
     end: dict[str, Any] = {}
     for document in client.stream_ndjson("/api/v1/images", method="POST", body=spec):
         if "line" in document:
@@ -112,10 +122,37 @@ def _beat(client: Client, app: str, ended: threading.Event) -> None:
             continue  # a server that restarts; if it stays away, the calls will tell
 
 
-def _function_spec(app: App, name: str) -> dict[str, Any]:
-    function = app.functions[name]
-    image = function.settings.image or app.image or Image.host()
-    return {**function.spec(), "image": image.spec()}
+def describe(spec: dict[str, Any]) -> str:
+    """An image in one line."""
+    base = spec["base"]
+    steps = [] if base == "host" else [base]
+    names = [base] if base == "host" else []
+    for step in [*steps, *spec["steps"]]:
+        words = step["arguments"] or list(step.get("options", {}).values())
+        kind = [] if step["kind"] == "uv_pip_install" else [step["kind"].removesuffix("_install")]
+        names.append(" ".join([*kind, *words]))
+    return ", ".join(names)
+
+
+_HOST = Image.host()
+
+
+def _image_of(app: App, function: Function[..., Any]) -> Image:
+    return function.settings.image or app.image or _HOST
+
+
+def _images(app: App) -> list[Image]:
+    return [_image_of(app, function) for function in app.functions.values()]
+
+
+def _uploader(client: Client, tell: Progress) -> Upload:
+    def upload(files: Files) -> str:
+        found = files.find()
+        return _source.upload_files(
+            found, client, lambda n: tell("upload", f"{n} new file{'s' if n != 1 else ''}")
+        )
+
+    return upload
 
 
 def _distinct(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from ember._secret import Secret
     from ember._volume import Volume
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
@@ -52,6 +53,7 @@ class Settings:
         scaledown_window: float | None = None,
         queue_limit: int | None = None,
         env: Mapping[str, str] | None = None,
+        secrets: Sequence[Secret] | None = None,
         network: str | None = None,
         volumes: Mapping[str, Volume] | None = None,
     ) -> None:
@@ -60,6 +62,7 @@ class Settings:
                 f"image: expected an ember.Image, got {type(image).__name__}"
             )
         self.image = image
+        self.secrets = _secrets(secrets)
         self._values: dict[str, object] = {
             "gpu": _gpu(gpu),
             "cpu_millicores": _milli("cpu", cpu, least=0.01, most=1024),
@@ -94,7 +97,7 @@ class Settings:
         return specs
 
     def spec(self) -> dict[str, Any]:
-        """The fields of a deploy that were given."""
+        """The fields of a deploy that were given, but for secrets, which may hold values."""
         return {name: value for name, value in self._values.items() if value is not None}
 
 
@@ -177,6 +180,14 @@ def _network(network: object) -> str | None:
     raise InvalidArgumentError(
         f'network: {network!r} is not known; "internet" and "none" are{guess}'
     )
+
+
+def _secrets(secrets: Sequence[Secret] | None) -> list[Secret]:
+    if secrets is None:
+        return []
+    from ember._secret import check_secrets
+
+    return check_secrets(secrets)
 
 
 def _env(env: object) -> dict[str, str] | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_FILES = 2_000
 MAX_BYTES = 50_000_000
 _MAX_SHOWN = 3
+_BLOCK = 1 << 20
 _SKIPPED = {"__pycache__", "node_modules", "venv", "env", "build", "dist", "site-packages"}
 _COMPILED = (".pyc", ".pyo")
 
@@ -74,18 +75,30 @@ def collect(modules: list[str]) -> Source:
 
 def upload(source: Source, client: Client, uploading: Callable[[int], None] | None = None) -> str:
     """Uploads what the server lacks; the source's digest."""
-    digests, files = {}, []
-    for path, local in source.files.items():
+    return upload_files(source.files, client, uploading)
+
+
+def upload_files(
+    paths: dict[str, str], client: Client, uploading: Callable[[int], None] | None = None
+) -> str:
+    """The same for files by their paths there; a program stays one that can be executed."""
+    digests: dict[str, str] = {}
+    files: list[dict[str, object]] = []
+    for path, local in paths.items():
         with open(local, "rb") as file:
-            data = file.read()
-        sha256 = hashlib.sha256(data).hexdigest()
-        digests[sha256] = data
-        files.append({"path": path, "sha256": sha256, "size_bytes": len(data)})
+            sha256, size_bytes = hashlib.sha256(), 0
+            while block := file.read(_BLOCK):
+                sha256.update(block)
+                size_bytes += len(block)
+        digests[sha256.hexdigest()] = local
+        entry = {"path": path, "sha256": sha256.hexdigest(), "size_bytes": size_bytes}
+        files.append({**entry, "executable": True} if os.access(local, os.X_OK) else entry)
     answer = client.post_json("/api/v1/sources", {"files": files})
     if answer["missing"] and uploading is not None:
         uploading(len(answer["missing"]))
     for sha256 in answer["missing"]:
-        client.upload(f"/api/v1/blobs/{sha256}", digests[sha256])
+        with open(digests[sha256], "rb") as file:
+            client.upload(f"/api/v1/blobs/{sha256}", file.read())
     if answer["missing"]:
         answer = client.post_json("/api/v1/sources", {"files": files})
     return answer["digest"]

@@ -64,7 +64,7 @@ class FakeServer:
                     self.end_headers()
                     self.wfile.write(body)
 
-            do_GET = do_POST = do_PUT = handle_any
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

@@ -162,11 +162,15 @@ def test_concurrent_stands_above_or_below() -> None:
         ember.concurrent(max_inputs=2, target_inputs=3)
 
 
+def no_upload(files: object) -> str:
+    raise AssertionError(f"{files!r} has nothing to upload")
+
+
 def test_images_are_immutable_chains() -> None:
     base = ember.Image.host()
     image = base.uv_pip_install("numpy", "pillow>=10").uv_pip_install("httpx")
-    assert base.spec() == {"base": "host", "steps": []}
-    assert image.spec()["steps"] == [
+    assert base.spec(no_upload) == {"base": "host", "steps": []}
+    assert image.spec(no_upload)["steps"] == [
         {"kind": "uv_pip_install", "arguments": ["numpy", "pillow>=10"]},
         {"kind": "uv_pip_install", "arguments": ["httpx"]},
     ]

@@ -1,13 +1,17 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "app/data_directory.h"
 #include "app/listen_address.h"
+#include "app/master_key_file.h"
 #include "app/privileges.h"
 #include "app/serve_limits.h"
 #include "gateway/options.h"
@@ -15,6 +19,8 @@
 
 namespace ember {
 namespace {
+
+using testing::HasSubstr;
 
 class DataDirectory : public testing::Test {
  protected:
@@ -59,6 +65,95 @@ TEST_F(DataDirectory, RefusesASecondOwnerAndNamesTheFirst) {
   EXPECT_TRUE(take_pid_file(path_, Role::node).ok());
   first = Result<UniqueFd>(UniqueFd());
   EXPECT_TRUE(take_pid_file(path_, Role::serve).ok());
+}
+
+class MasterKeyTest : public DataDirectory {
+ protected:
+  using Sealed = MasterKeyFile::Sealed;
+
+  Result<std::optional<MasterKey>> take(Sealed sealed, const MasterKeyFlags& flags = {}) {
+    auto file = MasterKeyFile::open(path_, flags);
+    if (!file) return std::move(file).error();
+    return file->take(sealed);
+  }
+  std::string text() { return std::string((*take(Sealed::nothing))->text().view()); }
+  std::string file() const { return path_ + "/master.key"; }
+  void write(const std::string& content) { std::ofstream(file()) << content; }
+};
+
+TEST_F(MasterKeyTest, IsMadeOnceForItsOwnerAlone) {
+  const std::string first = text();
+  EXPECT_EQ(first.size(), 64u);
+  EXPECT_EQ(text(), first);
+  struct stat status;
+  ASSERT_EQ(stat(file().c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
+}
+
+TEST_F(MasterKeyTest, IsNotMadeAnewWhereSomethingIsSealed) {
+  const auto taken = take(Sealed::something);
+  ASSERT_TRUE(taken.ok());
+  EXPECT_FALSE(taken->has_value());
+  EXPECT_FALSE(take(Sealed::something)->has_value()) << "also of an empty file";
+}
+
+TEST_F(MasterKeyTest, IsRefusedWhereOthersMayReadIt) {
+  text();
+  for (const mode_t mode : {0640, 0604, 0644}) {
+    ASSERT_EQ(chmod(file().c_str(), mode), 0);
+    const auto refused = take(Sealed::nothing);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, ErrorCode::permission_denied);
+    EXPECT_THAT(refused.error().message, HasSubstr("chmod 600 " + file()));
+  }
+}
+
+TEST_F(MasterKeyTest, IsRefusedWhereItIsNone) {
+  write("not a key\n");
+  ASSERT_EQ(chmod(file().c_str(), 0600), 0);
+  const auto refused = take(Sealed::nothing);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("64 hex digits"));
+}
+
+TEST_F(MasterKeyTest, ComesFromAVariableThatIsWiped) {
+  const std::string digits(64, '7');
+  ASSERT_EQ(setenv("KEY_OF_A_TEST", digits.c_str(), 1), 0);
+  const char* value = getenv("KEY_OF_A_TEST");
+  const auto key = take(Sealed::something, {.env = "KEY_OF_A_TEST", .command = ""});
+  ASSERT_TRUE(key.ok() && key->has_value());
+  EXPECT_EQ((*key)->text().view(), digits);
+  EXPECT_EQ(getenv("KEY_OF_A_TEST"), nullptr);
+  EXPECT_EQ(std::string(value, 4), std::string(4, '\0'));
+  const auto gone = take(Sealed::something, {.env = "KEY_OF_A_TEST", .command = ""});
+  ASSERT_FALSE(gone.ok());
+  EXPECT_THAT(gone.error().message, HasSubstr("KEY_OF_A_TEST"));
+  EXPECT_NE(access(file().c_str(), F_OK), 0) << "no file where the key is kept elsewhere";
+}
+
+TEST_F(MasterKeyTest, ComesFromACommand) {
+  const std::string digits(64, 'b');
+  const auto key = take(Sealed::something, {.env = "", .command = "echo " + digits});
+  ASSERT_TRUE(key.ok() && key->has_value());
+  EXPECT_EQ((*key)->text().view(), digits);
+  const auto failed =
+      take(Sealed::something, {.env = "", .command = "echo " + digits + "; exit 3"});
+  ASSERT_FALSE(failed.ok());
+  EXPECT_THAT(failed.error().message, HasSubstr("status 3"));
+  EXPECT_THAT(failed.error().message, testing::Not(HasSubstr("bbbb")));
+}
+
+TEST(CoreDumps, AreForbidden) {
+  const pid_t child = fork();
+  if (child == 0) {
+    rlimit limit{};
+    const bool closed = forbid_core_dumps().ok() && prctl(PR_GET_DUMPABLE) == 0 &&
+                        getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_max == 0;
+    _exit(closed ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(ServeLimits, TakeWhatTheMachineGives) {

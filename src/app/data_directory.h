@@ -1,5 +1,6 @@
 // What lies where in a data directory:
 //
+//   master.key        what seals secrets (mode 600), unless it is kept elsewhere
 //   key, url          what clients read: the generated key (mode 600) and where the server listens
 //   serve.pid, node.pid
 //   serve/            state, blobs, sources, logs: belongs to serve's own user

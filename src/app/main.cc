@@ -57,6 +57,12 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
       ->add_option("--workspace-queue-limit", flags.workspace_queue_limit,
                    "Inputs that may wait in all functions of a workspace; one more is refused")
       ->check(CLI::Range(1, 10'000'000));
+  CLI::Option* env = serve->add_option("--master-key-env", flags.master_key.env,
+                                       "The variable that holds the key of all secrets");
+  serve
+      ->add_option("--master-key-command", flags.master_key.command,
+                   "A shell's command that prints it (default: the file master.key)")
+      ->excludes(env);
 }
 
 void add_devices(CLI::App& program, bool& json) {

@@ -16,4 +16,8 @@ inline constexpr gid_t kServeGid = 61'777;
 // sets no_new_privs. Checks that there is no way back.
 Result<> give_up_privileges();
 
+// Keeps this process's memory from core files, and from other processes of its user. A change of
+// user may undo it.
+Result<> forbid_core_dumps();
+
 }  // namespace ember

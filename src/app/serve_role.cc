@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <memory>
+#include <optional>
 
 #include "app/data_directory.h"
 #include "app/listen_address.h"
@@ -30,6 +31,7 @@ namespace {
 struct Opened {
   UniqueFd pid_file, url_file;
   std::string key;
+  std::optional<MasterKeyFile> master_key_file;
   PriceBook prices;
 };
 
@@ -44,6 +46,9 @@ Result<Opened> open_files(const ServeFlags& flags) {
   auto key = read_or_make_key(flags.data, generate_key);
   if (!key) return std::move(key).error();
   opened.key = std::move(*key);
+  auto master_key_file = MasterKeyFile::open(flags.data, flags.master_key);
+  if (!master_key_file) return std::move(master_key_file).error();
+  opened.master_key_file = std::move(*master_key_file);
   auto url_file = open_url_file(flags.data);
   if (!url_file) return std::move(url_file).error();
   opened.url_file = std::move(*url_file);
@@ -64,15 +69,18 @@ LogLimits log_limits(const ServeFlags& flags) {
 // The running server: the parts in the order they lean on each other, and the way it ends.
 class Serve {
  public:
-  Serve(const ServeFlags& flags, Opened opened, std::unique_ptr<Store> store, Snapshot snapshot)
+  Serve(const ServeFlags& flags, Opened opened, std::unique_ptr<Store> store, Snapshot snapshot,
+        std::optional<MasterKey> master_key)
       : flags_(flags),
         opened_(std::move(opened)),
         store_(std::move(store)),
-        node_(make_remote_node(loop_, flags.data + "/node/node.sock", flags.data + "/serve/volumes")),
+        node_(
+            make_remote_node(loop_, flags.data + "/node/node.sock", flags.data + "/serve/volumes")),
         control_({.data = flags.data + "/serve",
                   .version = EMBER_VERSION,
                   .logs = log_limits(flags),
-                  .workspace_queue_limit = flags.workspace_queue_limit},
+                  .workspace_queue_limit = flags.workspace_queue_limit,
+                  .master_key = std::move(master_key)},
                  loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices),
         signals_(loop_, SIGTERM, SIGINT),
         deadline_(loop_) {}
@@ -162,13 +170,20 @@ Result<> run_serve_role(ServeFlags flags) {
   std::signal(SIGPIPE, SIG_IGN);
   const auto address = parse_listen_address(flags.listen);
   if (!address) return address.error();
+  if (auto closed = forbid_core_dumps(); !closed) return closed;
   auto opened = open_files(flags);
   if (!opened) return std::move(opened).error();
   if (auto given_up = give_up_privileges(); !given_up) return given_up;
+  if (auto closed = forbid_core_dumps(); !closed) return closed;
   Snapshot snapshot;
   auto store = open_sqlite_store(flags.data + "/serve", snapshot);
   if (!store) return std::move(store).error();
-  Serve serve(flags, std::move(*opened), std::move(*store), std::move(snapshot));
+  using Sealed = MasterKeyFile::Sealed;
+  auto master_key =
+      opened->master_key_file->take(snapshot.secrets.empty() ? Sealed::nothing : Sealed::something);
+  if (!master_key) return std::move(master_key).error();
+  Serve serve(flags, std::move(*opened), std::move(*store), std::move(snapshot),
+              std::move(*master_key));
   return serve.run(*address);
 }
 

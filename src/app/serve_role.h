@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "app/master_key_file.h"
 #include "base/result.h"
 
 namespace ember {
@@ -19,6 +20,7 @@ struct ServeFlags {
   std::int64_t log_app_mib = 256;
   std::int64_t log_total_mib = 1024;
   std::uint32_t workspace_queue_limit = 50'000;
+  MasterKeyFlags master_key;
 };
 
 // Returns once drained after SIGTERM, or with why it could not start or go on.

@@ -16,6 +16,7 @@ std::string function_json(ContainerId container, const Function& function) {
                     {"qualname", spec.qualname},
                     {"is_async", spec.is_async},
                     {"max_inputs", spec.settings.scaling.max_inputs},
+                    {"secrets", spec.secrets.size()},
                     {"python_path", JsonValue::array()},
                     {"source", "/source"}});
 }

@@ -42,14 +42,16 @@ StartSteps Container::steps(Time arrived) const {
 }
 
 Containers::Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
-                       NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
-                       LogBook& logs, Strangers& strangers, VolumeMounts& volumes)
+                       NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources,
+                       const Secrets& secrets, Biller& biller, LogBook& logs, Strangers& strangers,
+                       VolumeMounts& volumes)
     : loop_(loop),
       driver_(driver),
       node_(node),
       fleet_(fleet),
       catalog_(catalog),
       sources_(sources),
+      secrets_(secrets),
       biller_(biller),
       logs_(logs),
       strangers_(strangers),
@@ -99,7 +101,11 @@ void Containers::start(const StartContainer& action) {
     const bool gone = error.code == ErrorCode::not_found;
     return fail_start(container, error.message, gone ? Refusal::lasting : Refusal::may_pass);
   }
-  auto volumes = volumes_.mount(container.id, container.function->spec.volumes);
+  const FunctionSpec& wanted = container.function->spec;
+  if (auto given = secrets_.check(wanted.secrets, wanted.name); !given) {
+    return fail_start(container, given.error().message, Refusal::lasting);
+  }
+  auto volumes = volumes_.mount(container.id, wanted.volumes);
   if (!volumes) {
     const Error& error = volumes.error();
     const bool passes = error.code == ErrorCode::storage_failed;
@@ -276,6 +282,18 @@ void Containers::on_hello_frame(Container& container, const std::string& body) {
     container.imports = {steps.integer_or("imports", 0)};
   }
   driver_.handle(ContainerLoading{container.id});
+  if (!container.function->spec.secrets.empty()) send_secrets(container);
+}
+
+// By its own socket alone: neither the node nor a disk sees them.
+void Containers::send_secrets(Container& container) {
+  auto body = secrets_.body_for(container.function->spec.secrets);
+  if (body) {
+    return container.session->link().send({0, FrameType::secrets, 0, 0, 0}, {}, *std::move(body));
+  }
+  note(container, "ended: " + body.error().message);
+  container.load_error = to_error_body({body.error()});
+  kill(container.id);
 }
 
 void Containers::on_ready_frame(Container& container) {

@@ -18,6 +18,7 @@
 #include "control/fleet.h"
 #include "control/log_book.h"
 #include "control/runner_session.h"
+#include "control/secrets.h"
 #include "control/source_store.h"
 #include "control/strangers.h"
 #include "control/volume_mounts.h"
@@ -82,8 +83,8 @@ class RunnerListener {
 class Containers final : public RunnerEvents {
  public:
   Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
-             NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, Biller& biller,
-             LogBook& logs, Strangers& strangers, VolumeMounts& volumes);
+             NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, const Secrets& secrets,
+             Biller& biller, LogBook& logs, Strangers& strangers, VolumeMounts& volumes);
 
   void set_listener(RunnerListener* listener) { listener_ = listener; }
   void await(Awaited awaited);  // before the node is met
@@ -131,6 +132,7 @@ class Containers final : public RunnerEvents {
   void ask_who_ended(ContainerExit exit);
   void bill_stranger(ContainerExit exit, const Result<Awaited>& identified);
   void on_hello_frame(Container& container, const std::string& body);
+  void send_secrets(Container& container);
   void on_ready_frame(Container& container);
   void on_log_frame(Container& container, const FrameHeader& header, std::string& body);
   void charge(Container& container, const FrameHeader& header);
@@ -143,6 +145,7 @@ class Containers final : public RunnerEvents {
   NodeFleet& fleet_;
   AppCatalog& catalog_;
   SourceStore& sources_;
+  const Secrets& secrets_;
   Biller& biller_;
   LogBook& logs_;
   Strangers& strangers_;

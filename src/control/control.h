@@ -162,6 +162,15 @@ class Control {
   virtual void revoke_key(std::string id_or_name,
                           std::function<void(Result<std::string>)> done) = 0;
 
+  // --- secrets; no document has a value ---
+  virtual std::string secrets_json() = 0;
+  virtual Result<std::string> secret_json(std::string_view id_or_name) = 0;
+  virtual void create_secret(std::string request_json,
+                             std::function<void(Result<std::string>)> done) = 0;
+  // `force`: also one that deployed functions use.
+  virtual void delete_secret(std::string id_or_name, bool force,
+                             std::function<void(Result<std::string>)> done) = 0;
+
   // --- calls ---
   // Starts a call. On success the waiter is borrowed until it is answered or the call abandoned.
   virtual StartedCall start_call(CallRequest request, CallWaiter* waiter) = 0;

@@ -72,8 +72,9 @@ class ControlTest : public testing::Test {
     ASSERT_TRUE(opened.ok()) << opened.error().message;
     store = std::move(opened).value();
     control = std::make_unique<LiveControl>(
-        LiveControlOptions{.data = directory.path(), .version = "0.1.0", .logs = {}}, *loop, clock,
-        wrapped_store(), std::move(snapshot), node, prices);
+        LiveControlOptions{
+            .data = directory.path(), .version = "0.1.0", .logs = {}, .master_key = master_key},
+        *loop, clock, wrapped_store(), std::move(snapshot), node, prices);
     ASSERT_TRUE(control->start().ok());
     until([&] { return node.is_observed(); });
     node.connect();
@@ -221,6 +222,7 @@ class ControlTest : public testing::Test {
   static JsonValue json(const std::string& text) { return JsonValue::parse(text); }
 
   TempDirectory directory;
+  std::optional<MasterKey> master_key = MasterKey::generate();
   FakeClock clock;
   FakeNode node{clock};
   PriceBook prices;

@@ -35,14 +35,15 @@ struct Deployments::Change {
 
 Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store,
                          Background& background, SourceStore& sources, ImageBuilds& images,
-                         const NodeFleet& fleet, const Calls& calls, const VolumeCatalog& volumes,
-                         IdSource& ids)
+                         Secrets& secrets, const NodeFleet& fleet, const Calls& calls,
+                         const VolumeCatalog& volumes, IdSource& ids)
     : driver_(driver),
       catalog_(catalog),
       store_(store),
       background_(background),
       sources_(sources),
       images_(images),
+      secrets_(secrets),
       fleet_(fleet),
       calls_(calls),
       volumes_(volumes),
@@ -108,6 +109,7 @@ Result<> Deployments::check_request(const std::string& app, const DeployRequest&
   for (const FunctionSpec& spec : request.functions) {
     if (auto fits = check_placeable(spec); !fits) return fits;
     if (auto kept = check_network(spec); !kept) return kept;
+    if (auto given = secrets_.check(spec.secrets, spec.name); !given) return given;
     if (auto there = check_volumes(spec); !there) return there;
     if (!images_.is_built(spec.image)) {
       return {ErrorCode::conflict,
@@ -154,6 +156,12 @@ void Deployments::rollback(std::string app, std::uint32_t version, Done done) {
         if (specs.ok()) {
           change.source = record->source;
           change.functions = std::move(specs).value();
+          for (const FunctionSpec& spec : change.functions) {
+            auto given = secrets_.check(spec.secrets, spec.name);
+            if (given) continue;
+            end(change.app);
+            return done(std::move(given).error());
+          }
           return publish_when_built(std::move(change), std::move(done));
         }
         end(change.app);
@@ -183,19 +191,51 @@ void Deployments::publish(Change change, Done done) {
   record.version = (app ? app->record.version : 0) + 1;
   record.updated = now;
   VersionRecord version{record.id, record.version, now, change.source, change.message, {}};
+  std::vector<SecretUse*> uses;
+  for (FunctionSpec& spec : change.functions) {
+    for (SecretUse& use : spec.secrets) uses.push_back(&use);
+  }
+  auto sealed = secrets_.seal_values(record.id, std::move(uses));
+  if (!sealed) {
+    end(record.name);
+    return done(std::move(sealed).error());
+  }
   for (const FunctionSpec& spec : change.functions) {
     FunctionId line = catalog_.line_id(change.app, spec.name);
     if (!line) line = FunctionId{ids_.next(now)};
     version.functions.push_back(
         {line, PoolId{ids_.next(now)}, spec.name, dump_json(to_json(spec))});
   }
-  store_.apply({record, version},
-               background_.to_loop([this, record, version, done](const Result<>& written) {
+  Batch batch{record, version};
+  for (const SecretRecord& secret : *sealed) batch.emplace_back(secret);
+  const auto outdated = outdated_secrets(record, change.functions);
+  for (const SecretId id : outdated) batch.emplace_back(ForgottenSecret{id});
+  store_.apply(std::move(batch),
+               background_.to_loop([this, record, version, secrets = *std::move(sealed), outdated,
+                                    done](const Result<>& written) {
                  end(record.name);
+                 if (written) {
+                   secrets_.add(secrets);
+                   secrets_.forget(outdated);
+                 }
                  Result<> installed = written.ok() ? install(record, version) : written;
                  if (!installed) return done(std::move(installed).error());
                  done(answer(*catalog_.find_app(record.name)));
                }));
+}
+
+// Of the app's secrets that were given as values. Containers of the version before may yet start.
+std::vector<SecretId> Deployments::outdated_secrets(
+    const AppRecord& record, const std::vector<FunctionSpec>& functions) const {
+  std::set<SecretId> used;
+  const auto note_uses = [&used](const FunctionSpec& spec) {
+    for (const SecretUse& use : spec.secrets) used.insert(use.id);
+  };
+  std::ranges::for_each(functions, note_uses);
+  if (const App* app = catalog_.find_app(record.name)) {
+    for (const FunctionPtr& function : app->functions) note_uses(function->spec);
+  }
+  return secrets_.outdated(record.id, used);
 }
 
 Result<> Deployments::install(const AppRecord& record, const VersionRecord& version) {
@@ -239,16 +279,22 @@ void Deployments::stop(const std::string& name, Done done) {
   AppRecord record = app->record;
   record.stopped = true;
   record.updated = driver_.now();
-  store_.apply({record}, background_.to_loop([this, record, done](const Result<>& written) {
-    end(record.name);
-    if (!written) return done(written.error());
-    const auto of_app = [&](const Call* call) { return call->function->app == record.id; };
-    const auto live = calls_.table().live_calls();
-    const auto cancelled = std::ranges::count_if(live, of_app);
-    catalog_.set_stopped(record);
-    driver_.handle(AppStopped{record.id});
-    done(dump_json({{"app", record.name}, {"cancelled", cancelled}}));
-  }));
+  Batch batch{record};
+  // Nobody rolls an ephemeral app back.
+  const auto secrets = record.ephemeral ? secrets_.of_app(record.id) : std::vector<SecretId>();
+  for (const SecretId id : secrets) batch.emplace_back(ForgottenSecret{id});
+  store_.apply(
+      std::move(batch), background_.to_loop([this, record, secrets, done](const Result<>& written) {
+        end(record.name);
+        if (!written) return done(written.error());
+        secrets_.forget(secrets);
+        const auto of_app = [&](const Call* call) { return call->function->app == record.id; };
+        const auto live = calls_.table().live_calls();
+        const auto cancelled = std::ranges::count_if(live, of_app);
+        catalog_.set_stopped(record);
+        driver_.handle(AppStopped{record.id});
+        done(dump_json({{"app", record.name}, {"cancelled", cancelled}}));
+      }));
 }
 
 Result<> Deployments::heartbeat(std::string_view name) {

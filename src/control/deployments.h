@@ -15,6 +15,7 @@
 #include "control/fleet.h"
 #include "control/id_source.h"
 #include "control/image_builds.h"
+#include "control/secrets.h"
 #include "control/source_store.h"
 #include "control/volume_catalog.h"
 #include "store/store.h"
@@ -26,8 +27,8 @@ class Deployments {
   using Done = std::function<void(Result<std::string>)>;  // with the answer's JSON
 
   Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store, Background& background,
-              SourceStore& sources, ImageBuilds& images, const NodeFleet& fleet, const Calls& calls,
-              const VolumeCatalog& volumes, IdSource& ids);
+              SourceStore& sources, ImageBuilds& images, Secrets& secrets, const NodeFleet& fleet,
+              const Calls& calls, const VolumeCatalog& volumes, IdSource& ids);
 
   void deploy(std::string app, const std::string& request_json, Done done);
   void rollback(std::string app, std::uint32_t version, Done done);
@@ -52,6 +53,8 @@ class Deployments {
   void end(const std::string& app);
   void publish(Change change, Done done);
   void publish_when_built(Change change, Done done);
+  std::vector<SecretId> outdated_secrets(const AppRecord& record,
+                                         const std::vector<FunctionSpec>& functions) const;
   Result<> install(const AppRecord& record, const VersionRecord& version);
   std::string answer(const App& app) const;
   void check_leases();
@@ -62,6 +65,7 @@ class Deployments {
   Background& background_;
   SourceStore& sources_;
   ImageBuilds& images_;
+  Secrets& secrets_;
   const NodeFleet& fleet_;
   const Calls& calls_;
   const VolumeCatalog& volumes_;

@@ -35,6 +35,8 @@ struct FakeContainer {
   std::unique_ptr<FakeRunner> runner;
   std::vector<FakeRunner::Frame> inputs;  // that nobody has answered
   FrameHeader outer;                      // the input that called another function
+  std::size_t secrets_missing = 0;        // it waits for so many before it loads
+  std::vector<std::string> secrets;       // bodies of the frames that brought some
   bool loaded = false, stop_asked = false, killed = false;
   std::int64_t egress_bytes = 0;
 };
@@ -73,7 +75,7 @@ class FakeNode final : public NodeClient {
   void remount(ContainerId container, VolumeOverlay volume) override {
     remounts.emplace_back(container, std::move(volume));
   }
-  void build(std::string id, ImageSpec) override { builds.push_back(std::move(id)); }
+  void build(std::string id, ImageSpec, UniqueFd) override { builds.push_back(std::move(id)); }
 
   void connect() {
     hello.containers.clear();
@@ -133,6 +135,10 @@ class FakeNode final : public NodeClient {
   void reconnect_runners() {
     for (const ContainerId id : ids()) {
       connect_runner(id);
+      if (containers.at(id).secrets_missing > 0) {
+        containers.at(id).runner->send(FrameType::hello, R"({"protocol": 1, "state": "loading"})");
+        continue;
+      }
       containers.at(id).runner->send(FrameType::hello, R"({"protocol": 1, "state": "ready"})");
       containers.at(id).runner->send(FrameType::ready, "{}");
     }
@@ -189,6 +195,7 @@ class FakeNode final : public NodeClient {
     const auto function = JsonValue::parse(spec.function_json)["function"].get<std::string>();
     if (function == "refused") return observer_->on_refused(id, "the disk is full");
     FakeContainer& container = containers[id];
+    container.secrets_missing = JsonValue::parse(spec.function_json)["secrets"].get<std::size_t>();
     container.spec = std::move(spec);
     container.function = function;
     container.started = clock_.now();
@@ -204,6 +211,7 @@ class FakeNode final : public NodeClient {
     FakeContainer& container = containers.at(id);
     if (container.killed) return end(id, -1, SIGKILL);
     if (!container.runner) return;
+    if (container.secrets_missing > 0) return await_secrets(container);
     if (!container.loaded) return load_function(id);
     while (auto frame = container.runner->receive()) {
       switch (frame->header.type) {
@@ -231,6 +239,14 @@ class FakeNode final : public NodeClient {
       return;
     }
     answer_inputs(container);
+  }
+
+  void await_secrets(FakeContainer& container) {
+    auto frame = container.runner->receive();
+    if (!frame) return;
+    ASSERT_EQ(frame->header.type, FrameType::secrets);
+    container.secrets.push_back(std::move(frame->body));
+    container.secrets_missing = 0;
   }
 
   void load_function(ContainerId id) {

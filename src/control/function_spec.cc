@@ -131,15 +131,37 @@ Result<> check_entry(const FunctionSpec& spec, const std::string& path) {
 
 Result<ImageStep> parse_image_step(const JsonValue& value, const std::string& path) {
   Fields fields(value, path + ".");
-  ImageStep step{fields.text("kind"), {}};
+  ImageStep step{.kind = fields.text("kind"), .arguments = {}, .options = {}, .files = {}};
   const JsonValue* arguments = fields.array("arguments");
+  const JsonValue* options = fields.object("options");
+  step.files = fields.text_or("files", "");
   if (auto read = fields.finish(); !read) return std::move(read).error();
   if (!arguments) return invalid(path + ".arguments is missing");
   for (const JsonValue& argument : *arguments) {
     if (!argument.is_string()) return invalid(path + ".arguments must be texts");
     step.arguments.push_back(argument.get<std::string>());
   }
+  if (!options) return step;
+  for (const auto& [name, option] : options->items()) {
+    if (!option.is_string()) return invalid(path + ".options must be texts");
+    step.options.emplace(name, option.get<std::string>());
+  }
   return step;
+}
+
+// "host", or a step like the others.
+Result<ImageStep> parse_image_base(const JsonValue& value, const std::string& path) {
+  if (!value.is_string()) return parse_image_step(value, path);
+  ImageStep base;
+  base.kind = value.get<std::string>();
+  return base;
+}
+
+JsonValue to_json(const ImageStep& step) {
+  JsonValue json{{"kind", step.kind}, {"arguments", step.arguments}};
+  if (!step.options.empty()) json["options"] = step.options;
+  if (!step.files.empty()) json["files"] = step.files;
+  return json;
 }
 
 }  // namespace
@@ -147,10 +169,15 @@ Result<ImageStep> parse_image_step(const JsonValue& value, const std::string& pa
 Result<ImageSpec> parse_image_spec(const JsonValue& value, const std::string& path) {
   Fields fields(value, path.empty() ? "" : path + ".");
   ImageSpec image;
-  image.base = fields.text_or("base", image.base);
+  const JsonValue* base = fields.any("base");
   const JsonValue* steps = fields.array("steps");
   if (auto read = fields.finish(); !read) return std::move(read).error();
   const std::string name = path.empty() ? "image" : path;
+  if (base) {
+    auto parsed = parse_image_base(*base, name + ".base");
+    if (!parsed) return std::move(parsed).error();
+    image.base = std::move(parsed).value();
+  }
   for (std::size_t i = 0; steps && i < steps->size(); ++i) {
     auto step = parse_image_step((*steps)[i], name + ".steps[" + std::to_string(i) + "]");
     if (!step) return std::move(step).error();
@@ -171,6 +198,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* image = fields.object("image");
   const JsonValue* gpu = fields.array("gpu");
   const JsonValue* env = fields.object("env");
+  const JsonValue* secrets = fields.array("secrets");
   const JsonValue* parameters = fields.array("parameters");
   const JsonValue* volumes = fields.array("volumes");
   const std::string network =
@@ -187,6 +215,11 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto variables = parse_env(env, path + "env");
   if (!variables) return std::move(variables).error();
   spec.env = std::move(variables).value();
+  if (secrets) {
+    auto uses = parse_secret_uses(*secrets, path + "secrets");
+    if (!uses) return std::move(uses).error();
+    spec.secrets = std::move(*uses);
+  }
   auto access = parse_network_access(network);
   if (!access) return std::move(access).error().within(path + "network");
   spec.network = *access;
@@ -204,6 +237,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
 Result<DeployRequest> parse_deploy_request(std::string_view text) {
   auto document = parse_json(text, "the deploy request", kMaxRequestBytes);
   if (!document) return std::move(document).error();
+  const WipedAtEnd wiped(*document);  // it may hold values of secrets
   Fields fields(*document, "");
   DeployRequest request;
   request.ephemeral = fields.flag_or("ephemeral", false);
@@ -219,6 +253,10 @@ Result<DeployRequest> parse_deploy_request(std::string_view text) {
     if (!spec) return std::move(spec).error();
     if (!names.insert(spec->name).second) {
       return invalid("two functions are named \"" + spec->name + "\"; give one another name");
+    }
+    if (std::ranges::any_of(spec->secrets,
+                            [](const SecretUse& use) { return use.id.value != 0; })) {
+      return invalid(spec->name + ": secrets are given by name or by values, not by id");
     }
     request.functions.push_back(std::move(spec).value());
   }
@@ -246,20 +284,26 @@ JsonValue to_json(const FunctionSettings& settings) {
           {"queue_limit", scaling.queue_limit}};
 }
 
-JsonValue to_json(const FunctionSpec& spec) {
+JsonValue to_json(const ImageSpec& spec) {
   JsonValue steps = JsonValue::array();
-  for (const ImageStep& step : spec.image.steps) {
-    steps.push_back({{"kind", step.kind}, {"arguments", step.arguments}});
-  }
+  for (const ImageStep& step : spec.steps) steps.push_back(to_json(step));
+  if (spec.on_host()) return {{"base", spec.base.kind}, {"steps", std::move(steps)}};
+  return {{"base", to_json(spec.base)}, {"steps", std::move(steps)}};
+}
+
+JsonValue to_json(const FunctionSpec& spec) {
   JsonValue env = JsonValue::object();
   for (const auto& [name, value] : spec.env) env[name] = value;
+  JsonValue secrets = JsonValue::array();
+  for (const SecretUse& use : spec.secrets) secrets.push_back(to_json(use));
   JsonValue value = {{"name", spec.name},
                      {"module", spec.module},
                      {"qualname", spec.qualname},
                      {"is_async", spec.is_async},
-                     {"image", {{"base", spec.image.base}, {"steps", std::move(steps)}}},
+                     {"image", to_json(spec.image)},
                      {"gpu", to_json(spec.settings.resources.gpu)},
                      {"env", std::move(env)},
+                     {"secrets", std::move(secrets)},
                      {"network", network_access_name(spec.network)},
                      {"volumes", to_json(spec.volumes)},
                      {"parameters", JsonValue::parse(spec.parameters, nullptr, false)}};

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control/json.h"
+#include "control/secret_values.h"
 #include "model/environment.h"
 #include "model/function.h"
 #include "model/image.h"
@@ -24,6 +25,7 @@ struct FunctionSpec {
   ImageSpec image;
   FunctionSettings settings;
   Environment env;
+  std::vector<SecretUse> secrets;
   NetworkAccess network = NetworkAccess::internet;
   std::vector<VolumeMount> volumes;
   std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
@@ -41,6 +43,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
 Result<ImageSpec> parse_image_spec(const JsonValue& value, const std::string& path);
 
 JsonValue to_json(const FunctionSpec& spec);
+JsonValue to_json(const ImageSpec& spec);
 JsonValue to_json(const FunctionSettings& settings);  // the settings' fields alone
 JsonValue to_json(const GpuDemand& demand);           // ["L4", "H100:2"]
 

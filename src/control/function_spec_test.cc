@@ -27,7 +27,7 @@ TEST(FunctionSpec, TakesTheDefaultForWhatIsLeftOut) {
   const FunctionSpec& spec = request->functions.at(0);
   EXPECT_EQ(spec.settings.timeout, FunctionSettings{}.timeout);
   EXPECT_EQ(spec.settings.scaling.target_inputs, 8u) << "aims at what a container may run";
-  EXPECT_EQ(spec.image.base, "host");
+  EXPECT_EQ(spec.image.base.kind, "host");
   EXPECT_TRUE(spec.settings.resources.gpu.empty());
   EXPECT_EQ(spec.network, NetworkAccess::internet);
 }

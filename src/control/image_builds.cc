@@ -60,7 +60,30 @@ void ImageBuilds::watch(const ImageSpec& image, std::shared_ptr<BuildObserver> o
         id, {ErrorCode::resource_exhausted, "too many images are being built; try again"});
   }
   running_[id].push_back(std::move(observer));
-  if (!running) node_.build(id, image);
+  if (!running) send(id, image);
+}
+
+// The node sees all sources by name, and the image those that its steps name.
+void ImageBuilds::send(const std::string& id, const ImageSpec& image) {
+  std::vector<std::string> named;
+  for (const ImageStep& step : image.steps) {
+    if (!step.files.empty()) named.push_back(step.files);
+  }
+  if (!image.base.files.empty()) named.push_back(image.base.files);
+  if (named.empty()) return node_.build(id, image, {});
+  background_.run(
+      [sources = &sources_, named]() -> Result<> {
+        for (const std::string& digest : named) {
+          if (auto laid_out = sources->materialise(digest); !laid_out) return laid_out;
+        }
+        return Ok{};
+      },
+      [this, id, image](const Result<>& laid_out) {
+        if (!laid_out) return on_built(id, laid_out);
+        auto sources = sources_.open_all();
+        if (!sources) return on_built(id, std::move(sources).error());
+        node_.build(id, image, std::move(sources).value());
+      });
 }
 
 void ImageBuilds::on_line(const std::string& id, const std::string& line) {

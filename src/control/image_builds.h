@@ -8,15 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "control/background.h"
 #include "control/control.h"
 #include "control/fleet.h"
+#include "control/source_store.h"
 #include "node/node_client.h"
 
 namespace ember {
 
 class ImageBuilds {
  public:
-  ImageBuilds(NodeClient& node, const NodeFleet& fleet) : node_(node), fleet_(fleet) {}
+  ImageBuilds(NodeClient& node, const NodeFleet& fleet, SourceStore& sources,
+              Background& background)
+      : node_(node), fleet_(fleet), sources_(sources), background_(background) {}
 
   void build(const std::string& spec_json, std::shared_ptr<BuildObserver> observer);
   // Has these images built, or found built; `done` with the first that fails.
@@ -31,9 +35,12 @@ class ImageBuilds {
 
  private:
   void watch(const ImageSpec& image, std::shared_ptr<BuildObserver> observer);
+  void send(const std::string& id, const ImageSpec& image);
 
   NodeClient& node_;
   const NodeFleet& fleet_;
+  SourceStore& sources_;
+  Background& background_;
   std::map<std::string, std::vector<std::shared_ptr<BuildObserver>>> running_;
   std::set<std::string> built_;
 };

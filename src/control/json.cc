@@ -91,6 +91,8 @@ const JsonValue* Fields::object(std::string_view name) {
   return find_of(name, JsonValue::value_t::object, "an object");
 }
 
+const JsonValue* Fields::any(std::string_view name) { return find(name); }
+
 void Fields::fail(std::string_view name, std::string_view problem) {
   if (problem_.empty()) problem_ = path_ + std::string(name) + " " + std::string(problem);
 }

@@ -35,6 +35,7 @@ class Fields {
   // Null where it is absent. `kind` is the wanted type, for the message.
   const JsonValue* array(std::string_view name);
   const JsonValue* object(std::string_view name);
+  const JsonValue* any(std::string_view name);  // of whatever type
 
   // Notes that the field is wrong.
   void fail(std::string_view name, std::string_view problem);

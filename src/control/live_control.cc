@@ -1,5 +1,7 @@
 #include "control/live_control.h"
 
+#include <spdlog/spdlog.h>
+
 #include <type_traits>
 #include <utility>
 
@@ -8,7 +10,8 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kThreads = 2;  // for disks and hashing
+constexpr std::size_t kThreads = 2;                       // for disks and hashing
+constexpr std::size_t kMaxSecretRequestBytes = 1u << 20;  // more than 64 KiB, escaped
 constexpr Duration kDrainLook = Duration::milliseconds(20);
 
 EngineOptions engine_options(const LiveControlOptions& given, std::uint32_t epoch) {
@@ -34,16 +37,18 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       volumes(loop, driver, store, catalog, ids, prices, options.data + "/volumes"),
       background(loop, kThreads),
       keys(driver, store, background, ids),
+      secrets(driver, catalog, store, background, ids, options.master_key),
       logs(options.data, options.logs, driver, background),
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
-      images(node, fleet),
+      images(node, fleet, sources, background),
       mounts(driver, volumes, node),
-      containers(loop, driver, node, fleet, catalog, sources, biller, logs, strangers, mounts),
+      containers(loop, driver, node, fleet, catalog, sources, secrets, biller, logs, strangers,
+                 mounts),
       volume_requests(mounts, containers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
       nested(calls, containers),
-      deployments(driver, catalog, store, background, sources, images, fleet, calls,
+      deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
                   volumes.catalog(), ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs),
       performer(*this),
@@ -105,6 +110,8 @@ Result<> LiveControl::start() {
   if (auto prepared = parts_->volumes.prepare(snapshot); !prepared) return prepared;
   parts_->mounts.restore();
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
+  for (const SecretRecord& secret : snapshot.secrets) parts_->secrets.restore(secret);
+  if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   return Ok{};
 }
@@ -132,6 +139,26 @@ void LiveControl::revoke_key(std::string id_or_name, Done done) {
 void LiveControl::ensure_key(std::string key_text, std::string name,
                              std::function<void(Result<>)> done) {
   parts_->keys.ensure_own(key_text, name, std::move(done));
+}
+
+// --- secrets ---
+
+std::string LiveControl::secrets_json() { return parts_->secrets.list(); }
+
+Result<std::string> LiveControl::secret_json(std::string_view id_or_name) {
+  return parts_->secrets.show(id_or_name);
+}
+
+void LiveControl::create_secret(std::string request_json, Done done) {
+  const WipedAtEnd wiped_text(request_json);
+  auto request = parse_json(request_json, "the request", kMaxSecretRequestBytes);
+  if (!request) return done(std::move(request).error());
+  const WipedAtEnd wiped(*request);
+  parts_->secrets.create(*request, std::move(done));
+}
+
+void LiveControl::delete_secret(std::string id_or_name, bool force, Done done) {
+  parts_->secrets.remove(id_or_name, force ? WhileUsed::allow : WhileUsed::refuse, std::move(done));
 }
 
 // --- draining ---
@@ -192,6 +219,7 @@ void LiveControl::build_image(std::string spec_json, std::shared_ptr<BuildObserv
 }
 
 void LiveControl::deploy(std::string app, std::string request_json, Done done) {
+  const WipedAtEnd wiped(request_json);  // it may hold values of secrets
   if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
   parts_->deployments.deploy(std::move(app), request_json, std::move(done));
 }

@@ -5,6 +5,7 @@
 //   AppCatalog     what is deployed                  Containers   start, talk, stop, adopt
 //   Deployments    changes of it, durable first      Biller       usage to ledger
 //   SourceStore    users' files                      LogBook      what containers write
+//   Secrets        sealed values for containers
 //   ImageBuilds    images                            Listings     documents to look at
 //   Volumes        file trees and their versions
 //
@@ -14,6 +15,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@
 #include "control/clock.h"
 #include "control/control.h"
 #include "control/log_files.h"
+#include "control/sealed_box.h"
 #include "engine/engine.h"
 #include "node/node_client.h"
 #include "store/store.h"
@@ -33,6 +36,7 @@ struct LiveControlOptions {
   Duration node_grace = Duration::seconds(10);  // from a lost connection to a lost node
   LogLimits logs;
   std::uint32_t workspace_queue_limit = EngineOptions{}.workspace_queue_limit;
+  std::optional<MasterKey> master_key;  // none: no secret can be sealed or opened
 };
 
 class LiveControl final : public Control, private NodeObserver {
@@ -66,6 +70,10 @@ class LiveControl final : public Control, private NodeObserver {
   std::string keys_json() override;
   void create_key(std::string request_json, Done done) override;
   void revoke_key(std::string id_or_name, Done done) override;
+  std::string secrets_json() override;
+  Result<std::string> secret_json(std::string_view id_or_name) override;
+  void create_secret(std::string request_json, Done done) override;
+  void delete_secret(std::string id_or_name, bool force, Done done) override;
   StartedCall start_call(CallRequest request, CallWaiter* waiter) override;
   void abandon_call(CallId call) override;
   Result<> cancel_call(CallId call) override;

@@ -35,6 +35,7 @@ std::string LiveControl::status_json() {
   if (parts.biller.is_failing()) {
     missing.push_back("usage waits to be recorded: " + parts.biller.failure().message);
   }
+  if (auto trouble = parts.secrets.trouble(); !trouble.empty()) missing.push_back(trouble);
   if (const std::uint64_t lines = parts.logs.lines_unwritten()) {
     missing.push_back("log lines: " + std::to_string(lines) +
                       " found no room on the disk; free some at " + parts.options.data + "/logs");

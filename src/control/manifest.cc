@@ -41,6 +41,7 @@ Result<SourceFile> parse_file(const JsonValue& value, const std::string& where) 
   file.path = fields.text("path");
   file.sha256 = fields.text("sha256");
   file.size_bytes = fields.integer_or("size_bytes", -1);
+  file.executable = fields.flag_or("executable", false);
   if (auto read = fields.finish(); !read) return std::move(read).error();
   if (!is_safe_path(file.path)) {
     return invalid(where + ".path must be relative, with '/', and stay inside the source");
@@ -80,6 +81,7 @@ std::string Manifest::json() const {
   JsonValue list = JsonValue::array();
   for (const SourceFile& file : files) {
     list.push_back({{"path", file.path}, {"sha256", file.sha256}, {"size_bytes", file.size_bytes}});
+    if (file.executable) list.back()["executable"] = true;
   }
   return dump_json({{"files", std::move(list)}});
 }

@@ -15,6 +15,7 @@ struct SourceFile {
   std::string path;  // relative, with '/', without "." and ".."
   std::string sha256;
   std::int64_t size_bytes = 0;
+  bool executable = false;
 };
 
 struct Manifest {

@@ -13,6 +13,7 @@
 #include "control/listings.h"
 #include "control/live_control.h"
 #include "control/nested_calls.h"
+#include "control/secrets.h"
 #include "control/startup.h"
 #include "control/volume_requests.h"
 #include "control/volumes.h"
@@ -52,6 +53,7 @@ struct LiveControl::Parts {
   Volumes volumes;
   Background background;  // ends, when its turn comes, before all that its threads work on
   Keys keys;
+  Secrets secrets;
   LogBook logs;
   Biller biller;
   Strangers strangers;

@@ -51,6 +51,15 @@ Result<> link_or_copy(const std::string& from, const std::string& to) {
   return Ok{};
 }
 
+// Of its own: the blob's mode is that of data.
+Result<> copy_program(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::copy_file(from, to, error);
+  if (!error) fs::permissions(to, fs::perms(0555), error);
+  if (error) return disk_error(to, error.value());
+  return Ok{};
+}
+
 }  // namespace
 
 Result<> SourceStore::prepare() {
@@ -173,8 +182,10 @@ Result<> SourceStore::lay_out(const Manifest& manifest, const std::string& direc
       auto made = make_directory(directory + "/" + file.path.substr(0, slash));
       if (!made) return made;
     }
-    auto linked = link_or_copy(blob_path(file.sha256), directory + "/" + file.path);
-    if (!linked) return linked;
+    const std::string place = directory + "/" + file.path;
+    auto laid = file.executable ? copy_program(blob_path(file.sha256), place)
+                                : link_or_copy(blob_path(file.sha256), place);
+    if (!laid) return laid;
   }
   return Ok{};
 }
@@ -186,6 +197,13 @@ Result<UniqueFd> SourceStore::open(const std::string& digest) const {
   if (errno != ENOENT) return disk_error(path, errno);
   return {ErrorCode::not_found,
           "its source " + path + " is gone; deploy it again with `ember deploy`"};
+}
+
+Result<UniqueFd> SourceStore::open_all() const {
+  const std::string path = data_ + "/sources";
+  UniqueFd directory(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return disk_error(path, errno);
+  return directory;
 }
 
 }  // namespace ember

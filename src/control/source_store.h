@@ -32,6 +32,8 @@ class SourceStore {
   Result<> materialise(const std::string& digest);
   // The laid-out source as an O_PATH descriptor. Not found when somebody has removed it.
   Result<UniqueFd> open(const std::string& digest) const;
+  // The directory that holds all of them by name, as such a descriptor.
+  Result<UniqueFd> open_all() const;
 
  private:
   std::string blob_path(const std::string& sha256) const;

@@ -209,7 +209,8 @@ Result<std::vector<std::size_t>> VolumeBlobs::begin(const std::string& id, std::
     if (const auto found = incoming_.find(id); found != incoming_.end()) {
       older = found->second;
     } else if (incoming_.size() >= kMaxIncoming) {
-      return {ErrorCode::resource_exhausted, "1000 files are on their way already; try again later"};
+      return {ErrorCode::resource_exhausted,
+              "1000 files are on their way already; try again later"};
     } else {
       incoming_[id] = file;
     }

@@ -110,8 +110,8 @@ Result<> LayerBuilder::put_file(const std::string& path, const StoredFile& file)
     if (!node) return std::move(node).error();
     const bool same_kind = *node && (*node)->kind == NodeKind::file &&
                            (*node)->is_program == (file.kind == FileKind::program);
-    if (same_kind && ((*node)->inode == file.inode ||
-                      ((*node)->size_bytes == 0 && file.size_bytes == 0))) {
+    if (same_kind &&
+        ((*node)->inode == file.inode || ((*node)->size_bytes == 0 && file.size_bytes == 0))) {
       return Ok{};
     }
   }
@@ -153,11 +153,10 @@ Result<> LayerBuilder::remove(const std::string& path) {
   if (!hidden) return std::move(hidden).error();
   if (*hidden) return Ok{};
   struct stat status {};
-  const bool has_entry =
-      directory_ && [&] {
-        const UniqueFd entry = open_beneath(directory_.get(), path, O_PATH | O_NOFOLLOW);
-        return entry && ::fstat(entry.get(), &status) == 0;
-      }();
+  const bool has_entry = directory_ && [&] {
+    const UniqueFd entry = open_beneath(directory_.get(), path, O_PATH | O_NOFOLLOW);
+    return entry && ::fstat(entry.get(), &status) == 0;
+  }();
   if (has_entry && is_whiteout(status)) return Ok{};
   if (has_entry) remove_tree(directory_.get(), path);
   auto node = below_.find(path);
@@ -177,15 +176,15 @@ Result<> LayerBuilder::copy(const std::string& from, const std::string& to) {
   }
   if ((*node)->kind != NodeKind::directory) return link_from_below(from, **node, to);
   if (auto made = put_directory(to); !made) return made;
-  return below_.walk(from, [&](const std::string& path,
-                               const TreeNode& inside) -> Result<VolumeTree::Next> {
-    const std::string target = to + path.substr(from.size());
-    if (auto fine = check_volume_path(target); !fine) return std::move(fine).error();
-    auto done = inside.kind == NodeKind::directory ? put_directory(target)
-                                                   : link_from_below(path, inside, target);
-    if (!done) return std::move(done).error();
-    return VolumeTree::Next::go_on;
-  });
+  return below_.walk(
+      from, [&](const std::string& path, const TreeNode& inside) -> Result<VolumeTree::Next> {
+        const std::string target = to + path.substr(from.size());
+        if (auto fine = check_volume_path(target); !fine) return std::move(fine).error();
+        auto done = inside.kind == NodeKind::directory ? put_directory(target)
+                                                       : link_from_below(path, inside, target);
+        if (!done) return std::move(done).error();
+        return VolumeTree::Next::go_on;
+      });
 }
 
 Result<> LayerBuilder::link_from_below(const std::string& from, const TreeNode& node,

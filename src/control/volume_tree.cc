@@ -19,8 +19,7 @@ Error no_such(const std::string& path, std::string_view what) {
 
 }  // namespace
 
-std::optional<TreeNode> node_of(int directory, const std::string& name,
-                                const struct stat& status) {
+std::optional<TreeNode> node_of(int directory, const std::string& name, const struct stat& status) {
   TreeNode node;
   node.name = name;
   node.inode = status.st_ino;

@@ -56,8 +56,7 @@ class VolumeUpper {
 
   Result<> read_taken();
   Result<> walk(const std::string& path, Below below);
-  Result<> note_entry(int directory, const std::string& path, const std::string& name,
-                      Below below);
+  Result<> note_entry(int directory, const std::string& path, const std::string& name, Below below);
   Result<> note_file(int directory, const std::string& path, const std::string& name,
                      const struct stat& status);
   Result<> hide_rest(const std::string& path, const std::vector<DirectoryEntry>& entries);

@@ -63,6 +63,19 @@ TEST_F(AccessTest, PassesWhatIsAskedOfKeysOn) {
             (std::vector<std::string>{R"(create key {"name": "ci"})", "revoke key ci"}));
 }
 
+TEST_F(AccessTest, PassesWhatIsAskedOfSecretsOn) {
+  EXPECT_EQ(ask("GET", "/api/v1/secrets").status, 200);
+  EXPECT_EQ(ask("GET", "/api/v1/secrets/db").body, "{\"asked\": \"secret db\"}\n");
+  EXPECT_EQ(ask("POST", "/api/v1/secrets", R"({"name": "db"})").status, 200);
+  EXPECT_EQ(ask("DELETE", "/api/v1/secrets/db").status, 200);
+  EXPECT_EQ(ask("DELETE", "/api/v1/secrets/db?force=true").status, 200);
+  EXPECT_EQ(ask("DELETE", "/api/v1/secrets/db?force=yes").status, 400);
+  EXPECT_EQ(ask("PUT", "/api/v1/secrets/db", "{}").field("Allow"), "GET, HEAD, DELETE");
+  EXPECT_EQ(control.asked,
+            (std::vector<std::string>{R"(create secret {"name": "db"})", "delete secret db",
+                                      "force delete secret db"}));
+}
+
 TEST_F(AccessTest, DoesNotTakeAnotherKeyForTheOneItKnows) {
   TestClient client = connect();
   client.send(request("GET", "/api/v1/apps"));

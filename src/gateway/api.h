@@ -58,6 +58,11 @@ void handle_openapi(ApiRequest& request, Reply reply);
 void handle_keys(ApiRequest& request, Reply reply);
 void handle_create_key(ApiRequest& request, Reply reply);
 void handle_revoke_key(ApiRequest& request, Reply reply);
+// api_secrets.cc
+void handle_secrets(ApiRequest& request, Reply reply);
+void handle_secret(ApiRequest& request, Reply reply);
+void handle_create_secret(ApiRequest& request, Reply reply);
+void handle_delete_secret(ApiRequest& request, Reply reply);
 // api_volumes.cc
 void handle_volumes(ApiRequest& request, Reply reply);
 void handle_create_volume(ApiRequest& request, Reply reply);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cerrno>
+#include <cstring>
 
 #include "base/assert.h"
 #include "gateway/error_response.h"
@@ -78,7 +79,11 @@ void Connection::on_readable() {
   if (count == 0) return on_end_of_input();
   if (count < 0 && errno != EAGAIN) return close();
   silent_ = false;
-  if (count > 0) on_bytes({edge_->scratch.data(), static_cast<std::size_t>(count)});
+  if (count > 0) {
+    const auto size = static_cast<std::size_t>(count);
+    on_bytes({edge_->scratch.data(), size});
+    ::explicit_bzero(edge_->scratch.data(), size);  // there may have been a secret in it
+  }
   arm_read();
 }
 

@@ -81,6 +81,17 @@ class FakeControl final : public Control {
     answer("revoke key " + id_or_name, std::move(done));
   }
 
+  std::string secrets_json() override { return R"({"asked": "secrets"})"; }
+  Result<std::string> secret_json(std::string_view id_or_name) override {
+    return document("secret", id_or_name);
+  }
+  void create_secret(std::string request_json, Done done) override {
+    answer("create secret " + request_json, std::move(done));
+  }
+  void delete_secret(std::string id_or_name, bool force, Done done) override {
+    answer((force ? "force delete secret " : "delete secret ") + id_or_name, std::move(done));
+  }
+
   ember::StartedCall start_call(CallRequest request, CallWaiter* waiter) override {
     if (refuse_calls) return *refuse_calls;
     const CallId id{++last_call_};

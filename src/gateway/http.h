@@ -8,7 +8,7 @@
 
 namespace ember {
 
-enum class Method : std::uint8_t { get, head, post, put, other };
+enum class Method : std::uint8_t { get, head, post, put, remove, other };
 
 // The Content-Type of a request, as far as anything here depends on it.
 enum class MediaType : std::uint8_t { none, json, form, text, pickle, other };

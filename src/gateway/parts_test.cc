@@ -64,9 +64,10 @@ TEST(OpenapiDocument, HasExactlyTheRoutesOfTheRouter) {
     }
   }
   for (const Route& route : make_routes(1 << 20)) {
-    const char* method = route.method == Method::get    ? "get "
-                         : route.method == Method::post ? "post "
-                                                        : "put ";
+    const char* method = route.method == Method::get      ? "get "
+                         : route.method == Method::post   ? "post "
+                         : route.method == Method::remove ? "delete "
+                                                          : "put ";
     served.insert(method + std::string(route.pattern) + (route.needs_key ? "" : " without a key"));
   }
   EXPECT_EQ(documented, served);

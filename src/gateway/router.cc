@@ -42,6 +42,8 @@ std::string_view method_name(Method method) {
       return "POST";
     case Method::put:
       return "PUT";
+    case Method::remove:
+      return "DELETE";
     case Method::head:
     case Method::other:
       return "";
@@ -69,6 +71,10 @@ std::vector<Route> make_routes(std::size_t body_bytes) {
       {get, "/api/v1/keys", small, keyed, handle_keys},
       {post, "/api/v1/keys", small, keyed, handle_create_key},
       {post, "/api/v1/keys/{key}/revoke", small, keyed, handle_revoke_key},
+      {get, "/api/v1/secrets", small, keyed, handle_secrets},
+      {post, "/api/v1/secrets", document, keyed, handle_create_secret},
+      {get, "/api/v1/secrets/{secret}", small, keyed, handle_secret},
+      {remove, "/api/v1/secrets/{secret}", small, keyed, handle_delete_secret},
       {get, "/api/v1/status", small, keyed, handle_status},
       {get, "/api/v1/apps", small, keyed, handle_apps},
       {get, "/api/v1/apps/{app}", small, keyed, handle_app},

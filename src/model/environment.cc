@@ -20,6 +20,13 @@ bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_';
 }
 
+}  // namespace
+
+bool is_env_name(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxNameBytes && !is_digit(name[0]) &&
+         std::ranges::all_of(name, is_name_character);
+}
+
 Result<> check_variable(std::string_view name, std::string_view value, std::string_view path) {
   const std::string where = std::string(path) + "." + std::string(name.substr(0, kShownBytes));
   if (!is_env_name(name)) return invalid(where + " is not a name for an environment variable");
@@ -30,13 +37,6 @@ Result<> check_variable(std::string_view name, std::string_view value, std::stri
     return invalid(where + " must be a text of at most 32 KiB without a zero byte");
   }
   return Ok{};
-}
-
-}  // namespace
-
-bool is_env_name(std::string_view name) {
-  return !name.empty() && name.size() <= kMaxNameBytes && !is_digit(name[0]) &&
-         std::ranges::all_of(name, is_name_character);
 }
 
 Result<> check_env(const Environment& env, std::string_view path) {

@@ -1,6 +1,7 @@
-// An image as the user declares it: a base and steps over it.
+// An image as the user declares it: a base and steps over it, each cached by what it says.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,14 +11,23 @@
 namespace ember {
 
 struct ImageStep {
-  std::string kind;                    // "uv_pip_install"
-  std::vector<std::string> arguments;  // its packages, in the user's order
+  std::string kind = {};                    // "uv_pip_install"; docs/reference/images.md has all
+  std::vector<std::string> arguments = {};  // its packages, in the user's order
+  std::map<std::string, std::string> options = {};  // each kind has its own
+  std::string files = {};  // the digest of the source that it brings; empty: none
 };
 
 struct ImageSpec {
-  std::string base = "host";
+  ImageStep base{.kind = "host"};
   std::vector<ImageStep> steps;
+
+  bool on_host() const { return base.kind == "host"; }
 };
+
+// Steps that change no file: they say how containers of the image run.
+bool is_setting(const ImageStep& step);
+// Python packages kept beside the root, in a directory of their own.
+bool is_package_layer(const ImageStep& step);
 
 // Every limit of an image; `path` is how messages name it: "functions[2].image".
 Result<> check_image(const ImageSpec& spec, std::string_view path = "image");

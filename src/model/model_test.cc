@@ -88,32 +88,33 @@ TEST(Image, StepsThatCouldReachTheNodesFilesOrNetworksAreRefused) {
                                "evil.tgz[a]",
                                "C:\\x"}) {
     ImageSpec spec;
-    spec.steps = {{"uv_pip_install", {argument}}};
+    spec.steps = {{.kind = "uv_pip_install", .arguments = {argument}}};
     ASSERT_FALSE(check_image(spec).ok()) << argument;
     EXPECT_NE(check_image(spec).error().message.find("come from the index"), std::string::npos);
   }
   ImageSpec other;
-  other.base = "debian";
+  other.base.kind = "debian";
   EXPECT_FALSE(check_image(other).ok());
-  other.base = "host";
-  other.steps = {{"run", {"x"}}};
+  other.base.kind = "host";
+  other.steps = {{.kind = "run", .arguments = {"x"}}};
   EXPECT_FALSE(check_image(other).ok());
 }
 
 TEST(Image, IsBoundedInStepsAndInPackages) {
   ImageSpec spec;
-  spec.steps.assign(32, {"uv_pip_install", {"numpy"}});
+  spec.steps.assign(32, {.kind = "uv_pip_install", .arguments = {"numpy"}});
   EXPECT_TRUE(check_image(spec).ok());
   spec.steps.push_back(spec.steps.front());
   EXPECT_EQ(check_image(spec).error().message, "image.steps has more than 32 steps");
-  spec.steps = {{"uv_pip_install", std::vector<std::string>(256, "numpy")}};
+  spec.steps = {{.kind = "uv_pip_install", .arguments = std::vector<std::string>(256, "numpy")}};
   EXPECT_TRUE(check_image(spec).ok());
   spec.steps[0].arguments.push_back("numpy");
   EXPECT_EQ(check_image(spec).error().message,
-            "image.steps[0].arguments must be a list of 1 to 256 packages");
-  spec.steps.assign(2, {"uv_pip_install", std::vector<std::string>(200, std::string(1024, 'x'))});
+            "image.steps[0].arguments must be a list of 1 to 256 texts");
+  spec.steps.assign(2, {.kind = "uv_pip_install",
+                        .arguments = std::vector<std::string>(200, std::string(1024, 'x'))});
   EXPECT_EQ(check_image(spec).error().message,
-            "image names packages in 409600 bytes; the most is 262144");
+            "image has steps of 409600 bytes; the most is 262144");
 }
 
 TEST(Environment, TakesPlainNamesThatAreNotOurs) {

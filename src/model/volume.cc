@@ -13,9 +13,9 @@ constexpr std::size_t kMaxPart = 255;
 constexpr std::size_t kMaxMounts = 16;
 constexpr std::size_t kShownPath = 80;
 // Nothing may be mounted at one of these, or within one.
-constexpr std::array<std::string_view, 12> kTaken{"/proc", "/sys",  "/dev", "/ember",
-                                                  "/source", "/usr", "/etc", "/bin",
-                                                  "/sbin", "/lib",  "/lib64", "/run"};
+constexpr std::array<std::string_view, 12> kTaken{"/proc",   "/sys", "/dev",   "/ember",
+                                                  "/source", "/usr", "/etc",   "/bin",
+                                                  "/sbin",   "/lib", "/lib64", "/run"};
 // Nor at one of these.
 constexpr std::array<std::string_view, 3> kKept{"/", "/root", "/tmp"};
 

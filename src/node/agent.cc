@@ -18,6 +18,7 @@
 #include <set>
 
 #include "base/wall_clock.h"
+#include "node/bundle.h"
 #include "node/container.h"
 #include "node/devices.h"
 #include "node/image_store.h"
@@ -27,6 +28,7 @@
 #include "node/node_messages.h"
 #include "node/runner_env.h"
 #include "node/unix_socket.h"
+#include "node/uv.h"
 #include "node/volume_directories.h"
 
 namespace ember {
@@ -34,7 +36,7 @@ namespace {
 
 using boost::asio::posix::stream_descriptor;
 
-constexpr std::size_t kMaxContainers = 4096;
+constexpr std::size_t kMaxContainers = kFirstBuildSlot;
 constexpr std::size_t kMaxFunctionJsonBytes = 256 << 10;
 constexpr std::size_t kMaxLabelsBytes = 64 << 10;
 constexpr std::chrono::milliseconds kTick{250};
@@ -51,7 +53,10 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
         processes_(loop),
         machine_(probe_machine(loop, processes_, options_, directory_)),
         leases_(machine_.capacity.devices),
-        images_(loop, processes_, directory_.path, options_.uv),
+        images_(loop, processes_,
+                {.node_directory = directory_.path,
+                 .uv = find_program(options_.uv).value_or(""),
+                 .sandboxes = machine_.builds.get()}),
         listener_(loop),
         tick_(loop) {}
 
@@ -178,8 +183,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     }
     if (all_ended_) return {ErrorCode::unavailable, "the node is ending"};
     if (auto fine = check(spec); !fine.ok()) return fine;
-    const auto layers = images_.layers(spec.image);
-    if (!layers) return {ErrorCode::not_found, "its image has not been built on this node"};
+    auto image = images_.find(spec.image);
+    if (!image) return {ErrorCode::not_found, "its image has not been built on this node"};
     if (auto taken = leases_.take(id, spec.devices); !taken.ok()) return taken;
     auto gpus = machine_.grant(spec.devices);
     if (!gpus.ok()) return std::move(gpus).error();
@@ -198,8 +203,16 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
       return created;
     }
     NodeContainer& container = add(*machine_.isolation, record, files);
-    container.launch({std::move(record), files, std::move(spec.env), *layers, runner_argv(),
-                      std::move(*gpus), spec.network, std::move(*volumes), driver_uid_},
+    std::vector<std::string> argv = runner_argv(*image);
+    container.launch({.record = std::move(record),
+                      .files = files,
+                      .env = std::move(spec.env),
+                      .image = std::move(*image),
+                      .argv = std::move(argv),
+                      .gpus = std::move(*gpus),
+                      .network = spec.network,
+                      .volumes = std::move(*volumes),
+                      .volumes_owner = driver_uid_},
                      std::move(source));
     return Ok{};
   }
@@ -232,7 +245,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
 
   Result<> check(const ContainerSpec& spec) const {
     if (containers_.size() >= kMaxContainers) {
-      return {ErrorCode::resource_exhausted, "the node holds 4096 containers, its limit"};
+      return {ErrorCode::resource_exhausted,
+              "the node holds " + std::to_string(kMaxContainers) + " containers, its limit"};
     }
     if (spec.function_json.size() > kMaxFunctionJsonBytes ||
         spec.labels_json.size() > kMaxLabelsBytes) {
@@ -387,21 +401,22 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
 
   // --- images ---
 
-  void take(BuildRequest& message, UniqueFd) {
+  void take(BuildRequest& message, UniqueFd sources) {
     const std::string id = message.image_id;
     auto fine = check_image(message.spec);
     if (fine.ok() && image_id(message.spec) != id) {
       fine = Error{ErrorCode::invalid_argument, "the image's id is not that of its steps"};
     }
     if (!fine.ok()) return tell(ImageBuilt{id, std::move(fine)});
-    images_.build(message.spec, {.on_line =
-                                     [this, id](std::string line) {
-                                       tell(BuildLine{id, std::move(line)});
-                                     },
-                                 .on_end =
-                                     [this, id](Result<> result) {
-                                       tell(ImageBuilt{id, std::move(result)});
-                                     }});
+    images_.build(message.spec, std::move(sources),
+                  {.on_line =
+                       [this, id](std::string line) {
+                         tell(BuildLine{id, std::move(line)});
+                       },
+                   .on_end =
+                       [this, id](Result<> result) {
+                         tell(ImageBuilt{id, std::move(result)});
+                       }});
   }
 
   // --- now and then ---

@@ -144,7 +144,7 @@ TEST_P(AgentTest, WhatItCannotDoItRefusesWithTheCause) {
   auto names = spec(1), room = spec(2), image = spec(3), cpu = spec(4);
   names.env = {{"not a name", "x"}};
   room.resources.memory_bytes = 64ll << 30;
-  image.image.steps = {{"uv_pip_install", {"never-built"}}};
+  image.image.steps = {{.kind = "uv_pip_install", .arguments = {"never-built"}}};
   cpu.resources.cpu_millicores = 0;
   for (const auto* one : {&names, &room, &image, &cpu}) node_->start(*one, {});
   run_until([&] { return recorder_.refused.size() == 4; });

@@ -21,12 +21,19 @@ constexpr std::int64_t kSpareMillicores = 16'000;
 constexpr std::int64_t kFilesLimit = 65'536;
 constexpr std::int64_t kMinScratchBytes = 64 << 20;
 constexpr std::int64_t kDriverDirectoryBytes = 64 << 10;  // of mount points
+constexpr std::int64_t kRunBytes = 8 << 20;               // secrets that are files, above all
 
 Json bind_read_only(const std::string& from, const std::string& to) {
   return {{"destination", to},
           {"source", from},
           {"type", "bind"},
           {"options", {"rbind", "ro", "nosuid", "nodev"}}};
+}
+
+Json bind(const StagedDirectory& directory) {
+  Json mount = bind_read_only(Stage::path(directory.name), directory.destination);
+  if (directory.access == MountAccess::read_write) mount["options"][1] = "rw";
+  return mount;
 }
 
 Json scratch(const std::string& at, const std::string& mode, std::int64_t bytes) {
@@ -37,12 +44,13 @@ Json scratch(const std::string& at, const std::string& mode, std::int64_t bytes)
 }
 
 Json mounts(const Bundle& bundle) {
-  // Scratch space is memory, counted within the container's limit.
-  const std::int64_t scratch_bytes = std::max(kMinScratchBytes, bundle.resources.memory_bytes / 2);
+  const std::int64_t scratch_bytes = scratch_space(bundle.resources);
   Json all = Json::array();
-  all.push_back(bind_read_only("/usr", "/usr"));
-  // crun (1.8, with a user namespace) binds a tree without what is mounted within it.
-  for (const std::string& point : bundle.usr_mounts) all.push_back(bind_read_only(point, point));
+  if (bundle.root.has_machine_usr) {
+    all.push_back(bind_read_only("/usr", "/usr"));
+    // crun (1.8, with a user namespace) binds a tree without what is mounted within it.
+    for (const std::string& point : bundle.usr_mounts) all.push_back(bind_read_only(point, point));
+  }
   all.push_back({{"destination", "/proc"},
                  {"source", "proc"},
                  {"type", "proc"},
@@ -53,11 +61,13 @@ Json mounts(const Bundle& bundle) {
                  {"options", {"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}}});
   all.push_back(scratch("/dev/shm", "1777", scratch_bytes));
   all.back()["options"].push_back("noexec");  // memory to share; programs may lie in /tmp
-  all.push_back(scratch("/tmp", "1777", scratch_bytes));
-  all.push_back(scratch("/root", "0700", scratch_bytes));
-  for (const StagedDirectory& directory : bundle.directories) {
-    all.push_back(bind_read_only(Stage::path(directory.name), directory.destination));
+  if (bundle.root.access == MountAccess::read_only) {
+    all.push_back(scratch("/tmp", "1777", scratch_bytes));
+    all.push_back(scratch("/root", "0700", scratch_bytes));
   }
+  all.push_back(scratch("/run", "0755", kRunBytes));
+  all.back()["options"].push_back("noexec");
+  for (const StagedDirectory& directory : bundle.directories) all.push_back(bind(directory));
   if (!bundle.gpus.libraries.empty()) {
     all.push_back(scratch(kDriverDirectory, "0755", kDriverDirectoryBytes));
   }
@@ -82,6 +92,23 @@ std::int64_t files_limit() {
   return std::min(kFilesLimit, static_cast<std::int64_t>(std::min<rlim_t>(ours.rlim_max, 1 << 30)));
 }
 
+// What Docker gives a build, less the raw sockets.
+Json capabilities(Privileges privileges) {
+  if (privileges == Privileges::none) return Json::object();
+  Json names = {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER",           "CAP_FSETID",
+                "CAP_KILL",  "CAP_SETGID",       "CAP_SETUID",           "CAP_SETPCAP",
+                "CAP_MKNOD", "CAP_SETFCAP",      "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"};
+  if (privileges == Privileges::of_containers) {
+    names.push_back("CAP_SYS_CHROOT");
+    names.push_back("CAP_SYS_ADMIN");
+  }
+  return {{"bounding", names}, {"effective", names}, {"permitted", names}};
+}
+
+// A limit of zero holds for files alone: a core that goes into a program (core_pattern "|...") is
+// kept back by one of 1.
+constexpr std::int64_t kNoCore = 1;
+
 Json process(const Bundle& bundle) {
   const auto limit = [](const char* type, std::int64_t value) {
     return Json{{"type", type}, {"hard", value}, {"soft", value}};
@@ -90,10 +117,10 @@ Json process(const Bundle& bundle) {
           {"user", {{"uid", 0}, {"gid", 0}}},
           {"args", bundle.argv},
           {"env", bundle.env},
-          {"cwd", "/root"},
-          {"capabilities", Json::object()},
+          {"cwd", bundle.working_directory},
+          {"capabilities", capabilities(bundle.privileges)},
           {"noNewPrivileges", true},
-          {"rlimits", {limit("RLIMIT_NOFILE", files_limit()), limit("RLIMIT_CORE", 0)}}};
+          {"rlimits", {limit("RLIMIT_NOFILE", files_limit()), limit("RLIMIT_CORE", kNoCore)}}};
 }
 
 Json namespaces(const Bundle& bundle) {
@@ -180,17 +207,27 @@ Json linux_part(const Bundle& bundle) {
 
 }  // namespace
 
+// Within the container's memory limit, of which it is a part.
+std::int64_t scratch_space(const Resources& resources) {
+  return std::max(kMinScratchBytes, resources.memory_bytes / 2);
+}
+
 std::string staged_name(const DriverLibrary& library) { return "driver-" + library.name; }
 
 std::string config_json(const Bundle& bundle) {
-  static const std::string kFilter = seccomp_annotation();
+  static const std::string kFilter = seccomp_annotation(SystemCalls::of_user_code);
+  static const std::string kBuilderFilter = seccomp_annotation(SystemCalls::of_containers);
   return Json{{"ociVersion", "1.0.0"},
               {"hostname", bundle.container.text()},
-              {"root", {{"path", Stage::path("rootfs")}, {"readonly", true}}},
+              {"root",
+               {{"path", Stage::path("rootfs")},
+                {"readonly", bundle.root.access == MountAccess::read_only}}},
               {"process", process(bundle)},
               {"mounts", mounts(bundle)},
               {"linux", linux_part(bundle)},
-              {"annotations", {{"run.oci.seccomp_bpf_data", kFilter}}}}
+              {"annotations",
+               {{"run.oci.seccomp_bpf_data",
+                 bundle.privileges == Privileges::of_containers ? kBuilderFilter : kFilter}}}}
       .dump();
 }
 

@@ -19,10 +19,26 @@ namespace ember {
 inline constexpr std::uint32_t kFirstContainerUid = 0x7000'0000;
 inline constexpr std::uint32_t kUidsPerContainer = 65'536;
 inline constexpr std::uint32_t kMaxSlots = 4096;
+// Of these the last: containers take the ones before, a trial the very last.
+inline constexpr std::uint32_t kFirstBuildSlot = kMaxSlots - 16;
 
 struct StagedDirectory {
   std::string name;         // on the stage
   std::string destination;  // in the container
+  MountAccess access = MountAccess::read_only;
+};
+
+// What the first process may do beyond what every process may, within its own namespaces.
+enum class Privileges {
+  none,           // user code
+  of_a_build,     // owners and modes of files, as installing packages takes
+  of_containers,  // mounts and namespaces too, for a builder that runs containers itself
+};
+
+// The root stands on the stage as "rootfs".
+struct BundleRoot {
+  bool has_machine_usr = true;  // the machine's /usr over its own
+  MountAccess access = MountAccess::read_only;
 };
 
 struct StagedVolume {
@@ -39,16 +55,22 @@ struct BundleNetwork {
 
 struct Bundle {
   std::vector<std::string> argv, env;
+  std::string working_directory = "/root";
+  BundleRoot root = {};
+  Privileges privileges = Privileges::none;
   const Resources& resources;
   ContainerId container;
   std::uint32_t slot = 0;
-  std::vector<StagedDirectory> directories;  // mounted read-only
-  std::vector<StagedVolume> volumes;
-  std::vector<std::string> usr_mounts;       // what the machine has mounted within its /usr
+  std::vector<StagedDirectory> directories = {};
+  std::vector<StagedVolume> volumes = {};
+  std::vector<std::string> usr_mounts = {};  // what the machine has mounted within its /usr
   const GpuGrant& gpus;
   BundleNetwork network;
   const Cgroups& cgroups;
 };
+
+// What a container may write to its own root and scratch directories: memory, counted as its own.
+std::int64_t scratch_space(const Resources& resources);
 
 // The name under which a driver's library stands on the stage.
 std::string staged_name(const DriverLibrary& library);

@@ -114,6 +114,20 @@ TEST(Bundle, OfAContainerWithoutDevicesHasNothingOfTheDriver) {
   EXPECT_EQ(config.dump().find("/ember/driver"), std::string::npos);
 }
 
+TEST(Bundle, HasMemoryForSecretsAndLetsNoCoreGo) {
+  const auto config = AnyBundle().config();
+  const auto mounts = config["mounts"];
+  const auto run = std::ranges::find_if(
+      mounts, [](const auto& mount) { return mount["destination"] == "/run"; });
+  ASSERT_NE(run, mounts.end());
+  EXPECT_EQ((*run)["type"], "tmpfs");
+  const auto limits = config["process"]["rlimits"];
+  const auto core = std::ranges::find_if(
+      limits, [](const auto& limit) { return limit["type"] == "RLIMIT_CORE"; });
+  ASSERT_NE(core, limits.end());
+  EXPECT_EQ((*core)["hard"], 1) << "0 is for files, 1 for programs too that cores are sent to";
+}
+
 TEST(BundleTest, VolumesAreMountedLastAndWrittenOnlyWhereTheyMayBe) {
   AnyBundle bundle;
   bundle.volumes = {{"v0", "/root/models", MountAccess::read_write},

@@ -1,14 +1,13 @@
 #include "node/crun_isolation.h"
 
 #include <signal.h>
-#include <sys/mount.h>
 
 #include <filesystem>
 
 #include "node/bundle.h"
-#include "node/mount_table.h"
+#include "node/crun.h"
+#include "node/root_filesystem.h"
 #include "node/runner_env.h"
-#include "node/stage.h"
 #include "node/volume_remount.h"
 
 namespace ember {
@@ -19,6 +18,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kErrorOutput = 2 << 10;
 // The init ends with the runner's exit status, or with this and the signal that ended the runner.
 constexpr int kEndedBySignal = 128;
+constexpr const char* kInitBesideImages = "/ember/init";
 
 // So that the driver, without privileges, can read what the file system notes of a directory that
 // stands in the place of another.
@@ -35,16 +35,6 @@ struct Launch {
   std::function<void(Result<pid_t>)> done;
 };
 
-// crun refuses a v2 hierarchy that stands beside v1 ones; hidden from it, all limits are set.
-bool hide_v2_beside_v1() {
-  return ::mount("ember", "/sys/fs/cgroup/unified", "tmpfs", 0, nullptr) == 0;
-}
-
-// Drivers and toolkits often come so.
-std::vector<std::string> mounts_in_usr() {
-  return mount_points_below("/usr", read_file("/proc/self/mountinfo").value_or(""));
-}
-
 class CrunIsolation final : public Isolation {
  public:
   CrunIsolation(ProcessTable& processes, CrunSetup setup)
@@ -57,8 +47,7 @@ class CrunIsolation final : public Isolation {
   void launch(LaunchPlan plan, UniqueFd source, std::function<void(Result<pid_t>)> done) override {
     auto launch =
         std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, {}, std::move(done)});
-    set_stage(*launch, std::move(source));
-    if (auto staged = stage_volumes(*launch); !staged.ok()) {
+    if (auto staged = set_stage(*launch, std::move(source)); !staged.ok()) {
       return launch->done(std::move(staged).error());
     }
     if (!setup_.networks->makes() || launch->plan.network == NetworkAccess::none) {
@@ -141,7 +130,7 @@ class CrunIsolation final : public Isolation {
 
  private:
   static bool is_user_of(const ContainerMeta& record, uid_t user) {
-    const uid_t first = kFirstContainerUid + record.slot * kUidsPerContainer;
+    const uid_t first = first_id_of(record.slot);
     return user >= first && user - first < kUidsPerContainer;
   }
 
@@ -156,14 +145,15 @@ class CrunIsolation final : public Isolation {
 
   std::string state_directory() const { return setup_.directory.path + "/crun"; }
 
-  void set_stage(Launch& launch, UniqueFd source) {
+  Result<> set_stage(Launch& launch, UniqueFd source) {
     const auto add = [&](const std::string& name, const std::string& host_path,
                          const std::string& destination) {
       launch.stage.add(name, host_path);
       launch.directories.push_back({name, destination});
     };
-    stage_root(launch);
+    if (auto staged = stage_image(launch); !staged.ok()) return staged;
     for (const char* name : {"ssl", "alternatives"}) {
+      if (!launch.plan.image.on_host) break;
       const std::string path = std::string("/etc/") + name;
       std::error_code ignored;
       if (fs::is_directory(path, ignored)) add(name, path, path);
@@ -171,22 +161,26 @@ class CrunIsolation final : public Isolation {
     for (const PythonDirectory& package : setup_.directory.python) {
       add("python-" + package.name, package.host_path, "/ember/python/" + package.name);
     }
-    for (std::size_t i = 0; i < launch.plan.layers.size(); ++i) {
+    for (std::size_t i = 0; i < launch.plan.image.packages.size(); ++i) {
       const std::string number = std::to_string(i);
-      add("layer-" + number, launch.plan.layers[i], "/ember/layers/" + number);
+      add("layer-" + number, launch.plan.image.packages[i], "/ember/layers/" + number);
     }
     for (const DriverLibrary& library : launch.plan.gpus.libraries) {
       launch.stage.add(staged_name(library), library.host_path);
+    }
+    if (!launch.plan.image.on_host && !setup_.init.empty()) {
+      add("init", setup_.init, kInitBesideImages);
     }
     add("run", launch.plan.files.run_directory(), "/ember/run");
     if (source) {
       launch.stage.add_open_directory("source", std::move(source));
       launch.directories.push_back({"source", "/source"});
     }
+    return stage_volumes(launch);
   }
 
   // Volumes need places to be mounted at, which the root that all share does not have.
-  void stage_root(Launch& launch) const {
+  void stage_shared_root(Launch& launch) const {
     if (launch.plan.volumes.empty()) return launch.stage.add("rootfs", setup_.rootfs);
     std::vector<std::string> places;
     for (const VolumeDirectories& volume : launch.plan.volumes) {
@@ -199,6 +193,24 @@ class CrunIsolation final : public Isolation {
                               .upper = "",
                               .first_id = 0,
                               .options = ""});
+  }
+
+  // The root that all containers share, or one of the image's own with room to write.
+  Result<> stage_image(Launch& launch) {
+    const BuiltImage& image = launch.plan.image;
+    if (!image.has_own_root()) {
+      stage_shared_root(launch);
+      return Ok{};
+    }
+    const std::uint32_t first_id = first_id_of(launch.plan.record.slot);
+    auto users = id_maps_.from(first_id);
+    if (!users.ok()) return std::move(users).error();
+    stage_root(launch.stage, {.lowers = root_directories(image, setup_.rootfs, setup_.mount_points),
+                              .upper = "",
+                              .memory_bytes = scratch_space(launch.plan.record.resources),
+                              .first_id = first_id,
+                              .user_namespace = *users});
+    return Ok{};
   }
 
   Result<> stage_volumes(Launch& launch) {
@@ -217,7 +229,7 @@ class CrunIsolation final : public Isolation {
   Result<MountAccess> stage_volume(Stage& stage, const std::string& name,
                                    const ContainerMeta& record, VolumeDirectories volume,
                                    uid_t owner) {
-    const std::uint32_t first = kFirstContainerUid + record.slot * kUidsPerContainer;
+    const std::uint32_t first = first_id_of(record.slot);
     auto users = id_maps_.of_one(owner, first);
     if (!users.ok()) return std::move(users).error();
     StagedOverlay overlay{
@@ -242,7 +254,7 @@ class CrunIsolation final : public Isolation {
                         .temporary = "/tmp",
                         .run = "/ember/run",
                         .source = "/source"};
-    for (std::size_t i = 0; i < launch.plan.layers.size(); ++i) {
+    for (std::size_t i = 0; i < launch.plan.image.packages.size(); ++i) {
       places.layers.push_back("/ember/layers/" + std::to_string(i));
     }
     return places;
@@ -255,8 +267,14 @@ class CrunIsolation final : public Isolation {
     return {Kind::made_before, launch.network.path};
   }
 
-  std::vector<std::string> with_init(std::vector<std::string> argv) const {
-    if (!setup_.init.empty()) argv.insert(argv.begin(), {setup_.init, "--"});
+  // The init lies in the machine's /usr, and beside an image's root.
+  std::vector<std::string> command_of(const LaunchPlan& plan) const {
+    std::vector<std::string> argv;
+    if (!setup_.init.empty()) {
+      argv = {plan.image.on_host ? setup_.init : kInitBesideImages, "--"};
+    }
+    argv.insert(argv.end(), plan.image.entrypoint.begin(), plan.image.entrypoint.end());
+    argv.insert(argv.end(), plan.argv.begin(), plan.argv.end());
     return argv;
   }
 
@@ -275,44 +293,37 @@ class CrunIsolation final : public Isolation {
       auto written = files.write_network(launch.network.record);
       if (!written.ok()) return std::move(written).error();
     }
-    const std::string config =
-        config_json({.argv = with_init(launch.plan.argv),
-                     .env = runner_env(launch.plan, places(launch), mark_of(record)),
-                     .resources = record.resources,
-                     .container = record.container,
-                     .slot = record.slot,
-                     .directories = launch.directories,
-                     .volumes = launch.volumes,
-                     .usr_mounts = mounts_in_usr(),
-                     .gpus = launch.plan.gpus,
-                     .network = network_of(launch),
-                     .cgroups = setup_.cgroups});
+    const BuiltImage& image = launch.plan.image;
+    const std::string config = config_json(
+        {.argv = command_of(launch.plan),
+         .env = runner_env(launch.plan, places(launch), mark_of(record)),
+         .working_directory = image.working_directory.empty() ? "/root" : image.working_directory,
+         .root = {.has_machine_usr = image.on_host,
+                  .access =
+                      image.has_own_root() ? MountAccess::read_write : MountAccess::read_only},
+         .resources = record.resources,
+         .container = record.container,
+         .slot = record.slot,
+         .directories = launch.directories,
+         .volumes = launch.volumes,
+         .usr_mounts = mounts_in_usr(),
+         .gpus = launch.plan.gpus,
+         .network = network_of(launch),
+         .cgroups = setup_.cgroups});
     auto written = write_file(files.directory() + "/config.json", config, 0600);
     if (!written.ok()) return std::move(written).error();
     auto output = files.make_output_pipe();
     if (!output.ok()) return std::move(output).error();
     launch.output = std::move(*output);
-    Command command;
-    command.argv = {setup_.crun,
-                    "--root",
-                    state_directory(),
-                    "--cgroup-manager",
-                    setup_.cgroups.usable() ? "cgroupfs" : "disabled",
-                    "run",
-                    "--detach",
-                    "--bundle",
-                    files.directory(),
-                    "--pid-file",
-                    files.pid_path(),
-                    record.container.text()};
-    // The mark is for crun too: were the node to die now, its next life would end both.
-    command.env = {mark_of(record), "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
-    command.output = launch.output.get();
-    command.steps = launch.stage.steps();
-    if (setup_.cgroups.hybrid()) {
-      command.steps.push_back({"hide the v2 half of the cgroup layout", hide_v2_beside_v1});
-    }
-    return command;
+    return crun_command({.crun = setup_.crun,
+                         .state_directory = state_directory(),
+                         .cgroups = setup_.cgroups,
+                         .bundle = files.directory(),
+                         .container = record.container,
+                         .mark = mark_of(record),
+                         .options = {"--detach", "--pid-file", files.pid_path()},
+                         .output = launch.output.get()},
+                        launch.stage);
   }
 
   void crun_ended(Launch& launch, ProcessEnd end) {

@@ -18,7 +18,8 @@ struct CrunSetup {
   std::string crun;  // the program's path
   std::string init;  // of the program that collects orphans, below /usr; empty: there is none
   NodeDirectory directory;
-  std::string rootfs;  // what every container has for its root
+  std::string rootfs;        // what containers on the machine's own /usr have for their root
+  std::string mount_points;  // what lies over an image that brings a root of its own
   Cgroups cgroups;
   NetworkPool* networks = nullptr;  // borrowed; where it makes none: the machine's own network
 };

@@ -192,8 +192,7 @@ std::vector<Finding> examine_disks(const std::string& data) {
   }
   std::vector<Finding> findings;
   std::set<dev_t> seen;
-  for (const char* part :
-       {"", "/serve", "/serve/logs", "/node", "/node/layers", "/node/uv-cache"}) {
+  for (const char* part : {"", "/serve", "/serve/logs", "/node", "/node/layers", "/node/uv"}) {
     const std::string directory = data + part;
     if (::stat(directory.c_str(), &status) != 0 || !seen.insert(status.st_dev).second) continue;
     findings.push_back(examine_disk(directory));

@@ -19,6 +19,7 @@ inline constexpr std::uint32_t kRunnerProtocolVersion = 1;
 inline constexpr std::uint32_t kMaxFrameBody = 256u << 20;
 inline constexpr std::uint32_t kMaxLogBody = 256u << 10;
 inline constexpr std::uint32_t kMaxErrorBody = 4u << 20;
+inline constexpr std::uint32_t kMaxSecretsBody = 2u << 20;
 inline constexpr std::uint32_t kMaxNoticeBody = 64u << 10;  // of all that carries no user's value
 
 enum class FrameType : std::uint8_t {
@@ -38,7 +39,10 @@ enum class FrameType : std::uint8_t {
   call_result = 16,  // serve -> runner
   call_error = 17,   // serve -> runner
   stop = 18,         // serve -> runner  no more inputs come: run the exit path and end
-  volume = 19,       // runner -> serve  {"action", "volume"}; answered as a call is
+  secrets = 19,      // serve -> runner  before the user's module is loaded, for each secret: u16
+                     // length and mount ("": environment), u32 length and pairs, of each u32 length
+                     // and key, u32 length and value
+  volume = 20,       // runner -> serve  {"action", "volume"}; answered as a call is
 };
 
 // The bits of the format byte that hold a BodyFormat.
@@ -74,6 +78,8 @@ constexpr std::uint32_t max_frame_body(FrameType type) {
       return kMaxErrorBody;
     case FrameType::log:
       return kMaxLogBody;
+    case FrameType::secrets:
+      return kMaxSecretsBody;
     default:
       return kMaxNoticeBody;
   }

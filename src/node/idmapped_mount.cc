@@ -50,8 +50,8 @@ Result<int> IdMaps::of(const Range& range) {
     for (;;) ::pause();
   }
   if (child < 0) return failed("a user namespace");
-  const std::string map = std::to_string(range.on_disk) + " " + std::to_string(range.seen_as) + " " +
-                          std::to_string(range.count) + "\n";
+  const std::string map = std::to_string(range.on_disk) + " " + std::to_string(range.seen_as) +
+                          " " + std::to_string(range.count) + "\n";
   const bool mapped = write_map(child, "uid_map", map) && write_map(child, "gid_map", map);
   const int why = errno;
   UniqueFd made(

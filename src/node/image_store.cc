@@ -1,17 +1,20 @@
 #include "node/image_store.h"
 
 #include <fcntl.h>
-#include <openssl/sha.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
-#include <deque>
 #include <filesystem>
 
 #include "base/disk_error.h"
+#include "base/wall_clock.h"
 #include "node/uv.h"
 
 namespace ember {
@@ -19,18 +22,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kLastLines = 20;
-constexpr std::size_t kMaxLine = 4 << 10;
+constexpr std::chrono::seconds kDiskLook{1};
+// A build leaves so much to the rest of the node.
+constexpr std::uint64_t kLeastFreeBytes = 1ull << 30;
+constexpr const char* kOldestPython = "3.9";
 
-std::string step_name(const ImageStep& step, std::size_t number) {
-  return "step " + std::to_string(number + 1) + " (" + step.kind + ")";
+std::string seconds_text(Duration duration) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.1f s", static_cast<double>(duration.us) / 1e6);
+  return text;
 }
 
-// The image up to and including step `number`, as a name.
-std::string layer_name(const ImageSpec& spec, std::size_t number) {
-  ImageSpec prefix{.base = spec.base, .steps = {}};
-  prefix.steps.assign(spec.steps.begin(), spec.steps.begin() + static_cast<long>(number) + 1);
-  return "la-" + image_id(prefix).substr(3);
+// A directory of that name in it, and no way around by a link.
+UniqueFd open_beneath(int directory, const std::string& name) {
+  open_how how{};
+  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+  return UniqueFd(
+      static_cast<int>(::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof(how))));
+}
+
+bool is_older(const std::string& version, const std::string& than) {
+  const auto minor = [](const std::string& text) { return std::atoi(text.c_str() + 2); };
+  return !version.starts_with("3.") || minor(version) < minor(than);
+}
+
+std::uint64_t free_bytes(const std::string& path) {
+  struct statvfs status {};
+  if (::statvfs(path.c_str(), &status) != 0) return UINT64_MAX;
+  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
 }  // namespace
@@ -38,170 +58,220 @@ std::string layer_name(const ImageSpec& spec, std::size_t number) {
 // One image on its way; it goes from layer to layer.
 struct ImageStore::Request {
   ImageSpec spec;
+  UniqueFd files;
   Progress progress;
-  std::size_t next = 0;
+  std::size_t next = 0;  // of the layers
 };
 
 // One layer on its way, and everybody who waits for it.
-struct ImageStore::LayerBuild {
-  explicit LayerBuild(boost::asio::io_context& loop) : output(loop) {}
-
-  std::string title;
-  std::string temporary;  // renamed when all is well
-  boost::asio::posix::stream_descriptor output;
-  std::string partial;  // of a line
-  std::deque<std::string> last_lines;
+struct ImageStore::Building {
+  std::string layer, title;
+  ImageSpec spec;  // whose layer it is
+  ImageStep step;
+  UniqueFd files;
+  Time began;
+  std::unique_ptr<BuildSandbox> sandbox;
+  std::optional<Network> network;
+  std::unique_ptr<LayerBuild> build;
   std::vector<std::shared_ptr<Request>> waiting;
-
-  void take(std::string_view text);
-  void end_line();
-  // Everything that is there now. False once the writers have gone.
-  bool drain();
 };
 
-void ImageStore::LayerBuild::take(std::string_view text) {
-  for (const char c : text) {
-    if (c == '\n' || partial.size() >= kMaxLine) end_line();
-    if (c != '\n' && c != '\r') partial += c;
-  }
-}
-
-void ImageStore::LayerBuild::end_line() {
-  if (partial.empty()) return;
-  last_lines.push_back(partial);
-  if (last_lines.size() > kLastLines) last_lines.pop_front();
-  for (const auto& request : waiting) request->progress.on_line(partial);
-  partial.clear();
-}
-
-bool ImageStore::LayerBuild::drain() {
-  char buffer[16 << 10];
-  for (;;) {
-    const ssize_t got = ::read(output.native_handle(), buffer, sizeof(buffer));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return got < 0 && errno == EAGAIN;
-    take({buffer, static_cast<std::size_t>(got)});
-  }
-}
-
-ImageStore::ImageStore(boost::asio::io_context& loop, ProcessTable& processes,
-                       std::string node_directory, std::string uv)
+ImageStore::ImageStore(boost::asio::io_context& loop, ProcessTable& processes, LayerTools tools)
     : loop_(loop),
       processes_(processes),
-      node_directory_(std::move(node_directory)),
-      uv_(std::move(uv)) {
-  // What an earlier life of the node left half built.
+      tools_(std::move(tools)),
+      layers_(tools_.node_directory),
+      disk_timer_(loop) {
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(node_directory_ + "/layers", ignored)) {
+  for (const auto& entry : fs::directory_iterator(tools_.node_directory + "/uv", ignored)) {
     if (entry.path().extension() == ".part") fs::remove_all(entry.path(), ignored);
   }
 }
 
-ImageStore::~ImageStore() = default;
-
-std::optional<std::vector<std::string>> ImageStore::layers(const ImageSpec& spec) const {
-  std::vector<std::string> all;
-  for (std::size_t i = 0; i < spec.steps.size(); ++i) {
-    all.push_back(node_directory_ + "/layers/" + layer_name(spec, i));
-    std::error_code ignored;
-    if (!fs::is_directory(all.back(), ignored)) return std::nullopt;
+ImageStore::~ImageStore() {
+  for (auto& [layer, building] : building_) {
+    building->build.reset();
+    building->sandbox.reset();
+    if (building->network) tools_.sandboxes->networks().end(building->network->record);
+    layers_.discard(layer);
   }
-  return all;
 }
 
-void ImageStore::build(const ImageSpec& spec, Progress progress) {
-  go_on(std::make_shared<Request>(Request{spec, std::move(progress), 0}));
+void ImageStore::build(const ImageSpec& spec, UniqueFd files, Progress progress) {
+  go_on(std::make_shared<Request>(Request{spec, std::move(files), std::move(progress), 0}));
 }
 
 void ImageStore::go_on(std::shared_ptr<Request> request) {
-  for (; request->next < request->spec.steps.size(); ++request->next) {
-    const ImageStep& step = request->spec.steps[request->next];
-    const std::string layer = layer_name(request->spec, request->next);
-    std::error_code ignored;
-    if (fs::is_directory(node_directory_ + "/layers/" + layer, ignored)) continue;
-    const bool is_new = !building_.contains(layer);
-    if (is_new) building_[layer] = std::make_unique<LayerBuild>(loop_);
-    building_[layer]->waiting.push_back(request);
-    if (is_new) start_layer(layer, step, request->next);
-    return;
+  const auto places = layer_places(request->spec);
+  for (; request->next < places.size(); ++request->next) {
+    const LayerPlace& place = places[request->next];
+    if (layers_.has(place.name)) continue;
+    const auto found = building_.find(place.name);
+    if (found != building_.end()) return found->second->waiting.push_back(std::move(request));
+    auto building = std::make_unique<Building>();
+    building->layer = place.name;
+    building->title = place.title;
+    building->spec = request->spec;
+    building->step = place.step;
+    building->began = wall_clock();
+    if (request->files && !place.step.files.empty()) {
+      building->files = open_beneath(request->files.get(), place.step.files);
+    }
+    building->waiting.push_back(std::move(request));
+    building_[place.name] = std::move(building);
+    return begin(place.name);
   }
-  boost::asio::post(loop_, [request] { request->progress.on_end(Ok{}); });
+  boost::asio::post(loop_, [this, alive = std::weak_ptr<int>(alive_), request] {
+    if (!alive.expired()) request->progress.on_end(check_whole(request->spec));
+  });
 }
 
-void ImageStore::start_layer(const std::string& layer, const ImageStep& step, std::size_t number) {
-  LayerBuild& build = *building_[layer];
-  build.title = step_name(step, number);
-  build.temporary = node_directory_ + "/layers/" + layer + ".part";
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) {
-    return finish(layer,
-                  Error{ErrorCode::unavailable, std::string("pipe: ") + std::strerror(errno)});
+Result<> ImageStore::check_whole(const ImageSpec& spec) const {
+  const auto image = layers_.find(spec);
+  if (!image) return {ErrorCode::unavailable, "image: a layer was removed meanwhile; try again"};
+  const LayerFacts facts = layers_.below(spec, "").facts;
+  if (image->python.empty()) {
+    return {ErrorCode::invalid_argument,
+            "image: it has no Python; add it with add_python=\"3.11\" or "
+            ".apt_install(\"python3\")"};
   }
-  UniqueFd read_end(ends[0]), write_end(ends[1]);
-  ::fcntl(read_end.get(), F_SETFL, O_NONBLOCK);
-  build.output.assign(read_end.release());
-  auto command = uv_install({.uv = uv_,
-                             .packages = step.arguments,
-                             .target = build.temporary,
-                             .cache = node_directory_ + "/uv-cache",
-                             .output = write_end.get()});
-  if (!command.ok()) {
-    return finish(layer, std::move(command).error().within("image: " + build.title));
+  if (!image->on_host && is_older(facts.python_version, kOldestPython)) {
+    return {ErrorCode::invalid_argument, "image: its Python is " + facts.python_version +
+                                             "; functions take " + kOldestPython + " or newer"};
   }
-  auto pid = processes_.run(*command, [this, layer](ProcessEnd end) { layer_ended(layer, end); });
-  if (!pid.ok()) return finish(layer, std::move(pid).error());
-  follow_output(layer);
+  return Ok{};
 }
 
-void ImageStore::follow_output(const std::string& layer) {
-  building_[layer]->output.async_wait(
-      boost::asio::posix::stream_descriptor::wait_read,
-      [this, layer, alive = std::weak_ptr<int>(alive_)](auto error) {
-        if (error || alive.expired()) return;
-        const auto found = building_.find(layer);
-        if (found == building_.end()) return;
-        const bool more = found->second->drain();
-        if (more) follow_output(layer);
-      });
-}
-
-void ImageStore::layer_ended(const std::string& layer, ProcessEnd end) {
-  LayerBuild& build = *building_[layer];
-  build.drain();
-  build.end_line();
-  if (end.exit_status == 0) {
-    std::error_code error;
-    fs::rename(build.temporary, node_directory_ + "/layers/" + layer, error);
-    if (!error) return finish(layer, Ok{});
-    build.last_lines.push_back("rename: " + error.message());
+void ImageStore::begin(const std::string& layer) {
+  Building& building = *building_[layer];
+  const std::string part = layers_.part_of(layer);
+  std::error_code error;
+  fs::remove_all(part, error);
+  fs::create_directories(part, error);
+  if (!error) fs::permissions(part, fs::perms(0755), error);
+  if (error) return finish(layer, disk_error(part, error.value()));
+  building.build = std::make_unique<LayerBuild>(
+      loop_, processes_, part + "/log",
+      LayerBuild::Listener{
+          .on_line =
+              [&building](const std::string& line) {
+                for (const auto& one : building.waiting) one->progress.on_line(line);
+              },
+          .on_end = [this, layer](Result<LayerFacts> result) { ended(layer, std::move(result)); }});
+  building.build->say(building.title);
+  if (building_.size() == 1) watch_disk();
+  if (!needs_sandbox(building.step)) return start(layer);
+  if (tools_.sandboxes == nullptr) {
+    return finish(layer, Error{ErrorCode::unavailable,
+                               "image: " + building.title +
+                                   " takes containers, and this node runs plain processes"});
   }
-  finish(layer, failure_of(build));
+  building.sandbox = tools_.sandboxes->make(part);
+  if (!building.sandbox) return waiting_for_a_sandbox_.push_back(layer);
+  prepare(building);
 }
 
-Error ImageStore::failure_of(const LayerBuild& build) const {
-  std::string message = "image: " + build.title + " failed";
-  for (const std::string& line : build.last_lines) message += "\n  " + line;
-  if (const auto disk = uv_disk_error(build.last_lines)) {
-    Error refused = disk_error(node_directory_, *disk);
+// The network first, if the step needs one.
+void ImageStore::prepare(Building& building) {
+  const std::string layer = building.layer;
+  if (!needs_network(building.step)) return start(layer);
+  NetworkPool& networks = tools_.sandboxes->networks();
+  if (!networks.makes()) {
+    return finish(layer, Error{ErrorCode::unavailable,
+                               "image: " + building.title +
+                                   " takes a network for containers, which this node has not"});
+  }
+  networks.take([this, layer, alive = std::weak_ptr<int>(alive_)](Result<Network> network) {
+    if (alive.expired()) return;
+    if (!network.ok()) return finish(layer, std::move(network).error());
+    building_[layer]->network = std::move(*network);
+    start(layer);
+  });
+}
+
+void ImageStore::start(const std::string& layer) {
+  Building& building = *building_[layer];
+  if (!building.step.files.empty() && !building.files) {
+    return finish(layer, Error{ErrorCode::conflict,
+                               "image: " + building.title +
+                                   ": its files are not here; deploy again to upload them"});
+  }
+  auto recipe = recipe_of({.step = building.step,
+                           .title = building.title,
+                           .below = layers_.below(building.spec, layer),
+                           .part = layers_.part_of(layer),
+                           .files = building.files ? building.files.get() : -1,
+                           .sandbox = building.sandbox.get(),
+                           .network = building.network ? building.network->path : ""},
+                          tools_);
+  if (!recipe.ok()) return finish(layer, failure_of(building, std::move(recipe).error()));
+  building.build->run(std::move(*recipe));
+}
+
+// A step may write more than there is: it gives way before the rest of the node has to.
+void ImageStore::watch_disk() {
+  disk_timer_.expires_after(kDiskLook);
+  disk_timer_.async_wait([this, alive = std::weak_ptr<int>(alive_)](auto error) {
+    if (error || alive.expired() || building_.empty()) return;
+    if (free_bytes(tools_.node_directory) < kLeastFreeBytes) {
+      for (auto& [layer, building] : building_) {
+        building->build->give_up(
+            {ErrorCode::resource_exhausted,
+             "the node's disk is nearly full (less than 1 GiB is free): `ember image prune` frees "
+             "what no app uses"});
+      }
+    }
+    watch_disk();
+  });
+}
+
+void ImageStore::ended(const std::string& layer, Result<LayerFacts> result) {
+  Building& building = *building_[layer];
+  if (!result.ok()) return finish(layer, failure_of(building, std::move(result).error()));
+  LayerFacts facts = std::move(*result);
+  facts.title = building.title;
+  facts.built = wall_clock();
+  facts.took = facts.built - building.began;
+  building.build->say(building.title + " took " + seconds_text(facts.took));
+  finish(layer, layers_.publish(layer, facts));
+}
+
+Error ImageStore::failure_of(const Building& building, Error error) const {
+  std::string message = "image: " + building.title + " failed";
+  const auto& lines = building.build->last_lines();
+  for (const std::string& line : lines) message += "\n  " + line;
+  if (!error.message.empty()) return {error.code, message + "\n" + error.message};
+  if (building.sandbox && building.sandbox->ran_out_of_memory()) {
+    return {ErrorCode::resource_exhausted, message + "\nIt ran out of memory."};
+  }
+  if (const auto disk = disk_refusal(lines)) {
+    const Error refused = disk_error(tools_.node_directory, *disk);
     return {refused.code, message + "\n" + refused.message};
   }
-  return {ErrorCode::invalid_argument, message + "\n" + uv_hint(build.last_lines)};
+  return {ErrorCode::invalid_argument, message + "\n" + build_hint(building.step, lines)};
 }
 
 void ImageStore::finish(const std::string& layer, Result<> result) {
-  const auto build = std::move(building_[layer]);
+  const auto building = std::move(building_[layer]);
   building_.erase(layer);
-  if (!result.ok()) {
-    std::error_code ignored;
-    fs::remove_all(build->temporary, ignored);
-  }
-  for (const auto& request : build->waiting) {
+  building->build.reset();
+  building->sandbox.reset();
+  if (building->network) tools_.sandboxes->networks().end(building->network->record);
+  if (!result.ok()) layers_.discard(layer);
+  for (const auto& request : building->waiting) {
     if (result.ok()) {
       ++request->next;
       go_on(request);
     } else {
       boost::asio::post(loop_, [request, result] { request->progress.on_end(result); });
     }
+  }
+  while (!waiting_for_a_sandbox_.empty()) {
+    Building& next = *building_[waiting_for_a_sandbox_.front()];
+    next.sandbox = tools_.sandboxes->make(layers_.part_of(next.layer));
+    if (!next.sandbox) return;
+    waiting_for_a_sandbox_.pop_front();
+    prepare(next);
   }
 }
 

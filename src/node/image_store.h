@@ -1,8 +1,9 @@
-// Images of this node: the machine's own /usr (`host`) with Python layers over it. A layer is named
-// by the digest of its step and all before it, built once, and never changed.
+// Images of this node: what is built on request, layer by layer, and found again.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,6 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "node/build_sandbox.h"
+#include "node/layer_build.h"
+#include "node/layer_store.h"
 #include "node/node_client.h"
 #include "node/process_table.h"
 
@@ -17,37 +21,43 @@ namespace ember {
 
 class ImageStore {
  public:
-  // Layers lie in <node_directory>/layers, uv's cache in <node_directory>/uv-cache.
-  ImageStore(boost::asio::io_context& loop, ProcessTable& processes, std::string node_directory,
-             std::string uv);
+  // Layers lie in <node_directory>/layers, uv's cache in <node_directory>/uv.
+  ImageStore(boost::asio::io_context& loop, ProcessTable& processes, LayerTools tools);
   ~ImageStore();
 
-  // The directories of the image's layers, the first step's first; nothing if one is not built.
-  std::optional<std::vector<std::string>> layers(const ImageSpec& spec) const;
+  // The image if it is built; nothing if a layer is missing.
+  std::optional<BuiltImage> find(const ImageSpec& spec) const { return layers_.find(spec); }
+  const LayerStore& layers() const { return layers_; }
 
   struct Progress {
     std::function<void(std::string line)> on_line;
     std::function<void(Result<> result)> on_end;  // once; last
   };
   // Builds what is missing. Two builds of one layer at once are one build with two listeners.
-  void build(const ImageSpec& spec, Progress progress);
+  // `files` holds a directory for each digest that a step names (may be empty where none does).
+  void build(const ImageSpec& spec, UniqueFd files, Progress progress);
 
  private:
   struct Request;
-  struct LayerBuild;
+  struct Building;
 
   void go_on(std::shared_ptr<Request> request);
-  void start_layer(const std::string& layer, const ImageStep& step, std::size_t number);
-  void follow_output(const std::string& layer);
-  void layer_ended(const std::string& layer, ProcessEnd end);
-  Error failure_of(const LayerBuild& build) const;
+  void begin(const std::string& layer);
+  void prepare(Building& building);
+  void start(const std::string& layer);
+  void watch_disk();
+  void ended(const std::string& layer, Result<LayerFacts> result);
+  Error failure_of(const Building& building, Error error) const;
   void finish(const std::string& layer, Result<> result);
+  Result<> check_whole(const ImageSpec& spec) const;
 
   boost::asio::io_context& loop_;
   ProcessTable& processes_;
-  const std::string node_directory_;
-  const std::string uv_;
-  std::map<std::string, std::unique_ptr<LayerBuild>> building_;
+  const LayerTools tools_;
+  const LayerStore layers_;
+  std::map<std::string, std::unique_ptr<Building>> building_;
+  std::deque<std::string> waiting_for_a_sandbox_;
+  boost::asio::steady_timer disk_timer_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 

@@ -33,6 +33,7 @@ def wheel(name, version, requires=""):
 wheel("emberleaf", "1.0")
 wheel("emberleaf", "2.0")
 wheel("embertree", "1.0", "Requires-Dist: emberleaf>=2\n")
+wheel("emberbranch", "1.0", "Requires-Dist: emberleaf\n")
 with tarfile.open(f"{where}/embersource-1.0.tar.gz", "w:gz") as t:
     text = b"raise SystemExit('code of a package ran')\n"
     entry = tarfile.TarInfo("embersource-1.0/setup.py")
@@ -73,18 +74,24 @@ class ImageStoreTest : public testing::Test {
     EXPECT_FALSE(error) << error.message();
   }
 
-  void open_store() { store_.emplace(loop_, processes_, root_ + "/node", uv_program()); }
+  void open_store() {
+    store_.emplace(loop_, processes_,
+                   LayerTools{.node_directory = root_ + "/node", .uv = uv_program()});
+  }
   static ImageSpec image(std::vector<std::vector<std::string>> steps) {
     ImageSpec spec;
-    for (auto& packages : steps) spec.steps.push_back({"uv_pip_install", std::move(packages)});
+    for (auto& packages : steps) {
+      spec.steps.push_back({.kind = "uv_pip_install", .arguments = std::move(packages)});
+    }
     return spec;
   }
   // Starts it; the result stands in results_ when it has ended.
   void begin(const ImageSpec& spec) {
     const std::size_t place = results_.size();
     results_.emplace_back();
-    store_->build(spec, {.on_line = [this](std::string line) { lines_ += line + "\n"; },
-                         .on_end = [this, place](Result<> result) { results_[place] = result; }});
+    store_->build(spec, {},
+                  {.on_line = [this](std::string line) { lines_ += line + "\n"; },
+                   .on_end = [this, place](Result<> result) { results_[place] = result; }});
   }
   void finish() {
     const auto done = [&] {
@@ -119,17 +126,18 @@ class ImageStoreTest : public testing::Test {
 
 TEST_F(ImageStoreTest, TheMachineItselfNeedsNoLayer) {
   EXPECT_TRUE(build(ImageSpec{}).ok());
-  EXPECT_EQ(store_->layers(ImageSpec{})->size(), 0u);
+  EXPECT_FALSE(store_->find(ImageSpec{})->has_own_root());
 }
 
 TEST_F(ImageStoreTest, AStepBecomesAReadableLayerWithBytecode) {
   const auto spec = image({{"embertree"}});
-  EXPECT_FALSE(store_->layers(spec));
+  EXPECT_FALSE(store_->find(spec));
   const auto built = build(spec);
   ASSERT_TRUE(built.ok()) << built.error().message;
   EXPECT_THAT(lines_, AllOf(HasSubstr("embertree"), HasSubstr("emberleaf")));
-  const auto layers = store_->layers(spec);
-  ASSERT_TRUE(layers);
+  const auto found = store_->find(spec);
+  ASSERT_TRUE(found);
+  const auto* layers = &found->packages;
   ASSERT_EQ(layers->size(), 1u);
   EXPECT_TRUE(fs::exists(layers->at(0) + "/emberleaf.py"));
   EXPECT_FALSE(fs::is_empty(layers->at(0) + "/__pycache__"));
@@ -156,12 +164,29 @@ TEST_F(ImageStoreTest, ALayerIsBuiltOnceAndSharedByItsPrefix) {
   EXPECT_EQ(lines_, "");
 }
 
+TEST_F(ImageStoreTest, AFileOfTheCacheIsInTheLayerWithoutASecondCopy) {
+  ASSERT_TRUE(build(image({{"emberleaf==1.0"}})).ok());
+  struct stat status {};
+  const std::string file =
+      store_->find(image({{"emberleaf==1.0"}}))->packages.at(0) + "/emberleaf.py";
+  ASSERT_EQ(::stat(file.c_str(), &status), 0);
+  EXPECT_EQ(status.st_nlink, 2u);
+}
+
+TEST_F(ImageStoreTest, ALaterStepKeepsWhatAnEarlierOneInstalledWhereItCan) {
+  const auto pinned = image({{"emberleaf==1.0"}, {"emberbranch"}});
+  ASSERT_TRUE(build(pinned).ok()) << lines_;
+  EXPECT_THAT(lines_, testing::Not(HasSubstr("emberleaf==2.0")));
+  ASSERT_TRUE(build(image({{"emberleaf==1.0"}, {"embertree"}})).ok()) << "which takes a newer one";
+  EXPECT_THAT(lines_, HasSubstr("+ emberleaf==2.0"));
+}
+
 TEST_F(ImageStoreTest, AnotherLifeOfTheStoreFindsWhatWasBuiltAndDropsWhatWasNot) {
   ASSERT_TRUE(build(image({{"emberleaf"}})).ok());
   fs::create_directories(root_ + "/node/layers/la-half.part/x");
   store_.reset();
   open_store();
-  EXPECT_TRUE(store_->layers(image({{"emberleaf"}})));
+  EXPECT_TRUE(store_->find(image({{"emberleaf"}})));
   EXPECT_EQ(layers_on_disk(), 1u);
 }
 
@@ -198,7 +223,7 @@ TEST_F(ImageStoreTest, NoCodeOfAPackageRunsAtBuild) {
 
 TEST(Image, ItsIdFollowsFromItsStepsAlone) {
   ImageSpec one, two;
-  one.steps = two.steps = {{"uv_pip_install", {"a", "b"}}};
+  one.steps = two.steps = {{.kind = "uv_pip_install", .arguments = {"a", "b"}}};
   EXPECT_EQ(image_id(one), image_id(two));
   EXPECT_EQ(image_id(one).size(), 35u);
   two.steps[0].arguments = {"b", "a"};

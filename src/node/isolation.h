@@ -13,6 +13,7 @@
 
 #include "model/environment.h"
 #include "model/network.h"
+#include "node/built_image.h"
 #include "node/container_files.h"
 #include "node/gpu_grant.h"
 #include "node/process_table.h"
@@ -30,9 +31,9 @@ struct VolumeDirectories {
 struct LaunchPlan {
   ContainerMeta record;
   ContainerFiles files;
-  Environment env;                  // the user's, already checked
-  std::vector<std::string> layers;  // host directories, the first step's first
-  std::vector<std::string> argv;    // the runner's command
+  Environment env;  // the user's, already checked
+  BuiltImage image;
+  std::vector<std::string> argv;  // the runner's command
   GpuGrant gpus = {};
   NetworkAccess network = NetworkAccess::internet;
   std::vector<VolumeDirectories> volumes = {};

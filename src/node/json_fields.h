@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -71,6 +72,22 @@ class JsonFields {
     for (const auto& value : array(name)) {
       if (!value.is_string()) return wrong(name), all;
       all.push_back(*value.get_ptr<const std::string*>());
+    }
+    return all;
+  }
+  std::vector<std::string> texts_or_none(const char* name) {
+    const auto* value = find(name);
+    return value == nullptr || value->is_null() ? std::vector<std::string>() : texts(name);
+  }
+  // An object of texts; empty if it is missing.
+  std::map<std::string, std::string> text_map_or_none(const char* name) {
+    std::map<std::string, std::string> all;
+    const auto* value = find(name);
+    if (value == nullptr) return all;
+    if (!value->is_object()) return wrong(name), all;
+    for (const auto& [key, item] : value->items()) {
+      if (!item.is_string()) return wrong(name), all;
+      all.emplace(key, *item.template get_ptr<const std::string*>());
     }
     return all;
   }

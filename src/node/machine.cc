@@ -88,6 +88,7 @@ Result<> try_container(CrunSetup setup, const NodeOptions& options, NetworkMecha
 struct Containers {
   std::unique_ptr<NetworkPool> networks;
   std::unique_ptr<Isolation> isolation;
+  std::unique_ptr<BuildSandboxes> builds;
   std::vector<std::string> missing;
   std::string network;
 };
@@ -102,6 +103,9 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   auto rootfs =
       make_root_filesystem(directory.path, directory.python, own_network ? kNameServer : "");
   if (!rootfs.ok()) return std::move(rootfs).error();
+  auto mount_points =
+      make_mount_points(directory.path, directory.python, own_network ? kNameServer : "");
+  if (!mount_points.ok()) return std::move(mount_points).error();
   Cgroups cgroups(directory.node);
   if (without_limits_since) cgroups.give_up(*without_limits_since);
   const bool has_init = ::access(kInit, X_OK) == 0;
@@ -109,6 +113,7 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
                   .init = has_init ? kInit : "",
                   .directory = directory,
                   .rootfs = std::move(*rootfs),
+                  .mount_points = std::move(*mount_points),
                   .cgroups = std::move(cgroups),
                   .networks = nullptr};
   if (auto tried = try_container(setup, options, mechanism); !tried.ok()) {
@@ -124,6 +129,7 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   if (!own_network) made.missing.push_back(kNoEgress);
   if (!has_init) made.missing.push_back(kNoInit);
   setup.networks = made.networks.get();
+  made.builds = std::make_unique<BuildSandboxes>(setup);
   made.isolation = make_crun_isolation(processes, std::move(setup));
   return made;
 }
@@ -183,6 +189,7 @@ void choose_isolation(Machine& machine, boost::asio::io_context& loop, ProcessTa
   auto containers = set_up_containers(loop, processes, options, directory);
   if (containers.ok()) {
     machine.networks = std::move(containers->networks);
+    machine.builds = std::move(containers->builds);
     machine.isolations.push_back(std::move(containers->isolation));
   }
   if (options.isolation == IsolationChoice::process) return use_processes(machine, options, "");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/node.h"
+#include "node/build_sandbox.h"
 #include "node/gpu_inventory.h"
 #include "node/isolation.h"
 #include "node/network_pool.h"
@@ -28,6 +29,7 @@ struct Machine {
   std::string network;               // how containers reach out, one line
   std::vector<std::string> missing;  // limits that are not to be had, one line each
   std::unique_ptr<NetworkPool> networks;
+  std::unique_ptr<BuildSandboxes> builds;  // null: this machine has no containers to build in
   std::vector<std::unique_ptr<Isolation>> isolations;  // all that can be cleaned up here
 
   // The one that a container was started with; the one for new containers where it is unknown.

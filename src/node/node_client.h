@@ -104,8 +104,9 @@ class NodeClient {
   virtual void acknowledge_exit(ContainerId container) = 0;
   // Puts another overlay in the place of the volume that a container has at that path.
   virtual void remount(ContainerId container, VolumeOverlay volume) = 0;
-  // Builds the image, or finds it built. Lines and the end come by the observer.
-  virtual void build(std::string image_id, ImageSpec spec) = 0;
+  // Builds the image, or finds it built. Lines and the end come by the observer. `sources` is the
+  // directory (O_PATH) of the sources that its steps name; may be empty where they name none.
+  virtual void build(std::string image_id, ImageSpec spec, UniqueFd sources) = 0;
 };
 
 // The content address of an image: "im-" and 32 hex digits of SHA-256 over its canonical JSON.

@@ -29,19 +29,30 @@ Json texts(const std::vector<Id>& ids) {
 
 // --- images -----------------------------------------------------------------------------------
 
+Json to_json(const ImageStep& step) {
+  Json json{{"kind", step.kind}, {"arguments", step.arguments}};
+  if (!step.options.empty()) json["options"] = step.options;
+  if (!step.files.empty()) json["files"] = step.files;
+  return json;
+}
+
 Json to_json(const ImageSpec& spec) {
   Json steps = Json::array();
-  for (const ImageStep& step : spec.steps) {
-    steps.push_back({{"kind", step.kind}, {"arguments", step.arguments}});
-  }
-  return {{"base", spec.base}, {"steps", std::move(steps)}};
+  for (const ImageStep& step : spec.steps) steps.push_back(to_json(step));
+  return {{"base", to_json(spec.base)}, {"steps", std::move(steps)}};
+}
+
+ImageStep read_step(JsonFields& fields) {
+  return {.kind = fields.text("kind"),
+          .arguments = fields.texts("arguments"),
+          .options = fields.text_map_or_none("options"),
+          .files = fields.text_or("files", "")};
 }
 
 ImageSpec read_image(JsonFields& fields) {
-  ImageSpec spec{.base = fields.text("base"), .steps = {}};
-  fields.objects("steps", [&](JsonFields& step) {
-    spec.steps.push_back({.kind = step.text("kind"), .arguments = step.texts("arguments")});
-  });
+  ImageSpec spec;
+  fields.object("base", [&](JsonFields& base) { spec.base = read_step(base); });
+  fields.objects("steps", [&](JsonFields& step) { spec.steps.push_back(read_step(step)); });
   return spec;
 }
 

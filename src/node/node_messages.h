@@ -31,7 +31,7 @@ struct InterruptRequest {
 struct AcknowledgeExit {
   ContainerId container;
 };
-struct BuildRequest {
+struct BuildRequest {  // its file, if one comes with it: the directory of sources
   std::string image_id;
   ImageSpec spec;
 };

@@ -69,6 +69,11 @@ class ProcessIsolation final : public Isolation {
               "network=\"none\" cannot be kept: this node runs plain processes, on the machine's "
               "own network"};
     }
+    if (plan.image.has_own_root()) {
+      return {ErrorCode::unavailable,
+              "its image has a root of its own, which takes containers: this node runs plain "
+              "processes; use Image.host()"};
+    }
     if (files.socket_path().size() >= sizeof(sockaddr_un::sun_path)) {
       return {ErrorCode::start_failed,
               "the data directory's path is too long for a socket: " + files.socket_path()};
@@ -80,7 +85,7 @@ class ProcessIsolation final : public Isolation {
     command.argv = plan.argv;
     command.env = runner_env(plan,
                              {.python = python_directory_,
-                              .layers = plan.layers,
+                              .layers = plan.image.packages,
                               .home = files.home_directory(),
                               .temporary = files.home_directory(),
                               .run = files.run_directory(),

@@ -53,8 +53,8 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     later([this, container, path, sent] { observer_->on_remounted(container, path, sent); });
   }
 
-  void build(std::string image_id, ImageSpec spec) override {
-    auto sent = request(BuildRequest{image_id, std::move(spec)});
+  void build(std::string image_id, ImageSpec spec, UniqueFd sources) override {
+    auto sent = request(BuildRequest{image_id, std::move(spec)}, std::move(sources));
     if (sent.ok()) {
       builds_.insert(std::move(image_id));
     } else {

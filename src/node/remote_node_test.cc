@@ -110,8 +110,8 @@ TEST_F(RemoteNodeTest, WhatIsTooLongForAMessageIsRefusedAndCutsNothing) {
   node_->listen();
   client_->start(spec(1, kMaxMessageBytes), {});
   ImageSpec image;
-  image.steps = {{"uv_pip_install", {std::string(kMaxMessageBytes, 'x')}}};
-  client_->build("im-1", image);
+  image.steps = {{.kind = "uv_pip_install", .arguments = {std::string(kMaxMessageBytes, 'x')}}};
+  client_->build("im-1", image, {});
   client_->start(spec(2, 10), {});
   run_until([&] { return node_->starts.size() == 1 && recorder_.built.contains("im-1"); });
   EXPECT_THAT(recorder_.refused[ContainerId{1}], HasSubstr("the most is 8388608"));

@@ -15,6 +15,15 @@ std::string python_path(const RunnerPlaces& places, const std::string& users) {
   return path;
 }
 
+// Programs that packages bring come before the image's own.
+std::string program_path(const RunnerPlaces& places, const std::string& rest) {
+  std::string path;
+  for (auto layer = places.layers.rbegin(); layer != places.layers.rend(); ++layer) {
+    path += *layer + "/bin:";
+  }
+  return path + rest;
+}
+
 // Numeric libraries that see all cores of the machine start that many threads; the container has
 // only its share of them.
 void set_thread_counts(std::map<std::string, std::string>& env, std::int64_t cpu_millicores) {
@@ -39,8 +48,8 @@ void set_visible_gpus(std::map<std::string, std::string>& env, const GpuGrant& g
 }  // namespace
 
 // Not by -m: what Python imports to find a module that way takes longer than the runner itself.
-std::vector<std::string> runner_argv() {
-  return {kPython, "-c", "from ember.runner.__main__ import main; main()"};
+std::vector<std::string> runner_argv(const BuiltImage& image) {
+  return {image.python, "-c", "from ember.runner.__main__ import main; main()"};
 }
 
 std::string container_mark(NodeId node, ContainerId container) {
@@ -57,8 +66,10 @@ std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& 
       {"PYTHONUNBUFFERED", "1"},
       {"PYTHONDONTWRITEBYTECODE", "1"}};
   set_thread_counts(env, plan.record.resources.cpu_millicores);
+  for (const auto& [name, value] : plan.image.env) env[name] = value;
   for (const auto& [name, value] : plan.env) env[name] = value;
   set_visible_gpus(env, plan.gpus);
+  env["PATH"] = program_path(places, env["PATH"]);
   env["PYTHONPATH"] = python_path(places, env["PYTHONPATH"]);
   env["EMBER_RUN_DIR"] = places.run;
   env["EMBER_SOURCE"] = places.source;

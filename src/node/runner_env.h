@@ -8,8 +8,6 @@
 
 namespace ember {
 
-inline constexpr const char* kPython = "/usr/bin/python3";
-
 // Where things lie as the runner sees them.
 struct RunnerPlaces {
   std::string python;               // holds the packages `ember` and `cloudpickle`
@@ -20,7 +18,7 @@ struct RunnerPlaces {
   std::string source;  // empty: none
 };
 
-std::vector<std::string> runner_argv();
+std::vector<std::string> runner_argv(const BuiltImage& image);
 // An environment entry that marks every process of the container. It names the node as well: two
 // servers on one machine may each have a container of the same id.
 std::string container_mark(NodeId node, ContainerId container);

@@ -32,8 +32,13 @@ constexpr std::size_t kMaxPrefix = 64;
 
 struct Piece {
   std::string bytes;
-  UniqueFd file;      // sent with the first byte
-  bool open = false;  // more small frames may be appended
+  UniqueFd file;        // sent with the first byte
+  bool open = false;    // more small frames may be appended
+  bool secret = false;  // wiped at its end
+
+  ~Piece() {
+    if (secret) ::explicit_bzero(bytes.data(), bytes.size());
+  }
 };
 
 // What handlers that still sit in the loop keep alive after the link itself has gone.
@@ -138,12 +143,15 @@ void Connection::send(FrameHeader header, std::string_view prefix, std::string b
   if (!fits) pieces_.emplace_back();
   Piece& piece = pieces_.back();
   piece.bytes.append(head.data(), head.size()).append(prefix);
-  piece.open = body.size() <= kCopiedBody;
+  const bool secret = header.type == FrameType::secrets;
+  piece.open = body.size() <= kCopiedBody && !secret;
   if (file) piece.file = std::move(file);
   if (piece.open) {
     piece.bytes.append(body);
   } else {
-    pieces_.push_back({.bytes = std::move(body), .file = {}, .open = false});
+    Piece& rest = pieces_.emplace_back();
+    rest.bytes = std::move(body);
+    rest.secret = secret;
   }
   schedule_flush();
 }

@@ -27,7 +27,8 @@ class RunnerLink {
   virtual ~RunnerLink() = default;  // closes; no observer calls after
   virtual void start(RunnerLinkObserver* observer) = 0;
   // Queues a frame: `prefix` (at most 64 bytes, copied) then `body`. Frames queued in one turn of
-  // the loop leave in one system call. A file, if given, is sent along and closed.
+  // the loop leave in one system call. A file, if given, is sent along and closed. The body of
+  // Secrets is wiped once it has left.
   virtual void send(FrameHeader header, std::string_view prefix, std::string body,
                     UniqueFd file = {}) = 0;
   virtual std::size_t bytes_queued() const = 0;

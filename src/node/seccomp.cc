@@ -306,6 +306,12 @@ constexpr int kAllowed[] = {
     SYS_write,
     SYS_writev};
 
+// What a program takes that makes containers, in the namespaces that are its own already.
+constexpr int kOfContainers[] = {SYS_chroot,     SYS_fsconfig,      SYS_fsmount,     SYS_fsopen,
+                                 SYS_mount,      SYS_mount_setattr, SYS_move_mount,  SYS_open_tree,
+                                 SYS_pivot_root, SYS_setdomainname, SYS_sethostname, SYS_setns,
+                                 SYS_umount2,    SYS_unshare};
+
 // Refused as a matter of permission; programs ask for these and expect that they may be refused.
 constexpr int kForbidden[] = {SYS_acct,
                               SYS_add_key,
@@ -381,8 +387,12 @@ struct Range {
 };
 
 // The allowed numbers as few ranges, in order.
-std::vector<Range> allowed_ranges() {
+std::vector<Range> allowed_ranges(SystemCalls allowed) {
   std::vector<std::uint32_t> numbers(std::begin(kAllowed), std::end(kAllowed));
+  if (allowed == SystemCalls::of_containers) {
+    numbers.insert(numbers.end(), std::begin(kOfContainers), std::end(kOfContainers));
+    numbers.push_back(SYS_clone);
+  }
   std::sort(numbers.begin(), numbers.end());
   std::vector<Range> ranges;
   for (const std::uint32_t number : numbers) {
@@ -445,12 +455,12 @@ void check_personality(Assembler& out) {
 
 }  // namespace
 
-std::vector<sock_filter> seccomp_program() {
+std::vector<sock_filter> seccomp_program(SystemCalls allowed) {
   Assembler out;
   check_architecture(out);
   out.load(offsetof(seccomp_data, nr));
   // Above the last known number lie x32's calls, among others.
-  for (const Range& range : allowed_ranges()) {
+  for (const Range& range : allowed_ranges(allowed)) {
     if (range.first == range.last) {
       out.answer_if(range.first, SECCOMP_RET_ALLOW);
     } else {
@@ -470,8 +480,8 @@ std::vector<sock_filter> seccomp_program() {
   return out.take();
 }
 
-std::string seccomp_annotation() {
-  const std::vector<sock_filter> program = seccomp_program();
+std::string seccomp_annotation(SystemCalls allowed) {
+  const std::vector<sock_filter> program = seccomp_program(allowed);
   const std::size_t size = program.size() * sizeof(sock_filter);
   std::string text(4 * ((size + 2) / 3) + 1, '\0');
   const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),

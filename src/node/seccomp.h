@@ -10,10 +10,15 @@
 
 namespace ember {
 
+enum class SystemCalls {
+  of_user_code,
+  of_containers,  // mounts, roots and namespaces too: for a builder that runs containers itself
+};
+
 // A classic BPF program for this machine's architecture.
-std::vector<sock_filter> seccomp_program();
+std::vector<sock_filter> seccomp_program(SystemCalls allowed = SystemCalls::of_user_code);
 
 // The program as crun's annotation run.oci.seccomp_bpf_data takes it.
-std::string seccomp_annotation();
+std::string seccomp_annotation(SystemCalls allowed);
 
 }  // namespace ember

@@ -186,6 +186,14 @@ bool Stage::bind_entries() const {
   return true;
 }
 
+std::vector<PreparationStep> kept_by(std::shared_ptr<const Stage> stage,
+                                     std::vector<PreparationStep> steps) {
+  for (PreparationStep& step : steps) {
+    step.run = [stage, inner = std::move(step.run)] { return inner(); };
+  }
+  return steps;
+}
+
 bool can_stage() {
   const pid_t child = ::fork();
   if (child == 0) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct StagedOverlay {
   std::vector<std::string> lowers;  // names on the stage, the lowest first
   std::string upper;                // a name on the stage; may be empty
   std::uint32_t first_id = 0;       // the user that 0 is mapped to
-  std::string options;              // further ones of the file system's, "a,b=c"
+  std::string options = {};         // further ones of the file system's, "a,b=c"
 };
 inline constexpr const char* kOverlayFiles = "files";
 inline constexpr const char* kOverlayWork = "work";
@@ -91,6 +92,10 @@ class Stage {
   };
   mutable std::vector<Tree> trees_;  // mounts of the directories, cloned; in the child alone
 };
+
+// The steps, which keep the stage alive as long as whoever holds them.
+std::vector<PreparationStep> kept_by(std::shared_ptr<const Stage> stage,
+                                     std::vector<PreparationStep> steps);
 
 // Tries it, in a child.
 bool can_stage();

@@ -76,7 +76,7 @@ class StagedOverlayTest : public testing::Test {
     } else {
       stage.add_idmapped("upper", root_ + "/upper", users, MountAccess::read_write);
     }
-    stage.add_overlay({"merged", {"low", "high"}, "upper", kFirst, ""});
+    stage.add_overlay({"merged", {"low", "high"}, "upper", kFirst});
     return stage;
   }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -15,6 +16,8 @@
 #include <sstream>
 
 #include "base/disk_error.h"
+#include "node/apt_sources.h"
+#include "node/container_files.h"
 #include "node/runner_env.h"
 #include "node/stage.h"
 
@@ -133,24 +136,53 @@ Result<> make_directory_for(const std::string& path, bool for_builder) {
   return Ok{};
 }
 
+// As uv names what wheels are built for.
+std::string platform_of(const std::string& libc) {
+#if defined(__x86_64__)
+  const std::string machine = "x86_64";
+#elif defined(__aarch64__)
+  const std::string machine = "aarch64";
+#endif
+  if (!libc.starts_with("glibc 2.")) return machine + "-unknown-linux-musl";
+  const int minor = std::atoi(libc.c_str() + 8);
+  const int known = minor >= 31 ? std::min(minor, 40) : minor >= 28 ? 28 : 17;
+  return machine + "-manylinux_2_" + std::to_string(known);
+}
+
+// `directory` and the uv program as the process sees them.
 std::vector<std::string> arguments(const UvInstall& install, const std::string& uv,
-                                   const std::string& target) {
+                                   const std::string& directory) {
   std::vector<std::string> argv{uv,
                                 "pip",
                                 "install",
                                 "--target",
-                                target,
+                                directory + "/" + install.target + "/packages",
                                 "--python",
                                 kPython,
                                 "--only-binary",
                                 ":all:",
-                                "--compile-bytecode",
                                 "--link-mode",
-                                "copy",
-                                "--no-progress",
-                                "--"};
+                                "hardlink",
+                                "--no-progress"};
+  // Bytecode is of one version of Python, and made by the machine's own.
+  if (install.python_version.empty() || install.python_version == debian_python()) {
+    argv.push_back("--compile-bytecode");
+  }
+  if (!install.python_version.empty()) {
+    argv.insert(argv.end(), {"--python-version", install.python_version, "--python-platform",
+                             platform_of(install.libc)});
+  }
+  if (!install.constraints.empty()) {
+    argv.insert(argv.end(), {"--constraint", directory + "/" + install.target + "/constraints"});
+  }
+  argv.push_back("--");
   argv.insert(argv.end(), install.packages.begin(), install.packages.end());
   return argv;
+}
+
+bool is_staged() {
+  static const bool kStaged = ::geteuid() == 0 && can_stage();
+  return kStaged;
 }
 
 }  // namespace
@@ -169,40 +201,80 @@ std::optional<std::string> find_program(const std::string& name) {
   return std::nullopt;
 }
 
+std::string uv_target(const UvInstall& install) {
+  return install.directory + "/" + install.target + "/packages";
+}
+
 Result<Command> uv_install(const UvInstall& install) {
-  const auto uv = find_program(install.uv);
-  if (!uv) {
-    return {ErrorCode::unavailable, "uv is not installed on this node (looked for \"" + install.uv +
-                                        "\"); install it, for example with \"make setup\""};
+  if (install.uv.empty()) {
+    return {ErrorCode::unavailable,
+            "uv is not installed on this node; install it, for example with \"make setup\""};
   }
-  static const bool kStaged = ::geteuid() == 0 && can_stage();
+  const std::string made = install.directory + "/" + install.target;
   std::error_code ignored;
-  fs::remove_all(install.target, ignored);
-  for (const std::string& path : {install.target, install.cache}) {
-    if (auto made = make_directory_for(path, kStaged); !made.ok()) return std::move(made).error();
+  fs::remove_all(made, ignored);
+  for (const std::string& path :
+       {install.directory, install.directory + "/cache", made, made + "/packages"}) {
+    if (auto done = make_directory_for(path, is_staged()); !done.ok()) {
+      return std::move(done).error();
+    }
+  }
+  if (!install.constraints.empty()) {
+    std::string lines;
+    for (const std::string& one : install.constraints) lines += one + "\n";
+    auto written = write_file(made + "/constraints", lines, 0644);
+    if (!written.ok()) return std::move(written).error();
   }
   // It begins in the layer, which is empty: what it may take for a relative path leads nowhere.
   Command command;
   command.output = install.output;
-  if (!kStaged) {
-    command.argv = arguments(install, *uv, install.target);
-    command.directory = install.target;
-    command.env = build_env(install.cache);
+  if (!is_staged()) {
+    command.argv = arguments(install, install.uv, install.directory);
+    command.directory = made + "/packages";
+    command.env = build_env(install.directory + "/cache");
     return command;
   }
-  // The steps keep the stage alive as long as the command that holds them.
   const auto stage = std::make_shared<Stage>();
-  stage->add("uv", *uv);
-  stage->add("layer", install.target);
-  stage->add("cache", install.cache);
-  command.argv = arguments(install, Stage::path("uv"), Stage::path("layer"));
-  command.directory = Stage::path("layer");
-  command.env = build_env(Stage::path("cache"));
-  for (PreparationStep& step : stage->steps()) {
-    command.steps.push_back({step.name, [stage, run = std::move(step.run)] { return run(); }});
-  }
+  stage->add("uv", install.uv);
+  stage->add("packages", install.directory);
+  command.argv = arguments(install, Stage::path("uv"), Stage::path("packages"));
+  command.directory = Stage::path("packages") + "/" + install.target + "/packages";
+  command.env = build_env(Stage::path("packages") + "/cache");
+  command.steps = kept_by(stage, stage->steps());
   command.steps.push_back({"give privileges up", become_builder});
   return command;
+}
+
+Result<Command> as_builder(const BuilderRun& run) {
+  const auto stage = std::make_shared<Stage>();
+  if (!run.written.empty()) {
+    if (auto made = make_directory_for(run.written, true); !made.ok()) {
+      return std::move(made).error();
+    }
+    stage->add("out", run.written);
+  }
+  if (!run.read.empty()) stage->add("in", run.read);
+  Command command;
+  command.argv = run.argv;
+  command.env = run.env;
+  command.env.push_back("PATH=/usr/bin:/bin");
+  for (std::string& setting : index_settings()) command.env.push_back(std::move(setting));
+  command.output = run.output;
+  command.steps = kept_by(stage, stage->steps());
+  command.steps.push_back({"give privileges up", become_builder});
+  return command;
+}
+
+std::string normal_package_name(std::string_view requirement) {
+  std::string name;
+  for (const char c : requirement) {
+    const bool is_mark = c == '-' || c == '_' || c == '.';
+    const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!is_mark && !is_letter && !(c >= '0' && c <= '9')) break;
+    if (is_mark && !name.empty() && name.back() != '-') name += '-';
+    if (!is_mark) name += static_cast<char>(is_letter ? c | 0x20 : c);
+  }
+  return name;
 }
 
 std::vector<std::string> index_settings() {
@@ -250,9 +322,10 @@ bool says(const std::deque<std::string>& lines, std::string_view words) {
 
 }  // namespace
 
-std::optional<int> uv_disk_error(const std::deque<std::string>& lines) {
+std::optional<int> disk_refusal(const std::deque<std::string>& lines) {
   for (const int number : {ENOSPC, EDQUOT, EROFS, EIO}) {
     if (says(lines, "(os error " + std::to_string(number) + ")")) return number;
+    if (says(lines, std::strerror(number))) return number;
   }
   return std::nullopt;
 }

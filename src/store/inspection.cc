@@ -66,6 +66,12 @@ constexpr std::array kInvariants{
               "JOIN containers c ON c.id = l.container "
               "WHERE l.pool <> c.pool OR l.app <> c.app OR l.function <> c.function "
               "GROUP BY l.container"},
+    Invariant{"its newest version has no values", name_of<SecretId>,
+              "SELECT id, 'version ' || version FROM secrets s WHERE sealed = '' AND version = "
+              "(SELECT MAX(version) FROM secrets WHERE id = s.id)"},
+    Invariant{"a secret of no app", name_of<SecretId>,
+              "SELECT s.id, 'version ' || s.version FROM secrets s "
+              "LEFT JOIN apps a ON a.id = s.app WHERE s.name = '' AND a.id IS NULL"},
     Invariant{"an entry of an unknown meter or phase", name_of<ContainerId>,
               "SELECT container, meter || ', ' || phase FROM ledger "
               "WHERE meter NOT IN ('gpu', 'cpu', 'memory', 'egress', 'disk') "

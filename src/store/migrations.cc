@@ -113,6 +113,22 @@ ALTER TABLE keys RENAME COLUMN revoked TO revoked_us;
 UPDATE keys SET revoked_us = CAST(strftime('%s', 'now') AS INTEGER) * 1000000 WHERE revoked_us != 0;
 )sql";
 
+// Values lie here sealed alone, as base 64; keys are names, a line each.
+constexpr const char* kSecrets = R"sql(
+CREATE TABLE secrets (
+  id INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  workspace INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  app INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  keys TEXT NOT NULL,
+  sealed TEXT NOT NULL,
+  PRIMARY KEY (id, version)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX secrets_by_name ON secrets (workspace, name, version) WHERE name <> '';
+)sql";
+
 constexpr const char* kVolumes = R"sql(
 CREATE TABLE volumes (
   id INTEGER PRIMARY KEY,
@@ -137,7 +153,8 @@ CREATE TABLE volume_versions (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr std::array kSteps{kTables, kIndexes, kQuantity, kWorkspaces, kRevokedAt, kVolumes};
+constexpr std::array kSteps{kTables,    kIndexes, kQuantity, kWorkspaces,
+                            kRevokedAt, kSecrets, kVolumes};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

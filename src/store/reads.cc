@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -33,6 +34,18 @@ KeyRecord key_of(const Statement& row) {
           row.text(2),          row.text(3),
           time_at(row, 4),      time_at(row, 5),
           time_at(row, 6)};
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+SecretRecord secret_of(const Statement& row) {
+  return {id_at<SecretId>(row, 0), version_at(row, 1), id_at<WorkspaceId>(row, 2), row.text(3),
+          id_at<AppId>(row, 4),    time_at(row, 5),    lines_of(row.text(6)),      row.text(7)};
 }
 
 AppRecord app_of(const Statement& row) {
@@ -136,6 +149,9 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   auto versions = versions_where(database, AppId{}, 0);
   if (!versions) return std::move(versions).error();
   snapshot.versions = std::move(versions).value();
+  auto secrets = for_each(database, "SELECT * FROM secrets ORDER BY id, version",
+                          [&](Statement& row) { snapshot.secrets.push_back(secret_of(row)); });
+  if (!secrets) return secrets;
   auto containers =
       for_each(database, "SELECT * FROM containers WHERE ended_us = 0 ORDER BY id",
                [&](Statement& row) { snapshot.containers.push_back(container_of(row)); });

@@ -104,8 +104,10 @@ Result<Database> Database::open_as(const std::string& name, int flags, const std
 Result<Database> Database::open(const std::string& path) {
   auto database = open_as(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, path);
   if (!database) return database;
+  // Little is ever deleted, and what is, such as sealed values, is to be gone.
   auto ready = database->execute(
-      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
+      "PRAGMA secure_delete = ON;");
   if (!ready) return std::move(ready).error();
   return database;
 }

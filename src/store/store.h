@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "model/ids.h"
+#include "model/secret.h"
 #include "model/usage.h"
 #include "model/volume.h"
 #include "model/workspace.h"
@@ -87,6 +88,26 @@ struct LedgerRecord {
   bool simulated = false;  // the GPU is a simulated one
 };
 
+// Versions of a secret on record; of more the oldest go.
+inline constexpr std::uint32_t kMostSecretVersions = 100;
+
+// One version of a secret. Only the newest one has its values; writing the next erases them.
+struct SecretRecord {
+  SecretId id;
+  std::uint32_t version = 0;
+  WorkspaceId workspace;
+  std::string name;  // empty: an anonymous one, of the versions of an app
+  AppId app;         // of an anonymous one
+  Time created;
+  std::vector<std::string> keys;
+  std::string sealed;  // the values, as text
+};
+
+// All its versions.
+struct ForgottenSecret {
+  SecretId id;
+};
+
 struct VolumeRecord {
   VolumeId id;
   WorkspaceId workspace;
@@ -114,7 +135,8 @@ struct ForgottenVolumeVersion {
 };
 
 using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, ContainerRecord,
-                           LedgerRecord, VolumeRecord, VolumeVersionRecord, ForgottenVolumeVersion>;
+                           LedgerRecord, SecretRecord, ForgottenSecret, VolumeRecord,
+                           VolumeVersionRecord, ForgottenVolumeVersion>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -131,6 +153,7 @@ struct Snapshot {
   std::vector<VersionRecord> versions;      // all of apps that are not stopped, newest last
   std::vector<ContainerRecord> containers;  // those without an end
   std::vector<BilledSoFar> billed;          // for those that are in the ledger
+  std::vector<SecretRecord> secrets;        // by id, then version
   std::vector<VolumeRecord> volumes;        // that are not deleted
   std::vector<VolumeVersionRecord> volume_versions;  // of these, oldest first
 };

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <fstream>
 
 #include "store/sqlite.h"
 #include "store/store_fixture.h"
@@ -350,6 +351,76 @@ TEST(Store, KeepsThatAKeyWasRevokedUntilItIsForgotten) {
     ASSERT_TRUE(apply(*store, {ForgottenKey{KeyId{3}}, ForgottenKey{KeyId{4}}}).ok());
   }
   EXPECT_TRUE(reopened(directory.path()).keys.empty());
+}
+
+SecretRecord secret(std::uint64_t id, std::uint32_t version, std::string name) {
+  return {SecretId{id}, version, kDefaultWorkspace, std::move(name), {}, kNoon, {"A", "B"}, "box"};
+}
+
+TEST(Store, KeepsTheValuesOfASecretsNewestVersionAlone) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    ASSERT_TRUE(apply(*store, {secret(1, 1, "db"), secret(2, 1, "mail")}).ok());
+    ASSERT_TRUE(apply(*store, {secret(1, 2, "db")}).ok());
+    ASSERT_TRUE(apply(*store, {secret(1, 1, "db")}).ok()) << "late and doubled";
+    EXPECT_FALSE(apply(*store, {secret(3, 1, "mail")}).ok()) << "a name belongs to one";
+    EXPECT_FALSE(apply(*store, {secret(2, 1, "other")}).ok()) << "and an id";
+  }
+  snapshot = reopened(directory.path());
+  ASSERT_EQ(snapshot.secrets.size(), 3u);
+  EXPECT_EQ(snapshot.secrets[0].version, 1u);
+  EXPECT_EQ(snapshot.secrets[0].sealed, "");
+  EXPECT_EQ(snapshot.secrets[1].version, 2u);
+  EXPECT_EQ(snapshot.secrets[1].sealed, "box");
+  EXPECT_EQ(snapshot.secrets[1].keys, (std::vector<std::string>{"A", "B"}));
+  EXPECT_EQ(snapshot.secrets[1].created, kNoon);
+  EXPECT_EQ(snapshot.secrets[2].name, "mail");
+}
+
+TEST(Store, ForgetsASecretAndItsOldestVersions) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    Batch batch;
+    for (std::uint32_t version = 1; version <= kMostSecretVersions + 5; ++version) {
+      batch.emplace_back(secret(1, version, "db"));
+    }
+    SecretRecord anonymous = secret(2, 1, "");
+    anonymous.app = AppId{7};
+    batch.emplace_back(anonymous);
+    batch.emplace_back(secret(3, 1, "mail"));
+    batch.emplace_back(ForgottenSecret{SecretId{3}});
+    ASSERT_TRUE(apply(*store, batch).ok());
+  }
+  snapshot = reopened(directory.path());
+  ASSERT_EQ(snapshot.secrets.size(), kMostSecretVersions + 1);
+  EXPECT_EQ(snapshot.secrets[0].version, 6u);
+  EXPECT_EQ(snapshot.secrets.back().app, AppId{7});
+}
+
+TEST(Store, LeavesNothingOfValuesThatAreErasedInItsFiles) {
+  const TempDirectory directory;
+  const auto is_kept = [&](const std::string& sealed) {
+    std::ifstream file(directory.path() + "/state.db", std::ios::binary);
+    const std::string bytes(std::istreambuf_iterator<char>(file), {});
+    return bytes.find(sealed.substr(0, 100)) != std::string::npos;  // the rest is on other pages
+  };
+  const std::string replaced(5'000, 'R'), forgotten(5'000, 'F'), newest(5'000, 'N');
+  Snapshot snapshot;
+  SecretRecord one = secret(1, 1, "db"), next = secret(1, 2, "db"), other = secret(2, 1, "mail");
+  one.sealed = replaced;
+  next.sealed = newest;
+  other.sealed = forgotten;
+  ASSERT_TRUE(apply(*open_store(directory.path(), snapshot), {one, other}).ok());
+  EXPECT_TRUE(is_kept(replaced) && is_kept(forgotten));
+  ASSERT_TRUE(
+      apply(*open_store(directory.path(), snapshot), {next, ForgottenSecret{SecretId{2}}}).ok());
+  EXPECT_TRUE(is_kept(newest));
+  EXPECT_FALSE(is_kept(replaced));
+  EXPECT_FALSE(is_kept(forgotten));
 }
 
 }  // namespace

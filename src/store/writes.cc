@@ -38,12 +38,27 @@ constexpr std::string_view kVolumeVersion =
     "ON CONFLICT (volume, version) DO UPDATE SET layers = excluded.layers";
 constexpr std::string_view kForgottenVolumeVersion =
     "DELETE FROM volume_versions WHERE volume = ? AND version = ?";
+// Another secret in the place of one that is there is a clash: no row may have no name.
+constexpr std::string_view kSecret =
+    "INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, version) DO UPDATE SET "
+    "name = CASE WHEN name = excluded.name AND created_us = excluded.created_us THEN name END";
+constexpr std::string_view kErasedValues =
+    "UPDATE secrets SET sealed = '' WHERE id = ? AND version < ? AND sealed <> ''";
+constexpr std::string_view kOldSecrets = "DELETE FROM secrets WHERE id = ? AND version <= ?";
+constexpr std::string_view kForgottenSecret = "DELETE FROM secrets WHERE id = ?";
+
+std::string lines(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) all.append(text).append("\n");
+  return all;
+}
 
 }  // namespace
 
 Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
-               Statement function, Statement container, Statement ledger, Statement volume,
-               Statement volume_version, Statement forgotten_volume_version)
+               Statement function, Statement container, Statement ledger, Statement secret,
+               Statement erased_values, Statement old_secrets, Statement forgotten_secret,
+               Statement volume, Statement volume_version, Statement forgotten_volume_version)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
@@ -51,13 +66,29 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
       function_(std::move(function)),
       container_(std::move(container)),
       ledger_(std::move(ledger)),
+      secret_(std::move(secret)),
+      erased_values_(std::move(erased_values)),
+      old_secrets_(std::move(old_secrets)),
+      forgotten_secret_(std::move(forgotten_secret)),
       volume_(std::move(volume)),
       volume_version_(std::move(volume_version)),
       forgotten_volume_version_(std::move(forgotten_volume_version)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
-  constexpr std::array kTexts{kKey,       kForgottenKey, kApp,    kVersion,       kFunction,
-                              kContainer, kLedger,       kVolume, kVolumeVersion, kForgottenVolumeVersion};
+  constexpr std::array kTexts{kKey,
+                              kForgottenKey,
+                              kApp,
+                              kVersion,
+                              kFunction,
+                              kContainer,
+                              kLedger,
+                              kSecret,
+                              kErasedValues,
+                              kOldSecrets,
+                              kForgottenSecret,
+                              kVolume,
+                              kVolumeVersion,
+                              kForgottenVolumeVersion};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
@@ -67,7 +98,8 @@ Result<Writer> Writer::prepare(Database& database) {
   return Writer(*std::move(ready[0]), *std::move(ready[1]), *std::move(ready[2]),
                 *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]),
                 *std::move(ready[6]), *std::move(ready[7]), *std::move(ready[8]),
-                *std::move(ready[9]));
+                *std::move(ready[9]), *std::move(ready[10]), *std::move(ready[11]),
+                *std::move(ready[12]), *std::move(ready[13]));
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -116,6 +148,18 @@ Result<> Writer::write_one(const LedgerRecord& record) {
                      row.units, row.gpu_type, record.app.value, record.app_name, record.function,
                      record.price.nano_usd, record.price_source, record.amount.nano_usd,
                      record.simulated);
+}
+
+Result<> Writer::write_one(const SecretRecord& record) {
+  auto result = secret_.run(record.id.value, record.version, record.workspace.value, record.name,
+                            record.app.value, record.created.us, lines(record.keys), record.sealed);
+  if (result) result = erased_values_.run(record.id.value, record.version);
+  if (!result || record.version <= kMostSecretVersions) return result;
+  return old_secrets_.run(record.id.value, record.version - kMostSecretVersions);
+}
+
+Result<> Writer::write_one(const ForgottenSecret& record) {
+  return forgotten_secret_.run(record.id.value);
 }
 
 Result<> Writer::write_one(const VolumeRecord& record) {

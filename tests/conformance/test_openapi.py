@@ -23,6 +23,7 @@ UNKNOWN = {
     "{function}": "no-such-function",
     "{sha256}": "0" * 64,
     "{key}": "no-such-key",
+    "{secret}": "no-such-secret",
     "{volume}": "no-such-volume",
     "{index}": "0",
 }
@@ -155,7 +156,7 @@ def test_every_route_refuses_a_missing_and_a_wrong_key(server: Server) -> None:
 
 def test_a_path_names_the_methods_it_takes(server: Server) -> None:
     for path, item in server.document["paths"].items():
-        answer = server.client.request("DELETE", filled(path))
+        answer = server.client.request("PATCH", filled(path))
         assert answer.status_code == 405
         for method in item:
             assert method.upper() in answer.headers["Allow"]

@@ -95,6 +95,20 @@ def test_the_guide_s_function_is_called_in_every_way_it_names(
     server.cli("app", "stop", "vectors")
 
 
+def test_the_guide_s_secrets_reach_its_function(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/secrets.md", "python")
+    (session,) = blocks("docs/guides/secrets.md", "")
+    (tmp_path / "letters.py").write_text(code)
+    (tmp_path / "key.pem").write_text("a key of two\nlines\n")
+    script = commands(session).replace("API_KEY=-", "API_KEY=twelve-chars")  # no terminal here
+    done = shell(server, tmp_path, script + "\nember deploy letters.py")
+    assert done.returncode == 0, done
+    assert server.result("letters", "send") == [12, 18]
+    server.cli("app", "stop", "letters")
+    for name in ("service", "signing"):
+        server.cli("secret", "delete", name)
+
+
 def test_the_guide_to_volumes_runs_as_shown(server: Server, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("volumes take containers, which take root")

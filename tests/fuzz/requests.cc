@@ -1,4 +1,5 @@
 // covers: src/control/json.cc src/control/function_spec.cc src/control/manifest.cc
+// covers: src/control/secret_values.cc src/model/secret.cc
 // covers: src/control/price_file.cc src/billing/price_book.cc src/billing/date.cc
 // covers: src/model/gpu.cc src/model/function.cc
 //
@@ -18,13 +19,40 @@ namespace {
 void deploy(std::string_view text) {
   const auto request = parse_deploy_request(text);
   if (!request.ok()) return;
-  for (const FunctionSpec& spec : request->functions) {
+  for (FunctionSpec spec : request->functions) {
     EMBER_ASSERT(check(spec.settings).ok());
+    for (SecretUse& use : spec.secrets) {
+      EMBER_ASSERT(use.id.value == 0 && use.name.empty() != use.values.empty());
+      if (use.name.empty()) use.id = SecretId{7};  // as of its sealed values
+    }
     const JsonValue written = to_json(spec);
     const auto again = parse_function_spec(written, "");
     EMBER_ASSERT(again.ok());
     EMBER_ASSERT(dump_json(to_json(*again)) == dump_json(written));
   }
+}
+
+void secret(std::string_view text) {
+  const auto document = parse_json(text, "the values", 1 << 20);
+  if (!document.ok() || !document->is_object()) return;
+  const auto values = SecretValues::parse(*document, "values");
+  if (!values.ok()) return;
+  EMBER_ASSERT(!values->empty() && values->encoded().size() <= 65'536);
+  // A plain reading of the pairs gives back what was given.
+  std::string_view rest = values->encoded();
+  const auto take = [&rest] {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < 4; ++i)
+      size |= std::size_t{static_cast<unsigned char>(rest[i])} << (8 * i);
+    const std::string_view text_of = rest.substr(4, size);
+    rest.remove_prefix(4 + size);
+    return text_of;
+  };
+  for (const std::string& key : values->keys()) {
+    EMBER_ASSERT(take() == key);
+    EMBER_ASSERT(take() == (*document)[key].get_ref<const std::string&>());
+  }
+  EMBER_ASSERT(rest.empty());
 }
 
 void image(std::string_view text) {
@@ -64,7 +92,8 @@ void price_row(std::string_view text) {
   EMBER_ASSERT(parse_date(parsed->valid_from.text()) == parsed->valid_from);
 }
 
-constexpr void (*kReaders[])(std::string_view) = {deploy, image, manifest, prices, price_row};
+constexpr void (*kReaders[])(std::string_view) = {deploy, image,     manifest,
+                                                  prices, price_row, secret};
 
 }  // namespace
 

@@ -39,10 +39,10 @@ def stop(server: Server, *, now: bool) -> None:
     """Stop the server, which drains unless it is now, and then the node with its containers."""
     with stopping_on(server):
         if server.has_leftovers():
-            from ._start import start_node
+            from ._start import key_variable, start_node
 
             _terminal.say("the node has gone and left processes; it comes back to end them")
-            start_node(server, find_emberd(), ["--allow-process"])
+            start_node(server, find_emberd(), ["--allow-process"], without=key_variable(server))
         pid = server.pid("serve")
         if pid is not None:
             _stop_serve(pid, now)

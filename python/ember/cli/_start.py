@@ -32,6 +32,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "listen": "127.0.0.1:7777",
         "host_name": [],
         "workspace_queue_limit": 50_000,
+        "master_key_env": None,
+        "master_key_command": None,
         "log_container_mib": 16,
         "log_app_mib": 256,
         "log_total_mib": 1024,
@@ -48,7 +50,7 @@ def start(server: Server, given: dict[str, Any]) -> None:
     node_pid = None
     try:
         if server.pid("node") is None:
-            node_pid = start_node(server, emberd, _node_flags(how))
+            node_pid = start_node(server, emberd, _node_flags(how), without=how["master_key_env"])
             _remember(server, "node", how)
         if server.pid("serve") is None:
             _start_serve(server, emberd, how)
@@ -86,11 +88,20 @@ def _remember(server: Server, role: str, how: dict[str, Any]) -> None:
         file.write(text)
 
 
-def start_node(server: Server, emberd: str, flags: list[str]) -> int:
-    """Start the node, which takes over the containers of an earlier one; return its process."""
+def start_node(server: Server, emberd: str, flags: list[str], *, without: str | None = None) -> int:
+    """Start the node, which takes over the containers of an earlier one; return its process.
+
+    It gets all of the environment but the variable that it is to be without.
+    """
     _unlink(server.node_socket)
     command = [emberd, "node", "--data", server.data, *node_tools(), *flags]
-    return _launch(server, "node", command, lambda: os.path.exists(server.node_socket))
+    environment = {name: value for name, value in os.environ.items() if name != without}
+    return _launch(server, "node", command, lambda: os.path.exists(server.node_socket), environment)
+
+
+def key_variable(server: Server) -> str | None:
+    """Return the variable that holds the master key, where it was last said to be in one."""
+    return _remembered(server).get("serve", {}).get("master_key_env")
 
 
 def remembered_node(server: Server) -> dict[str, Any]:
@@ -129,6 +140,9 @@ def _serve_flags(how: dict[str, Any]) -> list[str]:
     flags = []
     for name in ("workspace_queue_limit", "log_container_mib", "log_app_mib", "log_total_mib"):
         flags += [f"--{name.replace('_', '-')}", str(how[name])]
+    for name in ("master_key_env", "master_key_command"):
+        if how[name]:
+            flags += [f"--{name.replace('_', '-')}", how[name]]
     for name in how["host_name"]:
         flags += ["--host-name", name]
     return flags
@@ -165,12 +179,18 @@ def _price_book(emberd: str) -> str:
     return os.path.join(root, "data", "prices.json")
 
 
-def _launch(server: Server, role: str, command: list[str], ready: Callable[[], bool]) -> int:
+def _launch(
+    server: Server,
+    role: str,
+    command: list[str],
+    ready: Callable[[], bool],
+    environment: dict[str, str] | None = None,
+) -> int:
     """Start a process and wait until it is ready; return its id."""
     began_s = time.monotonic()
     log = server.open_log(role)
     offset = os.lseek(log, 0, os.SEEK_END)
-    process = _spawn(command, log)
+    process = _spawn(command, log, environment)
     try:
         with Watch([server.data, server.path("node")], process.pid) as watch:
             outcome = watch.wait_until(ready, _START_TIMEOUT_S)
@@ -197,7 +217,9 @@ def _launch(server: Server, role: str, command: list[str], ready: Callable[[], b
     )
 
 
-def _spawn(command: list[str], log: int) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: list[str], log: int, environment: dict[str, str] | None
+) -> subprocess.Popen[bytes]:
     """Start a process that outlives this one and its terminal."""
     import subprocess
 
@@ -209,6 +231,7 @@ def _spawn(command: list[str], log: int) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
             cwd="/",
+            env=environment,
         )
     except OSError as error:
         raise platform_error(

@@ -61,6 +61,17 @@ def _add_serve_options(parser: Parser) -> None:
         metavar="NAME",
         help="a name by which clients may reach it on loopback, beside localhost; repeatable",
     )
+    key = parser.add_mutually_exclusive_group()
+    key.add_argument(
+        "--master-key-env",
+        metavar="NAME",
+        help="the variable that holds the key of all secrets (default: the file master.key)",
+    )
+    key.add_argument(
+        "--master-key-command",
+        metavar="COMMAND",
+        help="a shell's command that prints that key",
+    )
     parser.add_argument(
         "--workspace-queue-limit",
         type=int,

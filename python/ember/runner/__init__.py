@@ -11,6 +11,7 @@ inputs until it is told to stop. docs/reference/runner-protocol.md says what goe
     _tasks.py     several at a time, on one event loop
     _codec.py     arguments in, results and errors out
     _logs.py      stdout and stderr, tagged with the input that wrote them
+    _secrets.py   secrets into the environment or files, before the function is loaded
     _calls.py     calls of other functions, over the same socket
 
 Only the standard library and cloudpickle, and of those as little as possible before it is needed:

@@ -34,7 +34,10 @@ def main() -> NoReturn:
     _report_crashes()
     imports_us = (time.monotonic_ns() - _began_ns) // 1000
     steps = {"timeline_us": {"interpreter": _interpreter_us, "imports": imports_us}}
-    link.connect(_hello(settings, "loading", [], **steps))
+    hello = _hello(settings, "loading", [], **steps)
+    link.connect(hello)
+    if settings.get("secrets"):
+        _await_secrets(link, hello)
     logs = Logs(link)
     function, load_us = _load_or_fail(settings, link, logs)
     timeline = {"timeline_us": {"load": load_us}}
@@ -52,6 +55,17 @@ def main() -> NoReturn:
     finally:
         logs.close()
     sys.exit(status)
+
+
+def _await_secrets(link: _frames.Link, hello: bytes) -> None:
+    from ember.runner import _secrets
+
+    try:
+        if not _secrets.receive(link, hello):
+            sys.exit(0)
+    except _frames.ProtocolError as error:
+        sys.stderr.write(f"protocol error: {error}\n")
+        sys.exit(_PROTOCOL_ERROR)
 
 
 def _runner(function: Function, settings: dict[str, Any], link: _frames.Link, logs: Logs) -> Runner:

@@ -1,0 +1,59 @@
+#include "node/crun.h"
+
+#include <sys/mount.h>
+
+#include "node/container_files.h"
+#include "node/mount_table.h"
+
+namespace ember {
+namespace {
+
+// crun refuses a v2 hierarchy that stands beside v1 ones; hidden from it, all limits are set.
+bool hide_v2_beside_v1() {
+  return ::mount("ember", "/sys/fs/cgroup/unified", "tmpfs", 0, nullptr) == 0;
+}
+
+}  // namespace
+
+Command crun_command(const CrunRun& run, const Stage& stage) {
+  Command command;
+  command.argv = {run.crun,
+                  "--root",
+                  run.state_directory,
+                  "--cgroup-manager",
+                  run.cgroups.usable() ? "cgroupfs" : "disabled",
+                  "run",
+                  "--bundle",
+                  run.bundle};
+  command.argv.insert(command.argv.end(), run.options.begin(), run.options.end());
+  command.argv.push_back(run.container.text());
+  command.env = {run.mark, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+  command.output = run.output;
+  command.steps = stage.steps();
+  if (run.cgroups.hybrid()) {
+    command.steps.push_back({"hide the v2 half of the cgroup layout", hide_v2_beside_v1});
+  }
+  return command;
+}
+
+void stage_root(Stage& stage, const StagedRoot& root) {
+  StagedOverlay overlay{
+      .name = "rootfs", .lowers = {}, .upper = "upper", .first_id = root.first_id};
+  for (std::size_t i = 0; i < root.lowers.size(); ++i) {
+    overlay.lowers.push_back("root-" + std::to_string(i));
+    stage.add_idmapped(overlay.lowers.back(), root.lowers[i], root.user_namespace,
+                       MountAccess::read_only);
+  }
+  if (root.upper.empty()) {
+    stage.add_upper_in_memory(overlay.upper, root.memory_bytes, root.first_id);
+  } else {
+    stage.add_idmapped(overlay.upper, root.upper, root.user_namespace, MountAccess::read_write);
+  }
+  stage.add_overlay(std::move(overlay));
+}
+
+std::vector<std::string> mounts_in_usr() {
+  return mount_points_below("/usr", read_file("/proc/self/mountinfo").value_or(""));
+}
+
+}  // namespace ember
