@@ -105,6 +105,10 @@ LedgerRecord entry_of(const Statement& row) {
   return record;
 }
 
+constexpr std::string_view kVolumeEntries =
+    "SELECT container, window_start_us, meter, phase, window_end_us, pool, quantity, units, "
+    "gpu_type, price_nano_usd_per_hour, amount_nano_usd FROM ledger WHERE meter = 'disk' "
+    "ORDER BY container, window_start_us";
 constexpr std::string_view kEntries =
     "SELECT container, window_start_us, meter, phase, window_end_us, pool, quantity, units, "
     "gpu_type, price_nano_usd_per_hour, amount_nano_usd FROM ledger WHERE container = ? "
@@ -112,8 +116,9 @@ constexpr std::string_view kEntries =
 
 class Inspector {
  public:
-  Inspector(Database& database, const OnContainer& on_container)
-      : database_(database), on_container_(on_container) {}
+  Inspector(Database& database, const OnContainer& on_container,
+            const OnVolumeEntry& on_volume_entry)
+      : database_(database), on_container_(on_container), on_volume_entry_(on_volume_entry) {}
 
   Inspection run() {
     look("schema", &Inspector::check_schema);
@@ -220,6 +225,11 @@ class Inspector {
       inspection_.entries += static_cast<std::int64_t>(entries.size());
       on_container_(container, entries);
     }
+    auto volumes = for_each(kVolumeEntries, [&](Statement& row) {
+      ++inspection_.entries;
+      on_volume_entry_(entry_of(row));
+    });
+    if (!volumes) return volumes;
     const auto bill = read_cost(database_, {{}, "", Time{}, Time::never()});
     if (!bill) return bill.error();
     if (!bill->empty()) inspection_.billed = bill->front().amount;
@@ -228,19 +238,21 @@ class Inspector {
 
   Database& database_;
   const OnContainer& on_container_;
+  const OnVolumeEntry& on_volume_entry_;
   Inspection inspection_;
   bool readable_ = false;  // of the schema whose tables are known here
 };
 
 }  // namespace
 
-Result<Inspection> inspect_state(const std::string& path, const OnContainer& on_container) {
+Result<Inspection> inspect_state(const std::string& path, const OnContainer& on_container,
+                                 const OnVolumeEntry& on_volume_entry) {
   auto database = Database::open_to_read(path);
   if (!database) return std::move(database).error();
   // All looks are at one state, whatever a server writes meanwhile. A file that is no database at
   // all fails here first; that is what the looks then say.
   (void)database->execute("BEGIN").ok();
-  Inspection inspection = Inspector(*database, on_container).run();
+  Inspection inspection = Inspector(*database, on_container, on_volume_entry).run();
   database->roll_back();
   return inspection;
 }

@@ -25,7 +25,11 @@ struct Inspection {
 // Told of each container with all of its ledger entries, in the order of their windows.
 using OnContainer = std::function<void(const ContainerRecord&, const std::vector<LedgerRecord>&)>;
 
+// Told of each entry of a volume, by volume and then window.
+using OnVolumeEntry = std::function<void(const LedgerRecord&)>;
+
 // Fails where the file cannot be opened; damage in it is a finding.
-Result<Inspection> inspect_state(const std::string& path, const OnContainer& on_container);
+Result<Inspection> inspect_state(const std::string& path, const OnContainer& on_container,
+                                 const OnVolumeEntry& on_volume_entry);
 
 }  // namespace ember

@@ -122,7 +122,10 @@ void database(std::string_view changes) {
   const std::string path = directory().path("/state.db");
   for (const char* beside : {"-wal", "-shm"}) ::unlink((path + beside).c_str());
   write(path, bytes);
-  (void)inspect_state(path, [](const ContainerRecord&, const std::vector<LedgerRecord>&) {}).ok();
+  (void)inspect_state(
+      path, [](const ContainerRecord&, const std::vector<LedgerRecord>&) {},
+      [](const LedgerRecord&) {})
+      .ok();
   auto opened = Database::open(path);
   if (!opened.ok()) return;
   if (migrate(*opened, newest_schema()).ok()) read_everything(*opened);
