@@ -22,11 +22,6 @@ std::size_t chunks_of(std::int64_t size_bytes) {
   return static_cast<std::size_t>((size_bytes + kChunkBytes - 1) / kChunkBytes);
 }
 
-std::int64_t chunk_size(std::int64_t size_bytes, std::size_t index) {
-  const auto begin = static_cast<std::int64_t>(index) * kChunkBytes;
-  return std::min(kChunkBytes, size_bytes - begin);
-}
-
 mode_t mode_of(FileKind kind) {
   return kind == FileKind::program ? kVolumeProgramMode : kVolumeFileMode;
 }
@@ -220,7 +215,6 @@ Result<std::vector<std::size_t>> VolumeBlobs::begin(const std::string& id, std::
     return std::vector<std::size_t>(older->missing.begin(), older->missing.end());
   }
   file->id = id;
-  file->size_bytes = size_bytes;
   file->chunks = read_digests(chunk_digests);
   auto missing = open_incoming(*file);
   if (missing && !missing->empty()) return missing;
@@ -246,12 +240,12 @@ Result<std::vector<std::size_t>> VolumeBlobs::missing_of(Incoming& file) {
   std::vector<std::size_t> missing;
   for (std::size_t i = 0; i < file.chunks.size(); ++i) {
     const auto begin = static_cast<std::int64_t>(i) * kChunkBytes;
-    const auto size = static_cast<std::size_t>(chunk_size(file.size_bytes, i));
     bool here = false;
     if (begin < status.st_size) {
-      auto bytes = read_range(file.file.get(), begin, size, shown(file.id));
+      auto bytes = read_range(file.file.get(), begin, kChunkBytes, shown(file.id));
       if (!bytes) return std::move(bytes).error();
-      here = bytes->size() == size && sha256(*bytes) == file.chunks[i];
+      here = sha256(*bytes) == file.chunks[i];
+      if (here) file.note_end(i, bytes->size());
     }
     if (!here) missing.push_back(i);
   }
@@ -274,8 +268,9 @@ Result<bool> VolumeBlobs::put_chunk(const std::string& id, std::size_t index,
     if (status_of(id, FileKind::plain)) return true;  // by another who puts the same
     return {ErrorCode::conflict, "the file " + id + " has not been begun; put it again"};
   }
-  if (index >= file->chunks.size() ||
-      static_cast<std::int64_t>(bytes.size()) != chunk_size(file->size_bytes, index)) {
+  const bool is_last = index + 1 == file->chunks.size();
+  if (index >= file->chunks.size() || bytes.size() > kChunkBytes ||
+      (!is_last && bytes.size() < kChunkBytes)) {
     return invalid("the file has no such chunk of " + std::to_string(bytes.size()) + " bytes");
   }
   if (sha256(bytes) != file->chunks[index]) {
@@ -286,6 +281,7 @@ Result<bool> VolumeBlobs::put_chunk(const std::string& id, std::size_t index,
   if (!written) return std::move(written).error();
   {
     const std::lock_guard lock(file->mutex);
+    file->note_end(index, bytes.size());
     if (file->missing.erase(index) == 0 || !file->missing.empty()) return file->missing.empty();
   }
   if (auto finished = finish(*file); !finished) {

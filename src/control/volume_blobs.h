@@ -75,9 +75,15 @@ class VolumeBlobs {
  private:
   struct Incoming {
     std::string id;
-    std::int64_t size_bytes = 0;
+    std::int64_t size_bytes = 0;  // once its last chunk is here, whose digest says how long it is
     std::vector<Sha256> chunks;
     UniqueFd file;
+
+    void note_end(std::size_t index, std::size_t chunk_bytes) {
+      if (index + 1 < chunks.size()) return;
+      size_bytes =
+          static_cast<std::int64_t>(index) * kChunkBytes + static_cast<std::int64_t>(chunk_bytes);
+    }
     std::mutex mutex;
     std::set<std::size_t> missing;  // guarded by mutex
   };

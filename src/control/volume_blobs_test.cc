@@ -61,9 +61,18 @@ TEST_F(VolumeBlobsTest, WhatIsNotTheChunkIsRefused) {
   EXPECT_EQ(blobs->put_chunk(id, 1, chunks[0]).error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(blobs->put_chunk(id, 3, chunks[0]).error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(blobs->put_chunk(id, 4, "x").error().code, ErrorCode::invalid_argument);
-  EXPECT_EQ(blobs->begin(id, size + 1, digests).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(blobs->begin(id, size + kChunkBytes, digests).error().code,
+            ErrorCode::invalid_argument);
   EXPECT_EQ(blobs->begin(id, 0, "").error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(blobs->begin("../" + id, size, digests).error().code, ErrorCode::invalid_argument);
+}
+
+TEST_F(VolumeBlobsTest, AFileIsAsLongAsItsChunksWhateverWasSaidWhenItBegan) {
+  ASSERT_TRUE(blobs->begin(id, size + 1, digests).ok());
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    ASSERT_TRUE(blobs->put_chunk(id, i, chunks[i]).ok());
+  }
+  EXPECT_EQ(blobs->find(id, FileKind::plain)->size_bytes, size);
 }
 
 TEST_F(VolumeBlobsTest, ABatchThatIsCutOffIsRefused) {

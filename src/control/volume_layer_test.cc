@@ -110,13 +110,12 @@ TEST_F(VolumeLayerTest, WhereAFileHasTooManyLinksAnotherCopyServes) {
 
 class VolumeModelTest : public VolumeLayerTest, public testing::WithParamInterface<unsigned> {
  protected:
+  unsigned below(unsigned limit) { return static_cast<unsigned>(random() % limit); }
   std::string some_path() {
     static constexpr const char* kNames[] = {"a", "b", "c"};
-    std::string made = kNames[random() % 3];
-    for (unsigned depth = random() % 3; depth > 0; --depth) {
-      made += std::string("/") + kNames[random() % 3];
-    }
-    return made;
+    std::string at = kNames[below(3)];
+    for (unsigned depth = below(3); depth > 0; --depth) at += std::string("/") + kNames[below(3)];
+    return at;
   }
   static bool is_below(const std::string& one, const std::string& directory) {
     return one.starts_with(directory + "/");
@@ -137,7 +136,7 @@ class VolumeModelTest : public VolumeLayerTest, public testing::WithParamInterfa
   }
   Result<> change(LayerBuilder& to) {
     const std::string at = some_path();
-    switch (random() % 6) {
+    switch (below(6)) {
       case 0:
         forget(at);
         return to.remove(at);
@@ -148,7 +147,7 @@ class VolumeModelTest : public VolumeLayerTest, public testing::WithParamInterfa
         place(at, "<dir>");
         return to.put_directory(at);
       default: {
-        const std::string text = std::to_string(random() % 100);
+        const std::string text = std::to_string(below(100));
         place(at, text);
         return to.put_file(at, store(text));
       }
@@ -172,7 +171,7 @@ TEST_P(VolumeModelTest, AnyChangesInAnyLayersGiveTheTreeThatAMapGivesMergedOrNot
   LayerNames layers;
   for (int round = 0; round < 60; ++round) {
     layers = with(layers, [&](LayerBuilder& to) -> Result<> {
-      for (unsigned n = 1 + random() % 6; n > 0; --n) {
+      for (unsigned n = 1 + below(6); n > 0; --n) {
         if (auto done = change(to); !done) return done;
       }
       return Ok{};
@@ -181,13 +180,13 @@ TEST_P(VolumeModelTest, AnyChangesInAnyLayersGiveTheTreeThatAMapGivesMergedOrNot
     const TreeTotals expected = totals_of_model();
     ASSERT_EQ(totals.files, expected.files) << "seed " << GetParam() << ", round " << round;
     ASSERT_EQ(totals.bytes, expected.bytes);
-    if (layers.size() < 3 || random() % 3 != 0) continue;
-    const std::size_t first = random() % (layers.size() - 1);
+    if (layers.size() < 3 || below(3) != 0) continue;
+    const std::size_t first = below(static_cast<unsigned>(layers.size() - 1));
     const auto middle = layers.begin() + static_cast<std::ptrdiff_t>(first);
-    const LayerNames below(layers.begin(), middle), merged(middle, layers.end());
+    const LayerNames under(layers.begin(), middle), merged(middle, layers.end());
     const std::string name = "merged-" + std::to_string(round);
-    ASSERT_TRUE(merge_layers(*blobs, below, merged, name).ok());
-    layers = below;
+    ASSERT_TRUE(merge_layers(*blobs, under, merged, name).ok());
+    layers = under;
     layers.push_back(name);
     ASSERT_EQ(seen(layers), model) << "seed " << GetParam() << ", merged in round " << round;
   }

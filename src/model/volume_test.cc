@@ -9,7 +9,7 @@ TEST(VolumePathTest, LeadsNowhereButIntoTheVolume) {
   for (const char* fine : {"a", "a/b", "name with spaces", "..a", "a..", "ünicode", ".hidden"}) {
     EXPECT_TRUE(check_volume_path(fine).ok()) << fine;
   }
-  for (const std::string wrong :
+  for (const std::string& wrong :
        {std::string(""), std::string("/a"), std::string("a/"), std::string("a//b"),
         std::string(".."), std::string("a/../b"), std::string("."), std::string("a/."),
         std::string("a\0b", 3), std::string(256, 'x'),
