@@ -41,7 +41,8 @@ def host_paths(container: Path, node: int) -> dict[str, str]:
     paths = {
         f"python-{name}": directory for name, _, directory in (f.partition("=") for f in flags)
     }
-    paths["rootfs"] = str(next((container.parent.parent / "rootfs").iterdir()))
+    trees = (container.parent.parent / "rootfs").iterdir()
+    paths["rootfs"] = str(next(tree for tree in trees if (tree / "usr").is_dir()))
     paths["run"] = str(container / "run")
     paths["source"] = str(container / "run")  # what lies there is not looked at
     return paths | {name: f"/etc/{name}" for name in ("ssl", "alternatives")}

@@ -50,6 +50,7 @@ class App:
         self,
         *,
         gpu: str | Sequence[str] | None = None,
+        vram: int | str | None = None,
         cpu: float | None = None,
         memory: int | str | None = None,
         image: Image | None = None,
@@ -69,6 +70,8 @@ class App:
         """Makes a function of this app. Durations are seconds.
 
         gpu: "L4", "H100:2", or a list of these in order of preference.
+        vram: MiB, or text such as "6GB". With a gpu, a share of one device's memory: others of the
+        workspace use the rest of it. Without one, any GPU that has as much, the cheapest first.
         cpu: cores. memory: MiB, or text such as "2GB".
         timeout: of one execution; startup_timeout: of a container's start with its imports.
         min_containers: kept when idle; max_containers: never exceeded; buffer_containers: extra
@@ -81,6 +84,7 @@ class App:
         """
         settings = Settings(
             gpu=gpu,
+            vram=vram,
             cpu=cpu,
             memory=memory,
             image=image,

@@ -42,6 +42,7 @@ class Settings:
         self,
         *,
         gpu: str | Sequence[str] | None = None,
+        vram: int | str | None = None,
         cpu: float | None = None,
         memory: int | str | None = None,
         image: Image | None = None,
@@ -66,7 +67,8 @@ class Settings:
         self._values: dict[str, object] = {
             "gpu": _gpu(gpu),
             "cpu_millicores": _milli("cpu", cpu, least=0.01, most=1024),
-            "memory_bytes": _memory(memory),
+            "vram_bytes": _vram(vram, gpu),
+            "memory_bytes": size_bytes("memory", memory),
             "timeout_ms": _milli("timeout", timeout, least=1, most=_MAX_TIMEOUT_S),
             "startup_timeout_ms": _milli(
                 "startup_timeout", startup_timeout, least=1, most=_MAX_TIMEOUT_S
@@ -150,21 +152,35 @@ def _count(name: str, value: object, least: int, most: int) -> int | None:
     return value
 
 
-def _memory(memory: object) -> int | None:
+def _vram(vram: object, gpu: object) -> int | None:
+    """Bytes of a GPU's memory: a share of the one device of `gpu`, or what any GPU must have."""
+    size = size_bytes("vram", vram)
+    demands = [gpu] if isinstance(gpu, str) else gpu
+    for demand in demands if size and isinstance(demands, (list, tuple)) else []:
+        kind, _, count = str(demand).partition(":")
+        if count not in ("", "1"):
+            raise InvalidArgumentError(
+                f"vram: a share is of one device, and gpu={demand!r} asks for {count}; leave vram "
+                f"out, or ask for gpu={kind!r}"
+            )
+    return size
+
+
+def size_bytes(name: str, value: object) -> int | None:
     """Bytes, from MiB as int or from text with a unit."""
-    if memory is None:
+    if value is None:
         return None
     size = 0
-    if isinstance(memory, int) and not isinstance(memory, bool):
-        size = memory << 20
-    elif isinstance(memory, str):
-        text = memory.strip().upper()
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value << 20
+    elif isinstance(value, str):
+        text = value.strip().upper()
         number = text.rstrip("KMGIB")
         unit = text[len(number) :]
         if unit in _UNITS and number.strip().replace(".", "", 1).isdigit():
             size = int(float(number) * _UNITS[unit])
     if size <= 0:
-        raise InvalidArgumentError(f'memory: expected MiB as int, "512MB" or "2GB", got {memory!r}')
+        raise InvalidArgumentError(f'{name}: expected MiB as int, "512MB" or "2GB", got {value!r}')
     return size
 
 

@@ -83,6 +83,11 @@ def test_what_is_not_given_is_left_to_the_server() -> None:
         ({"memory": "2 pounds"}, "memory: expected"),
         ({"memory": -1}, "memory: expected"),
         ({"memory": True}, "memory: expected"),
+        ({"vram": "much"}, "vram: expected MiB as int"),
+        ({"gpu": "L4", "vram": 0}, "vram: expected"),
+        ({"gpu": "H100:2", "vram": "6GB"}, "asks for 2; leave vram out, or ask for gpu='H100'"),
+        ({"gpu": ["L4", "T4:3"], "vram": "6GB"}, "a share is of one device"),
+        ({"gpu": 3, "vram": "6GB"}, "gpu: expected"),
         ({"timeout": 0}, "timeout: 0 is not between 1 and 86400"),
         ({"timeout": float("nan")}, "timeout: nan is not between"),
         ({"min_containers": 1.5}, "min_containers: expected int, got float"),
@@ -117,6 +122,14 @@ def test_names_are_checked(name: Any) -> None:
 )
 def test_memory_is_mib_or_has_a_unit(memory: Any, size_bytes: int) -> None:
     assert _settings.Settings(memory=memory).spec()["memory_bytes"] == size_bytes
+
+
+def test_vram_goes_with_a_gpu_and_without() -> None:
+    _, share = make_app(gpu=["L4", "T4:1"], vram="6GB")
+    assert (share.spec()["gpu"], share.spec()["vram_bytes"]) == (["L4", "T4:1"], 6 * 10**9)
+    _, any_type = make_app(vram="24GB")
+    assert "gpu" not in any_type.spec()
+    assert any_type.spec()["vram_bytes"] == 24 * 10**9
 
 
 def test_calling_a_function_directly_names_the_two_ways() -> None:

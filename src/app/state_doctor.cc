@@ -29,6 +29,17 @@ class LedgerDoctor {
     }
   }
 
+  void look(const LeaseRecord& lease, const std::vector<LedgerRecord>& records) {
+    std::vector<LedgerEntry> entries;
+    for (const LedgerRecord& record : records) {
+      entries.push_back({record.row, record.price, record.amount});
+      right_ += amount_of(record.row, record.price);
+    }
+    for (std::string& line : check_ledger(LeaseLife{lease.id, lease.from, lease.until}, entries)) {
+      found_.trouble(std::move(line), kReport);
+    }
+  }
+
   void look_at_volume(const LedgerRecord& record) {
     const UsageRow& row = record.row;
     const Money right = amount_of(row, record.price);
@@ -60,9 +71,11 @@ class LedgerDoctor {
     if (whole && findings.empty()) {
       findings.push_back(
           {Verdict::ok, kCheck,
-           fmt::format("{} entries tile the lives of {} containers and add up to "
-                       "{} USD",
-                       inspection.entries, inspection.containers, inspection.billed.decimal()),
+           fmt::format(
+               "{} entries tile the lives of {} containers{} and add up to {} USD",
+               inspection.entries, inspection.containers,
+               inspection.leases == 0 ? "" : fmt::format(" and {} leases", inspection.leases),
+               inspection.billed.decimal()),
            ""});
     }
     return findings;
@@ -81,6 +94,7 @@ std::vector<Finding> examine_state(const std::string& path) {
   LedgerDoctor doctor;
   auto inspection = inspect_state(
       path, [&](const auto& container, const auto& entries) { doctor.look(container, entries); },
+      [&](const auto& lease, const auto& entries) { doctor.look(lease, entries); },
       [&](const LedgerRecord& entry) { doctor.look_at_volume(entry); });
   if (!inspection) {
     return {{Verdict::trouble, "database", inspection.error().message,

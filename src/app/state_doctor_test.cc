@@ -124,6 +124,30 @@ TEST_F(StateDoctor, FindsNothingWrongWithAGoodStateBesideItsServerAndWithoutIt) 
   EXPECT_EQ(snapshot.epoch, 2u);
 }
 
+TEST_F(StateDoctor, LooksAtTheBillsOfLeasesToo) {
+  const LeaseRecord lease{LeaseId{77}, KeyId{4}, "alice",         NodeId{2},      {DeviceId{8}},
+                          "L4",        kNoon,    kNoon + kWindow, kNoon + kWindow};
+  LedgerRecord record;
+  record.row.lease = lease.id;
+  record.row.meter = Meter::gpu;
+  record.row.phase = Phase::leased;
+  record.row.window_start = kNoon;
+  record.row.window_end = kNoon + kWindow;
+  record.row.quantity = kWindow.whole_ms();
+  record.row.units = 1;
+  record.row.gpu_type = "L4";
+  record.app_name = "(leases)";
+  record.price = kPrice;
+  record.amount = amount_of(record.row, kPrice);
+  apply({lease, record});
+  EXPECT_THAT(troubles(), testing::IsEmpty());
+  EXPECT_THAT(examine_state(path_).back().text, HasSubstr("and 1 leases"));
+  damage("UPDATE leases SET until_us = until_us - 1000, ended_us = ended_us - 1000");
+  expect_found(HasSubstr("is beyond the lease's end"));
+  damage("DELETE FROM leases");
+  expect_found(HasSubstr("an entry of no lease"));
+}
+
 TEST_F(StateDoctor, ReadsACopyThatNobodyWrites) {
   store_.reset();
   std::filesystem::create_directory(directory_ + "/copy");
@@ -151,7 +175,8 @@ TEST_F(StateDoctor, FindsADoubledEntry) {
   damage(
       "INSERT INTO ledger SELECT container, window_start_us, meter, 'load', window_end_us, pool, "
       "quantity, units, gpu_type, app, app_name, function, tag, price_nano_usd_per_hour, "
-      "price_source, amount_nano_usd, simulated FROM ledger WHERE container = 3 AND meter = "
+      "price_source, amount_nano_usd, simulated, share_bytes, device_bytes, of_lease FROM ledger "
+      "WHERE container = 3 AND meter = "
       "'cpu' AND phase = 'idle' AND window_start_us = " +
       std::to_string(kNoon.us));
   expect_found(AllOf(HasSubstr(kThird), HasSubstr("cpu: entries are doubled")));

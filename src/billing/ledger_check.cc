@@ -95,6 +95,12 @@ class Check {
     if ((row.meter == Meter::gpu) == row.gpu_type.empty()) {
       wrong(row_text(row) + ": has a wrong GPU type \"" + row.gpu_type + "\"");
     }
+    const bool is_share = row.share_bytes != 0 || row.device_bytes != 0;
+    const bool is_part = row.share_bytes > 0 && row.share_bytes <= row.device_bytes;
+    if (is_share && (row.meter != Meter::gpu || row.units != 1 || !is_part)) {
+      wrong(row_text(row) + ": has a wrong share, " + std::to_string(row.share_bytes) + " of " +
+            std::to_string(row.device_bytes) + " bytes");
+    }
     const auto [units, is_first] = units_.try_emplace(row.meter, row.units);
     if (!is_first && units->second != row.units) {
       wrong(row_text(row) + ": holds " + std::to_string(row.units) + " units, before " +
@@ -129,6 +135,29 @@ class Check {
 std::vector<std::string> check_ledger(const ContainerLife& life,
                                       std::span<const LedgerEntry> entries) {
   return Check(life).run(entries);
+}
+
+std::vector<std::string> check_ledger(const LeaseLife& life, std::span<const LedgerEntry> entries) {
+  std::vector<std::string> found;
+  Time covered = floor_to_ms(life.from);
+  for (const auto& [row, price, amount] : entries) {
+    const std::string window = life.lease.text() + ": window " +
+                               std::to_string(row.window_start.whole_ms()) + " to " +
+                               ms(row.window_end);
+    const std::int64_t length_ms = (row.window_end - row.window_start).whole_ms();
+    if (row.meter != Meter::gpu || row.phase != Phase::leased || row.quantity <= 0 ||
+        row.quantity > length_ms || row.units <= 0) {
+      found.push_back(window + ": is not of a lease");
+    }
+    if (row.window_start < covered) found.push_back(window + ": is billed twice");
+    if (row.window_end > life.until) found.push_back(window + ": is beyond the lease's end");
+    if (amount != amount_of(row, price)) {
+      found.push_back(window + ": a wrong amount, " + amount.decimal() + " USD where " +
+                      amount_of(row, price).decimal() + " is right");
+    }
+    covered = std::max(covered, row.window_end);
+  }
+  return found;
 }
 
 }  // namespace ember

@@ -31,4 +31,14 @@ struct ContainerLife {
 std::vector<std::string> check_ledger(const ContainerLife& life,
                                       std::span<const LedgerEntry> entries);
 
+struct LeaseLife {
+  LeaseId lease;
+  Time from, until;
+};
+
+// The same for a lease: its windows do not overlap and lie within its life, and each amount is
+// right. A gap is none of its faults, nor a window that is not full: nothing is billed while its
+// node is lost.
+std::vector<std::string> check_ledger(const LeaseLife& life, std::span<const LedgerEntry> entries);
+
 }  // namespace ember

@@ -66,6 +66,15 @@ TEST(LedgerCheck, FindsNothingWrongWithWhatTheMeterMade) {
   EXPECT_THAT(check({}, kStart), IsEmpty());
 }
 
+TEST(LedgerCheck, FindsASharesAmountAndSizeThatCannotBe) {
+  auto entries = good_entries();
+  const auto gpu = std::ranges::find(entries, Meter::gpu,
+                                     [](const LedgerEntry& entry) { return entry.row.meter; });
+  gpu->row.share_bytes = 25;
+  gpu->row.device_bytes = 24;
+  EXPECT_THAT(check(entries), Contains(HasSubstr("a wrong share, 25 of 24 bytes")));
+}
+
 TEST(LedgerCheck, FindsAGapInTheMiddleAtTheStartAndAtTheEnd) {
   auto middle = good_entries();
   std::erase_if(middle, is_in_second_window);

@@ -181,6 +181,18 @@ const PriceRow* PriceBook::local(Meter meter, std::string_view gpu, Date on) con
   return newest;
 }
 
+std::vector<std::string> PriceBook::gpus_by_price(Date on) const {
+  std::vector<std::pair<PricePerHour, std::string>> priced;
+  for (const GpuType& type : gpu_types()) {
+    const PriceRow* row = local(Meter::gpu, type.name, on);
+    if (row) priced.emplace_back(row->price, type.name);
+  }
+  std::sort(priced.begin(), priced.end());
+  std::vector<std::string> types;
+  for (auto& [price, type] : priced) types.push_back(std::move(type));
+  return types;
+}
+
 std::vector<const PriceRow*> PriceBook::elsewhere(std::string_view gpu, Date on) const {
   std::vector<const PriceRow*> newest;
   for (const PriceRow& row : rows_) {
@@ -224,6 +236,8 @@ bool PriceBook::assumes(Date on) const {
 Money amount_of(const UsageRow& row, PricePerHour price) {
   switch (row.meter) {
     case Meter::gpu:
+      if (row.device_bytes > 0)
+        return price.over_ms(row.quantity, row.share_bytes, row.device_bytes);
       return price.over_ms(row.quantity, row.units, 1);
     case Meter::cpu:
       return price.over_ms(row.quantity, row.units, 1000);

@@ -71,6 +71,8 @@ class PriceBook {
   // The local rate of a meter (for Meter::gpu, of that canonical type) on a day: of the rows valid
   // by then the newest. Null if there is none. Pointers live until the next add().
   const PriceRow* local(Meter meter, std::string_view gpu, Date on) const;
+  // All known GPU types, those with the lowest local rate on that day first, then by name.
+  std::vector<std::string> gpus_by_price(Date on) const;
   // What other providers ask for one such GPU on a day, the newest row of each offer, cheapest
   // first, then by provider, sku and region.
   std::vector<const PriceRow*> elsewhere(std::string_view gpu, Date on) const;
@@ -87,7 +89,8 @@ class PriceBook {
   std::vector<Markup> markups_;
 };
 
-// What a usage row costs at a price of its meter: rounded once, half to even.
+// What a usage row costs at a price of its meter: rounded once, half to even. A share of a device
+// costs its part of the device's memory.
 Money amount_of(const UsageRow& row, PricePerHour price);
 
 }  // namespace ember

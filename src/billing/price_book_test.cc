@@ -186,6 +186,20 @@ TEST(AmountOf, PricesEachMeterByItsOwnUnit) {
   EXPECT_EQ(amount(Meter::egress, 250'000'000, 1), "0.250000000");
 }
 
+TEST(AmountOf, PricesAShareOfADeviceByItsPartOfTheMemoryRoundedOnce) {
+  UsageRow row;
+  row.meter = Meter::gpu;
+  row.quantity = 3'600'000;
+  row.units = 1;
+  const PricePerHour dollar{1'000'000'000};
+  EXPECT_EQ(amount_of(row, dollar).decimal(), "1.000000000");
+  row.share_bytes = 6'000'000'000;
+  row.device_bytes = 24'000'000'000;
+  EXPECT_EQ(amount_of(row, dollar).decimal(), "0.250000000");
+  row.share_bytes = 8'000'000'000;
+  EXPECT_EQ(amount_of(row, dollar).decimal(), "0.333333333");
+}
+
 TEST(Date, ReadsAndWritesRealDaysOnly) {
   for (const char* text : {"1970-01-01", "2000-02-29", "2026-11-25", "2030-12-31", "1969-12-31"}) {
     ASSERT_TRUE(parse_date(text)) << text;

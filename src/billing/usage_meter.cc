@@ -18,8 +18,12 @@ void append_rows(const Holding& holding, const UsageWindow& window, std::vector<
     if (units <= 0) return;
     for (std::size_t phase = 0; phase < kPhaseCount; ++phase) {
       if (window.ms[phase] == 0) continue;
-      rows.push_back({holding.container, holding.pool, meter, static_cast<Phase>(phase),
-                      window.start, window.end, window.ms[phase], units, gpu_type});
+      UsageRow& row = rows.emplace_back(UsageRow{holding.container, holding.pool, meter,
+                                                 static_cast<Phase>(phase), window.start,
+                                                 window.end, window.ms[phase], units, gpu_type});
+      if (meter != Meter::gpu) continue;
+      row.share_bytes = holding.share_bytes;
+      row.device_bytes = holding.device_bytes;
     }
   };
   append(Meter::gpu, holding.devices, holding.gpu_type);

@@ -27,7 +27,7 @@
 
 namespace ember {
 
-inline constexpr std::size_t kPhaseCount = 4;
+inline constexpr std::size_t kPhaseCount = 4;  // of a container's life
 
 struct UsageWindow {
   Time start, end;                                       // whole milliseconds
@@ -43,6 +43,7 @@ struct Holding {
   std::string gpu_type;
   std::int64_t cpu_millicores = 0;
   std::int64_t memory_bytes = 0;
+  std::int64_t share_bytes = 0, device_bytes = 0;  // of a share of one device
 };
 
 // The rows of one window: per meter held and phase with time in it, and per phase with egress.

@@ -30,6 +30,10 @@ std::size_t AppCatalog::CallableHash::operator()(const CallableKey& key) const {
   return hash(key.app) * 31 + hash(key.function);
 }
 
+void AppCatalog::settle(GpuDemand& demand) const {
+  if (demand.least_vram_bytes > 0) demand.choices = ranked_gpus_;
+}
+
 Result<std::vector<FunctionPtr>> AppCatalog::functions_of(const VersionRecord& version,
                                                           const std::string& app_name) const {
   const App* app = find_app(app_name);
@@ -39,6 +43,7 @@ Result<std::vector<FunctionPtr>> AppCatalog::functions_of(const VersionRecord& v
     if (!document) return std::move(document).error();
     auto spec = parse_function_spec(*document, "");
     if (!spec) return std::move(spec).error();
+    settle(spec->settings.resources.gpu);
     std::shared_ptr<FunctionLine> line;
     if (app && app->lines.contains(record.name)) line = app->lines.at(record.name);
     if (!line) line = std::make_shared<FunctionLine>(FunctionLine{record.id, {}});

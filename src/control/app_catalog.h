@@ -70,6 +70,14 @@ struct App {
 
 class AppCatalog {
  public:
+  // In which order GPU types are tried for a demand that names none. Before any function is made.
+  void rank_gpus(std::vector<GpuChoice> cheapest_first) {
+    ranked_gpus_ = std::move(cheapest_first);
+  }
+  // Gives a demand that names no type all of them, in that order: which devices have as much memory
+  // as it asks for is theirs to say.
+  void settle(GpuDemand& demand) const;
+
   // Makes the functions of a version, on the lines of those that the app has already.
   Result<std::vector<FunctionPtr>> functions_of(const VersionRecord& version,
                                                 const std::string& app_name) const;
@@ -106,6 +114,7 @@ class AppCatalog {
   void withdraw(App& app);
   void forget_expired_pools();
 
+  std::vector<GpuChoice> ranked_gpus_;
   std::map<std::string, App, std::less<>> apps_;
   // Keys view into the functions themselves.
   boost::unordered_flat_map<CallableKey, FunctionPtr, CallableHash> callable_;

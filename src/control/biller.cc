@@ -38,20 +38,33 @@ std::shared_ptr<const Tariff> Biller::tariff(const Resources& resources,
                                              const std::vector<DeviceId>& devices,
                                              const NodeFleet& fleet) const {
   const Date today = date_of(driver_.now());
-  Tariff tariff;
+  const Device* device = devices.empty() ? nullptr : fleet.find_device(devices.front());
+  Tariff tariff = device ? gpu_tariff(device->type, devices, fleet) : Tariff{};
   tariff.cpu_millicores = resources.cpu_millicores;
   tariff.memory_bytes = resources.memory_bytes;
   tariff.cpu = rate_of(prices_.local(Meter::cpu, "", today), kMillicoresPerCore);
   tariff.memory = rate_of(prices_.local(Meter::memory, "", today), kBytesPerGib);
   tariff.egress = rate_of(prices_.local(Meter::egress, "", today), kBytesPerGB);
-  const Device* device = devices.empty() ? nullptr : fleet.find_device(devices.front());
-  if (device) {
-    tariff.gpu_type = device->type;
-    tariff.gpu_count = static_cast<std::int64_t>(devices.size());
-    tariff.simulated = device->simulated;
-    tariff.gpu = rate_of(prices_.local(Meter::gpu, device->type, today), 1);
+  if (device && resources.gpu.is_share()) {
+    tariff.share_bytes = resources.gpu.share_bytes;
+    tariff.gpu.units = std::max(device->vram_bytes, tariff.share_bytes);
   }
   return std::make_shared<const Tariff>(std::move(tariff));
+}
+
+Tariff Biller::tariff(const LeaseRecord& lease, const NodeFleet& fleet) const {
+  return gpu_tariff(lease.gpu_type, lease.devices, fleet);
+}
+
+Tariff Biller::gpu_tariff(const std::string& type, const std::vector<DeviceId>& devices,
+                          const NodeFleet& fleet) const {
+  const Device* device = fleet.find_device(devices.front());
+  Tariff tariff;
+  tariff.gpu_type = type;
+  tariff.gpu_count = static_cast<std::int64_t>(devices.size());
+  tariff.simulated = device && device->simulated;
+  tariff.gpu = rate_of(prices_.local(Meter::gpu, type, date_of(driver_.now())), 1);
+  return tariff;
 }
 
 // At once: a container that the store does not know cannot be adopted after a crash.
@@ -79,11 +92,23 @@ void Biller::record(const UsageRow& row, const Function& function, const Tariff&
   FunctionStats& stats = function.line->stats;
   stats.cost += entry.amount;
   if (row.meter == Meter::gpu) {
-    const auto gpu_ms = static_cast<std::uint64_t>(row.quantity * row.units);
+    const auto gpu_ms = static_cast<std::uint64_t>(device_ms(row));
     (row.phase == Phase::execute ? stats.gpu_ms_busy
      : row.phase == Phase::idle  ? stats.gpu_ms_idle
                                  : stats.gpu_ms_cold) += gpu_ms;
   }
+  add(std::move(entry));
+}
+
+void Biller::record(const UsageRow& row, const LeaseRecord& lease, const Tariff& tariff) {
+  LedgerRecord entry;
+  entry.row = row;
+  entry.app_name = kLeasesApp;
+  entry.function = lease.holder;
+  entry.price = tariff.gpu.price;
+  entry.price_source = tariff.gpu.source;
+  entry.amount = tariff.amount(row);
+  entry.simulated = tariff.simulated;
   add(std::move(entry));
 }
 

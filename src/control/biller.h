@@ -19,6 +19,9 @@
 
 namespace ember {
 
+// What bills name as the app of leases: no app can have that name. Its functions are who leased.
+inline constexpr const char* kLeasesApp = "(leases)";
+
 class Biller {
  public:
   Biller(EngineDriver& driver, Store& store, Background& background, const PriceBook& prices);
@@ -28,10 +31,16 @@ class Biller {
                                        const std::vector<DeviceId>& devices,
                                        const NodeFleet& fleet) const;
 
+  Tariff tariff(const LeaseRecord& lease, const NodeFleet& fleet) const;
+
   void container_started(const ContainerRecord& record);
   // `durable` runs once the end, and all usage recorded before, is on disk.
   void container_ended(const ContainerRecord& record, std::function<void()> durable);
   void record(const UsageRow& row, const Function& function, const Tariff& tariff);
+  // At the rate that is given: that of the day on which the lease began here.
+  void record(const UsageRow& row, const LeaseRecord& lease, const Tariff& tariff);
+  // After all usage of it that was recorded before.
+  void lease_ended(const LeaseRecord& lease) { add(lease); }
 
   // `done` once a query of the store sees all that was recorded until now; at once while the store
   // cannot be written, since a bill that is late is better than none.
@@ -46,6 +55,8 @@ class Biller {
   const Error& failure() const { return failure_.error(); }
 
  private:
+  Tariff gpu_tariff(const std::string& type, const std::vector<DeviceId>& devices,
+                    const NodeFleet& fleet) const;
   void add(Write record);
   void flush();
   void written(const Result<>& result);

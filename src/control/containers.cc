@@ -209,7 +209,7 @@ void Containers::finish(Container& container, ContainerExit exit) {
     container.function->last_start_failure = {describe_exit(container.exit), container.load_error};
   }
   driver_.handle(ContainerExited{container.id, std::min(container.exit.at, driver_.now()), cause,
-                                 container.exit.egress_bytes});
+                                 container.exit.egress_bytes, container.exit.gpu_used_bytes});
 }
 
 void Containers::on_runner(ContainerId id, UniqueFd socket) {

@@ -185,10 +185,22 @@ class Control {
   virtual void put_blob(std::string sha256, std::string bytes,
                         std::function<void(Result<>)> done) = 0;
   virtual void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) = 0;
+  virtual void images_json(Done done) = 0;
+  virtual void image_log_json(std::string image, Done done) = 0;
+  virtual void prune_images(std::string request_json, Done done) = 0;
+  virtual void push_image(std::string image, std::string request_json,
+                          std::shared_ptr<BuildObserver> observer) = 0;
   virtual void deploy(std::string app, std::string request_json, Done done) = 0;
   virtual void rollback(std::string app, std::uint32_t version, Done done) = 0;
   virtual void stop_app(std::string app, Done done) = 0;
   virtual Result<> heartbeat(std::string_view app) = 0;  // keeps an ephemeral app alive
+
+  // --- leases of devices to people ---
+  // Answered once it is granted or refused. Whoever lets go of what is returned before that does
+  // not want it any more.
+  virtual std::shared_ptr<void> ask_lease(KeyId key, std::string request_json, Done done) = 0;
+  virtual Result<std::string> end_lease(std::string_view lease) = 0;
+  virtual std::string leases_json() = 0;
 
   // --- looking; each a JSON document of docs/reference/http.md ---
   virtual std::string status_json() = 0;

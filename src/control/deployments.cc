@@ -36,7 +36,7 @@ struct Deployments::Change {
 Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store,
                          Background& background, SourceStore& sources, ImageBuilds& images,
                          Secrets& secrets, const NodeFleet& fleet, const Calls& calls,
-                         const VolumeCatalog& volumes, IdSource& ids)
+                         const VolumeCatalog& volumes, IdSource& ids, const PriceBook& prices)
     : driver_(driver),
       catalog_(catalog),
       store_(store),
@@ -47,7 +47,19 @@ Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store
       fleet_(fleet),
       calls_(calls),
       volumes_(volumes),
-      ids_(ids) {}
+      ids_(ids),
+      prices_(prices) {
+  rank_gpus();
+}
+
+// Prices change with the days.
+void Deployments::rank_gpus() {
+  std::vector<GpuChoice> ranked;
+  for (std::string& type : prices_.gpus_by_price(date_of(driver_.now()))) {
+    ranked.push_back({std::move(type), 1});
+  }
+  catalog_.rank_gpus(std::move(ranked));
+}
 
 Result<> Deployments::begin(const std::string& app) {
   if (changing_.insert(app).second) return Ok{};
@@ -57,16 +69,19 @@ Result<> Deployments::begin(const std::string& app) {
 void Deployments::end(const std::string& app) { changing_.erase(app); }
 
 Result<> Deployments::check_placeable(const FunctionSpec& spec) const {
-  if (driver_.engine().could_ever_place(spec.settings.resources)) return Ok{};
+  Resources wanted = spec.settings.resources;
+  catalog_.settle(wanted.gpu);
+  if (driver_.engine().could_ever_place(wanted)) return Ok{};
   const NodeCapacity& capacity = fleet_.hello().capacity;
-  const Resources& wanted = spec.settings.resources;
+  const bool by_memory = wanted.gpu.is_share() || wanted.gpu.least_vram_bytes > 0;
   return {ErrorCode::conflict,
           "no node could ever hold a container of " + spec.name + ": it asks for " +
               std::to_string(wanted.cpu_millicores) + " milli-cores, " +
               std::to_string(wanted.memory_bytes >> 20) + " MiB" +
               (wanted.gpu.empty() ? "" : " and GPU " + wanted.gpu.text()) + "; the fleet has " +
               std::to_string(capacity.cpu_millicores) + " milli-cores, " +
-              std::to_string(capacity.memory_bytes >> 20) + " MiB and " + fleet_.gpus_text()};
+              std::to_string(capacity.memory_bytes >> 20) + " MiB and " + fleet_.gpus_text() +
+              (by_memory ? "; " + fleet_.vram_text() : "")};
 }
 
 // The node refuses it as well, should its isolation change after the deploy.
@@ -123,6 +138,7 @@ Result<> Deployments::check_request(const std::string& app, const DeployRequest&
 void Deployments::deploy(std::string app, const std::string& request_json, Done done) {
   auto request = parse_deploy_request(request_json);
   if (!request) return done(std::move(request).error());
+  rank_gpus();
   if (auto fits = check_request(app, *request); !fits) return done(std::move(fits).error());
   if (auto begun = begin(app); !begun) return done(std::move(begun).error());
   Change change{std::move(app), request->ephemeral, request->source,

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "billing/price_book.h"
 #include "control/app_catalog.h"
 #include "control/background.h"
 #include "control/calls.h"
@@ -28,7 +29,8 @@ class Deployments {
 
   Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store, Background& background,
               SourceStore& sources, ImageBuilds& images, Secrets& secrets, const NodeFleet& fleet,
-              const Calls& calls, const VolumeCatalog& volumes, IdSource& ids);
+              const Calls& calls, const VolumeCatalog& volumes, IdSource& ids,
+              const PriceBook& prices);
 
   void deploy(std::string app, const std::string& request_json, Done done);
   void rollback(std::string app, std::uint32_t version, Done done);
@@ -57,6 +59,7 @@ class Deployments {
                                          const std::vector<FunctionSpec>& functions) const;
   Result<> install(const AppRecord& record, const VersionRecord& version);
   std::string answer(const App& app) const;
+  void rank_gpus();
   void check_leases();
 
   EngineDriver& driver_;
@@ -70,6 +73,7 @@ class Deployments {
   const Calls& calls_;
   const VolumeCatalog& volumes_;
   IdSource& ids_;
+  const PriceBook& prices_;
   std::string url_;
   std::set<std::string> changing_;  // apps
 };

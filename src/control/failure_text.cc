@@ -35,6 +35,8 @@ std::string next_step(ReasonCode code, const std::string& app) {
       return "raise timeout= if it needs longer";
     case ReasonCode::container_out_of_memory:
       return "raise memory= in the function's decorator";
+    case ReasonCode::container_over_gpu_share:
+      return "ask for more by vram= in the function's decorator";
     case ReasonCode::container_crashed:
     case ReasonCode::container_lost_repeatedly:
     case ReasonCode::start_failed_repeatedly:
@@ -53,6 +55,9 @@ std::string next_step(ReasonCode code, const std::string& app) {
 
 std::string describe_exit(const ContainerExit& exit) {
   if (exit.out_of_memory) return "out of memory";
+  if (exit.gpu_used_bytes > 0) {
+    return "over its share of a GPU, with " + vram_text(exit.gpu_used_bytes) + " of its memory";
+  }
   if (!exit.fault.empty()) return exit.fault;
   if (exit.signal != 0) {
     return "signal " + std::to_string(exit.signal) + ", " + ::strsignal(exit.signal);
@@ -63,6 +68,7 @@ std::string describe_exit(const ContainerExit& exit) {
 
 ExitCause exit_cause(const ContainerExit& exit, ExitContext context) {
   if (exit.out_of_memory) return ExitCause::out_of_memory;
+  if (exit.gpu_used_bytes > 0) return ExitCause::over_gpu_share;
   if (context.load_failed || exit.exit_status == kLoadFailedStatus) return ExitCause::load_failed;
   return context.asked || !exit.fault.empty() ? ExitCause::stopped : ExitCause::crashed;
 }

@@ -75,7 +75,10 @@ class FakeNode final : public NodeClient {
   void remount(ContainerId container, VolumeOverlay volume) override {
     remounts.emplace_back(container, std::move(volume));
   }
-  void build(std::string id, ImageSpec, UniqueFd) override { builds.push_back(std::move(id)); }
+  void build(std::string id, ImageSpec, std::string, UniqueFd) override {
+    builds.push_back(std::move(id));
+  }
+  void ask_images(ImageQuery query) override { image_queries.push_back(std::move(query)); }
 
   void connect() {
     hello.containers.clear();
@@ -160,6 +163,7 @@ class FakeNode final : public NodeClient {
   std::vector<ContainerSpec> starts;
   std::vector<std::string> builds;
   std::vector<std::pair<ContainerId, VolumeOverlay>> remounts;
+  std::vector<ImageQuery> image_queries;
   std::vector<ContainerId> interrupted, acknowledged;
   Duration boot = Duration::milliseconds(300), load = Duration::milliseconds(200);
   bool has_source = false;

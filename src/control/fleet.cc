@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/gpu.h"
+
 namespace ember {
 
 void NodeFleet::connected(NodeHello hello) {
@@ -29,6 +31,18 @@ std::string NodeFleet::gpus_text() const {
     text += (text.empty() ? "" : ", ") + std::to_string(count) + " x " + type;
   }
   return text.empty() ? "no GPU" : text;
+}
+
+std::string NodeFleet::vram_text() const {
+  std::map<std::string, std::int64_t> most;
+  for (const Device& device : hello_.capacity.devices) {
+    most[device.type] = std::max(most[device.type], device.vram_bytes);
+  }
+  std::string text;
+  for (const auto& [type, bytes] : most) {
+    text += (text.empty() ? "" : ", ") + type + " has " + ember::vram_text(bytes);
+  }
+  return text.empty() ? "none has memory" : text;
 }
 
 }  // namespace ember

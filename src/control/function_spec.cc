@@ -24,16 +24,24 @@ bool is_dotted_name(std::string_view text) {
          text.find_first_of(" /\\\"'") == std::string_view::npos;
 }
 
-Result<GpuDemand> parse_gpu(const JsonValue* list, const std::string& path) {
+// With types `vram_bytes` is a share of one device, without any it is what a device must have.
+Result<GpuDemand> parse_gpu(const JsonValue* list, std::int64_t vram_bytes,
+                            const std::string& path) {
   GpuDemand demand;
-  if (!list) return demand;
-  if (list->size() > kMaxGpuChoices) return invalid(path + "gpu has too many choices");
-  for (const JsonValue& item : *list) {
+  if (!list || list->empty()) {
+    demand.least_vram_bytes = vram_bytes;
+  } else {
+    demand.share_bytes = vram_bytes;
+  }
+  if (list && list->size() > kMaxGpuChoices) return invalid(path + "gpu has too many choices");
+  for (std::size_t i = 0; list && i < list->size(); ++i) {
+    const JsonValue& item = (*list)[i];
     if (!item.is_string()) return invalid(path + "gpu must be a list of texts such as \"L4\"");
     auto choice = parse_gpu_choice(item.get_ref<const std::string&>());
     if (!choice) return std::move(choice).error().within(path + "gpu");
     demand.choices.push_back(std::move(choice).value());
   }
+  if (auto fits = check_vram(demand); !fits) return std::move(fits).error().within(path + "vram");
   return demand;
 }
 
@@ -65,6 +73,7 @@ FunctionSettings read_settings(Fields& fields) {
   Resources& resources = settings.resources;
   resources.cpu_millicores = fields.integer_or("cpu_millicores", resources.cpu_millicores);
   resources.memory_bytes = fields.integer_or("memory_bytes", resources.memory_bytes);
+  resources.gpu.share_bytes = fields.integer_or("vram_bytes", 0);
   settings.timeout = milliseconds_or(fields, "timeout_ms", settings.timeout);
   settings.startup_timeout =
       milliseconds_or(fields, "startup_timeout_ms", settings.startup_timeout);
@@ -209,7 +218,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
     if (!parsed) return std::move(parsed).error();
     spec.image = std::move(parsed).value();
   }
-  auto demand = parse_gpu(gpu, path);
+  auto demand = parse_gpu(gpu, spec.settings.resources.gpu.share_bytes, path);
   if (!demand) return std::move(demand).error();
   spec.settings.resources.gpu = std::move(demand).value();
   auto variables = parse_env(env, path + "env");
@@ -265,23 +274,26 @@ Result<DeployRequest> parse_deploy_request(std::string_view text) {
 
 JsonValue to_json(const GpuDemand& demand) {
   JsonValue list = JsonValue::array();
+  if (demand.least_vram_bytes > 0) return list;  // the types follow from it
   for (const GpuChoice& choice : demand.choices) list.push_back(GpuDemand{{choice}}.text());
   return list;
 }
 
 JsonValue to_json(const FunctionSettings& settings) {
   const Scaling& scaling = settings.scaling;
-  return {{"cpu_millicores", settings.resources.cpu_millicores},
-          {"memory_bytes", settings.resources.memory_bytes},
-          {"timeout_ms", settings.timeout.whole_ms()},
-          {"startup_timeout_ms", settings.startup_timeout.whole_ms()},
-          {"min_containers", scaling.min_containers},
-          {"max_containers", scaling.max_containers},
-          {"buffer_containers", scaling.buffer_containers},
-          {"scaledown_window_ms", scaling.scaledown_window.whole_ms()},
-          {"max_inputs", scaling.max_inputs},
-          {"target_inputs", scaling.target_inputs},
-          {"queue_limit", scaling.queue_limit}};
+  return {
+      {"cpu_millicores", settings.resources.cpu_millicores},
+      {"memory_bytes", settings.resources.memory_bytes},
+      {"vram_bytes", settings.resources.gpu.share_bytes + settings.resources.gpu.least_vram_bytes},
+      {"timeout_ms", settings.timeout.whole_ms()},
+      {"startup_timeout_ms", settings.startup_timeout.whole_ms()},
+      {"min_containers", scaling.min_containers},
+      {"max_containers", scaling.max_containers},
+      {"buffer_containers", scaling.buffer_containers},
+      {"scaledown_window_ms", scaling.scaledown_window.whole_ms()},
+      {"max_inputs", scaling.max_inputs},
+      {"target_inputs", scaling.target_inputs},
+      {"queue_limit", scaling.queue_limit}};
 }
 
 JsonValue to_json(const ImageSpec& spec) {

@@ -45,6 +45,6 @@ Result<ImageSpec> parse_image_spec(const JsonValue& value, const std::string& pa
 JsonValue to_json(const FunctionSpec& spec);
 JsonValue to_json(const ImageSpec& spec);
 JsonValue to_json(const FunctionSettings& settings);  // the settings' fields alone
-JsonValue to_json(const GpuDemand& demand);           // ["L4", "H100:2"]
+JsonValue to_json(const GpuDemand& demand);           // the types named: ["L4", "H100:2"]
 
 }  // namespace ember

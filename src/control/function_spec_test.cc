@@ -49,6 +49,29 @@ TEST(FunctionSpec, ComesBackFromItsJsonAsItWas) {
   EXPECT_EQ(again->parameters, R"([{"name":"path","kind":"bytes"}])");
 }
 
+TEST(FunctionSpec, ReadsMemoryOfAGpuAsAShareOrWithoutATypeAsTheLeastThereIs) {
+  const auto share =
+      parse_deploy_request(deploy(R"(, "gpu": ["L4", "T4"], "vram_bytes": 6000000000)"));
+  ASSERT_TRUE(share.ok()) << share.error().message;
+  const FunctionSpec& spec = share->functions[0];
+  EXPECT_EQ(spec.settings.resources.gpu.share_bytes, 6'000'000'000);
+  EXPECT_EQ(to_json(spec)["gpu"], JsonValue::parse(R"(["L4", "T4"])"));
+  EXPECT_EQ(parse_function_spec(to_json(spec), "")->settings.resources.gpu,
+            spec.settings.resources.gpu);
+
+  const auto any = parse_deploy_request(deploy(R"(, "vram_bytes": 24000000000)"));
+  ASSERT_TRUE(any.ok()) << any.error().message;
+  GpuDemand demand = any->functions[0].settings.resources.gpu;
+  EXPECT_EQ(demand.least_vram_bytes, 24'000'000'000);
+  EXPECT_EQ(demand.text(), "any with 24 GB");
+  demand.choices = {{"L4", 1}, {"H100", 1}};  // what it comes to here is not what was asked for
+  EXPECT_EQ(to_json(demand), JsonValue::array());
+
+  EXPECT_THAT(refusal(deploy(R"(, "gpu": ["L4:2"], "vram_bytes": 1000000)")),
+              HasSubstr("a share of one device"));
+  EXPECT_THAT(refusal(deploy(R"(, "vram_bytes": 900000000000)")), HasSubstr("B200 180 GiB"));
+}
+
 TEST(FunctionSpec, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(refusal(deploy(R"(, "timeout_ms": "5")")), HasSubstr("functions[0].timeout_ms"));
   EXPECT_THAT(refusal(deploy(R"(, "timeout_ms": 0)")), HasSubstr("timeout (ms) is 0"));

@@ -49,7 +49,16 @@ bool ImageBuilds::is_built(const ImageSpec& image) const {
 }
 
 void ImageBuilds::watch(const ImageSpec& image, std::shared_ptr<BuildObserver> observer) {
-  const std::string id = image_id(image);
+  watch(image_id(image), image, "", std::move(observer));
+}
+
+void ImageBuilds::push(const ImageSpec& image, const std::string& reference,
+                       std::shared_ptr<BuildObserver> observer) {
+  watch(image_id(image) + " to " + reference, image, reference, std::move(observer));
+}
+
+void ImageBuilds::watch(const std::string& id, const ImageSpec& image, const std::string& push_to,
+                        std::shared_ptr<BuildObserver> observer) {
   if (!fleet_.is_connected()) {
     return observer->on_end(
         id, {ErrorCode::unavailable, "no node is connected that could build it; try again"});
@@ -60,17 +69,17 @@ void ImageBuilds::watch(const ImageSpec& image, std::shared_ptr<BuildObserver> o
         id, {ErrorCode::resource_exhausted, "too many images are being built; try again"});
   }
   running_[id].push_back(std::move(observer));
-  if (!running) send(id, image);
+  if (!running) send(id, image, push_to);
 }
 
 // The node sees all sources by name, and the image those that its steps name.
-void ImageBuilds::send(const std::string& id, const ImageSpec& image) {
+void ImageBuilds::send(const std::string& id, const ImageSpec& image, const std::string& push_to) {
   std::vector<std::string> named;
   for (const ImageStep& step : image.steps) {
     if (!step.files.empty()) named.push_back(step.files);
   }
   if (!image.base.files.empty()) named.push_back(image.base.files);
-  if (named.empty()) return node_.build(id, image, {});
+  if (named.empty()) return node_.build(id, image, push_to, {});
   background_.run(
       [sources = &sources_, named]() -> Result<> {
         for (const std::string& digest : named) {
@@ -78,11 +87,11 @@ void ImageBuilds::send(const std::string& id, const ImageSpec& image) {
         }
         return Ok{};
       },
-      [this, id, image](const Result<>& laid_out) {
+      [this, id, image, push_to](const Result<>& laid_out) {
         if (!laid_out) return on_built(id, laid_out);
         auto sources = sources_.open_all();
         if (!sources) return on_built(id, std::move(sources).error());
-        node_.build(id, image, std::move(sources).value());
+        node_.build(id, image, push_to, std::move(sources).value());
       });
 }
 

@@ -26,6 +26,10 @@ class ImageBuilds {
   // Has these images built, or found built; `done` with the first that fails.
   void require(std::vector<ImageSpec> images, std::function<void(Result<>)> done);
   bool is_built(const ImageSpec& image) const;
+  // The node has removed it.
+  void forget(const std::string& id) { built_.erase(id); }
+  void push(const ImageSpec& image, const std::string& reference,
+            std::shared_ptr<BuildObserver> observer);
 
   // --- what the node says ---
   void on_line(const std::string& id, const std::string& line);
@@ -35,7 +39,10 @@ class ImageBuilds {
 
  private:
   void watch(const ImageSpec& image, std::shared_ptr<BuildObserver> observer);
-  void send(const std::string& id, const ImageSpec& image);
+  // Under a name that is the image's id, or that of a push.
+  void watch(const std::string& name, const ImageSpec& image, const std::string& push_to,
+             std::shared_ptr<BuildObserver> observer);
+  void send(const std::string& name, const ImageSpec& image, const std::string& push_to);
 
   NodeClient& node_;
   const NodeFleet& fleet_;

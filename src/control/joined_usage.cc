@@ -16,12 +16,16 @@ struct Window {
   Time end;
 };
 
-std::map<ContainerId, Window> windows_of(const Batch& batch) {
-  std::map<ContainerId, Window> windows;
+using Holder = std::pair<ContainerId, LeaseId>;
+
+Holder holder_of(const UsageRow& row) { return {row.container, row.lease}; }
+
+std::map<Holder, Window> windows_of(const Batch& batch) {
+  std::map<Holder, Window> windows;
   for (const Write& write : batch) {
     const auto* entry = std::get_if<LedgerRecord>(&write);
     if (!entry) continue;
-    Window& window = windows[entry->row.container];
+    Window& window = windows[holder_of(entry->row)];
     window.start = std::min(window.start, entry->row.window_start);
     window.end = std::max(window.end, entry->row.window_end);
   }
@@ -32,7 +36,7 @@ std::map<ContainerId, Window> windows_of(const Batch& batch) {
 
 Batch join_windows(Batch batch) {
   const auto windows = windows_of(batch);
-  std::map<std::tuple<ContainerId, Meter, Phase>, std::size_t> places;
+  std::map<std::tuple<Holder, Meter, Phase>, std::size_t> places;
   Batch joined;
   for (Write& write : batch) {
     auto* entry = std::get_if<LedgerRecord>(&write);
@@ -42,10 +46,10 @@ Batch join_windows(Batch batch) {
     }
     UsageRow& row = entry->row;
     const auto [place, is_new] =
-        places.try_emplace({row.container, row.meter, row.phase}, joined.size());
+        places.try_emplace({holder_of(row), row.meter, row.phase}, joined.size());
     if (is_new) {
-      row.window_start = windows.at(row.container).start;
-      row.window_end = windows.at(row.container).end;
+      row.window_start = windows.at(holder_of(row)).start;
+      row.window_end = windows.at(holder_of(row)).end;
       joined.push_back(std::move(write));
       continue;
     }

@@ -159,22 +159,41 @@ std::string Listings::containers() const {
   return dump_json({{"containers", std::move(list)}});
 }
 
+// A lease goes before what the node says: it is the person's own programs that use the device.
+JsonValue Listings::device_entry(const NodeView& node, const Device& device) const {
+  JsonValue containers = JsonValue::array();
+  std::int64_t shared_bytes = 0;
+  for (const DeviceHold& hold : node.holds) {
+    if (hold.device != device.id) continue;
+    containers.push_back(
+        {{"container_id", hold.container.text()}, {"vram_bytes", hold.share_bytes}});
+    shared_bytes += hold.share_bytes;
+  }
+  const std::string leased = leases_.why_leased(device.id);
+  const bool is_leased = !leased.empty() && device.state != DeviceState::cordoned;
+  std::string reason = is_leased ? leased : device.reason;
+  if (shared_bytes > 0 && reason.empty()) {
+    reason = vram_text(std::max<std::int64_t>(0, device.vram_bytes - shared_bytes)) + " of " +
+             vram_text(device.vram_bytes) + " are left to share";
+  }
+  return {{"device_id", device.id.text()},
+          {"type", device.type},
+          {"uuid", device.uuid},
+          {"vram_bytes", device.vram_bytes},
+          {"vram_bytes_shared", shared_bytes},
+          {"simulated", device.simulated},
+          {"state", is_leased ? "leased" : device_state_name(device.state)},
+          {"reason", std::move(reason)},
+          {"container_id", containers.empty() ? JsonValue() : containers[0]["container_id"]},
+          {"containers", std::move(containers)}};
+}
+
 std::string Listings::nodes() const {
   JsonValue list = JsonValue::array();
   for (const NodeView& node : driver_.engine().nodes()) {
     JsonValue devices = JsonValue::array();
     for (const Device& device : node.capacity.devices) {
-      const auto lease =
-          std::ranges::find(node.leases, device.id, &decltype(node.leases)::value_type::first);
-      devices.push_back(
-          {{"device_id", device.id.text()},
-           {"type", device.type},
-           {"vram_bytes", device.vram_bytes},
-           {"simulated", device.simulated},
-           {"state", device_state_name(device.state)},
-           {"reason", device.reason},
-           {"container_id",
-            lease == node.leases.end() ? JsonValue() : JsonValue(lease->second.text())}});
+      devices.push_back(device_entry(node, device));
     }
     list.push_back({{"node_id", node.node.text()},
                     {"name", fleet_.hello().name},

@@ -11,6 +11,7 @@
 #include "control/deployments.h"
 #include "control/engine_driver.h"
 #include "control/fleet.h"
+#include "control/leases.h"
 
 namespace ember {
 
@@ -18,14 +19,15 @@ class Listings {
  public:
   Listings(EngineDriver& driver, const AppCatalog& catalog, const CallTable& calls,
            const Containers& containers, const NodeFleet& fleet, const Deployments& deployments,
-           const LogBook& logs)
+           const LogBook& logs, const Leases& leases)
       : driver_(driver),
         catalog_(catalog),
         calls_(calls),
         containers_(containers),
         fleet_(fleet),
         deployments_(deployments),
-        logs_(logs) {}
+        logs_(logs),
+        leases_(leases) {}
 
   std::string apps() const;
   Result<std::string> app(std::string_view name) const;
@@ -40,6 +42,7 @@ class Listings {
   JsonValue is_cold(const Call& call) const;
   JsonValue app_entry(const App& app, const std::vector<PoolView>& pools) const;
   JsonValue function_entry(const Function& function) const;
+  JsonValue device_entry(const NodeView& node, const Device& device) const;
   JsonValue container_entry(const ContainerView& view) const;
   JsonValue call_entry(const Call& call) const;
   JsonValue call_entry(const FinishedCall& call) const;
@@ -51,6 +54,7 @@ class Listings {
   const NodeFleet& fleet_;
   const Deployments& deployments_;
   const LogBook& logs_;
+  const Leases& leases_;
 };
 
 std::string history_document(const std::vector<VersionRecord>& versions, std::uint32_t current);

@@ -42,6 +42,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
       images(node, fleet, sources, background),
+      image_admin(driver, node, images, catalog),
       mounts(driver, volumes, node),
       containers(loop, driver, node, fleet, catalog, sources, secrets, biller, logs, strangers,
                  mounts),
@@ -49,8 +50,9 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       calls(driver, catalog, containers, fleet, logs, node, ids),
       nested(calls, containers),
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
-                  volumes.catalog(), ids),
-      listings(driver, catalog, calls.table(), containers, fleet, deployments, logs),
+                  volumes.catalog(), ids, prices),
+      leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
+      listings(driver, catalog, calls.table(), containers, fleet, deployments, logs, leases),
       performer(*this),
       startup(store, background, catalog, deployments, containers),
       started(driver.now()) {
@@ -69,7 +71,11 @@ void LiveControl::Performer::perform(const Action& action) {
         if constexpr (std::is_same_v<Kind, StartContainer>) parts_.containers.start(wanted);
         if constexpr (std::is_same_v<Kind, StopContainer>) parts_.containers.stop(wanted);
         if constexpr (std::is_same_v<Kind, ReleaseContainer>) parts_.containers.release(wanted);
+        if constexpr (std::is_same_v<Kind, GrantLease>) parts_.leases.grant(wanted);
+        if constexpr (std::is_same_v<Kind, RefuseLease>) parts_.leases.refuse(wanted);
+        if constexpr (std::is_same_v<Kind, ReleaseLease>) parts_.leases.release(wanted);
         if constexpr (std::is_same_v<Kind, RecordUsage>) {
+          if (wanted.row.lease) return parts_.leases.record(wanted.row);
           const Container* container = parts_.containers.find(wanted.row.container);
           EMBER_ASSERT(container);  // usage is recorded before its container is released
           parts_.biller.record(wanted.row, *container->function, *container->tariff);
@@ -112,6 +118,7 @@ Result<> LiveControl::start() {
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
   for (const SecretRecord& secret : snapshot.secrets) parts_->secrets.restore(secret);
   if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
+  parts_->leases.restore(snapshot);
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   return Ok{};
 }
@@ -160,6 +167,20 @@ void LiveControl::create_secret(std::string request_json, Done done) {
 void LiveControl::delete_secret(std::string id_or_name, bool force, Done done) {
   parts_->secrets.remove(id_or_name, force ? WhileUsed::allow : WhileUsed::refuse, std::move(done));
 }
+
+// --- leases ---
+
+std::shared_ptr<void> LiveControl::ask_lease(KeyId key, std::string request_json, Done done) {
+  if (auto open = refuse_while_draining(); !open) return done(std::move(open).error()), nullptr;
+  if (auto room = parts_->biller.has_room(); !room) return done(std::move(room).error()), nullptr;
+  return parts_->leases.ask(key, request_json, std::move(done));
+}
+
+Result<std::string> LiveControl::end_lease(std::string_view lease) {
+  return parts_->leases.end(lease);
+}
+
+std::string LiveControl::leases_json() { return parts_->leases.list(); }
 
 // --- draining ---
 
@@ -216,6 +237,21 @@ void LiveControl::put_blob(std::string sha256, std::string bytes,
 
 void LiveControl::build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) {
   parts_->images.build(spec_json, std::move(observer));
+}
+
+void LiveControl::images_json(Done done) { parts_->image_admin.list(std::move(done)); }
+
+void LiveControl::image_log_json(std::string image, Done done) {
+  parts_->image_admin.log(std::move(image), std::move(done));
+}
+
+void LiveControl::prune_images(std::string request_json, Done done) {
+  parts_->image_admin.prune(request_json, std::move(done));
+}
+
+void LiveControl::push_image(std::string image, std::string request_json,
+                             std::shared_ptr<BuildObserver> observer) {
+  parts_->image_admin.push(std::move(image), request_json, std::move(observer));
 }
 
 void LiveControl::deploy(std::string app, std::string request_json, Done done) {

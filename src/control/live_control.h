@@ -7,6 +7,7 @@
 //   SourceStore    users' files                      LogBook      what containers write
 //   Secrets        sealed values for containers
 //   ImageBuilds    images                            Listings     documents to look at
+//   ImageAdmin     what is kept of them              Leases       devices that people have
 //   Volumes        file trees and their versions
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
@@ -81,10 +82,18 @@ class LiveControl final : public Control, private NodeObserver {
                        std::function<void(Result<UploadResult>)> done) override;
   void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) override;
   void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) override;
+  void images_json(Done done) override;
+  void image_log_json(std::string image, Done done) override;
+  void prune_images(std::string request_json, Done done) override;
+  void push_image(std::string image, std::string request_json,
+                  std::shared_ptr<BuildObserver> observer) override;
   void deploy(std::string app, std::string request_json, Done done) override;
   void rollback(std::string app, std::uint32_t version, Done done) override;
   void stop_app(std::string app, Done done) override;
   Result<> heartbeat(std::string_view app) override;
+  std::shared_ptr<void> ask_lease(KeyId key, std::string request_json, Done done) override;
+  Result<std::string> end_lease(std::string_view lease) override;
+  std::string leases_json() override;
   std::string status_json() override;
   std::string apps_json() override;
   Result<std::string> app_json(std::string_view app) override;
@@ -112,12 +121,13 @@ class LiveControl final : public Control, private NodeObserver {
   void on_started(ContainerId container, Time at) override;
   void on_refused(ContainerId container, std::string why) override;
   void on_egress(ContainerId container, std::int64_t total_bytes) override;
-  void on_devices(std::vector<Device> devices) override;
+  void on_devices(std::vector<Device> devices, std::vector<std::string> missing) override;
   void on_exited(ContainerExit exit) override;
   void on_runner(ContainerId container, UniqueFd socket) override;
   void on_remounted(ContainerId container, std::string path, Result<> result) override;
   void on_build_line(std::string image_id, std::string line) override;
   void on_built(std::string image_id, Result<> result) override;
+  void on_image_answer(std::uint64_t query, Result<std::string> document) override;
 
   Result<> refuse_while_draining() const;
   void check_drained();

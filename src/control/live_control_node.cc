@@ -33,6 +33,7 @@ void LiveControl::on_hello(NodeHello hello) {
   parts.images.require(std::move(images), [](const Result<>& built) {
     if (!built) spdlog::warn("an image of a deployed app: {}", built.error().message);
   });
+  parts.image_admin.keep_tidy();
 }
 
 void LiveControl::on_lost() {
@@ -62,7 +63,7 @@ void LiveControl::on_egress(ContainerId container, std::int64_t total_bytes) {
   parts_->containers.on_egress(container, total_bytes);
 }
 
-void LiveControl::on_devices(std::vector<Device> devices) {
+void LiveControl::on_devices(std::vector<Device> devices, std::vector<std::string> missing) {
   Parts& parts = *parts_;
   for (const Device& device : devices) {
     const Device* before = parts.fleet.find_device(device.id);
@@ -71,7 +72,7 @@ void LiveControl::on_devices(std::vector<Device> devices) {
     spdlog::error("the device {} ({}) is cordoned: {}", device.id.text(), device.type,
                   device.reason);
   }
-  parts.fleet.set_devices(std::move(devices));
+  parts.fleet.set_devices(std::move(devices), std::move(missing));
   parts.driver.handle(NodeJoined{parts.fleet.hello().node, parts.fleet.hello().capacity});
 }
 
@@ -87,6 +88,10 @@ void LiveControl::on_remounted(ContainerId container, std::string path, Result<>
 
 void LiveControl::on_build_line(std::string image_id, std::string line) {
   parts_->images.on_line(image_id, line);
+}
+
+void LiveControl::on_image_answer(std::uint64_t query, Result<std::string> document) {
+  parts_->image_admin.on_answer(query, std::move(document));
 }
 
 void LiveControl::on_built(std::string image_id, Result<> result) {

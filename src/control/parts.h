@@ -9,7 +9,9 @@
 
 #include "control/calls.h"
 #include "control/deployments.h"
+#include "control/image_admin.h"
 #include "control/keys.h"
+#include "control/leases.h"
 #include "control/listings.h"
 #include "control/live_control.h"
 #include "control/nested_calls.h"
@@ -58,12 +60,14 @@ struct LiveControl::Parts {
   Biller biller;
   Strangers strangers;
   ImageBuilds images;
+  ImageAdmin image_admin;
   VolumeMounts mounts;
   Containers containers;
   VolumeRequests volume_requests;
   Calls calls;
   NestedCalls nested;
   Deployments deployments;
+  Leases leases;
   Listings listings;
   Performer performer;
   Startup startup;

@@ -34,14 +34,14 @@ const Rate& Tariff::rate(Meter meter) const {
 Money Tariff::amount(const UsageRow& row) const { return amount_of(row, rate(row.meter).price); }
 
 Money Tariff::cost(Duration duration) const {
-  const Int128 hourly =
-      per_hour(gpu, gpu_count) + per_hour(cpu, cpu_millicores) + per_hour(memory, memory_bytes);
+  const Int128 hourly = per_hour(gpu, share_bytes > 0 ? share_bytes : gpu_count) +
+                        per_hour(cpu, cpu_millicores) + per_hour(memory, memory_bytes);
   return {divide_half_even(hourly * duration.us, static_cast<Int128>(kUsPerHour) << kFractionBits)};
 }
 
 std::string Tariff::gpu_text() const {
   if (gpu_type.empty()) return {};
-  std::string text = gpu_type;
+  std::string text = (share_bytes > 0 ? vram_text(share_bytes) + " of " : "") + gpu_type;
   if (gpu_count != 1) text += ":" + std::to_string(gpu_count);
   return simulated ? text + " (simulated)" : text;
 }

@@ -21,6 +21,7 @@ struct Rate {
 struct Tariff {
   std::string gpu_type;  // empty: no GPU
   std::int64_t gpu_count = 0;
+  std::int64_t share_bytes = 0;  // of the one device's memory; then `gpu` has all of it for units
   bool simulated = false;
   std::int64_t cpu_millicores = 0;
   std::int64_t memory_bytes = 0;
@@ -31,7 +32,7 @@ struct Tariff {
   Money amount(const UsageRow& row) const;
   // What the container costs through `duration`, all that it holds together, rounded once.
   Money cost(Duration duration) const;
-  // "L4", "H100:2 (simulated)", "" for none.
+  // "L4", "H100:2 (simulated)", "6 GB of L4", "" for none.
   std::string gpu_text() const;
 };
 

@@ -1,6 +1,7 @@
 // What the engine wants done. It never learns how; it hears of the outcome by events.
 #pragma once
 
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -88,8 +89,31 @@ struct ReleaseContainer {
   ExitCause cause = ExitCause::stopped;
 };
 
-using Action = std::variant<StartContainer, StopContainer, DispatchInput, CancelInput, AnswerInput,
-                            FailInput, RecordUsage, ReleaseContainer>;
+// A person has the devices from now on. The driver keeps it, and ends it if it cannot be kept.
+struct GrantLease {
+  LeaseId lease;
+  NodeId node;
+  std::vector<DeviceId> devices;
+  std::string gpu_type;
+  Time from, until;
+};
+
+struct RefuseLease {
+  LeaseId lease;
+  ErrorCode code = ErrorCode::internal;
+  Reason reason;
+  Duration retry_after = {};  // zero where nobody can tell
+};
+
+// The devices are back, and all is recorded. The last action about a lease that was granted.
+struct ReleaseLease {
+  LeaseId lease;
+  Time at;
+};
+
+using Action =
+    std::variant<StartContainer, StopContainer, DispatchInput, CancelInput, AnswerInput, FailInput,
+                 RecordUsage, ReleaseContainer, GrantLease, RefuseLease, ReleaseLease>;
 using Actions = std::vector<Action>;
 
 }  // namespace ember

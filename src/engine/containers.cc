@@ -34,11 +34,14 @@ void become_ready(State& state, Slot slot) {
   rescale(state, pool);
 }
 
-// The devices as far as nobody else holds them: one device is never leased twice.
-bool devices_are_free(const State& state, const ContainerAdopted& event) {
+// Whether it may go on with its devices: none is held twice, or beyond its memory.
+bool devices_are_free(const State& state, const ContainerAdopted& event, const State::Pool& pool) {
   const FleetNode* node = state.fleet.find(event.node);
-  return std::none_of(event.devices.begin(), event.devices.end(),
-                      [&](DeviceId device) { return node->leased(device); });
+  const std::int64_t share_bytes = pool.settings.resources.gpu.share_bytes;
+  return std::all_of(event.devices.begin(), event.devices.end(), [&](DeviceId device) {
+    return !node->is_leased(device) &&
+           node->may_hold(device, share_bytes, state.workspace_of(pool));
+  });
 }
 
 // It may run an input of the earlier driver to its end, and then load nothing but its answer.
@@ -130,6 +133,7 @@ void handle_event(State& state, const ContainerExited& event) {
   const Slot pool = state.containers[slot].pool;
   const Slot function = state.pools[pool].function;
   state.containers[slot].meter.count_egress(event.egress_bytes);
+  state.containers[slot].gpu_used_bytes = event.gpu_used_bytes;
   end_container(state, slot, event.at, event.cause, Start::held_resources);
   dispatch_waiting(state, pool);
   rescale_function(state, function);
@@ -154,7 +158,7 @@ void handle_event(State& state, const ContainerAdopted& event) {
     state.actions.emplace_back(ReleaseContainer{event.container, ExitCause::stopped});
     return;
   }
-  const bool free = devices_are_free(state, event);
+  const bool free = devices_are_free(state, event, state.pools[pool]);
   const bool sick = state.fleet.find(event.node)->has_cordoned(event.devices);
   const Slot slot = adopt(state, event, pool);
   if (event.ended.us != 0) state.containers[slot].ended = std::max(event.ended, event.started);

@@ -283,7 +283,7 @@ TEST_F(Containers, HoldTheirDevicesUntilTheNodeGivesThemBack) {
   arrive(2);
   EXPECT_TRUE(all<StartContainer>().empty());
   EXPECT_EQ(engine_.explain(InputId{2}), (Reason{ReasonCode::waiting_for_resources, 1}));
-  EXPECT_EQ(engine_.nodes().front().leases, (std::vector{std::pair{DeviceId{1}, container}}));
+  EXPECT_EQ(engine_.nodes().front().holds, (std::vector{DeviceHold{DeviceId{1}, container}}));
   exited(container, ExitCause::crashed);
   EXPECT_EQ(only<StartContainer>().devices, std::vector{DeviceId{1}});
 }
@@ -483,9 +483,9 @@ TEST_F(Containers, AdoptedWithADeviceThatIsTakenAreKilled) {
   const ContainerId container = running_container(1);
   send(ContainerAdopted{ContainerId{7}, kPool, kNode, {DeviceId{1}}, now_, now_});
   EXPECT_EQ(only<StopContainer>().container, ContainerId{7});
-  EXPECT_EQ(engine_.nodes().front().leases, (std::vector{std::pair{DeviceId{1}, container}}));
+  EXPECT_EQ(engine_.nodes().front().holds, (std::vector{DeviceHold{DeviceId{1}, container}}));
   exited(ContainerId{7}, ExitCause::stopped);
-  EXPECT_EQ(engine_.nodes().front().leases, (std::vector{std::pair{DeviceId{1}, container}}));
+  EXPECT_EQ(engine_.nodes().front().holds, (std::vector{DeviceHold{DeviceId{1}, container}}));
 }
 
 }  // namespace

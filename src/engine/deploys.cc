@@ -111,6 +111,7 @@ void handle_event(State& state, const AppStopped& event) {
 void handle_event(State& state, const RecoveryEnded&) {
   if (!state.recovering) return;
   state.recovering = false;
+  grant_waiting_leases(state);
   for (const Slot slot : slots_by_id(state.pools)) rescale(state, slot);
 }
 
@@ -124,7 +125,7 @@ void forget_if_done(State& state, Slot slot) {
   const State::Pool& pool = state.pools[slot];
   if (pool.ended == ReasonCode::none || pool.held() > 0 || pool.has_work()) return;
   if (pool.backlog_order != 0) {
-    state.backlog.remove(pool.settings.resources, pool.backlog_order, slot);
+    state.backlog.remove(state.shape_of(pool), pool.backlog_order, slot);
   }
   state.pool_deadlines.remove(state.pools, slot);
   state.pool_index.erase(pool.id);

@@ -26,8 +26,9 @@ void Engine::take_actions(Actions& actions) {
 Time Engine::next_deadline() const {
   const auto& pools = state_->pool_deadlines;
   const auto& containers = state_->container_deadlines;
-  return std::min(pools.empty() ? Time::never() : pools.top().key.at,
-                  containers.empty() ? Time::never() : containers.top().key.at);
+  return std::min({pools.empty() ? Time::never() : pools.top().key.at,
+                   containers.empty() ? Time::never() : containers.top().key.at,
+                   state_->lease_due});
 }
 
 bool Engine::could_ever_place(const Resources& resources) const {

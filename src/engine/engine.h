@@ -15,6 +15,7 @@
 #include "engine/action.h"
 #include "engine/event.h"
 #include "engine/reason.h"
+#include "scheduler/fleet.h"
 
 namespace ember {
 
@@ -66,7 +67,16 @@ struct NodeView {
   NodeCapacity capacity;
   std::int64_t cpu_millicores_free = 0;
   std::int64_t memory_bytes_free = 0;
-  std::vector<std::pair<DeviceId, ContainerId>> leases;  // devices in use, by device id
+  std::vector<DeviceHold> holds;                     // devices in use, by device, then container
+  std::vector<std::pair<DeviceId, LeaseId>> leases;  // devices that people have, by device
+};
+
+struct LeaseView {
+  LeaseId lease;
+  NodeId node;  // zero while it waits
+  std::vector<DeviceId> devices;
+  std::string gpu_type;
+  Time from, until;
 };
 
 class State;  // engine/state.h; for the engine's own files, the checkers and the state hash
@@ -90,6 +100,7 @@ class Engine {
   std::vector<ContainerView> containers() const;
   std::vector<PoolView> pools() const;
   std::vector<NodeView> nodes() const;
+  std::vector<LeaseView> leases() const;  // in the order in which they were asked for
   std::optional<ContainerView> container(ContainerId id) const;
   std::optional<PoolView> pool(PoolId id) const;
   // Why this input is where it is, in one line; nothing for an unknown or finished input.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -97,11 +98,12 @@ struct ContainerRefused {
 };
 
 enum class ExitCause : std::uint8_t {
-  stopped,        // we asked for it
-  crashed,        // the process ended by itself or by a signal we did not send
-  out_of_memory,  // the kernel ended it for its memory limit
-  load_failed,    // the user's module could not be loaded; the runner said so before it ended
-  node_lost,      // made by the engine itself when a node is lost
+  stopped,         // we asked for it
+  crashed,         // the process ended by itself or by a signal we did not send
+  out_of_memory,   // the kernel ended it for its memory limit
+  over_gpu_share,  // its node ended it: it held more of a device's memory than its share
+  load_failed,     // the user's module could not be loaded; the runner said so before it ended
+  node_lost,       // made by the engine itself when a node is lost
 };
 
 // The node, which is the witness, says that the container gave its resources back at `at`.
@@ -109,7 +111,8 @@ struct ContainerExited {
   ContainerId container;
   Time at;
   ExitCause cause = ExitCause::stopped;
-  std::int64_t egress_bytes = 0;  // that left it in all its life, as far as anybody saw
+  std::int64_t egress_bytes = 0;    // that left it in all its life, as far as anybody saw
+  std::int64_t gpu_used_bytes = 0;  // of one that was over its share
 };
 
 // What has left the container's network namespace in its life so far, as the node counts it. A
@@ -149,6 +152,36 @@ struct NodeLost {
   NodeId node;
 };
 
+// --- leases of devices to people --------------------------------------------------------------
+
+// What is to become of it where no device is free: the first that is wanted goes to it, before any
+// container.
+enum class IfNoneFree : std::uint8_t { refuse, wait };
+
+// Answered by GrantLease or RefuseLease.
+struct LeaseAsked {
+  LeaseId lease;
+  GpuDemand gpu;  // whole devices
+  Duration length;
+  IfNoneFree if_none_free = IfNoneFree::refuse;
+};
+
+// Given back before its time, or not waited for any more.
+struct LeaseEnded {
+  LeaseId lease;
+};
+
+// After a restart of the driver: one that has not ended. Its usage goes on at billed_until. Before
+// its node joins.
+struct LeaseRestored {
+  LeaseId lease;
+  NodeId node;
+  std::vector<DeviceId> devices;
+  std::string gpu_type;
+  Time from, until;
+  Time billed_until;
+};
+
 // --- the driver itself ------------------------------------------------------------------------
 
 // All that survived from an earlier driver has been adopted, as far as its nodes are here. Only
@@ -161,9 +194,10 @@ struct DrainStarted {};
 // next_deadline() has come.
 struct TimerDue {};
 
-using Event = std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
-                           ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
-                           ContainerExited, EgressReported, ContainerAdopted, NodeJoined, NodeLost,
-                           RecoveryEnded, DrainStarted, TimerDue>;
+using Event =
+    std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
+                 ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
+                 ContainerExited, EgressReported, ContainerAdopted, NodeJoined, NodeLost,
+                 LeaseAsked, LeaseEnded, LeaseRestored, RecoveryEnded, DrainStarted, TimerDue>;
 
 }  // namespace ember

@@ -35,6 +35,8 @@ void add_settings(Hasher& hash, const FunctionSettings& settings) {
   hash.add(settings.resources.cpu_millicores);
   hash.add(settings.resources.memory_bytes);
   hash.add(settings.resources.gpu.text());
+  hash.add(settings.resources.gpu.share_bytes);
+  hash.add(settings.resources.gpu.least_vram_bytes);
   const Scaling& scaling = settings.scaling;
   for (const std::uint64_t value :
        {scaling.min_containers, scaling.max_containers, scaling.buffer_containers,
@@ -101,6 +103,7 @@ void add_container(Hasher& hash, const State& state, const State::Container& con
         container.start_deadline, container.kill_due, container.stop_due}) {
     hash.add(time);
   }
+  hash.add(container.gpu_used_bytes);
   hash.add(container.start_reason);
   hash.add(container.stop_reason);
   for (const std::int64_t value : container.meter.digest()) {
@@ -134,10 +137,26 @@ void add_node(Hasher& hash, const FleetNode& node) {
     hash.add(std::string_view(device.type));
     hash.add(static_cast<std::uint64_t>(device.state));
   }
-  for (const auto& [device, container] : node.leases) {
-    hash.add(device.value);
-    hash.add(container.value);
+  for (const DeviceHold& hold : node.holds) {
+    hash.add(hold.device.value);
+    hash.add(hold.container.value);
+    hash.add(static_cast<std::uint64_t>(hold.share_bytes));
+    hash.add(hold.workspace.value);
   }
+  for (const auto& [device, lease] : node.leases) {
+    hash.add(device.value);
+    hash.add(lease.value);
+  }
+}
+
+void add_lease(Hasher& hash, const State::Lease& lease) {
+  hash.add(lease.id.value);
+  hash.add(lease.gpu.text());
+  hash.add(lease.length);
+  hash.add(lease.node.value);
+  for (const DeviceId device : lease.devices) hash.add(device.value);
+  for (const Time time : {lease.from, lease.until, lease.recorded_until}) hash.add(time);
+  hash.add(lease.metered);
 }
 
 }  // namespace
@@ -164,6 +183,7 @@ std::uint64_t Engine::state_hash() const {
   }
   for (const Slot slot : slots_by_id(state.inputs)) add_input(hash, state, state.inputs[slot]);
   for (const FleetNode& node : state.fleet.nodes()) add_node(hash, node);
+  for (const State::Lease& lease : state.leases) add_lease(hash, lease);
   return hash.value();
 }
 

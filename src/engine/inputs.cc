@@ -167,6 +167,13 @@ std::optional<InputFailure> charge(State& state, Slot slot, ExitCause cause, Com
     return InputFailure{
         ErrorCode::out_of_memory, {ReasonCode::container_out_of_memory, limit_bytes}, container};
   }
+  if (company == Company::alone && cause == ExitCause::over_gpu_share) {
+    const std::int64_t share_bytes = state.pools[input.pool].settings.resources.gpu.share_bytes;
+    const std::int64_t used_bytes = state.containers[input.container].gpu_used_bytes;
+    return InputFailure{ErrorCode::out_of_memory,
+                        {ReasonCode::container_over_gpu_share, share_bytes, used_bytes},
+                        container};
+  }
   if (company == Company::alone) {
     return InputFailure{ErrorCode::container_crashed, {ReasonCode::container_crashed}, container};
   }

@@ -13,13 +13,11 @@ void record(State& state, const State::Container& container, const UsageWindow& 
   for (UsageRow& row : state.rows) state.actions.emplace_back(RecordUsage{std::move(row)});
 }
 
-std::string gpu_type_of(const State& state, NodeId node, const std::vector<DeviceId>& devices) {
-  const FleetNode* found = state.fleet.find(node);
-  if (!found || devices.empty()) return {};
-  for (const Device& device : found->capacity.devices) {
-    if (device.id == devices.front()) return device.type;
-  }
-  return {};
+const Device* first_device(const State& state, NodeId id, const std::vector<DeviceId>& devices) {
+  const FleetNode* node = state.fleet.find(id);
+  if (!node || devices.empty()) return nullptr;
+  const auto found = std::ranges::find(node->capacity.devices, devices.front(), &Device::id);
+  return found == node->capacity.devices.end() ? nullptr : &*found;
 }
 
 bool was_starting(State::Stage stage) {
@@ -64,14 +62,20 @@ void reserve(State& state, Slot slot, const std::vector<DeviceId>& devices) {
   State::Container& container = state.containers[slot];
   const State::Pool& pool = state.pools[container.pool];
   const Resources& resources = pool.settings.resources;
+  const Device* device = first_device(state, container.node, devices);
   container.holding = {container.id,
                        pool.id,
                        static_cast<std::int64_t>(devices.size()),
-                       gpu_type_of(state, container.node, devices),
+                       device ? device->type : std::string(),
                        resources.cpu_millicores,
                        resources.memory_bytes};
+  if (device && resources.gpu.is_share()) {
+    container.holding.share_bytes = resources.gpu.share_bytes;
+    container.holding.device_bytes = std::max(device->vram_bytes, resources.gpu.share_bytes);
+  }
   state.fleet.reserve(container.node, container.id,
-                      {resources.cpu_millicores, resources.memory_bytes, devices});
+                      {resources.cpu_millicores, resources.memory_bytes, devices,
+                       resources.gpu.share_bytes, state.workspace_of(pool)});
 }
 
 void move_to_group(State& state, Slot slot, State::Group group) {

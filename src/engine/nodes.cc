@@ -37,6 +37,7 @@ std::vector<Slot> leave_cordoned_devices(State& state, const FleetNode& node) {
 void handle_event(State& state, const NodeJoined& event) {
   if (!event.node) return;
   state.fleet.join(event.node, event.capacity);
+  resume_leases(state, event.node);
   // What it refused before, it may take as it is now.
   for (const Slot slot : slots_by_id(state.pools)) {
     state.pools[slot].refusals.accepted(event.node);
@@ -53,6 +54,7 @@ void handle_event(State& state, const NodeLost& event) {
   const FleetNode* node = state.fleet.find(event.node);
   if (!node) return;
   const std::vector<Slot> containers = containers_on(state, *node);
+  pause_leases(state, event.node);
   state.fleet.lose(event.node);
   std::vector<Slot> pools;
   std::vector<Slot> functions;

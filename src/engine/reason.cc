@@ -1,5 +1,7 @@
 #include "engine/reason.h"
 
+#include "model/gpu.h"
+
 namespace ember {
 namespace {
 
@@ -26,6 +28,12 @@ std::string Reason::text() const {
       return "waits for " + count(a, "container") + " to start; " + ahead(b);
     case ReasonCode::waiting_for_resources:
       return "waits for resources: nothing on the fleet is free for " + count(a, "more container");
+    case ReasonCode::waiting_for_share:
+      return "waits for " + vram_text(a) + " of a GPU's memory: the most that one has left is " +
+             vram_text(b);
+    case ReasonCode::waiting_for_leased:
+      return "waits for a GPU: " + count(a, "device") + " that it could use " +
+             (a == 1 ? "is" : "are") + " leased, the first for " + number(b) + " ms more";
     case ReasonCode::waiting_for_max_containers:
       return "the function is at its maximum of " + count(a, "container");
     case ReasonCode::waiting_for_backoff:
@@ -74,6 +82,9 @@ std::string Reason::text() const {
     case ReasonCode::container_out_of_memory:
       return "the container went over its memory limit of " + number(a >> 20) +
              " MiB while it ran this input";
+    case ReasonCode::container_over_gpu_share:
+      return "the container used " + vram_text(b) + " of its " + vram_text(a) +
+             " share of a GPU while it ran this input";
     case ReasonCode::container_lost_repeatedly:
       return "the container ended under this input " + count(a, "time");
     case ReasonCode::start_failed_repeatedly:
@@ -82,6 +93,12 @@ std::string Reason::text() const {
       return "the start of a container was refused " + count(a, "time") + " in a row";
     case ReasonCode::never_placeable:
       return "no node of the fleet could ever hold one container";
+    case ReasonCode::no_device_free:
+      return (a == 1 ? "the one such device is in use"
+                     : "of " + count(a, "such device") + " too few are free") +
+             (b == 0 ? std::string() : "; the first lease of one ends in " + number(b) + " ms");
+    case ReasonCode::no_such_device:
+      return "no node has such a device";
   }
   return "no reason";
 }

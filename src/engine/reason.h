@@ -12,6 +12,8 @@ enum class ReasonCode : std::uint8_t {
   waiting_for_slot,            // a: containers ready, b: inputs ahead
   waiting_for_start,           // a: containers starting, b: inputs ahead
   waiting_for_resources,       // nothing on the fleet is free for it. a: containers wanted
+  waiting_for_share,           // a: bytes of a device wanted, b: the most that one has left
+  waiting_for_leased,          // a: devices that people have, b: milliseconds until the first ends
   waiting_for_max_containers,  // a: max_containers
   waiting_for_backoff,         // a: failed starts in a row, b: milliseconds until the next
   waiting_after_refusal,       // a: refused starts in a row, b: milliseconds until the next
@@ -38,10 +40,14 @@ enum class ReasonCode : std::uint8_t {
   caller_cancelled,
   container_crashed,          // under the input
   container_out_of_memory,    // a: the limit in bytes
+  container_over_gpu_share,   // a: the share, b: what it used, in bytes
   container_lost_repeatedly,  // a: attempts
   start_failed_repeatedly,    // a: failed starts in a row
   start_refused_repeatedly,   // a: refused starts in a row
   never_placeable,            // no node of the fleet could ever hold one
+  // why a lease was not granted
+  no_device_free,  // a: such devices, b: milliseconds until the first lease of one ends; 0: none
+  no_such_device,  // on any node
 };
 
 struct Reason {

@@ -51,12 +51,12 @@ void start(State& state, Slot pool_slot, const Placement& placement, const Reaso
 
 Growth grow(State& state, Slot pool_slot, std::uint32_t count) {
   State::Pool& pool = state.pools[pool_slot];
-  const Resources& resources = pool.settings.resources;
+  const Tenant tenant{pool.settings.resources, state.workspace_of(pool)};
   for (; count > 0; --count) {
     if (!may_start(state, pool_slot)) return Growth::held;
-    const auto placement = place(state.fleet, resources, pool.refusals.avoid(state.now));
+    const auto placement = place(state.fleet, tenant, pool.refusals.avoid(state.now));
     if (!placement) {
-      pool.backlog_order = state.backlog.add(resources, pool_slot);
+      pool.backlog_order = state.backlog.add(state.shape_of(pool), pool_slot);
       pool.refusal_retry = pool.refusals.next_retry(state.now);
       return Growth::no_room;
     }
@@ -67,7 +67,7 @@ Growth grow(State& state, Slot pool_slot, std::uint32_t count) {
 
 void leave_backlog(State& state, Slot pool_slot) {
   State::Pool& pool = state.pools[pool_slot];
-  state.backlog.remove(pool.settings.resources, pool.backlog_order, pool_slot);
+  state.backlog.remove(state.shape_of(pool), pool.backlog_order, pool_slot);
   pool.backlog_order = 0;
   pool.refusal_retry = Time::never();
 }
@@ -104,7 +104,7 @@ Growth grow_by_one(State& state, Slot pool_slot) {
   if (state.desired(pool).containers <= pool.live()) return Growth::held;
   const Growth growth = grow(state, pool_slot, 1);
   if (growth == Growth::done && state.desired(pool).containers > pool.live()) {
-    pool.backlog_order = state.backlog.add(pool.settings.resources, pool_slot);
+    pool.backlog_order = state.backlog.add(state.shape_of(pool), pool_slot);
   }
   return growth;
 }
@@ -142,6 +142,7 @@ void rescale_function(State& state, Slot function) {
 }
 
 void use_room(State& state) {
+  grant_waiting_leases(state);
   std::vector<Backlog::Shape> full;
   std::vector<Slot> turned_away;  // by nodes they may not ask again yet; the shape may still fit
   for (;;) {
@@ -153,7 +154,7 @@ void use_room(State& state) {
       if (pool.refusal_retry == Time::never()) {
         full.push_back(shape);
       } else {
-        state.backlog.remove(pool.settings.resources, pool.backlog_order, want.pool);
+        state.backlog.remove(shape, pool.backlog_order, want.pool);
         turned_away.push_back(want.pool);
       }
     }
@@ -161,7 +162,7 @@ void use_room(State& state) {
   }
   for (const Slot slot : turned_away) {
     State::Pool& pool = state.pools[slot];
-    pool.backlog_order = state.backlog.add(pool.settings.resources, slot);
+    pool.backlog_order = state.backlog.add(state.shape_of(pool), slot);
   }
 }
 

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "autoscaler/backoff.h"
@@ -68,6 +69,7 @@ class State {
     Time kill_due = Time::never();        // of the first ending input
     Time stop_due = Time::never();        // while stopping: when to ask again, by kill
     Reason start_reason, stop_reason;
+    std::int64_t gpu_used_bytes = 0;  // when it ended for more than its share
     Holding holding;
     UsageMeter meter;
     SlotList<InputEntry, &InputEntry::together> inputs;
@@ -128,6 +130,18 @@ class State {
     std::uint32_t pools = 0;
   };
 
+  struct Lease {
+    LeaseId id;
+    GpuDemand gpu;  // of one that waits
+    Duration length;
+    NodeId node;  // zero while it waits
+    std::vector<DeviceId> devices;
+    std::string gpu_type;
+    Time from, until;
+    bool metered = false;  // its node is here
+    Time recorded_until;   // never() since its node was lost
+  };
+
   explicit State(const EngineOptions& engine_options)
       : options(engine_options), recovering(engine_options.begin == Begin::recovering) {}
 
@@ -154,6 +168,8 @@ class State {
 
   Fleet fleet;
   Backlog backlog;
+  std::vector<Lease> leases;  // in the order in which they were asked for; few
+  Time lease_due = Time::never();
   SlotHeap<Deadline, Pool, &Pool::deadline_position> pool_deadlines;
   SlotHeap<Deadline, Container, &Container::deadline_position> container_deadlines;
 
@@ -166,6 +182,10 @@ class State {
   // Why a pool's containers stop where its mode is ending.
   ReasonCode end_reason(const Pool& pool) const {
     return pool.ended != ReasonCode::none ? pool.ended : ReasonCode::draining;
+  }
+  WorkspaceId workspace_of(const Pool& pool) const { return workspaces[pool.workspace].id; }
+  Backlog::Shape shape_of(const Pool& pool) const {
+    return Backlog::shape_of(pool.settings.resources, workspace_of(pool));
   }
   Desired desired(const Pool& pool) const {
     return desired_containers(pool.settings.scaling, mode(pool),

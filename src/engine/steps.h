@@ -84,6 +84,19 @@ void handle_event(State& state, const TimerDue& event);
 void arm_pool(State& state, Slot pool);
 void arm_container(State& state, Slot container);
 
+// --- leases.cc --------------------------------------------------------------------------------
+
+void handle_event(State& state, const LeaseAsked& event);
+void handle_event(State& state, const LeaseEnded& event);
+void handle_event(State& state, const LeaseRestored& event);
+// Gives devices that are free to those who wait for a lease, the first first.
+void grant_waiting_leases(State& state);
+// Records windows that are over and ends leases whose time is.
+void leases_due(State& state);
+// A node has come: its leased devices are so again. It was lost: nothing is metered there.
+void resume_leases(State& state, NodeId node);
+void pause_leases(State& state, NodeId node);
+
 // --- deploys.cc, nodes.cc ---------------------------------------------------------------------
 
 void handle_event(State& state, const AppDeployed& event);

@@ -96,6 +96,7 @@ Time next_scaling(const State& state, const State::Pool& pool) {
 }  // namespace
 
 void handle_event(State& state, const TimerDue&) {
+  leases_due(state);
   for (;;) {
     const auto& pools = state.pool_deadlines;
     const auto& containers = state.container_deadlines;

@@ -1,4 +1,7 @@
 // What people and checkers see. Nothing here is on the path of a call.
+#include <algorithm>
+#include <optional>
+
 #include "engine/engine.h"
 #include "engine/state.h"
 #include "scheduler/filter.h"
@@ -68,6 +71,44 @@ Reason scale_reason(const State::Pool& pool, const Desired& desired) {
 
 std::int64_t ms_until(Time now, Time then) { return now < then ? (then - now).whole_ms() : 0; }
 
+bool accepts(const GpuDemand& demand, const Device& device) {
+  return device.vram_bytes >= std::max(demand.share_bytes, demand.least_vram_bytes) &&
+         std::ranges::any_of(demand.choices,
+                             [&](const GpuChoice& choice) { return choice.type == device.type; });
+}
+
+Time first_end_of_leases(const State& state, const GpuDemand& demand) {
+  Time first = Time::never();
+  for (const State::Lease& lease : state.leases) {
+    const bool alike = std::ranges::any_of(
+        demand.choices, [&](const GpuChoice& choice) { return choice.type == lease.gpu_type; });
+    if (lease.node && alike) first = std::min(first, lease.until);
+  }
+  return first;
+}
+
+// What is in the way on the devices that it could use: leases first, then others' shares. Nothing
+// where one has room.
+std::optional<Reason> device_reason(const State& state, const State::Pool& pool) {
+  const GpuDemand& demand = pool.settings.resources.gpu;
+  std::int64_t leased = 0, most_room = 0;
+  for (const FleetNode& node : state.fleet.nodes()) {
+    for (const Device& device : node.capacity.devices) {
+      if (!accepts(demand, device)) continue;
+      if (node.is_free(device)) return std::nullopt;
+      leased += node.is_leased(device.id);
+      most_room = std::max(most_room, node.share_room(device, state.workspace_of(pool)));
+    }
+  }
+  if (demand.is_share() && most_room >= demand.share_bytes) return std::nullopt;
+  if (leased > 0) {
+    return Reason{ReasonCode::waiting_for_leased, leased,
+                  ms_until(state.now, first_end_of_leases(state, demand))};
+  }
+  if (!demand.is_share()) return std::nullopt;
+  return Reason{ReasonCode::waiting_for_share, demand.share_bytes, most_room};
+}
+
 // Why an input of the pool with so many ahead of it waits.
 Reason wait_reason(const State& state, const State::Pool& pool, std::int64_t ahead) {
   const std::uint32_t desired = state.desired(pool).containers;
@@ -91,6 +132,7 @@ Reason wait_reason(const State& state, const State::Pool& pool, std::int64_t ahe
     return {ReasonCode::waiting_after_refusal, pool.refusals.most_in_a_row(),
             ms_until(state.now, pool.refusal_retry)};
   }
+  if (const auto reason = device_reason(state, pool)) return *reason;
   return {ReasonCode::waiting_for_resources, desired - pool.live()};
 }
 
@@ -136,8 +178,16 @@ std::vector<PoolView> Engine::pools() const {
 std::vector<NodeView> Engine::nodes() const {
   std::vector<NodeView> views;
   for (const FleetNode& node : state_->fleet.nodes()) {
-    views.push_back(
-        {node.id, node.capacity, node.cpu_millicores_free, node.memory_bytes_free, node.leases});
+    views.push_back({node.id, node.capacity, node.cpu_millicores_free, node.memory_bytes_free,
+                     node.holds, node.leases});
+  }
+  return views;
+}
+
+std::vector<LeaseView> Engine::leases() const {
+  std::vector<LeaseView> views;
+  for (const State::Lease& lease : state_->leases) {
+    views.push_back({lease.id, lease.node, lease.devices, lease.gpu_type, lease.from, lease.until});
   }
   return views;
 }

@@ -26,6 +26,7 @@ struct ApiRequest {
   std::string_view query;
   std::string& body;  // may be moved away
   Time now;           // wall clock
+  KeyId key = {};     // whose request it is; zero on an open route
 };
 
 using Handler = void (*)(ApiRequest& request, Reply reply);
@@ -34,6 +35,10 @@ using Handler = void (*)(ApiRequest& request, Reply reply);
 void handle_register_source(ApiRequest& request, Reply reply);
 void handle_put_blob(ApiRequest& request, Reply reply);
 void handle_build_image(ApiRequest& request, Reply reply);
+void handle_images(ApiRequest& request, Reply reply);
+void handle_image_log(ApiRequest& request, Reply reply);
+void handle_prune_images(ApiRequest& request, Reply reply);
+void handle_push_image(ApiRequest& request, Reply reply);
 void handle_deploy(ApiRequest& request, Reply reply);
 void handle_rollback(ApiRequest& request, Reply reply);
 void handle_stop_app(ApiRequest& request, Reply reply);
@@ -63,6 +68,10 @@ void handle_secrets(ApiRequest& request, Reply reply);
 void handle_secret(ApiRequest& request, Reply reply);
 void handle_create_secret(ApiRequest& request, Reply reply);
 void handle_delete_secret(ApiRequest& request, Reply reply);
+// api_leases.cc
+void handle_leases(ApiRequest& request, Reply reply);
+void handle_ask_lease(ApiRequest& request, Reply reply);
+void handle_end_lease(ApiRequest& request, Reply reply);
 // api_volumes.cc
 void handle_volumes(ApiRequest& request, Reply reply);
 void handle_create_volume(ApiRequest& request, Reply reply);

@@ -83,6 +83,23 @@ void handle_build_image(ApiRequest& request, Reply reply) {
   request.control.build_image(std::move(request.body), std::make_shared<BuildLines>(reply));
 }
 
+void handle_images(ApiRequest& request, Reply reply) {
+  request.control.images_json(json_answer(reply));
+}
+
+void handle_image_log(ApiRequest& request, Reply reply) {
+  request.control.image_log_json(request.parameters[0], json_answer(reply));
+}
+
+void handle_prune_images(ApiRequest& request, Reply reply) {
+  request.control.prune_images(std::move(request.body), json_answer(reply));
+}
+
+void handle_push_image(ApiRequest& request, Reply reply) {
+  request.control.push_image(request.parameters[0], std::move(request.body),
+                             std::make_shared<BuildLines>(reply));
+}
+
 void handle_deploy(ApiRequest& request, Reply reply) {
   request.control.deploy(request.parameters[0], std::move(request.body), json_answer(reply));
 }

@@ -229,8 +229,10 @@ void Connection::dispatch() {
     return respond(std::move(response));
   }
   if (route_->handler == nullptr) return make_call();
-  ApiRequest request{edge_->control,         edge_->stats, parameters_,
-                     parser_.head().query(), body_,        edge_->options.wall_clock()};
+  ApiRequest request{edge_->control, edge_->stats,
+                     parameters_,    parser_.head().query(),
+                     body_,          edge_->options.wall_clock(),
+                     key_id_};
   route_->handler(request, Reply(weak_from_this()));
   body_ = {};
 }

@@ -92,6 +92,16 @@ class FakeControl final : public Control {
     answer((force ? "force delete secret " : "delete secret ") + id_or_name, std::move(done));
   }
 
+  std::shared_ptr<void> ask_lease(KeyId key, std::string request_json, Done done) override {
+    answer("ask lease " + key.text() + " " + request_json, std::move(done));
+    return std::shared_ptr<void>(this, [this](void*) { ++leases_let_go; });
+  }
+  Result<std::string> end_lease(std::string_view lease) override {
+    return R"({"ended": ")" + std::string(lease) + "\"}";
+  }
+  std::string leases_json() override { return R"({"asked": "leases"})"; }
+  int leases_let_go = 0;
+
   ember::StartedCall start_call(CallRequest request, CallWaiter* waiter) override {
     if (refuse_calls) return *refuse_calls;
     const CallId id{++last_call_};
@@ -120,6 +130,18 @@ class FakeControl final : public Control {
   }
   void build_image(std::string spec_json, std::shared_ptr<BuildObserver> observer) override {
     asked.push_back("build " + spec_json);
+    build = std::move(observer);
+  }
+  void images_json(Done done) override { answer("images", std::move(done)); }
+  void image_log_json(std::string image, Done done) override {
+    answer("image log " + image, std::move(done));
+  }
+  void prune_images(std::string request_json, Done done) override {
+    answer("prune " + request_json, std::move(done));
+  }
+  void push_image(std::string image, std::string request_json,
+                  std::shared_ptr<BuildObserver> observer) override {
+    asked.push_back("push " + image + " " + request_json);
     build = std::move(observer);
   }
   void deploy(std::string app, std::string request_json, Done done) override {

@@ -28,17 +28,28 @@ struct GpuChoice {
   friend bool operator==(const GpuChoice&, const GpuChoice&) = default;
 };
 
-// What a container needs, in order of preference. Empty: no GPU. The struct has room for shares of
-// a device; today a container takes whole devices.
+// What a container needs, in order of preference. Empty: no GPU. Whole devices, or a share of one:
+// containers of one workspace may hold shares of a device as long as these fit its memory together.
 struct GpuDemand {
   std::vector<GpuChoice> choices;
+  std::int64_t share_bytes = 0;       // of one device's memory; zero: whole devices
+  std::int64_t least_vram_bytes = 0;  // that each device must have, where no type was named
 
-  bool empty() const { return choices.empty(); }
-  std::string text() const;  // "H100:2, A100-80GB"
+  bool empty() const { return choices.empty() && least_vram_bytes == 0; }
+  bool is_share() const { return share_bytes > 0; }
+  // "H100:2, A100-80GB", "6 GB of L4", "any with 24 GB"
+  std::string text() const;
   friend bool operator==(const GpuDemand&, const GpuDemand&) = default;
 };
 
 // Reads "L4", "H100:2"; refuses unknown types and counts outside 1 to 8, naming what is known.
 Result<GpuChoice> parse_gpu_choice(std::string_view text);
+
+// Whether devices of the demand's types can be what it asks for; the message says which types there
+// are and what they have. What a device really has only its node knows.
+Result<> check_vram(const GpuDemand& demand);
+
+// "6 GB", "7.1 GB": decimal gigabytes, as people ask for them; "512 MB" below one.
+std::string vram_text(std::int64_t bytes);
 
 }  // namespace ember

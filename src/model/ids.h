@@ -20,6 +20,7 @@ EMBER_ID(ContainerId, "ct");
 EMBER_ID(NodeId, "no");
 EMBER_ID(DeviceId, "gp");
 EMBER_ID(KeyId, "ak");
+EMBER_ID(LeaseId, "le");  // of devices to a person
 
 #undef EMBER_ID
 

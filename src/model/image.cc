@@ -94,7 +94,7 @@ Complaint check_directory(const std::string& text) {
   return "a path in the image is absolute and has no \"..\" in it, not " + quoted(text);
 }
 
-Complaint check_reference(const std::string& text) {
+Complaint check_base_reference(const std::string& text) {
   const bool local = text.starts_with("oci:/") || text.starts_with("docker-archive:/");
   if (is_word(text, "./:@_-") && (!local || text.find("..") == std::string::npos))
     return std::nullopt;
@@ -132,7 +132,7 @@ const std::vector<Kind>& bases() {
       {.name = "registry",
        .least = 1,
        .most = 1,
-       .check = check_reference,
+       .check = check_base_reference,
        .options = {"add_python"}},
       {.name = "dockerfile",
        .check = check_command,
@@ -267,6 +267,14 @@ Result<> check_image(const ImageSpec& spec, std::string_view path) {
                    std::to_string(kMaxImageBytes));
   }
   return Ok{};
+}
+
+Result<> check_reference(const std::string& reference, std::string_view path) {
+  if (is_word(reference, "./:@_-")) return Ok{};
+  return invalid(std::string(path) +
+                 " must be an image of a registry, such as \"registry.example:5000/team/app:1\", "
+                 "not " +
+                 quoted(reference));
 }
 
 }  // namespace ember

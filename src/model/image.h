@@ -32,4 +32,7 @@ bool is_package_layer(const ImageStep& step);
 // Every limit of an image; `path` is how messages name it: "functions[2].image".
 Result<> check_image(const ImageSpec& spec, std::string_view path = "image");
 
+// An image of a registry, as "registry.example:5000/team/app:tag".
+Result<> check_reference(const std::string& reference, std::string_view path = "reference");
+
 }  // namespace ember

@@ -25,6 +25,24 @@ TEST(Gpu, RefusesWhatItDoesNotKnowAndSaysWhatItDoes) {
   EXPECT_NE(parse_gpu_choice("H1000").error().message.find("A100-80GB"), std::string::npos);
 }
 
+TEST(Gpu, TellsADemandForMemoryAsPeopleAskForIt) {
+  EXPECT_EQ((GpuDemand{{{"L4", 1}, {"T4", 1}}, 6'000'000'000}).text(), "6 GB of L4, 6 GB of T4");
+  EXPECT_EQ((GpuDemand{{}, 0, 24'000'000'000}).text(), "any with 24 GB");
+  EXPECT_EQ(vram_text(7'140'000'000), "7.1 GB");
+  EXPECT_EQ(vram_text(512'000'000), "512 MB");
+}
+
+TEST(Gpu, RefusesDemandsForMemoryThatNoDeviceCouldMeet) {
+  EXPECT_TRUE(check_vram({{{"L4", 1}}, 24'000'000'000}).ok());
+  EXPECT_TRUE(check_vram({{}, 0, 141'000'000'000}).ok());
+  const auto too_much = check_vram({{{"L4", 1}}, 26'000'000'000});
+  ASSERT_FALSE(too_much.ok());
+  EXPECT_NE(too_much.error().message.find("L4 24 GiB"), std::string::npos);
+  EXPECT_FALSE(check_vram({{{"L4", 2}}, 6'000'000'000}).ok());
+  EXPECT_FALSE(check_vram({{}, 0, 900'000'000'000}).ok());
+  EXPECT_FALSE(check_vram({{{"L4", 1}}, -1}).ok());
+}
+
 TEST(Function, AcceptsItsDefaults) { EXPECT_TRUE(check(FunctionSettings{}).ok()); }
 
 TEST(Function, NamesTheFieldThatIsOutOfRange) {

@@ -28,6 +28,7 @@ struct Device {
   bool simulated = false;
   DeviceState state = DeviceState::available;
   std::string reason = "";  // why it is not available, one line for people
+  std::string uuid = "";    // by which the driver's programs name it; empty for a simulated one
 };
 
 struct NodeCapacity {

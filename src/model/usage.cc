@@ -1,5 +1,7 @@
 #include "model/usage.h"
 
+#include "base/int128.h"
+
 namespace ember {
 
 std::string_view meter_name(Meter meter) {
@@ -28,10 +30,18 @@ std::string_view phase_name(Phase phase) {
       return "execute";
     case Phase::idle:
       return "idle";
+    case Phase::leased:
+      return "leased";
     case Phase::kept:
       return "kept";
   }
   return "";
+}
+
+std::int64_t device_ms(const UsageRow& row) {
+  if (row.device_bytes == 0) return row.quantity * row.units;
+  return static_cast<std::int64_t>(static_cast<Int128>(row.quantity) * row.share_bytes /
+                                   row.device_bytes);
 }
 
 }  // namespace ember

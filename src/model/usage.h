@@ -18,8 +18,8 @@
 namespace ember {
 
 enum class Meter : std::uint8_t { gpu, cpu, memory, egress, disk };
-// What containers are in comes first; `kept` is what volumes store.
-enum class Phase : std::uint8_t { boot, load, execute, idle, kept };
+// `leased`: a person has it, and no container ran there; `kept`: volumes store it.
+enum class Phase : std::uint8_t { boot, load, execute, idle, leased, kept };
 
 std::string_view meter_name(Meter meter);
 std::string_view phase_name(Phase phase);
@@ -34,6 +34,14 @@ struct UsageRow {
   std::int64_t quantity = 0;  // milliseconds of this phase in the window (bytes for egress)
   std::int64_t units = 0;     // devices, milli-cores or bytes held through that; 1 for egress
   std::string gpu_type;       // for Meter::gpu: which type; else empty
+  // Of a share of one device: how much of its memory, and how much it has. Zero: whole devices.
+  std::int64_t share_bytes = 0;
+  std::int64_t device_bytes = 0;
+  LeaseId lease = {};  // the holder, where a person has the devices; then there is no container
 };
+
+// The device milliseconds that a row of Meter::gpu holds: of a share its part of the device's
+// memory, rounded down.
+std::int64_t device_ms(const UsageRow& row);
 
 }  // namespace ember

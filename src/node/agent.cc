@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/wall_clock.h"
 #include "node/bundle.h"
@@ -27,6 +28,7 @@
 #include "node/node_directory.h"
 #include "node/node_messages.h"
 #include "node/runner_env.h"
+#include "node/share_watch.h"
 #include "node/unix_socket.h"
 #include "node/uv.h"
 #include "node/volume_directories.h"
@@ -185,7 +187,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     if (auto fine = check(spec); !fine.ok()) return fine;
     auto image = images_.find(spec.image);
     if (!image) return {ErrorCode::not_found, "its image has not been built on this node"};
-    if (auto taken = leases_.take(id, spec.devices); !taken.ok()) return taken;
+    if (auto taken = leases_.take(id, spec.devices, spec.resources.gpu.share_bytes); !taken.ok())
+      return taken;
     auto gpus = machine_.grant(spec.devices);
     if (!gpus.ok()) return std::move(gpus).error();
     auto volumes = open_volumes(spec.volumes);
@@ -196,7 +199,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
                          .started = wall_clock(),
                          .resources = spec.resources,
                          .isolation = std::string(machine_.isolation->name()),
-                         .slot = free_slot()};
+                         .slot = free_slot(),
+                         .layers = image->layers};
     const ContainerFiles files(directory_.path, id);
     if (auto created = files.create(record, spec.function_json); !created.ok()) {
       files.remove();
@@ -312,7 +316,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
         continue;
       }
       Isolation& isolation = machine_.isolation_of(record->isolation);
-      if (auto taken = leases_.take(id, record->devices); !taken.ok()) {
+      if (auto taken = leases_.take(id, record->devices, record->resources.gpu.share_bytes);
+          !taken.ok()) {
         spdlog::warn("{}: {}", id.text(), taken.error().message);
       }
       add(isolation, std::move(*record), files).adopt(last_seen);
@@ -380,11 +385,16 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
 
   void watch_devices() {
     machine_.gpus->watch(
-        loop_, [this](DeviceId device, std::int64_t pid) { return is_ours(device, pid); },
-        [this] {
-          machine_.refresh_devices();
-          tell(DevicesNotice{machine_.capacity.devices});
-        });
+        loop_,
+        {.is_ours = [this](DeviceId device,
+                           std::int64_t pid) { return holder_of(device, pid) != nullptr; },
+         .on_change =
+             [this] {
+               machine_.refresh_devices();
+               tell_devices();
+             },
+         .on_processes = [this](DeviceId device,
+                                const auto& processes) { watch_shares(device, processes); }});
     machine_.refresh_devices();
     for (const std::string& line : machine_.gpus->troubles()) {
       spdlog::warn("{}", line);
@@ -392,23 +402,62 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     }
   }
 
-  bool is_ours(DeviceId device, std::int64_t pid) const {
-    const auto container = containers_.find(leases_.holder(device));
-    if (container == containers_.end()) return false;
-    const ContainerMeta& record = container->second->record();
-    return machine_.isolation_of(record.isolation).has_process(record, static_cast<pid_t>(pid));
+  // Of the containers that hold the device, the one that the process runs in; null if none.
+  NodeContainer* holder_of(DeviceId device, std::int64_t pid) const {
+    for (const DeviceLeases::Hold& hold : leases_.holds(device)) {
+      const auto container = containers_.find(hold.container);
+      if (container == containers_.end()) continue;
+      const ContainerMeta& record = container->second->record();
+      const Isolation& isolation = machine_.isolation_of(record.isolation);
+      if (isolation.has_process(record, static_cast<pid_t>(pid))) return container->second.get();
+    }
+    return nullptr;
   }
+
+  void watch_shares(DeviceId device, const std::vector<GpuProcess>& processes) {
+    std::vector<ShareUse> uses;
+    for (const DeviceLeases::Hold& hold : leases_.holds(device)) {
+      if (hold.share_bytes > 0) uses.push_back({hold.container, hold.share_bytes, 0});
+    }
+    if (uses.empty()) return;
+    bool all_known = true;
+    for (const GpuProcess& process : processes) {
+      const NodeContainer* holder = holder_of(device, process.pid);
+      if (holder == nullptr) continue;
+      const auto use = std::ranges::find(uses, holder->record().container, &ShareUse::container);
+      if (use != uses.end()) use->used_bytes += process.memory_bytes.value_or(0);
+      all_known = all_known && process.memory_bytes;
+    }
+    if (!all_known) note_unwatched_shares();
+    for (const ShareUse& offender : share_watch_.look(device, uses)) {
+      with_container(offender.container, [&](NodeContainer& container) {
+        container.end_over_share(offender.used_bytes);
+      });
+    }
+  }
+
+  void note_unwatched_shares() {
+    if (std::exchange(shares_unwatched_, true)) return;
+    machine_.missing.push_back(
+        "shares of GPUs are not watched: the driver does not tell here how much memory each "
+        "process has, so a container can take more than its share");
+    spdlog::warn("{}", machine_.missing.back());
+    tell_devices();
+  }
+
+  void tell_devices() { tell(DevicesNotice{machine_.capacity.devices, machine_.missing}); }
 
   // --- images ---
 
   void take(BuildRequest& message, UniqueFd sources) {
     const std::string id = message.image_id;
     auto fine = check_image(message.spec);
-    if (fine.ok() && image_id(message.spec) != id) {
+    if (fine.ok() && message.push_to.empty() && image_id(message.spec) != id) {
       fine = Error{ErrorCode::invalid_argument, "the image's id is not that of its steps"};
     }
+    if (fine.ok() && !message.push_to.empty()) fine = check_reference(message.push_to);
     if (!fine.ok()) return tell(ImageBuilt{id, std::move(fine)});
-    images_.build(message.spec, std::move(sources),
+    images_.build({message.spec, std::move(message.push_to), std::move(sources)},
                   {.on_line =
                        [this, id](std::string line) {
                          tell(BuildLine{id, std::move(line)});
@@ -417,6 +466,14 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
                        [this, id](Result<> result) {
                          tell(ImageBuilt{id, std::move(result)});
                        }});
+  }
+
+  void take(ImageQuery& message, UniqueFd) {
+    std::set<std::string> kept;
+    for (const auto& [id, container] : containers_) {
+      kept.insert(container->record().layers.begin(), container->record().layers.end());
+    }
+    tell(ImageAnswer{message.query, images_.answer(message, std::move(kept))});
   }
 
   // --- now and then ---
@@ -432,7 +489,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   void look_for_room() {
     if (!lacks_room_ || !directory_.has_room()) return;
     lacks_room_ = false;
-    tell(DevicesNotice{machine_.capacity.devices});
+    tell_devices();
   }
 
   void tick() {
@@ -453,6 +510,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   ProcessTable processes_;
   Machine machine_;
   DeviceLeases leases_;
+  ShareWatch share_watch_;
+  bool shares_unwatched_ = false;
   ImageStore images_;
   std::map<ContainerId, std::unique_ptr<NodeContainer>> containers_;
   std::map<ContainerId, ContainerExit> exits_;  // not yet acknowledged

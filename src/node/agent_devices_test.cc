@@ -123,6 +123,33 @@ TEST_P(AgentDevices, AreGivenToNoContainerWhenTheirNodesHaveJustGone) {
   EXPECT_THAT(recorder_.refused[one.container], HasSubstr("nvidiactl is not there"));
 }
 
+TEST_P(AgentDevices, AreSharedAsFarAsTheirMemoryGoesAndWhoTakesMoreIsEnded) {
+  constexpr std::int64_t kTen = 10'000'000'000;
+  for (const std::uint64_t number : {1, 2, 3}) {
+    ContainerSpec one = spec(number);
+    one.devices = {told("L4").id};
+    one.resources.gpu.share_bytes = kTen;
+    node_->start(one, {});
+  }
+  run_until([&] { return recorder_.runners.size() == 2 && recorder_.refused.size() == 1; });
+  EXPECT_THAT(recorder_.refused[id(3)], HasSubstr("has 4.2 GB left, not 10 GB"));
+  const auto uses = [](std::uint64_t number, std::int64_t bytes) -> nlohmann::json {
+    const auto processes = processes_with_env("EMBER_CONTAINER_ID=" + id(number).text());
+    EXPECT_FALSE(processes.empty());
+    return {{"pid", processes.back()}, {"memory_bytes", bytes}};
+  };
+  script_.device(0)["processes"] = {uses(1, kTen), uses(2, kTen + 1'000'000'000)};
+  script_.write();
+  run_until([&] { return !recorder_.exits.empty(); });
+  EXPECT_EQ(recorder_.exits[0].container, id(2));
+  EXPECT_EQ(recorder_.exits[0].gpu_used_bytes, kTen + 1'000'000'000);
+  EXPECT_EQ(told("L4").state, DeviceState::available);
+  script_.device(0)["processes"] = {{{"pid", uses(1, 0)["pid"]}}};
+  script_.write();
+  run_until([&] { return !recorder_.missing.empty(); });
+  EXPECT_THAT(recorder_.missing.back(), HasSubstr("shares of GPUs are not watched"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Isolation, AgentDevices, every_isolation(), setting_name);
 
 TEST(GpuHealth, AProgramsOwnFaultSaysNothingAgainstTheDevice) {
@@ -150,8 +177,9 @@ TEST(GpuInventory, LeavesADeviceInMigModeAloneWhateverRunsThere) {
   script.write();
   boost::asio::io_context loop(1);
   GpuInventory gpus(EMBER_NVML_STAND_IN, "/dev");
-  gpus.watch(
-      loop, [](DeviceId, std::int64_t) { return false; }, [] {});
+  gpus.watch(loop, {.is_ours = [](DeviceId, std::int64_t) { return false; },
+                    .on_change = [] {},
+                    .on_processes = [](DeviceId, const auto&) {}});
   EXPECT_EQ(gpus.devices()[0].state, DeviceState::mig);
   EXPECT_THAT(gpus.devices()[0].reason, HasSubstr("MIG"));
   EXPECT_TRUE(gpus.troubles().empty());
@@ -165,8 +193,10 @@ TEST(GpuInventory, AProcessOfTheContainerThatHoldsTheDeviceIsOurs) {
   boost::asio::io_context loop(1);
   GpuInventory gpus(EMBER_NVML_STAND_IN, dev.path());
   const DeviceId held = gpus.devices()[0].id;
-  gpus.watch(
-      loop, [&](DeviceId id, std::int64_t pid) { return id == held && pid == 1; }, [] {});
+  gpus.watch(loop,
+             {.is_ours = [&](DeviceId id, std::int64_t pid) { return id == held && pid == 1; },
+              .on_change = [] {},
+              .on_processes = [](DeviceId, const auto&) {}});
   EXPECT_EQ(gpus.devices()[0].state, DeviceState::available);
 }
 

@@ -99,7 +99,10 @@ class Recorder : public NodeObserver {
   void on_egress(ContainerId container, std::int64_t total_bytes) override {
     egress[container].push_back(total_bytes);
   }
-  void on_devices(std::vector<Device> all) override { devices = std::move(all); }
+  void on_devices(std::vector<Device> all, std::vector<std::string> lacking) override {
+    devices = std::move(all);
+    missing = std::move(lacking);
+  }
   void on_exited(ContainerExit exit) override {
     ended.insert(exit.container);
     exits.push_back(std::move(exit));
@@ -112,13 +115,15 @@ class Recorder : public NodeObserver {
   }
   void on_build_line(std::string, std::string line) override { lines.push_back(std::move(line)); }
   void on_built(std::string image_id, Result<> result) override { built.emplace(image_id, result); }
+  void on_image_answer(std::uint64_t, Result<std::string>) override {}
 
   std::vector<NodeHello> hellos;
   int losses = 0;
   std::map<ContainerId, Time> started;
   std::map<ContainerId, std::string> refused;
   std::map<ContainerId, std::vector<std::int64_t>> egress;
-  std::vector<Device> devices;  // as last told after a hello
+  std::vector<Device> devices;       // as last told after a hello
+  std::vector<std::string> missing;  // the same
   std::vector<ContainerExit> exits;
   std::set<ContainerId> ended;
   std::map<ContainerId, UniqueFd> runners;

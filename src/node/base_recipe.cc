@@ -65,11 +65,6 @@ constexpr const char* kAcceptAll = R"({"default": [{"type": "insecureAcceptAnyth
 
 BuiltImage machine_root() { return {}; }
 
-bool is_loopback(const std::string& reference) {
-  return reference.starts_with("localhost") || reference.starts_with("127.") ||
-         reference.starts_with("[::1]");
-}
-
 std::string option(const ImageStep& step, const std::string& name) {
   const auto found = step.options.find(name);
   return found == step.options.end() ? "" : found->second;

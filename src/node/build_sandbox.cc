@@ -20,6 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr std::uint32_t kMaxBuilds = 4;
 constexpr std::int64_t kMillicores = 1000;
+constexpr std::int64_t kShownRootBytes = 1 << 20;  // nobody writes there
 constexpr std::int64_t kLeastMemoryBytes = 2ll << 30;
 
 Resources resources_of_a_build() {
@@ -45,6 +46,7 @@ BuildSandboxes::BuildSandboxes(CrunSetup setup) : setup_(std::move(setup)) {
   for (const auto& entry : fs::directory_iterator(setup_.directory.path + "/builds", ignored)) {
     if (const auto id = ContainerId::parse(entry.path().filename().string())) {
       setup_.cgroups.remove(*id);
+      fs::remove_all(setup_.directory.path + "/crun/" + id->text(), ignored);
     }
   }
   fs::remove_all(setup_.directory.path + "/builds", ignored);
@@ -88,6 +90,15 @@ Result<Command> BuildSandbox::command(const BuildRun& run) {
                       .memory_bytes = scratch_space(resources_of_a_build()),
                       .first_id = first_id(),
                       .user_namespace = *users});
+  if (!run.shown_root.empty()) {
+    stage_root(*stage, {.name = "image",
+                        .lowers = run.shown_root,
+                        .upper = "",
+                        .memory_bytes = kShownRootBytes,
+                        .first_id = first_id(),
+                        .user_namespace = *users});
+    directories.push_back({"image", "/ember/image"});
+  }
   for (std::size_t i = 0; i < run.mounts.size(); ++i) {
     const std::string name = "mount-" + std::to_string(i);
     const BuildMount& mount = run.mounts[i];
@@ -111,7 +122,7 @@ Result<Command> BuildSandbox::command(const BuildRun& run) {
   std::error_code error;
   fs::create_directories(bundle, error);
   if (error) return disk_error(bundle, error.value());
-  std::vector<std::string> env{owner_.mark()};
+  std::vector<std::string> env{owner_.mark(), mark()};
   env.insert(env.end(), run.env.begin(), run.env.end());
   using Kind = BundleNetwork::Kind;
   const Resources resources = resources_of_a_build();
@@ -162,8 +173,13 @@ Result<Command> BuildSandbox::on_machine(const MachineRun& run) {
   return command;
 }
 
+std::string BuildSandbox::mark() const {
+  return "EMBER_BUILD=" + owner_.setup_.directory.node.text() + "/" + id_.text();
+}
+
 void BuildSandbox::end() {
   const CrunSetup& setup = owner_.setup_;
+  if (!setup.cgroups.usable()) end_marked_processes(mark());
   setup.cgroups.remove(id_);
   std::error_code ignored;
   fs::remove_all(setup.directory.path + "/crun/" + id_.text(), ignored);

@@ -28,7 +28,8 @@ struct BuildRun {
   BuiltImage image;   // what it sees for its root
   std::string upper;  // host directory that takes what it writes there; empty: nothing
                       // of it is kept
-  std::vector<BuildMount> mounts = {};  // owners shifted like the root's
+  std::vector<BuildMount> mounts = {};       // owners shifted like the root's
+  std::vector<std::string> shown_root = {};  // layers, seen together at /ember/image
   int files = -1;       // a directory's descriptor, seen at /ember/files; negative: none
   std::string network;  // the namespace's path; empty: the loopback alone
   int output = -1;
@@ -63,6 +64,8 @@ class BuildSandbox {
  private:
   friend class BuildSandboxes;
   BuildSandbox(BuildSandboxes& owner, ContainerId id, std::uint32_t slot, std::string directory);
+
+  std::string mark() const;
 
   BuildSandboxes& owner_;
   const ContainerId id_;

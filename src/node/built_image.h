@@ -11,6 +11,7 @@ namespace ember {
 inline constexpr const char* kPython = "/usr/bin/python3";
 
 struct BuiltImage {
+  std::vector<std::string> layers;    // by name: what must stay while a container of it lives
   bool on_host = true;                // its root stands on the machine's own /usr
   std::vector<std::string> root;      // host directories, to lay over each other, the lowest first
   std::vector<std::string> packages;  // host directories of Python packages, the first step's first

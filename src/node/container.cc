@@ -179,6 +179,14 @@ void NodeContainer::kill_after(Duration grace) {
   });
 }
 
+void NodeContainer::end_over_share(std::int64_t used_bytes) {
+  if (state_ != State::running || over_share_bytes_ > 0) return;
+  over_share_bytes_ = used_bytes;
+  spdlog::warn("{} used {} bytes of a GPU's memory, and its share is {}; it is ended",
+               record_.container.text(), used_bytes, record_.resources.gpu.share_bytes);
+  kill();
+}
+
 void NodeContainer::network_ended() {
   if (state_ != State::running) return;
   fault_ = "its network ended";
@@ -203,6 +211,7 @@ void NodeContainer::ended(ProcessEnd end, Time at) {
                      .devices = record_.devices,
                      .egress_bytes = std::max(egress_bytes_, remains.egress_bytes.value_or(0)),
                      .out_of_memory = was_killed && out_of_memory,
+                     .gpu_used_bytes = was_killed ? over_share_bytes_ : 0,
                      .fault = fault_,
                      .exit_status = end.exit_status,
                      .signal = end.signal,

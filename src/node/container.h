@@ -43,6 +43,8 @@ class NodeContainer {
   void adopt(Time last_seen);
 
   void stop(Duration grace);
+  // It held more of its device's memory than its share: ends it, and says so of its end.
+  void end_over_share(std::int64_t used_bytes);
   void interrupt();
   void remount(VolumeDirectories volume, uid_t owner, std::function<void(Result<>)> done);
   // The newest connection of the runner, if nobody has taken it.
@@ -80,10 +82,11 @@ class NodeContainer {
   boost::asio::posix::stream_descriptor listener_;
   boost::asio::steady_timer kill_timer_;
   UniqueFd runner_socket_;
-  UniqueFd output_;                // the node's end of its pipe
-  bool met_strangers_ = false;     // that connected and are not the runner
-  std::string fault_;              // for which the container is being ended
-  std::int64_t egress_bytes_ = 0;  // as last seen: the network may end before the container
+  UniqueFd output_;                    // the node's end of its pipe
+  bool met_strangers_ = false;         // that connected and are not the runner
+  std::string fault_;                  // for which the container is being ended
+  std::int64_t over_share_bytes_ = 0;  // what it used of its device, when it is ended for that
+  std::int64_t egress_bytes_ = 0;      // as last seen: the network may end before the container
   std::int64_t egress_bytes_told_ = 0;
   // Callbacks that still sit in the loop ask it whether the container has gone.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -127,8 +127,10 @@ Result<> ContainerFiles::create(const ContainerMeta& record,
                   {"started_us", record.started.us},
                   {"cpu_millicores", record.resources.cpu_millicores},
                   {"memory_bytes", record.resources.memory_bytes},
+                  {"gpu_share_bytes", record.resources.gpu.share_bytes},
                   {"isolation", record.isolation},
-                  {"slot", record.slot}};
+                  {"slot", record.slot},
+                  {"layers", record.layers}};
   auto written = write_file(directory_ + "/meta.json", meta.dump(), 0600);
   if (!written.ok()) return written;
   return write_file(run_directory() + "/function.json", function_json, 0444);
@@ -167,8 +169,10 @@ Result<ContainerMeta> ContainerFiles::read_record() const {
   record.started = fields.time("started_us");
   record.resources.cpu_millicores = fields.integer("cpu_millicores");
   record.resources.memory_bytes = fields.integer("memory_bytes");
+  record.resources.gpu.share_bytes = fields.integer_or("gpu_share_bytes", 0);
   record.isolation = fields.text("isolation");
   record.slot = fields.narrow<std::uint32_t>("slot");
+  record.layers = fields.texts_or_none("layers");
   if (auto fine = fields.check(); !fine.ok()) return std::move(fine).error();
   return record;
 }

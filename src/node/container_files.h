@@ -28,9 +28,10 @@ struct ContainerMeta {
   std::string labels_json;
   std::vector<DeviceId> devices;
   Time started;
-  Resources resources;     // cpu and memory alone
-  std::string isolation;   // of its start; a later life of the node may use another
-  std::uint32_t slot = 0;  // its own range of user ids
+  Resources resources;                   // cpu and memory alone
+  std::string isolation;                 // of its start; a later life of the node may use another
+  std::uint32_t slot = 0;                // its own range of user ids
+  std::vector<std::string> layers = {};  // of its image, by name
 };
 
 struct ProcessIdentity {

@@ -38,9 +38,9 @@ Command crun_command(const CrunRun& run, const Stage& stage) {
 
 void stage_root(Stage& stage, const StagedRoot& root) {
   StagedOverlay overlay{
-      .name = "rootfs", .lowers = {}, .upper = "upper", .first_id = root.first_id};
+      .name = root.name, .lowers = {}, .upper = root.name + "-upper", .first_id = root.first_id};
   for (std::size_t i = 0; i < root.lowers.size(); ++i) {
-    overlay.lowers.push_back("root-" + std::to_string(i));
+    overlay.lowers.push_back(root.name + "-" + std::to_string(i));
     stage.add_idmapped(overlay.lowers.back(), root.lowers[i], root.user_namespace,
                        MountAccess::read_only);
   }

@@ -26,10 +26,11 @@ struct CrunRun {
 // Borrows the stage.
 Command crun_command(const CrunRun& run, const Stage& stage);
 
-// Puts the image's root on the stage as "rootfs", its owners shifted to the range from `first_id`
+// Puts an image's root on the stage, its owners shifted to the range from `first_id`
 // on; `user_namespace` maps that. What is written to it is kept in `upper`, a host directory with
 // kOverlayFiles and kOverlayWork in it, or for as long as the container lives in memory.
 struct StagedRoot {
+  std::string name = "rootfs";      // on the stage
   std::vector<std::string> lowers;  // host directories, the lowest first
   std::string upper;                // empty: in memory
   std::int64_t memory_bytes = 0;    // of it

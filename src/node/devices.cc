@@ -57,32 +57,51 @@ Result<std::vector<Device>> simulated_devices(std::string_view text, NodeId node
 }
 
 DeviceLeases::DeviceLeases(const std::vector<Device>& devices) {
-  for (const Device& device : devices) holder_[device.id] = ContainerId{};
+  for (const Device& device : devices) held_[device.id].vram_bytes = device.vram_bytes;
 }
 
-Result<> DeviceLeases::take(ContainerId container, const std::vector<DeviceId>& devices) {
+Result<> DeviceLeases::check(DeviceId device, const Held& held, const Hold& wanted) {
+  std::int64_t left_bytes = held.vram_bytes;
+  for (const Hold& hold : held.holds) {
+    if (hold.container == wanted.container) continue;
+    left_bytes -= hold.share_bytes;
+    if (hold.share_bytes > 0 && wanted.share_bytes > 0) continue;
+    return {ErrorCode::conflict,
+            "device " + device.text() + " is held by " + hold.container.text()};
+  }
+  if (wanted.share_bytes <= left_bytes) return Ok{};
+  return {ErrorCode::resource_exhausted, "device " + device.text() + " has " +
+                                             vram_text(std::max<std::int64_t>(left_bytes, 0)) +
+                                             " left, not " + vram_text(wanted.share_bytes)};
+}
+
+Result<> DeviceLeases::take(ContainerId container, const std::vector<DeviceId>& devices,
+                            std::int64_t share_bytes) {
+  const Hold wanted{container, share_bytes};
+  if (share_bytes < 0 || (share_bytes > 0 && devices.size() != 1)) {
+    return {ErrorCode::invalid_argument, "a share is of one device"};
+  }
   for (const DeviceId device : devices) {
-    const auto found = holder_.find(device);
-    if (found == holder_.end()) {
+    const auto found = held_.find(device);
+    if (found == held_.end()) {
       return {ErrorCode::not_found, "this node has no device " + device.text()};
     }
-    if (found->second && found->second != container) {
-      return {ErrorCode::conflict,
-              "device " + device.text() + " is held by " + found->second.text()};
-    }
+    if (auto fits = check(device, found->second, wanted); !fits.ok()) return fits;
   }
-  for (const DeviceId device : devices) holder_[device] = container;
+  give_back(container);
+  for (const DeviceId device : devices) held_[device].holds.push_back(wanted);
   return Ok{};
 }
 
-ContainerId DeviceLeases::holder(DeviceId device) const {
-  const auto found = holder_.find(device);
-  return found == holder_.end() ? ContainerId{} : found->second;
+const std::vector<DeviceLeases::Hold>& DeviceLeases::holds(DeviceId device) const {
+  static const std::vector<Hold> kNone;
+  const auto found = held_.find(device);
+  return found == held_.end() ? kNone : found->second.holds;
 }
 
 void DeviceLeases::give_back(ContainerId container) {
-  for (auto& [device, holder] : holder_) {
-    if (holder == container) holder = ContainerId{};
+  for (auto& [device, held] : held_) {
+    std::erase_if(held.holds, [&](const Hold& hold) { return hold.container == container; });
   }
 }
 

@@ -92,6 +92,13 @@ TEST_F(GpuGrantTest, LeavesLibrariesBelowUsrWhereEveryContainerHasThem) {
   EXPECT_TRUE(find_driver_libraries("", "").empty());
 }
 
+TEST_F(GpuGrantTest, TellsTheRunnerHowMuchOfADeviceItsShareIs) {
+  LaunchPlan plan{{}, ContainerFiles(root_, ContainerId{1}), {}, {}, {}};
+  plan.env = {{"EMBER_GPU_VRAM_BYTES", "1"}};
+  plan.record.resources.gpu.share_bytes = 6'000'000'000;
+  EXPECT_THAT(runner_env(plan, {}, "MARK=1"), Contains("EMBER_GPU_VRAM_BYTES=6000000000"));
+}
+
 TEST_F(GpuGrantTest, TellsTheRunnerWhichDevicesItHasWhateverTheUserSays) {
   LaunchPlan plan{{}, ContainerFiles(root_, ContainerId{1}), {}, {}, {}};
   plan.env = {{"CUDA_VISIBLE_DEVICES", "all"}, {"LD_LIBRARY_PATH", "/mine"}};

@@ -53,7 +53,8 @@ void GpuInventory::add(const Gpu& gpu) {
   gpus_.push_back(gpu);
   devices_.push_back({.id = device_id(gpu),
                       .type = gpu_type_of(gpu.name, gpu.memory_bytes),
-                      .vram_bytes = gpu.memory_bytes});
+                      .vram_bytes = gpu.memory_bytes,
+                      .uuid = gpu.uuid});
   const std::size_t index = gpus_.size() - 1;
   if (gpu.mig == MigMode::on) {
     set(index, DeviceState::mig, "it is in MIG mode, which Ember leaves alone");
@@ -66,20 +67,22 @@ const Gpu* GpuInventory::find(DeviceId device) const {
                                  : &gpus_[static_cast<std::size_t>(found - devices_.begin())];
 }
 
-void GpuInventory::watch(boost::asio::io_context& loop, IsOurs is_ours,
-                         std::function<void()> on_change) {
-  is_ours_ = std::move(is_ours);
+void GpuInventory::watch(boost::asio::io_context& loop, Handlers given) {
+  handlers_ = std::move(given);
   if (gpus_.empty()) return;
   for (std::size_t i = 0; i < gpus_.size(); ++i) take_readings(i, nvml_->read(gpus_[i]));
   for (std::string& line : nvml_->watch(gpus_)) troubles_.push_back(std::move(line));
   GpuWatch::Handlers handlers;
-  handlers.on_event = [this, on_change](const GpuEvent& event) {
-    if (take_event(event)) on_change();
+  handlers.on_event = [this](const GpuEvent& event) {
+    if (take_event(event)) handlers_.on_change();
   };
-  handlers.on_readings = [this, on_change](const std::vector<Result<GpuReadings>>& readings) {
+  handlers.on_readings = [this](const std::vector<Result<GpuReadings>>& readings) {
     bool changed = false;
     for (std::size_t i = 0; i < readings.size(); ++i) changed |= take_readings(i, readings[i]);
-    if (changed) on_change();
+    if (changed) handlers_.on_change();
+    for (std::size_t i = 0; i < readings.size(); ++i) {
+      if (readings[i].ok()) handlers_.on_processes(devices_[i].id, readings[i]->processes);
+    }
   };
   watch_ = std::make_unique<GpuWatch>(loop, *nvml_, gpus_, std::move(handlers));
 }
@@ -92,7 +95,7 @@ bool GpuInventory::take_readings(std::size_t index, const Result<GpuReadings>& r
   }
   const DeviceId device = devices_[index].id;
   for (const GpuProcess& process : readings->processes) {
-    if (is_ours_ && is_ours_(device, process.pid)) continue;
+    if (handlers_.is_ours && handlers_.is_ours(device, process.pid)) continue;
     return set(index, DeviceState::in_use, "used by " + user_text(process));
   }
   return set(index, DeviceState::available, "");

@@ -33,9 +33,14 @@ class GpuInventory {
   const std::string& driver_version() const { return driver_version_; }
   const std::string& library_path() const { return library_path_; }
 
-  // Reads who uses the devices, and looks after them from now on; `on_change` is called from the
-  // loop when one stands otherwise than before.
-  void watch(boost::asio::io_context& loop, IsOurs is_ours, std::function<void()> on_change);
+  struct Handlers {  // called from the loop
+    IsOurs is_ours;
+    std::function<void()> on_change;  // one stands otherwise than before
+    // Who computes on the device, at each look.
+    std::function<void(DeviceId device, const std::vector<GpuProcess>&)> on_processes;
+  };
+  // Reads who uses the devices, and looks after them from now on.
+  void watch(boost::asio::io_context& loop, Handlers handlers);
 
  private:
   void add(const Gpu& gpu);
@@ -50,7 +55,7 @@ class GpuInventory {
   std::vector<Device> devices_;  // of the same order
   std::vector<std::string> troubles_;
   std::string driver_version_, library_path_;
-  IsOurs is_ours_;
+  Handlers handlers_;
   std::unique_ptr<GpuWatch> watch_;  // uses nvml_ on its thread: ends first
 };
 

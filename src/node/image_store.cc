@@ -15,6 +15,8 @@
 
 #include "base/disk_error.h"
 #include "base/wall_clock.h"
+#include "node/image_queries.h"
+#include "node/push_recipe.h"
 #include "node/uv.h"
 
 namespace ember {
@@ -23,8 +25,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::seconds kDiskLook{1};
-// A build leaves so much to the rest of the node.
+// A build leaves so much of the disk to the rest of the node, or that part where the disk is small.
 constexpr std::uint64_t kLeastFreeBytes = 1ull << 30;
+constexpr std::uint64_t kLeastFreePart = 20;
 constexpr const char* kOldestPython = "3.9";
 
 std::string seconds_text(Duration duration) {
@@ -47,18 +50,19 @@ bool is_older(const std::string& version, const std::string& than) {
   return !version.starts_with("3.") || minor(version) < minor(than);
 }
 
-std::uint64_t free_bytes(const std::string& path) {
+bool is_nearly_full(const std::string& path) {
   struct statvfs status {};
-  if (::statvfs(path.c_str(), &status) != 0) return UINT64_MAX;
-  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+  if (::statvfs(path.c_str(), &status) != 0) return false;
+  const std::uint64_t free = static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+  const std::uint64_t whole = static_cast<std::uint64_t>(status.f_blocks) * status.f_frsize;
+  return free < std::min(kLeastFreeBytes, whole / kLeastFreePart);
 }
 
 }  // namespace
 
 // One image on its way; it goes from layer to layer.
 struct ImageStore::Request {
-  ImageSpec spec;
-  UniqueFd files;
+  Order order;
   Progress progress;
   std::size_t next = 0;  // of the layers
 };
@@ -93,16 +97,18 @@ ImageStore::~ImageStore() {
     building->build.reset();
     building->sandbox.reset();
     if (building->network) tools_.sandboxes->networks().end(building->network->record);
-    layers_.discard(layer);
+    std::error_code ignored;
+    fs::remove_all(layers_.part_of(layer), ignored);
   }
 }
 
-void ImageStore::build(const ImageSpec& spec, UniqueFd files, Progress progress) {
-  go_on(std::make_shared<Request>(Request{spec, std::move(files), std::move(progress), 0}));
+void ImageStore::build(Order order, Progress progress) {
+  go_on(std::make_shared<Request>(Request{std::move(order), std::move(progress), 0}));
 }
 
 void ImageStore::go_on(std::shared_ptr<Request> request) {
-  const auto places = layer_places(request->spec);
+  const ImageSpec& spec = request->order.spec;
+  const auto places = layer_places(spec);
   for (; request->next < places.size(); ++request->next) {
     const LayerPlace& place = places[request->next];
     if (layers_.has(place.name)) continue;
@@ -111,19 +117,63 @@ void ImageStore::go_on(std::shared_ptr<Request> request) {
     auto building = std::make_unique<Building>();
     building->layer = place.name;
     building->title = place.title;
-    building->spec = request->spec;
+    building->spec = spec;
     building->step = place.step;
-    building->began = wall_clock();
-    if (request->files && !place.step.files.empty()) {
-      building->files = open_beneath(request->files.get(), place.step.files);
+    if (request->order.files && !place.step.files.empty()) {
+      building->files = open_beneath(request->order.files.get(), place.step.files);
     }
     building->waiting.push_back(std::move(request));
-    building_[place.name] = std::move(building);
-    return begin(place.name);
+    return add(std::move(building));
   }
   boost::asio::post(loop_, [this, alive = std::weak_ptr<int>(alive_), request] {
-    if (!alive.expired()) request->progress.on_end(check_whole(request->spec));
+    if (!alive.expired()) all_built(request);
   });
+}
+
+void ImageStore::add(std::unique_ptr<Building> building) {
+  building->began = wall_clock();
+  const std::string layer = building->layer;
+  building_[layer] = std::move(building);
+  begin(layer);
+}
+
+void ImageStore::all_built(std::shared_ptr<Request> request) {
+  const ImageSpec& spec = request->order.spec;
+  Result<> whole = check_whole(spec);
+  if (whole.ok()) whole = layers_.remember(spec);
+  const std::string reference = std::exchange(request->order.push_to, {});
+  if (!whole.ok() || reference.empty()) return request->progress.on_end(std::move(whole));
+  // A push takes what a layer's build takes, and leaves no layer.
+  auto push = std::make_unique<Building>();
+  push->layer = "push-" + std::to_string(++pushes_);
+  push->title = "push to " + reference;
+  push->spec = spec;
+  push->step = {.kind = kPush, .arguments = {reference}};
+  push->waiting.push_back(std::move(request));
+  add(std::move(push));
+}
+
+std::set<std::string> ImageStore::layers_on_their_way() const {
+  std::set<std::string> all;
+  for (const auto& [layer, building] : building_) {
+    for (const auto& request : building->waiting) {
+      for (const LayerPlace& place : layer_places(request->order.spec)) all.insert(place.name);
+    }
+  }
+  return all;
+}
+
+Result<std::string> ImageStore::answer(const ImageQuery& query, std::set<std::string> kept) {
+  if (query.kind == ImageQuery::Kind::list) return images_document(layers_);
+  if (query.kind == ImageQuery::Kind::log) {
+    if (query.images.size() != 1) return {ErrorCode::invalid_argument, "name one image"};
+    return log_document(layers_, query.images.front());
+  }
+  kept.merge(layers_on_their_way());
+  std::vector<std::string> trash;
+  auto document = prune_document(layers_, query, std::move(kept), trash);
+  remove_directories(std::move(trash));
+  return document;
 }
 
 Result<> ImageStore::check_whole(const ImageSpec& spec) const {
@@ -213,12 +263,11 @@ void ImageStore::watch_disk() {
   disk_timer_.expires_after(kDiskLook);
   disk_timer_.async_wait([this, alive = std::weak_ptr<int>(alive_)](auto error) {
     if (error || alive.expired() || building_.empty()) return;
-    if (free_bytes(tools_.node_directory) < kLeastFreeBytes) {
+    if (is_nearly_full(tools_.node_directory)) {
       for (auto& [layer, building] : building_) {
         building->build->give_up(
             {ErrorCode::resource_exhausted,
-             "the node's disk is nearly full (less than 1 GiB is free): `ember image prune` frees "
-             "what no app uses"});
+             "the node's disk is nearly full: `ember image prune` frees what no app uses"});
       }
     }
     watch_disk();
@@ -228,12 +277,36 @@ void ImageStore::watch_disk() {
 void ImageStore::ended(const std::string& layer, Result<LayerFacts> result) {
   Building& building = *building_[layer];
   if (!result.ok()) return finish(layer, failure_of(building, std::move(result).error()));
+  if (building.step.kind == kPush) {
+    remove_directories({layers_.take_away(layers_.part_of(layer))});
+    return finish(layer, Ok{});
+  }
   LayerFacts facts = std::move(*result);
   facts.title = building.title;
   facts.built = wall_clock();
   facts.took = facts.built - building.began;
   building.build->say(building.title + " took " + seconds_text(facts.took));
-  finish(layer, layers_.publish(layer, facts));
+  building.sandbox.reset();
+  auto sealing = processes_.run(
+      layers_.seal(layer, facts),
+      [this, layer, alive = std::weak_ptr<int>(alive_)](ProcessEnd end) {
+        if (alive.expired()) return;
+        if (end.exit_status == 0) return finish(layer, layers_.publish(layer));
+        finish(layer, Error{ErrorCode::unavailable,
+                            "image: " + building_[layer]->title +
+                                " could not be kept on the node's disk; its log says why"});
+      });
+  if (!sealing.ok()) finish(layer, std::move(sealing).error());
+}
+
+// By a process: a large layer takes a while.
+void ImageStore::remove_directories(std::vector<std::string> directories) {
+  std::erase(directories, "");
+  if (directories.empty()) return;
+  Command command;
+  command.argv = {"/bin/rm", "-rf", "--"};
+  command.argv.insert(command.argv.end(), directories.begin(), directories.end());
+  (void)processes_.run(command, [](ProcessEnd) {}).ok();
 }
 
 Error ImageStore::failure_of(const Building& building, Error error) const {
@@ -257,10 +330,10 @@ void ImageStore::finish(const std::string& layer, Result<> result) {
   building->build.reset();
   building->sandbox.reset();
   if (building->network) tools_.sandboxes->networks().end(building->network->record);
-  if (!result.ok()) layers_.discard(layer);
+  if (!result.ok()) remove_directories({layers_.take_away(layers_.part_of(layer))});
   for (const auto& request : building->waiting) {
     if (result.ok()) {
-      ++request->next;
+      if (building->step.kind != kPush) ++request->next;
       go_on(request);
     } else {
       boost::asio::post(loop_, [request, result] { request->progress.on_end(result); });

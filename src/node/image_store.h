@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,13 +36,23 @@ class ImageStore {
   };
   // Builds what is missing. Two builds of one layer at once are one build with two listeners.
   // `files` holds a directory for each digest that a step names (may be empty where none does).
-  void build(const ImageSpec& spec, UniqueFd files, Progress progress);
+  struct Order {
+    ImageSpec spec;
+    std::string push_to = "";  // the reference to push it to then; empty: nowhere
+    UniqueFd files = {};  // a directory for each digest that a step names; empty where none does
+  };
+  void build(Order order, Progress progress);
+  // A JSON document (docs/reference/http.md, images). `kept` are layers that containers stand on.
+  Result<std::string> answer(const ImageQuery& query, std::set<std::string> kept);
 
  private:
   struct Request;
   struct Building;
 
   void go_on(std::shared_ptr<Request> request);
+  void all_built(std::shared_ptr<Request> request);
+  void add(std::unique_ptr<Building> building);
+  std::set<std::string> layers_on_their_way() const;
   void begin(const std::string& layer);
   void prepare(Building& building);
   void start(const std::string& layer);
@@ -49,6 +60,7 @@ class ImageStore {
   void ended(const std::string& layer, Result<LayerFacts> result);
   Error failure_of(const Building& building, Error error) const;
   void finish(const std::string& layer, Result<> result);
+  void remove_directories(std::vector<std::string> directories);
   Result<> check_whole(const ImageSpec& spec) const;
 
   boost::asio::io_context& loop_;
@@ -58,6 +70,7 @@ class ImageStore {
   std::map<std::string, std::unique_ptr<Building>> building_;
   std::deque<std::string> waiting_for_a_sandbox_;
   boost::asio::steady_timer disk_timer_;
+  std::uint64_t pushes_ = 0;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 

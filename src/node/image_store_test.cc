@@ -89,7 +89,7 @@ class ImageStoreTest : public testing::Test {
   void begin(const ImageSpec& spec) {
     const std::size_t place = results_.size();
     results_.emplace_back();
-    store_->build(spec, {},
+    store_->build({.spec = spec},
                   {.on_line = [this](std::string line) { lines_ += line + "\n"; },
                    .on_end = [this, place](Result<> result) { results_[place] = result; }});
   }

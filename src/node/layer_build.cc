@@ -47,6 +47,7 @@ void LayerBuild::say(const std::string& line) {
 void LayerBuild::run(LayerRecipe recipe) {
   recipe_ = std::move(recipe);
   at_ = 0;
+  if (given_up_) return end(*given_up_);
   next();
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/disk_error.h"
 #include "node/base_recipe.h"
+#include "node/push_recipe.h"
 #include "node/step_script.h"
 #include "node/uv.h"
 
@@ -152,12 +153,18 @@ bool needs_sandbox(const ImageStep& step) { return !is_package_layer(step); }
 
 bool needs_network(const ImageStep& step) {
   static const std::vector<std::string_view> kLocal{"workdir", "add_local", "registry",
-                                                    "debian_slim"};
+                                                    "debian_slim", kPush};
   return needs_sandbox(step) && std::ranges::find(kLocal, step.kind) == kLocal.end();
+}
+
+bool is_loopback(const std::string& reference) {
+  return reference.starts_with("localhost") || reference.starts_with("127.") ||
+         reference.starts_with("[::1]");
 }
 
 Result<LayerRecipe> recipe_of(const LayerJob& job, const LayerTools& tools) {
   if (is_package_layer(job.step)) return package_recipe(job, tools);
+  if (job.step.kind == kPush) return push_recipe(job);
   if (job.step.kind == "debian_slim") return debian_recipe(job, tools);
   if (job.step.kind == "registry") return registry_recipe(job, tools);
   if (job.step.kind == "dockerfile") return dockerfile_recipe(job, tools);

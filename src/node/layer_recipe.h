@@ -52,6 +52,9 @@ bool needs_network(const ImageStep& step);
 // Borrows the tools. Refused: what cannot be built on this node, with what to do.
 Result<LayerRecipe> recipe_of(const LayerJob& job, const LayerTools& tools);
 
+// Whether a registry is this machine's own, where certificates are not to be had.
+bool is_loopback(const std::string& reference);
+
 // What to do next, from the last lines of a step that failed.
 std::string build_hint(const ImageStep& step, const std::deque<std::string>& lines);
 

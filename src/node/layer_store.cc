@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <map>
 
 #include "base/disk_error.h"
 #include "node/container_files.h"
 #include "node/json_fields.h"
 #include "node/node_client.h"
+#include "node/node_messages.h"
 
 namespace ember {
 namespace {
@@ -84,6 +86,28 @@ Result<> sync_file_system(const std::string& directory) {
   return Ok{};
 }
 
+// A file's time of change says when what it tells of was used last.
+void note_use(const std::string& file) { ::utimensat(AT_FDCWD, file.c_str(), nullptr, 0); }
+
+Time last_used(const std::string& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) return {};
+  return {status.st_mtim.tv_sec * 1'000'000 + status.st_mtim.tv_nsec / 1000};
+}
+
+// In a process of its own, since a large layer takes a while.
+bool seal_part(const std::string& part, LayerFacts facts) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(part, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "files" || name == "packages" || name == "log") continue;
+    fs::remove_all(entry.path(), error);
+  }
+  facts.bytes = bytes_below(part);
+  return write_file(part + "/layer.json", to_json(facts).dump(), 0600).ok() &&
+         sync_file_system(part).ok();
+}
+
 // What a setting says, and where the work goes on.
 void apply(const ImageStep& step, BuiltImage& image) {
   if (step.kind == "env") {
@@ -114,8 +138,8 @@ std::vector<LayerPlace> layer_places(const ImageSpec& spec) {
   return places;
 }
 
-LayerStore::LayerStore(std::string node_directory)
-    : layers_(std::move(node_directory) + "/layers") {
+LayerStore::LayerStore(const std::string& node_directory)
+    : layers_(node_directory + "/layers"), images_(node_directory + "/images") {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(layers_, ignored)) {
     if (entry.path().extension() == kPart) fs::remove_all(entry.path(), ignored);
@@ -133,8 +157,9 @@ std::optional<LayerFacts> LayerStore::facts(const std::string& layer) const {
 std::optional<BuiltImage> LayerStore::find(const ImageSpec& spec) const {
   for (const LayerPlace& place : layer_places(spec)) {
     if (!has(place.name)) return std::nullopt;
-    ::utimensat(AT_FDCWD, (path_of(place.name) + "/layer.json").c_str(), nullptr, 0);
+    note_use(path_of(place.name) + "/layer.json");
   }
+  note_use(record_of(spec));
   return below(spec, "").image;
 }
 
@@ -147,6 +172,7 @@ LayerStore::Below LayerStore::below(const ImageSpec& spec, const std::string& la
   auto place = places.begin();
   const auto add = [&] {
     const std::string path = path_of(place->name);
+    image.layers.push_back(place->name);
     (is_package_layer(place->step) ? image.packages : image.root)
         .push_back(path + (is_package_layer(place->step) ? "/packages" : "/files"));
     if (auto known = facts(place->name)) found.facts = std::move(*known);
@@ -165,28 +191,68 @@ LayerStore::Below LayerStore::below(const ImageSpec& spec, const std::string& la
   return found;
 }
 
-Result<> LayerStore::publish(const std::string& layer, const LayerFacts& facts) const {
-  const std::string part = part_of(layer);
+Command LayerStore::seal(const std::string& layer, const LayerFacts& facts) const {
+  Command command;
+  command.argv = {"/bin/true"};
+  command.output = STDERR_FILENO;
+  command.steps = {
+      {"make a layer whole", [part = part_of(layer), facts] { return seal_part(part, facts); }}};
+  return command;
+}
+
+Result<> LayerStore::publish(const std::string& layer) const {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(part, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name == "files" || name == "packages" || name == "log") continue;
-    fs::remove_all(entry.path(), error);
-  }
-  LayerFacts whole = facts;
-  whole.bytes = bytes_below(part);
-  auto written = write_file(part + "/layer.json", to_json(whole).dump(), 0600);
-  if (!written.ok()) return written;
-  if (auto synced = sync_file_system(part); !synced.ok()) return synced;
-  fs::remove_all(path_of(layer), error);
-  fs::rename(part, path_of(layer), error);
+  fs::rename(part_of(layer), path_of(layer), error);
   if (error) return disk_error(path_of(layer), error.value());
   return Ok{};
 }
 
-void LayerStore::discard(const std::string& layer) const {
+std::string LayerStore::take_away(const std::string& directory) const {
+  static std::uint64_t last = 0;
+  const std::string trash = layers_ + "/gone-" + std::to_string(++last) + kPart;
+  return ::rename(directory.c_str(), trash.c_str()) == 0 ? trash : "";
+}
+
+Result<> LayerStore::remember(const ImageSpec& spec) const {
+  std::error_code error;
+  fs::create_directories(images_, error);
+  if (error) return disk_error(images_, error.value());
+  return write_file(record_of(spec), canonical_json(spec), 0600);
+}
+
+std::vector<ImageSpec> LayerStore::images() const {
+  std::map<std::string, ImageSpec> by_id;
   std::error_code ignored;
-  fs::remove_all(part_of(layer), ignored);
+  for (const auto& entry : fs::directory_iterator(images_, ignored)) {
+    auto spec = decode_image(read_file(entry.path()).value_or(""));
+    if (spec.ok() && image_id(*spec) == entry.path().stem()) {
+      by_id.emplace(entry.path().stem(), std::move(*spec));
+    }
+  }
+  std::vector<ImageSpec> all;
+  for (auto& [id, spec] : by_id) all.push_back(std::move(spec));
+  return all;
+}
+
+std::vector<std::string> LayerStore::forget(const std::set<std::string>& kept_ids,
+                                            Time unused_since) const {
+  std::vector<std::string> forgotten;
+  for (const ImageSpec& spec : images()) {
+    const std::string id = image_id(spec), record = record_of(spec);
+    const auto places = layer_places(spec);
+    const bool is_whole =
+        std::ranges::all_of(places, [&](const LayerPlace& place) { return has(place.name); });
+    const bool is_unused = !kept_ids.contains(id) && last_used(record).us < unused_since.us;
+    if (is_whole && !is_unused) continue;
+    forgotten.push_back(id);
+    std::error_code ignored;
+    fs::remove(record, ignored);
+  }
+  return forgotten;
+}
+
+std::string LayerStore::record_of(const ImageSpec& spec) const {
+  return images_ + "/" + image_id(spec) + ".json";
 }
 
 std::vector<LayerStore::Entry> LayerStore::list() const {
@@ -194,33 +260,29 @@ std::vector<LayerStore::Entry> LayerStore::list() const {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(layers_, ignored)) {
     const std::string layer = entry.path().filename().string();
-    struct stat status {};
     auto known = facts(layer);
-    if (!known || ::stat((path_of(layer) + "/layer.json").c_str(), &status) != 0) continue;
-    const std::int64_t used_us = status.st_mtim.tv_sec * 1'000'000 + status.st_mtim.tv_nsec / 1000;
-    all.push_back({layer, std::move(*known), Time{used_us}});
+    if (known) all.push_back({layer, std::move(*known), last_used(path_of(layer) + "/layer.json")});
   }
   std::ranges::sort(all, {}, &Entry::layer);
   return all;
 }
 
-std::int64_t LayerStore::prune(const std::set<std::string>& kept, std::int64_t max_bytes,
-                               Time unused_since) const {
+LayerStore::Pruned LayerStore::prune(const std::set<std::string>& kept, std::int64_t max_bytes,
+                                     Time unused_since) const {
   std::vector<Entry> all = list();
   std::ranges::sort(all, {}, [](const Entry& entry) { return entry.used.us; });
-  std::int64_t total = 0, freed = 0;
+  std::int64_t total = 0;
   for (const Entry& entry : all) total += entry.facts.bytes;
+  Pruned pruned;
   for (const Entry& entry : all) {
-    const bool is_needless = total - freed > max_bytes || entry.used.us < unused_since.us;
+    const bool is_needless = total - pruned.bytes > max_bytes || entry.used.us < unused_since.us;
     if (!is_needless || kept.contains(entry.layer)) continue;
-    std::error_code error;
-    // Away from its name at once, so that nothing builds on half of it.
-    fs::rename(path_of(entry.layer), part_of(entry.layer), error);
-    if (error) continue;
-    fs::remove_all(part_of(entry.layer), error);
-    freed += entry.facts.bytes;
+    const std::string trash = take_away(path_of(entry.layer));
+    if (trash.empty()) continue;
+    pruned.directories.push_back(trash);
+    pruned.bytes += entry.facts.bytes;
   }
-  return freed;
+  return pruned;
 }
 
 std::optional<std::string> LayerStore::log(const std::string& layer) const {

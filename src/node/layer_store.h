@@ -18,6 +18,7 @@
 #include "model/environment.h"
 #include "model/image.h"
 #include "node/built_image.h"
+#include "node/process_table.h"
 
 namespace ember {
 
@@ -44,7 +45,7 @@ std::vector<LayerPlace> layer_places(const ImageSpec& spec);
 class LayerStore {
  public:
   // Sweeps what an earlier life left half built.
-  explicit LayerStore(std::string node_directory);
+  explicit LayerStore(const std::string& node_directory);
 
   std::string path_of(const std::string& layer) const { return layers_ + "/" + layer; }
   std::string part_of(const std::string& layer) const { return layers_ + "/" + layer + ".part"; }
@@ -53,16 +54,27 @@ class LayerStore {
 
   // The image, if all its layers are here; they count as used now.
   std::optional<BuiltImage> find(const ImageSpec& spec) const;
-  // What a step of the image stands on: the part of the image before the layer of that name.
+  // What a step of the image stands on: the part of the image before the layer of that name, or all
+  // of it where it has none of that name.
   struct Below {
     LayerFacts facts;
     BuiltImage image;
   };
   Below below(const ImageSpec& spec, const std::string& layer) const;
 
-  // Makes the layer of its part, on disk for good: all of it or nothing.
-  Result<> publish(const std::string& layer, const LayerFacts& facts) const;
-  void discard(const std::string& layer) const;
+  // The process that makes a part whole and durable; then publish() is one rename.
+  Command seal(const std::string& layer, const LayerFacts& facts) const;
+  Result<> publish(const std::string& layer) const;
+  // Gives a directory of layers another name, under which nobody finds it and the next start sweeps
+  // it; empty if it is not there. Removing it is the caller's business, since that may take long.
+  std::string take_away(const std::string& directory) const;
+
+  // Images that were built here, kept in <node_directory>/images.
+  Result<> remember(const ImageSpec& spec) const;
+  std::vector<ImageSpec> images() const;  // by id
+  // Forgets those that lost a layer, and those not among the kept that are unused since before that
+  // time; their ids.
+  std::vector<std::string> forget(const std::set<std::string>& kept_ids, Time unused_since) const;
 
   struct Entry {
     std::string layer;
@@ -70,14 +82,19 @@ class LayerStore {
     Time used;
   };
   std::vector<Entry> list() const;  // by name
-  // Removes layers that are not among these, the longest unused first, until all together have at
-  // most so many bytes and none is unused since before that time. The bytes given back.
-  std::int64_t prune(const std::set<std::string>& kept, std::int64_t max_bytes,
-                     Time unused_since) const;
+  // Takes layers away that are not among these, the longest unused first, until all together have
+  // at most so many bytes and none is unused since before that time.
+  struct Pruned {
+    std::vector<std::string> directories;  // of take_away
+    std::int64_t bytes = 0;
+  };
+  Pruned prune(const std::set<std::string>& kept, std::int64_t max_bytes, Time unused_since) const;
   std::optional<std::string> log(const std::string& layer) const;
 
  private:
-  const std::string layers_;
+  std::string record_of(const ImageSpec& spec) const;
+
+  const std::string layers_, images_;
 };
 
 }  // namespace ember

@@ -54,10 +54,11 @@ struct ContainerExit {
   std::vector<DeviceId> devices;
   std::int64_t egress_bytes = 0;  // that left its network namespace in all its life
   bool out_of_memory = false;
-  std::string fault;        // of the node's, for which it ended the container; empty: none
-  int exit_status = -1;     // of the runner; -1 where nobody could see it
-  int signal = 0;           // that ended it
-  std::string last_output;  // the last lines the runner's process wrote outside frames
+  std::int64_t gpu_used_bytes = 0;  // of its device, where it was ended for more than its share
+  std::string fault;                // of the node's, for which it ended the container; empty: none
+  int exit_status = -1;             // of the runner; -1 where nobody could see it
+  int signal = 0;                   // that ended it
+  std::string last_output;          // the last lines the runner's process wrote outside frames
 };
 
 struct NodeHello {
@@ -70,6 +71,15 @@ struct NodeHello {
   std::vector<SurvivingContainer> containers;
 };
 
+// What a driver asks of a node's images.
+struct ImageQuery {
+  std::uint64_t query = 0;  // the driver's own number, which the answer repeats
+  enum class Kind { list, log, prune } kind = Kind::list;
+  std::vector<ImageSpec> images = {};  // log: the one; prune: those to keep
+  std::int64_t max_bytes = 0;          // prune: of all layers together
+  Time unused_since = {};              // prune: layers not used since then go
+};
+
 class NodeObserver {
  public:
   virtual ~NodeObserver() = default;
@@ -80,8 +90,9 @@ class NodeObserver {
   // What has left the container's network namespace so far; comes while that grows, seconds late,
   // and not at all where the machine does not meter it.
   virtual void on_egress(ContainerId container, std::int64_t total_bytes) = 0;
-  // All of the node's devices, since one of them stands otherwise than before.
-  virtual void on_devices(std::vector<Device> devices) = 0;
+  // All of the node's devices, since one of them stands otherwise than before, and what is missing
+  // by now.
+  virtual void on_devices(std::vector<Device> devices, std::vector<std::string> missing) = 0;
   virtual void on_exited(ContainerExit exit) = 0;  // repeated after reconnects until acknowledged
   // A runner connected. May come again for the same container when it has lost its old connection.
   virtual void on_runner(ContainerId container, UniqueFd socket) = 0;
@@ -89,6 +100,8 @@ class NodeObserver {
   virtual void on_remounted(ContainerId container, std::string path, Result<> result) = 0;
   virtual void on_build_line(std::string image_id, std::string line) = 0;
   virtual void on_built(std::string image_id, Result<> result) = 0;
+  // To a query of ask_images(): a JSON document of image_queries.h.
+  virtual void on_image_answer(std::uint64_t query, Result<std::string> document) = 0;
 };
 
 class NodeClient {
@@ -106,7 +119,10 @@ class NodeClient {
   virtual void remount(ContainerId container, VolumeOverlay volume) = 0;
   // Builds the image, or finds it built. Lines and the end come by the observer. `sources` is the
   // directory (O_PATH) of the sources that its steps name; may be empty where they name none.
-  virtual void build(std::string image_id, ImageSpec spec, UniqueFd sources) = 0;
+  // `push_to` is a reference to push it to then; empty: nowhere.
+  virtual void build(std::string image_id, ImageSpec spec, std::string push_to,
+                     UniqueFd sources) = 0;
+  virtual void ask_images(ImageQuery query) = 0;
 };
 
 // The content address of an image: "im-" and 32 hex digits of SHA-256 over its canonical JSON.

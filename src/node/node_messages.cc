@@ -1,5 +1,7 @@
 #include "node/node_messages.h"
 
+#include <algorithm>
+
 #include "node/json_bounds.h"
 #include "node/json_fields.h"
 
@@ -65,13 +67,15 @@ Json to_json(const Resources& resources) {
   }
   return {{"cpu_millicores", resources.cpu_millicores},
           {"memory_bytes", resources.memory_bytes},
-          {"gpu", std::move(gpu)}};
+          {"gpu", std::move(gpu)},
+          {"gpu_share_bytes", resources.gpu.share_bytes}};
 }
 
 Resources read_resources(JsonFields& fields) {
   Resources resources{.cpu_millicores = fields.integer("cpu_millicores"),
                       .memory_bytes = fields.integer("memory_bytes"),
                       .gpu = {}};
+  resources.gpu.share_bytes = fields.integer("gpu_share_bytes");
   fields.objects("gpu", [&](JsonFields& choice) {
     resources.gpu.choices.push_back(
         {.type = choice.text("type"), .count = choice.narrow<std::uint32_t>("count")});
@@ -149,6 +153,7 @@ Json to_json(const ContainerExit& exit) {
           {"devices", texts(exit.devices)},
           {"egress_bytes", exit.egress_bytes},
           {"out_of_memory", exit.out_of_memory},
+          {"gpu_used_bytes", exit.gpu_used_bytes},
           {"fault", exit.fault},
           {"exit_status", exit.exit_status},
           {"signal", exit.signal},
@@ -164,6 +169,7 @@ ContainerExit read_exit(JsonFields& fields) {
           .devices = fields.ids<DeviceId>("devices"),
           .egress_bytes = fields.integer_or("egress_bytes", 0),
           .out_of_memory = fields.flag("out_of_memory"),
+          .gpu_used_bytes = fields.integer_or("gpu_used_bytes", 0),
           .fault = fields.text_or("fault", ""),
           .exit_status = fields.narrow<int>("exit_status"),
           .signal = fields.narrow<int>("signal"),
@@ -180,7 +186,8 @@ Json to_json(const std::vector<Device>& devices) {
                    {"vram_bytes", device.vram_bytes},
                    {"simulated", device.simulated},
                    {"state", device_state_name(device.state)},
-                   {"reason", device.reason}});
+                   {"reason", device.reason},
+                   {"uuid", device.uuid}});
   }
   return all;
 }
@@ -195,7 +202,8 @@ std::vector<Device> read_devices(JsonFields& fields) {
                        .vram_bytes = device.integer("vram_bytes"),
                        .simulated = device.flag("simulated"),
                        .state = state.value_or(DeviceState::available),
-                       .reason = device.text("reason")});
+                       .reason = device.text("reason"),
+                       .uuid = device.text("uuid")});
   });
   return devices;
 }
@@ -245,12 +253,49 @@ NodeHello read_hello(JsonFields& fields) {
   return hello;
 }
 
+Json to_json(const Error& error) {
+  return {{"code", error_name(error.code)}, {"message", error.message}};
+}
+
 Json with_result(Json json, const Result<>& result) {
-  if (!result.ok()) {
-    json["error"] = {{"code", error_name(result.error().code)},
-                     {"message", result.error().message}};
+  if (!result.ok()) json["error"] = to_json(result.error());
+  return json;
+}
+
+Json to_json(const ImageAnswer& answer) {
+  Json json{{"type", "image_answer"}, {"query", answer.query}};
+  if (answer.document.ok()) {
+    json["document"] = *answer.document;
+  } else {
+    json["error"] = to_json(answer.document.error());
   }
   return json;
+}
+
+constexpr const char* kQueryKinds[] = {"list", "log", "prune"};
+
+Json to_json(const ImageQuery& query) {
+  Json images = Json::array();
+  for (const ImageSpec& image : query.images) images.push_back(to_json(image));
+  return {{"type", "image_query"},
+          {"query", query.query},
+          {"kind", kQueryKinds[static_cast<int>(query.kind)]},
+          {"images", std::move(images)},
+          {"max_bytes", query.max_bytes},
+          {"unused_since_us", query.unused_since.us}};
+}
+
+ImageQuery read_query(JsonFields& fields) {
+  ImageQuery query{.query = static_cast<std::uint64_t>(fields.integer("query")),
+                   .max_bytes = fields.integer("max_bytes"),
+                   .unused_since = fields.time("unused_since_us")};
+  const std::string kind = fields.text("kind");
+  const auto found = std::ranges::find(kQueryKinds, kind);
+  if (found == std::end(kQueryKinds)) fields.wrong("kind");
+  query.kind = static_cast<ImageQuery::Kind>(
+      found == std::end(kQueryKinds) ? 0 : found - std::begin(kQueryKinds));
+  fields.objects("images", [&](JsonFields& image) { query.images.push_back(read_image(image)); });
+  return query;
 }
 
 ErrorCode error_code(std::string_view name) {
@@ -260,14 +305,28 @@ ErrorCode error_code(std::string_view name) {
   return ErrorCode::internal;
 }
 
-Result<> read_result(JsonFields& fields, const Json& json) {
-  Result<> result = Ok{};
-  if (!json.contains("error")) return result;
+Error read_error(JsonFields& fields) {
+  Error read{ErrorCode::internal, ""};
   fields.object("error", [&](JsonFields& error) {
     const std::string code = error.text("code");
-    result = Error{error_code(code), error.text("message")};
+    read = {error_code(code), error.text("message")};
   });
-  return result;
+  return read;
+}
+
+Result<> read_result(JsonFields& fields, const Json& json) {
+  if (json.contains("error")) return read_error(fields);
+  return Ok{};
+}
+
+ImageAnswer read_answer(JsonFields& fields, const Json& json) {
+  ImageAnswer answer{.query = static_cast<std::uint64_t>(fields.integer("query"))};
+  if (json.contains("error")) {
+    answer.document = read_error(fields);
+  } else {
+    answer.document = fields.text("document");
+  }
+  return answer;
 }
 
 // --- choosing by type -------------------------------------------------------------------------
@@ -288,7 +347,7 @@ Result<Message> decode(std::string_view text, Choose choose) {
   }
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   JsonFields fields(json);
-  Message message = choose(fields.text("type"), fields, json);
+  Message message = choose(fields, json);
   if (auto fine = fields.check(); !fine.ok()) return std::move(fine).error();
   return message;
 }
@@ -310,102 +369,109 @@ std::string encode(const DriverMessage& message) {
           [](const InterruptRequest& m) { return of_container("interrupt", m.container); },
           [](const AcknowledgeExit& m) { return of_container("acknowledge", m.container); },
           [](const BuildRequest& m) -> Json {
-            return {{"type", "build"}, {"image_id", m.image_id}, {"spec", to_json(m.spec)}};
+            return {{"type", "build"},
+                    {"image_id", m.image_id},
+                    {"spec", to_json(m.spec)},
+                    {"push_to", m.push_to}};
           },
           [](const RemountRequest& m) {
             Json json = of_container("remount", m.container);
             json["volume"] = to_json(m.volume);
             return json;
           },
+          [](const ImageQuery& m) { return to_json(m); },
       },
       message));
 }
 
 std::string encode(const NodeMessage& message) {
-  return dump(
-      std::visit(Overloaded{
-                     [](const NodeHello& m) { return to_json(m); },
-                     [](const StartedNotice& m) {
-                       Json json = of_container("started", m.container);
-                       json["at_us"] = m.at.us;
-                       return json;
-                     },
-                     [](const RefusedNotice& m) {
-                       Json json = of_container("refused", m.container);
-                       json["why"] = m.why;
-                       return json;
-                     },
-                     [](const EgressNotice& m) {
-                       Json json = of_container("egress", m.container);
-                       json["total_bytes"] = m.total_bytes;
-                       return json;
-                     },
-                     [](const DevicesNotice& m) -> Json {
-                       return {{"type", "devices"}, {"devices", to_json(m.devices)}};
-                     },
-                     [](const ContainerExit& m) { return to_json(m); },
-                     [](const RunnerConnected& m) { return of_container("runner", m.container); },
-                     [](const BuildLine& m) -> Json {
-                       return {{"type", "build_line"}, {"image_id", m.image_id}, {"line", m.line}};
-                     },
-                     [](const ImageBuilt& m) {
-                       return with_result({{"type", "built"}, {"image_id", m.image_id}}, m.result);
-                     },
-                     [](const VolumeRemounted& m) {
-                       Json json = of_container("remounted", m.container);
-                       json["path"] = m.path;
-                       return with_result(std::move(json), m.result);
-                     },
-                 },
-                 message));
+  return dump(std::visit(
+      Overloaded{
+          [](const NodeHello& m) { return to_json(m); },
+          [](const StartedNotice& m) {
+            Json json = of_container("started", m.container);
+            json["at_us"] = m.at.us;
+            return json;
+          },
+          [](const RefusedNotice& m) {
+            Json json = of_container("refused", m.container);
+            json["why"] = m.why;
+            return json;
+          },
+          [](const EgressNotice& m) {
+            Json json = of_container("egress", m.container);
+            json["total_bytes"] = m.total_bytes;
+            return json;
+          },
+          [](const DevicesNotice& m) -> Json {
+            return {{"type", "devices"}, {"devices", to_json(m.devices)}, {"missing", m.missing}};
+          },
+          [](const ContainerExit& m) { return to_json(m); },
+          [](const RunnerConnected& m) { return of_container("runner", m.container); },
+          [](const BuildLine& m) -> Json {
+            return {{"type", "build_line"}, {"image_id", m.image_id}, {"line", m.line}};
+          },
+          [](const ImageBuilt& m) {
+            return with_result({{"type", "built"}, {"image_id", m.image_id}}, m.result);
+          },
+          [](const ImageAnswer& m) { return to_json(m); },
+          [](const VolumeRemounted& m) {
+            Json json = of_container("remounted", m.container);
+            json["path"] = m.path;
+            return with_result(std::move(json), m.result);
+          },
+      },
+      message));
 }
 
 Result<DriverMessage> decode_driver_message(std::string_view json) {
-  return decode<DriverMessage>(
-      json, [](const std::string& type, JsonFields& fields, const Json&) -> DriverMessage {
-        if (type == "hello") {
-          return DriverHello{.protocol = fields.narrow<int>("protocol")};
-        }
-        if (type == "start") return StartRequest{.spec = read_spec(fields)};
-        if (type == "build") {
-          BuildRequest build{.image_id = fields.text("image_id"), .spec = {}};
-          fields.object("spec", [&](JsonFields& spec) { build.spec = read_image(spec); });
-          return build;
-        }
-        const auto container = fields.id<ContainerId>("container");
-        if (type == "stop") return StopRequest{container, {fields.integer("grace_us")}};
-        if (type == "remount") {
-          RemountRequest remount{container, {}};
-          fields.object("volume",
-                        [&](JsonFields& volume) { remount.volume = read_volume(volume); });
-          return remount;
-        }
-        if (type == "interrupt") return InterruptRequest{container};
-        if (type == "acknowledge") return AcknowledgeExit{container};
-        fields.wrong("type");
-        return DriverHello{};
-      });
+  return decode<DriverMessage>(json, [](JsonFields& fields, const Json&) -> DriverMessage {
+    const std::string type = fields.text("type");
+    if (type == "hello") {
+      return DriverHello{.protocol = fields.narrow<int>("protocol")};
+    }
+    if (type == "start") return StartRequest{.spec = read_spec(fields)};
+    if (type == "build") {
+      BuildRequest build{.image_id = fields.text("image_id"), .spec = {}};
+      fields.object("spec", [&](JsonFields& spec) { build.spec = read_image(spec); });
+      build.push_to = fields.text("push_to");
+      return build;
+    }
+    if (type == "image_query") return read_query(fields);
+    const auto container = fields.id<ContainerId>("container");
+    if (type == "stop") return StopRequest{container, {fields.integer("grace_us")}};
+    if (type == "remount") {
+      RemountRequest remount{container, {}};
+      fields.object("volume", [&](JsonFields& volume) { remount.volume = read_volume(volume); });
+      return remount;
+    }
+    if (type == "interrupt") return InterruptRequest{container};
+    if (type == "acknowledge") return AcknowledgeExit{container};
+    fields.wrong("type");
+    return DriverHello{};
+  });
 }
 
 Result<NodeMessage> decode_node_message(std::string_view json) {
-  return decode<NodeMessage>(
-      json, [](const std::string& type, JsonFields& fields, const Json& whole) -> NodeMessage {
-        if (type == "hello") return read_hello(fields);
-        if (type == "built") return ImageBuilt{fields.text("image_id"), read_result(fields, whole)};
-        if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
-        if (type == "exited") return read_exit(fields);
-        if (type == "devices") return DevicesNotice{read_devices(fields)};
-        const auto container = fields.id<ContainerId>("container");
-        if (type == "started") return StartedNotice{container, fields.time("at_us")};
-        if (type == "refused") return RefusedNotice{container, fields.text("why")};
-        if (type == "egress") return EgressNotice{container, fields.integer("total_bytes")};
-        if (type == "runner") return RunnerConnected{container};
-        if (type == "remounted") {
-          return VolumeRemounted{container, fields.text("path"), read_result(fields, whole)};
-        }
-        fields.wrong("type");
-        return NodeHello{};
-      });
+  return decode<NodeMessage>(json, [](JsonFields& fields, const Json& whole) -> NodeMessage {
+    const std::string type = fields.text("type");
+    if (type == "hello") return read_hello(fields);
+    if (type == "built") return ImageBuilt{fields.text("image_id"), read_result(fields, whole)};
+    if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
+    if (type == "image_answer") return read_answer(fields, whole);
+    if (type == "exited") return read_exit(fields);
+    if (type == "devices") return DevicesNotice{read_devices(fields), fields.texts("missing")};
+    const auto container = fields.id<ContainerId>("container");
+    if (type == "started") return StartedNotice{container, fields.time("at_us")};
+    if (type == "refused") return RefusedNotice{container, fields.text("why")};
+    if (type == "egress") return EgressNotice{container, fields.integer("total_bytes")};
+    if (type == "runner") return RunnerConnected{container};
+    if (type == "remounted") {
+      return VolumeRemounted{container, fields.text("path"), read_result(fields, whole)};
+    }
+    fields.wrong("type");
+    return NodeHello{};
+  });
 }
 
 Result<ContainerExit> decode_exit(std::string_view json) {
@@ -413,6 +479,11 @@ Result<ContainerExit> decode_exit(std::string_view json) {
   if (!message.ok()) return std::move(message).error();
   if (auto* exit = std::get_if<ContainerExit>(&*message)) return std::move(*exit);
   return {ErrorCode::invalid_argument, "the message is not an exit"};
+}
+
+Result<ImageSpec> decode_image(std::string_view json) {
+  return decode<ImageSpec>(
+      json, [](JsonFields& fields, const Json&) -> ImageSpec { return read_image(fields); });
 }
 
 std::string canonical_json(const ImageSpec& spec) { return dump(to_json(spec)); }

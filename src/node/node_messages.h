@@ -31,16 +31,17 @@ struct InterruptRequest {
 struct AcknowledgeExit {
   ContainerId container;
 };
-struct BuildRequest {  // its file, if one comes with it: the directory of sources
-  std::string image_id;
+struct BuildRequest {    // its file, if one comes with it: the directory of sources
+  std::string image_id;  // or another name under which the node tells of it
   ImageSpec spec;
+  std::string push_to = "";  // the reference to push it to once it is built; empty: nowhere
 };
 struct RemountRequest {
   ContainerId container;
   VolumeOverlay volume;
 };
 using DriverMessage = std::variant<DriverHello, StartRequest, StopRequest, InterruptRequest,
-                                   AcknowledgeExit, BuildRequest, RemountRequest>;
+                                   AcknowledgeExit, BuildRequest, ImageQuery, RemountRequest>;
 
 struct StartedNotice {
   ContainerId container;
@@ -56,6 +57,7 @@ struct EgressNotice {
 };
 struct DevicesNotice {  // all of the node's, since one of them stands otherwise
   std::vector<Device> devices;
+  std::vector<std::string> missing;  // as in its hello, by now
 };
 struct RunnerConnected {  // its file: the socket
   ContainerId container;
@@ -68,14 +70,18 @@ struct ImageBuilt {
   std::string image_id;
   Result<> result = Ok{};
 };
+struct ImageAnswer {
+  std::uint64_t query = 0;
+  Result<std::string> document{ErrorCode::internal, ""};  // JSON
+};
 struct VolumeRemounted {
   ContainerId container;
   std::string path;
   Result<> result = Ok{};
 };
-using NodeMessage =
-    std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice, DevicesNotice,
-                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt, VolumeRemounted>;
+using NodeMessage = std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice,
+                                 DevicesNotice, ContainerExit, RunnerConnected, BuildLine,
+                                 ImageBuilt, ImageAnswer, VolumeRemounted>;
 
 std::string encode(const DriverMessage& message);
 std::string encode(const NodeMessage& message);
@@ -85,6 +91,7 @@ Result<NodeMessage> decode_node_message(std::string_view json);
 
 // The canonical JSON of an image: what image_id hashes, and what the build records.
 std::string canonical_json(const ImageSpec& spec);
+Result<ImageSpec> decode_image(std::string_view json);
 
 // An exit as the node keeps it on disk until it is acknowledged: the JSON of its message.
 Result<ContainerExit> decode_exit(std::string_view json);

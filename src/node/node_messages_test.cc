@@ -44,6 +44,27 @@ TEST(NodeMessages, ReadAnExitThatWasWrittenBeforeEgressWasMetered) {
   EXPECT_EQ(exit->at, Time::from_ms(2000));
 }
 
+TEST(NodeMessages, CarrySharesOfADeviceAndWhatWasUsedOfOne) {
+  StartRequest start;
+  start.spec.container = ContainerId{7};
+  start.spec.resources.gpu = {{{"L4", 1}}, 6'000'000'000};
+  const auto order = decode_driver_message(encode(DriverMessage(start)));
+  ASSERT_TRUE(order.ok()) << order.error().message;
+  EXPECT_EQ(std::get<StartRequest>(*order).spec.resources.gpu, start.spec.resources.gpu);
+
+  ContainerExit exit = an_exit();
+  exit.gpu_used_bytes = 7'100'000'000;
+  EXPECT_EQ(decode_exit(encode(NodeMessage(exit)))->gpu_used_bytes, 7'100'000'000);
+
+  Device device{.id = DeviceId{3}, .type = "L4"};
+  device.uuid = "GPU-5b1c";
+  const auto told =
+      decode_node_message(encode(NodeMessage(DevicesNotice{{device}, {"shares are not watched"}})));
+  ASSERT_TRUE(told.ok()) << told.error().message;
+  EXPECT_EQ(std::get<DevicesNotice>(*told).devices.at(0).uuid, "GPU-5b1c");
+  EXPECT_EQ(std::get<DevicesNotice>(*told).missing.at(0), "shares are not watched");
+}
+
 TEST(NodeMessages, CarryWhereAContainerCanSendToAndRefuseAnOrderThatDoesNotSay) {
   StartRequest start;
   start.spec.container = ContainerId{7};

@@ -53,12 +53,22 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     later([this, container, path, sent] { observer_->on_remounted(container, path, sent); });
   }
 
-  void build(std::string image_id, ImageSpec spec, UniqueFd sources) override {
-    auto sent = request(BuildRequest{image_id, std::move(spec)}, std::move(sources));
+  void build(std::string image_id, ImageSpec spec, std::string push_to, UniqueFd sources) override {
+    auto sent =
+        request(BuildRequest{image_id, std::move(spec), std::move(push_to)}, std::move(sources));
     if (sent.ok()) {
       builds_.insert(std::move(image_id));
     } else {
       later([this, image_id, sent] { observer_->on_built(image_id, sent); });
+    }
+  }
+  void ask_images(ImageQuery query) override {
+    const std::uint64_t number = query.query;
+    auto sent = request(std::move(query));
+    if (sent.ok()) {
+      queries_.insert(number);
+    } else {
+      later([this, number, sent] { observer_->on_image_answer(number, sent.error()); });
     }
   }
 
@@ -118,6 +128,10 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     if (!had_hello) return;
     spdlog::warn("the node's connection broke: {}", why);
     for (const std::string& image_id : std::exchange(builds_, {})) fail_build(image_id);
+    for (const std::uint64_t query : std::exchange(queries_, {})) {
+      observer_->on_image_answer(
+          query, Error{ErrorCode::unavailable, "the node's connection broke; try again"});
+    }
     observer_->on_lost();
   }
 
@@ -144,7 +158,9 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   void take(StartedNotice& m, UniqueFd) { observer_->on_started(m.container, m.at); }
   void take(RefusedNotice& m, UniqueFd) { observer_->on_refused(m.container, std::move(m.why)); }
   void take(EgressNotice& m, UniqueFd) { observer_->on_egress(m.container, m.total_bytes); }
-  void take(DevicesNotice& m, UniqueFd) { observer_->on_devices(std::move(m.devices)); }
+  void take(DevicesNotice& m, UniqueFd) {
+    observer_->on_devices(std::move(m.devices), std::move(m.missing));
+  }
   void take(ContainerExit& m, UniqueFd) { observer_->on_exited(std::move(m)); }
   void take(RunnerConnected& m, UniqueFd file) {
     if (file) observer_->on_runner(m.container, std::move(file));
@@ -160,6 +176,10 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     observer_->on_built(std::move(m.image_id), std::move(m.result));
   }
 
+  void take(ImageAnswer& m, UniqueFd) {
+    if (queries_.erase(m.query) > 0) observer_->on_image_answer(m.query, std::move(m.document));
+  }
+
   boost::asio::io_context& loop_;
   const std::string socket_path_;
   const std::string volumes_path_;
@@ -168,7 +188,8 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   boost::asio::steady_timer timer_;
   milliseconds delay_ = kFirstRetry;
   bool said_hello_ = false;
-  std::set<std::string> builds_;  // asked for and not ended
+  std::set<std::string> builds_;     // asked for and not ended
+  std::set<std::uint64_t> queries_;  // the same
   // Posted handlers ask it whether the node still lives.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };

@@ -27,11 +27,12 @@ struct Recorder final : NodeObserver {
   }
   void on_exited(ContainerExit) override {}
   void on_egress(ContainerId, std::int64_t) override {}
-  void on_devices(std::vector<Device>) override {}
+  void on_devices(std::vector<Device>, std::vector<std::string>) override {}
   void on_runner(ContainerId, UniqueFd) override {}
   void on_remounted(ContainerId, std::string, Result<>) override {}
   void on_build_line(std::string, std::string) override {}
   void on_built(std::string image_id, Result<> result) override { built.emplace(image_id, result); }
+  void on_image_answer(std::uint64_t, Result<std::string>) override {}
 
   int hellos = 0, losses = 0;
   std::map<ContainerId, std::string> refused;
@@ -111,7 +112,7 @@ TEST_F(RemoteNodeTest, WhatIsTooLongForAMessageIsRefusedAndCutsNothing) {
   client_->start(spec(1, kMaxMessageBytes), {});
   ImageSpec image;
   image.steps = {{.kind = "uv_pip_install", .arguments = {std::string(kMaxMessageBytes, 'x')}}};
-  client_->build("im-1", image, {});
+  client_->build("im-1", image, "", {});
   client_->start(spec(2, 10), {});
   run_until([&] { return node_->starts.size() == 1 && recorder_.built.contains("im-1"); });
   EXPECT_THAT(recorder_.refused[ContainerId{1}], HasSubstr("the most is 8388608"));

@@ -70,6 +70,9 @@ std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& 
   for (const auto& [name, value] : plan.env) env[name] = value;
   set_visible_gpus(env, plan.gpus);
   env["PATH"] = program_path(places, env["PATH"]);
+  if (const std::int64_t share_bytes = plan.record.resources.gpu.share_bytes; share_bytes > 0) {
+    env["EMBER_GPU_VRAM_BYTES"] = std::to_string(share_bytes);
+  }
   env["PYTHONPATH"] = python_path(places, env["PYTHONPATH"]);
   env["EMBER_RUN_DIR"] = places.run;
   env["EMBER_SOURCE"] = places.source;

@@ -40,6 +40,13 @@ std::string option(const ImageStep& step, const std::string& name) {
   return found == step.options.end() ? "" : found->second;
 }
 
+// "index.example:8080" of "http://user@index.example:8080/simple".
+std::string host_of(const std::string& address) {
+  const auto from = address.find("//") + 2;
+  const std::string whole = address.substr(from, address.find('/', from) - from);
+  return whole.substr(whole.find('@') == std::string::npos ? 0 : whole.find('@') + 1);
+}
+
 std::vector<std::string> pip_install(const ImageStep& step, const LayerFacts& below) {
   std::vector<std::string> argv{below.python.empty() ? "python3" : below.python,
                                 "-m",
@@ -54,6 +61,10 @@ std::vector<std::string> pip_install(const ImageStep& step, const LayerFacts& be
        {std::pair{"index_url", "--index-url"}, std::pair{"extra_index_url", "--extra-index-url"}}) {
     if (const std::string value = option(step, name); !value.empty()) {
       argv.insert(argv.end(), {flag, value});
+      // Named so by the user, who knows that nothing vouches for it.
+      if (value.starts_with("http://")) {
+        argv.insert(argv.end(), {"--trusted-host", host_of(value)});
+      }
     }
   }
   if (!option(step, "pre").empty()) argv.push_back("--pre");

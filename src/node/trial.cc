@@ -187,7 +187,7 @@ class Trial final : public NodeObserver, public RunnerLinkObserver {
   void on_started(ContainerId, Time) override {}
   void on_refused(ContainerId, std::string why) override { failure_ = std::move(why); }
   void on_egress(ContainerId, std::int64_t) override {}
-  void on_devices(std::vector<Device>) override {}
+  void on_devices(std::vector<Device>, std::vector<std::string>) override {}
   void on_exited(ContainerExit exit) override {
     if (!result_) failure_ = "the container ended before it answered: " + exit.last_output;
     exit_ = std::move(exit);
@@ -199,6 +199,7 @@ class Trial final : public NodeObserver, public RunnerLinkObserver {
   void on_remounted(ContainerId, std::string, Result<>) override {}
   void on_build_line(std::string, std::string) override {}
   void on_built(std::string, Result<>) override {}
+  void on_image_answer(std::uint64_t, Result<std::string>) override {}
 
   // --- what the runner says ---
   void on_frame(const FrameHeader& header, std::string& body) override {

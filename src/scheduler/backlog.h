@@ -12,23 +12,25 @@
 
 #include "base/slab.h"
 #include "model/function.h"
+#include "model/workspace.h"
 
 namespace ember {
 
 class Backlog {
  public:
-  using Shape = std::tuple<std::int64_t, std::int64_t, std::string>;  // CPU, memory, GPU demand
+  // CPU, memory, GPU demand, whose: what one workspace shares is no room for another.
+  using Shape = std::tuple<std::int64_t, std::int64_t, std::string, WorkspaceId>;
   struct Want {
     std::uint64_t order = 0;
     Slot pool = kNoSlot;
     const Shape* shape = nullptr;  // valid while anything of that shape waits
   };
 
-  static Shape shape_of(const Resources& resources);
+  static Shape shape_of(const Resources& resources, WorkspaceId workspace = kDefaultWorkspace);
 
   // Puts the pool at the end of the line; returns the order to remove it by.
-  std::uint64_t add(const Resources& resources, Slot pool);
-  void remove(const Resources& resources, std::uint64_t order, Slot pool);
+  std::uint64_t add(const Shape& shape, Slot pool);
+  void remove(const Shape& shape, std::uint64_t order, Slot pool);
   bool empty() const { return groups_.empty(); }
 
   // The longest waiting pool whose shape is not among `full`; kNoSlot in `pool` if there is none.

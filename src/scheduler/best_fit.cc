@@ -3,22 +3,31 @@
 #include "base/assert.h"
 
 namespace ember {
+namespace {
 
-std::optional<Score> best_fit_score(const FleetNode& node, const GpuChoice* choice) {
-  if (!choice) return Score{node.free_devices(), node.id};
-  const std::uint32_t free = node.free_devices(choice->type);
-  if (free < choice->count) return std::nullopt;
-  return Score{free - choice->count, node.id};
+bool suits(const Device& device, const WholeDevices& wanted) {
+  return device.type == wanted.choice.type && device.vram_bytes >= wanted.least_vram_bytes;
 }
 
-std::vector<DeviceId> pick_devices(const FleetNode& node, const GpuChoice& choice) {
-  std::vector<DeviceId> picked;
-  picked.reserve(choice.count);
+}  // namespace
+
+std::optional<Score> best_fit_score(const FleetNode& node, const WholeDevices& wanted) {
+  std::int64_t free = 0;
   for (const Device& device : node.capacity.devices) {
-    if (picked.size() == choice.count) break;
-    if (device.type == choice.type && node.is_free(device)) picked.push_back(device.id);
+    if (suits(device, wanted) && node.is_free(device)) ++free;
   }
-  EMBER_ASSERT(picked.size() == choice.count);
+  if (free < wanted.choice.count) return std::nullopt;
+  return Score{.left = free - wanted.choice.count, .node = node.id, .device = {}};
+}
+
+std::vector<DeviceId> pick_devices(const FleetNode& node, const WholeDevices& wanted) {
+  std::vector<DeviceId> picked;
+  picked.reserve(wanted.choice.count);
+  for (const Device& device : node.capacity.devices) {
+    if (picked.size() == wanted.choice.count) break;
+    if (suits(device, wanted) && node.is_free(device)) picked.push_back(device.id);
+  }
+  EMBER_ASSERT(picked.size() == wanted.choice.count);
   return picked;
 }
 

@@ -7,19 +7,20 @@
 
 #include "model/gpu.h"
 #include "scheduler/fleet.h"
+#include "scheduler/score.h"
 
 namespace ember {
 
-struct Score {
-  std::uint32_t devices_left = 0;
-  NodeId node;
-  friend auto operator<=>(const Score&, const Score&) = default;  // least is best
+// So many devices of one type, each with at least so much memory.
+struct WholeDevices {
+  const GpuChoice& choice;
+  std::int64_t least_vram_bytes = 0;
 };
 
-// The score of taking `choice` (null: no device) on the node; nothing if it has too few free.
-std::optional<Score> best_fit_score(const FleetNode& node, const GpuChoice* choice);
+// The score of taking them on the node; nothing if it has too few free.
+std::optional<Score> best_fit_score(const FleetNode& node, const WholeDevices& wanted);
 
-// The devices to take for the choice: free ones of the type, lowest ids first. The node has enough.
-std::vector<DeviceId> pick_devices(const FleetNode& node, const GpuChoice& choice);
+// The devices to take: free ones of the type, lowest ids first. The node has enough.
+std::vector<DeviceId> pick_devices(const FleetNode& node, const WholeDevices& wanted);
 
 }  // namespace ember

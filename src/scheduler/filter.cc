@@ -6,10 +6,12 @@ namespace ember {
 namespace {
 
 // Others' processes end and sick devices are mended; a division by MIG is somebody's will.
-bool has_devices(const NodeCapacity& capacity, const GpuChoice& choice) {
-  const auto count = std::count_if(
-      capacity.devices.begin(), capacity.devices.end(),
-      [&](const Device& d) { return d.type == choice.type && d.state != DeviceState::mig; });
+bool has_devices(const NodeCapacity& capacity, const GpuDemand& demand, const GpuChoice& choice) {
+  const std::int64_t least_bytes = std::max(demand.share_bytes, demand.least_vram_bytes);
+  const auto count =
+      std::count_if(capacity.devices.begin(), capacity.devices.end(), [&](const Device& d) {
+        return d.type == choice.type && d.state != DeviceState::mig && d.vram_bytes >= least_bytes;
+      });
   return count >= static_cast<std::ptrdiff_t>(choice.count);
 }
 
@@ -26,8 +28,9 @@ bool could_hold(const FleetNode& node, const Resources& resources) {
   if (capacity.memory_bytes < resources.memory_bytes) return false;
   if (resources.gpu.empty()) return true;
   const auto& choices = resources.gpu.choices;
-  return std::any_of(choices.begin(), choices.end(),
-                     [&](const GpuChoice& choice) { return has_devices(capacity, choice); });
+  return std::any_of(choices.begin(), choices.end(), [&](const GpuChoice& choice) {
+    return has_devices(capacity, resources.gpu, choice);
+  });
 }
 
 bool could_ever_place(const Fleet& fleet, const Resources& resources) {

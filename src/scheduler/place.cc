@@ -4,6 +4,7 @@
 
 #include "scheduler/best_fit.h"
 #include "scheduler/filter.h"
+#include "scheduler/fullest_first.h"
 
 namespace ember {
 namespace {
@@ -12,32 +13,44 @@ bool contains(std::span<const NodeId> nodes, NodeId node) {
   return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
 }
 
-const FleetNode* best_node(const Fleet& fleet, const Resources& resources, const GpuChoice* choice,
-                           std::span<const NodeId> avoid) {
-  const FleetNode* best = nullptr;
+// The least score of all nodes that have one.
+template <class ScoreOf>
+std::optional<Score> best(const Fleet& fleet, const Resources& resources,
+                          std::span<const NodeId> avoid, ScoreOf score_of) {
   std::optional<Score> least;
   for (const FleetNode& node : fleet.nodes()) {
     if (!has_room(node, resources) || contains(avoid, node.id)) continue;
-    const std::optional<Score> score = best_fit_score(node, choice);
-    if (!score || (least && *least < *score)) continue;
-    least = score;
-    best = &node;
+    const std::optional<Score> score = score_of(node);
+    if (score && (!least || *score < *least)) least = score;
   }
-  return best;
+  return least;
 }
 
 }  // namespace
 
-std::optional<Placement> place(const Fleet& fleet, const Resources& resources,
+std::optional<Placement> place(const Fleet& fleet, const Tenant& tenant,
                                std::span<const NodeId> avoid) {
-  if (resources.gpu.empty()) {
-    const FleetNode* node = best_node(fleet, resources, nullptr, avoid);
-    return node ? std::optional(Placement{node->id, {}}) : std::nullopt;
+  const Resources& resources = tenant.resources;
+  const GpuDemand& demand = resources.gpu;
+  if (demand.empty()) {
+    const auto score = best(fleet, resources, avoid, [](const FleetNode& node) {
+      return std::optional(Score{.left = node.free_devices(), .node = node.id, .device = {}});
+    });
+    return score ? std::optional(Placement{score->node, {}}) : std::nullopt;
   }
-  for (const GpuChoice& choice : resources.gpu.choices) {
-    if (const FleetNode* node = best_node(fleet, resources, &choice, avoid)) {
-      return Placement{node->id, pick_devices(*node, choice)};
+  for (const GpuChoice& choice : demand.choices) {
+    if (demand.is_share()) {
+      const WantedShare share{choice, demand.share_bytes, tenant.workspace};
+      const auto score = best(fleet, resources, avoid, [&](const FleetNode& node) {
+        return fullest_first_score(node, share);
+      });
+      if (score) return Placement{score->node, {score->device}};
+      continue;
     }
+    const WholeDevices whole{choice, demand.least_vram_bytes};
+    const auto score = best(fleet, resources, avoid,
+                            [&](const FleetNode& node) { return best_fit_score(node, whole); });
+    if (score) return Placement{score->node, pick_devices(*fleet.find(score->node), whole)};
   }
   return std::nullopt;
 }

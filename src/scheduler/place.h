@@ -10,6 +10,12 @@
 
 namespace ember {
 
+// For whom, and what it takes.
+struct Tenant {
+  const Resources& resources;
+  WorkspaceId workspace = kDefaultWorkspace;  // whose shares of a device may lie beside
+};
+
 struct Placement {
   NodeId node;
   std::vector<DeviceId> devices;
@@ -17,7 +23,7 @@ struct Placement {
 
 // The first choice of the demand that some node can meet now, on the best node for it. Nodes in
 // `avoid` are left out. Nothing if there is no room.
-std::optional<Placement> place(const Fleet& fleet, const Resources& resources,
+std::optional<Placement> place(const Fleet& fleet, const Tenant& tenant,
                                std::span<const NodeId> avoid);
 
 }  // namespace ember

@@ -1,6 +1,7 @@
 #include "sim/catalog.h"
 
 #include <algorithm>
+#include <string_view>
 
 namespace ember {
 namespace {
@@ -12,8 +13,17 @@ AppId app_of(FunctionId function) { return {1 + (function.value - 1) / kFunction
 GpuDemand draw_demand(Random& random) {
   static const std::vector<std::vector<GpuChoice>> kDemands = {
       {{"L4", 1}}, {{"L4", 2}}, {{"H100", 1}}, {{"H100", 2}, {"L4", 2}}, {{"H100", 1}, {"L4", 1}}};
+  constexpr std::int64_t kGB = 1'000'000'000;
   if (random.chance(500)) return {};
-  return {kDemands[random.below(kDemands.size())]};
+  GpuDemand demand{kDemands[random.below(kDemands.size())]};
+  const bool single = std::ranges::all_of(
+      demand.choices, [](const GpuChoice& choice) { return choice.count == 1; });
+  if (single && random.chance(500)) {
+    demand.share_bytes = kGB * random.between(3, 14);
+  } else if (random.chance(200)) {
+    demand = {{{"L4", 1}, {"H100", 1}}, 0, kGB * random.between(20, 60)};  // any that has as much
+  }
+  return demand;
 }
 
 // Small enough that all the minimums together leave room for any one container.
@@ -33,7 +43,8 @@ Duration draw_ms(Random& random, std::int64_t low, std::int64_t high) {
 std::vector<Device> draw_devices(NodeId node, const char* type, std::uint32_t count) {
   std::vector<Device> devices;
   for (std::uint32_t i = 1; i <= count; ++i) {
-    devices.push_back({DeviceId{node.value * 100 + i}, type, 24ll << 30, true});
+    const std::int64_t vram_bytes = std::string_view(type) == "H100" ? 80ll << 30 : 24ll << 30;
+    devices.push_back({DeviceId{node.value * 100 + i}, type, vram_bytes, true});
   }
   return devices;
 }

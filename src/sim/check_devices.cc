@@ -1,5 +1,6 @@
-// No device is leased twice; what a container gets is what its function asked for, and available;
-// nothing stays on a cordoned device; no node is promised more than it has.
+// No device is held twice, but for shares of one workspace that fit its memory together; what a
+// container gets is what its function asked for, and available; nothing stays on a cordoned device;
+// no node is promised more than it has.
 #include <algorithm>
 
 #include "sim/checker.h"
@@ -14,7 +15,8 @@ bool meets(const GpuDemand& demand, const NodeCapacity& node, const std::vector<
              return std::any_of(node.devices.begin(), node.devices.end(),
                                 [&](const Device& device) {
                                   return device.id == id && device.type == choice.type &&
-                                         device.state == DeviceState::available;
+                                         device.state == DeviceState::available &&
+                                         device.vram_bytes >= demand.least_vram_bytes;
                                 });
            });
   };
@@ -60,10 +62,17 @@ class CheckDevices : public Checker {
     });
   }
 
+  static std::int64_t vram_of(const NodeCapacity& node, DeviceId id) {
+    const auto found = std::ranges::find(node.devices, id, &Device::id);
+    return found == node.devices.end() ? 0 : found->vram_bytes;
+  }
+
   static void check_others(const Step& step, const StartContainer& start, const NodeCapacity& node,
                            const Resources& wanted) {
     std::int64_t cpu = wanted.cpu_millicores;
     std::int64_t memory = wanted.memory_bytes;
+    std::int64_t shared = wanted.gpu.share_bytes;
+    const WorkspaceId workspace = step.facts.pool(start.pool)->workspace;
     for (const auto& [id, other] : step.facts.containers()) {
       if (other.node != start.node) continue;
       const Resources& held = step.facts.pool(other.pool)->spec.settings.resources;
@@ -74,8 +83,16 @@ class CheckDevices : public Checker {
                              start.devices.end()) == devices.end()) {
         continue;
       }
-      step.findings.add("no device is leased twice",
+      shared += held.gpu.share_bytes;
+      const bool both_share = wanted.gpu.is_share() && held.gpu.is_share();
+      if (both_share && step.facts.pool(other.pool)->workspace == workspace) continue;
+      step.findings.add("no device is held twice",
                         start.container.text() + " shares a device with " + id.text());
+    }
+    if (wanted.gpu.is_share() && shared > vram_of(node, start.devices.front())) {
+      step.findings.add(
+          "shares fit their device together",
+          start.container.text() + " does not fit on " + start.devices.front().text());
     }
     if (cpu > node.cpu_millicores || memory > node.memory_bytes) {
       step.findings.add("no node is promised twice over",

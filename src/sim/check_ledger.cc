@@ -43,7 +43,7 @@ class CheckLedger : public Checker {
     std::map<ContainerId, Tiling> tilings;
     std::map<std::pair<ContainerId, Time>, std::map<Meter, std::int64_t>> sums;
     for (const auto& [key, row] : store.rows()) {
-      if (row.meter == Meter::egress) continue;  // no part of the time
+      if (row.meter == Meter::egress || row.lease) continue;  // no part of a container's time
       const auto [found, first] = tilings.try_emplace(row.container);
       Tiling& tiling = found->second;
       if (first) tiling = {row.window_start, row.window_start, true};

@@ -28,7 +28,7 @@ class CheckUsage : public Checker {
 
  private:
   struct Metered {
-    std::int64_t cpu_millicores = 0, memory_bytes = 0, devices = 0;
+    std::int64_t cpu_millicores = 0, memory_bytes = 0, devices = 0, share_bytes = 0;
     Time covered;                             // by whole windows
     Time adopted_dead;                        // from where; zero for one that lived
     Time window_end;                          // of the window whose rows are coming in; or zero
@@ -68,6 +68,7 @@ void CheckUsage::begin(const Step& step, ContainerId id, Time at, Phase phase) {
   Metered& metered = metered_[id];
   metered.cpu_millicores = resources.cpu_millicores;
   metered.memory_bytes = resources.memory_bytes;
+  metered.share_bytes = resources.gpu.share_bytes;
   metered.devices = static_cast<std::int64_t>(fact->devices.size());
   metered.covered = metered.reckoned = floor_to_ms(at);
   metered.phase = phase;
@@ -157,7 +158,7 @@ void CheckUsage::leave(const Step& step, InputId id) {
 }
 
 void CheckUsage::on_row(const Step& step, const UsageRow& row) {
-  if (row.meter == Meter::egress) return;  // check_egress.cc
+  if (row.meter == Meter::egress || row.lease) return;  // check_egress.cc, check_leases.cc
   Metered* metered = find(row.container);
   const auto wrong = [&](const char* what) {
     step.findings.add("usage rows tile a container's life", row.container.text() + ": " + what);
@@ -180,6 +181,10 @@ void CheckUsage::on_row(const Step& step, const UsageRow& row) {
   if (row.units != units || units == 0) return wrong("other units than it holds");
   if ((row.meter == Meter::gpu) == row.gpu_type.empty()) return wrong("a wrong GPU type");
   if (row.quantity <= 0) return wrong("a row without time");
+  const std::int64_t share_bytes = row.meter == Meter::gpu ? metered->share_bytes : 0;
+  if (row.share_bytes != share_bytes || row.device_bytes < share_bytes) {
+    return wrong("another share than it holds");
+  }
   metered->window_end = row.window_end;
   metered->window_ms[row.meter] += row.quantity;
   if (row.meter == Meter::cpu) metered->row_ms[index(row.phase)] += row.quantity;

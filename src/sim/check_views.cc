@@ -58,13 +58,13 @@ class CheckViews : public Checker {
 
   static void check_nodes(const Step& step, const Engine& engine) {
     for (const NodeView& view : engine.nodes()) {
-      std::map<DeviceId, ContainerId> held;
+      std::set<std::pair<DeviceId, ContainerId>> held, shown;
       for (const auto& [id, fact] : step.facts.containers()) {
         if (fact.node != view.node) continue;
-        for (const DeviceId device : fact.devices) held[device] = id;
+        for (const DeviceId device : fact.devices) held.emplace(device, id);
       }
-      const std::map<DeviceId, ContainerId> shown(view.leases.begin(), view.leases.end());
-      if (shown != held) wrong(step, "leases of " + view.node.text());
+      for (const DeviceHold& hold : view.holds) shown.emplace(hold.device, hold.container);
+      if (shown != held) wrong(step, "who holds devices of " + view.node.text());
     }
   }
 

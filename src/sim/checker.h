@@ -58,6 +58,7 @@ std::unique_ptr<Checker> check_backoff();
 std::unique_ptr<Checker> check_progress();
 std::unique_ptr<Checker> check_views();
 std::unique_ptr<Checker> check_quiet();
+std::unique_ptr<Checker> check_leases();
 
 std::vector<std::unique_ptr<Checker>> all_checkers(std::uint32_t workspace_queue_limit);
 

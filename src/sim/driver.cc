@@ -238,6 +238,12 @@ void Driver::start() {
   for (const auto& [id, app] : world_.catalog.apps()) {
     if (!app.stopped) handle(AppDeployed{id, current_pools(id), workspace_of(id)});
   }
+  for (const auto& [id, lease] : store_.leases()) {
+    if (lease.released != Time{}) continue;
+    const GrantLease& grant = lease.grant;
+    handle(LeaseRestored{id, grant.node, grant.devices, grant.gpu_type, grant.from, grant.until,
+                         lease.billed_until});
+  }
   for (const auto& [id, node] : world_.nodes) {
     if (!world_.link.is_cut(id)) on_node_up(id);
   }

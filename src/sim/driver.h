@@ -90,6 +90,9 @@ class Driver {
   void perform_one(const FailInput&);
   void perform_one(const RecordUsage& action) { batch_.rows.push_back(action.row); }
   void perform_one(const ReleaseContainer& action);
+  void perform_one(const GrantLease& action) { batch_.granted.push_back(action); }
+  void perform_one(const RefuseLease&) {}
+  void perform_one(const ReleaseLease& action) { batch_.released.push_back(action); }
 
   void on_exit(NodeId node, const ExitNotice& notice);
   // `ended` is zero while it lives.

@@ -119,6 +119,9 @@ void Facts::apply(const Event& event, Time now) {
                  },
                  [&](const NodeJoined& one) { nodes_[one.node] = one.capacity; },
                  [&](const NodeLost& one) { nodes_.erase(one.node); },
+                 [&](const LeaseRestored& one) {
+                   leases_[one.lease] = {one.node, one.devices, one.from, one.until};
+                 },
                  [&](const DrainStarted&) { draining_ = true; },
                  [](const auto&) {},
              },
@@ -202,6 +205,10 @@ void Facts::apply(const Action& action, Time now) {
                    }
                    end_input(one.input);
                  },
+                 [&](const GrantLease& one) {
+                   leases_[one.lease] = {one.node, one.devices, one.from, one.until};
+                 },
+                 [&](const ReleaseLease& one) { leases_.erase(one.lease); },
                  [&](const ReleaseContainer& one) {
                    const auto found = containers_.find(one.container);
                    if (found == containers_.end()) return;

@@ -46,6 +46,12 @@ struct CallerFact {
   std::uint64_t last_turn = 0;               // its own; zero: none yet
 };
 
+struct LeaseFact {
+  NodeId node;
+  std::vector<DeviceId> devices;
+  Time from, until;
+};
+
 enum class PoolEnd : std::uint8_t { none, retired, stopped };
 
 struct PoolFact {
@@ -76,6 +82,7 @@ class Facts {
   const std::map<InputId, InputFact>& inputs() const { return inputs_; }
   const std::map<PoolId, PoolFact>& pools() const { return pools_; }
   const std::map<NodeId, NodeCapacity>& nodes() const { return nodes_; }
+  const std::map<LeaseId, LeaseFact>& leases() const { return leases_; }  // granted ones
   // Over all versions.
   std::uint32_t containers_of(FunctionId function) const;
   WaitingByCaller waiting_in(WorkspaceId workspace) const;
@@ -96,6 +103,7 @@ class Facts {
   std::map<InputId, InputFact> inputs_;
   std::map<PoolId, PoolFact> pools_;
   std::map<NodeId, NodeCapacity> nodes_;
+  std::map<LeaseId, LeaseFact> leases_;
   std::map<FunctionId, std::uint32_t> held_;
   std::map<FunctionId, std::uint32_t> max_containers_;  // of the newest version
   std::uint64_t next_order_ = 1;

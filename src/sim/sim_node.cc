@@ -48,6 +48,7 @@ void SimNode::check_promises(const StartContainer& command) {
   const Resources& wanted = world_.catalog.pool(command.pool).spec.settings.resources;
   std::int64_t cpu = wanted.cpu_millicores;
   std::int64_t memory = wanted.memory_bytes;
+  std::int64_t shared = wanted.gpu.share_bytes;
   for (const auto& [id, other] : containers_) {
     const Resources& held = world_.catalog.pool(other.facts.pool).spec.settings.resources;
     cpu += held.cpu_millicores;
@@ -55,10 +56,19 @@ void SimNode::check_promises(const StartContainer& command) {
     for (const DeviceId device : other.facts.devices) {
       for (const DeviceId asked : command.devices) {
         if (asked != device) continue;
-        world_.findings.add("no device is leased twice",
-                            device.text() + " is held by " + id.text() +
-                                " on its node and given to " + command.container.text());
+        shared += held.gpu.share_bytes;
+        if (wanted.gpu.is_share() && held.gpu.is_share()) continue;
+        world_.findings.add("no device is held twice", device.text() + " is held by " + id.text() +
+                                                           " on its node and given to " +
+                                                           command.container.text());
       }
+    }
+  }
+  for (const Device& device : capacity_.devices) {
+    if (!wanted.gpu.is_share() || device.id != command.devices.front()) continue;
+    if (shared > device.vram_bytes) {
+      world_.findings.add("shares fit their device together",
+                          command.container.text() + " does not fit on " + device.id.text());
     }
   }
   if (cpu > capacity_.cpu_millicores || memory > capacity_.memory_bytes) {
@@ -171,7 +181,9 @@ void SimNode::plan_execution(Container& container, const DispatchInput& input) {
         end = ExecutionEnd::crash;
         break;
       case 1:
-        end = ExecutionEnd::out_of_memory;
+        end = pool.spec.settings.resources.gpu.is_share() && random.chance(500)
+                  ? ExecutionEnd::over_gpu_share
+                  : ExecutionEnd::out_of_memory;
         break;
       case 2:
         duration = pool.spec.settings.timeout * 3;
@@ -202,6 +214,9 @@ void SimNode::on(const ExecutionDue& due) {
   if (found == container->inputs.end() || found->second != due.attempt) return;
   if (due.end == ExecutionEnd::crash) return end(due.container, ExitCause::crashed);
   if (due.end == ExecutionEnd::out_of_memory) return end(due.container, ExitCause::out_of_memory);
+  if (due.end == ExecutionEnd::over_gpu_share) {
+    return end(due.container, ExitCause::over_gpu_share);
+  }
   container->inputs.erase(found);
   if (world_.random.chance(700)) transmit(*container);
   const InputOutcome outcome = due.end == ExecutionEnd::result         ? InputOutcome::succeeded

@@ -28,6 +28,7 @@ class Simulation {
       : options_(options),
         faults_(options, options.seed ^ 0xFA017ull),
         random_(options.seed ^ 0x510ADull),
+        people_(options.seed ^ 0x1EA5Eull),
         agenda_(kStart),
         link_(agenda_, faults_),
         catalog_(random_, kApps),
@@ -57,18 +58,21 @@ class Simulation {
   void on(const DriverStarts&);
   void on(const FunctionCalled& task);
   void on(const CallerLeaves& task) { driver_.handle(InputCancelled{task.input}); }
+  void on(const LeaseGivenBack& task) { driver_.handle(LeaseEnded{task.lease}); }
   void on(const SecondPasses&);
 
   void change_an_app();
   void restart_driver();
   void start_outage();
   void change_a_device();
+  void ask_for_a_lease();
   void call(FunctionId function);
 
   SimOptions options_;
   Findings findings_;
   Faults faults_;
   Random random_;
+  Random people_;  // who lease devices
   Agenda<Task> agenda_;
   Link link_;
   Catalog catalog_;
@@ -84,6 +88,7 @@ class Simulation {
   };
   std::map<NodeId, Outage> outages_;
   std::uint64_t next_input_ = 1;
+  std::uint64_t next_lease_ = 1;
   bool calling_ = true;
   bool changing_ = true;
   bool draining_ = false;
@@ -245,10 +250,26 @@ void Simulation::on(const SecondPasses&) {
   if (faults_.strikes(&FaultRates::driver_crash)) return restart_driver();
   if (draining_ && random_.chance(150)) return restart_driver();
   if (random_.chance(60)) change_an_app();
+  if (!draining_ && people_.chance(150)) ask_for_a_lease();
   if (!draining_ && random_.chance(3)) {
     draining_ = true;
     driver_.handle(DrainStarted{});
   }
+}
+
+// --- people
+// ---------------------------------------------------------------------------------------
+
+// Some wait for a device, and some give theirs back before its time, or stop waiting.
+void Simulation::ask_for_a_lease() {
+  static const std::vector<GpuDemand> kDemands = {
+      {{{"L4", 1}}}, {{{"L4", 2}}}, {{{"H100", 1}}}, {{{"L4", 1}, {"H100", 1}}, 0, 30ll << 30}};
+  const LeaseId lease{next_lease_++};
+  const auto length = Duration::milliseconds(people_.between(500, 25'000));
+  const auto if_none = people_.chance(400) ? IfNoneFree::wait : IfNoneFree::refuse;
+  driver_.handle(LeaseAsked{lease, kDemands[people_.below(kDemands.size())], length, if_none});
+  if (!people_.chance(500)) return;
+  agenda_.after(Duration::milliseconds(people_.between(1, 15'000)), LeaseGivenBack{lease});
 }
 
 // --- the load ------------------------------------------------------------------------------------

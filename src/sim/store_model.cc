@@ -6,7 +6,7 @@
 namespace ember {
 
 LedgerKey key_of(const UsageRow& row) {
-  return {row.container, row.window_start.us, row.meter, row.phase};
+  return {row.container, row.lease, row.window_start.us, row.meter, row.phase};
 }
 
 Money price_of(const UsageRow& row) {
@@ -14,9 +14,12 @@ Money price_of(const UsageRow& row) {
   constexpr std::int64_t kGiB = 1ll << 30;
   constexpr std::int64_t kBytesPerCent = 100'000'000;
   switch (row.meter) {
-    case Meter::gpu:
-      return PricePerHour{row.gpu_type == "H100" ? 4 * kDollar : kDollar}.over_ms(row.quantity,
-                                                                                  row.units, 1);
+    case Meter::gpu: {
+      const PricePerHour price{row.gpu_type == "H100" ? 4 * kDollar : kDollar};
+      const bool is_share = row.device_bytes > 0;
+      return price.over_ms(row.quantity, is_share ? row.share_bytes : row.units,
+                           is_share ? row.device_bytes : 1);
+    }
     case Meter::cpu:
       return PricePerHour{kDollar / 20}.over_ms(row.quantity, row.units, 1000);
     case Meter::memory:
@@ -29,15 +32,23 @@ Money price_of(const UsageRow& row) {
 }
 
 void StoreModel::apply(const StoreBatch& batch) {
+  for (const GrantLease& grant : batch.granted) leases_[grant.lease] = {grant, grant.from, {}};
   auto next = rows_.end();  // the rows of a container come together, in the order of their keys
   for (const UsageRow& row : batch.rows) {
     const std::size_t before = rows_.size();
     next = std::next(rows_.emplace_hint(next, key_of(row), row));
     if (rows_.size() == before) continue;
     total_ += price_of(row);
+    if (row.lease) {
+      leases_.at(row.lease).billed_until = row.window_end;
+      continue;
+    }
     Time& until = billed_until_[row.container];
     until = std::max(until, row.window_end);
     if (row.meter == Meter::egress) egress_billed_[row.container] += row.quantity;
+  }
+  for (const ReleaseLease& release : batch.released) {
+    leases_.at(release.lease).released = release.at;
   }
   ended_.insert(batch.ended.begin(), batch.ended.end());
 }

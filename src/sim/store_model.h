@@ -12,13 +12,14 @@
 #include <vector>
 
 #include "base/money.h"
+#include "engine/action.h"
 #include "model/ids.h"
 #include "model/usage.h"
 
 namespace ember {
 
 // What identifies a ledger entry (store.h, LedgerRecord).
-using LedgerKey = std::tuple<ContainerId, std::int64_t, Meter, Phase>;
+using LedgerKey = std::tuple<ContainerId, LeaseId, std::int64_t, Meter, Phase>;
 LedgerKey key_of(const UsageRow& row);
 // A price table with a different price for each meter and GPU type.
 Money price_of(const UsageRow& row);
@@ -26,7 +27,17 @@ Money price_of(const UsageRow& row);
 struct StoreBatch {
   std::vector<UsageRow> rows;
   std::vector<ContainerId> ended;  // their last record
-  bool empty() const { return rows.empty() && ended.empty(); }
+  std::vector<GrantLease> granted = {};
+  std::vector<ReleaseLease> released = {};
+  bool empty() const {
+    return rows.empty() && ended.empty() && granted.empty() && released.empty();
+  }
+};
+
+struct StoredLease {
+  GrantLease grant;
+  Time billed_until;
+  Time released;  // zero while it lasts
 };
 
 class StoreModel {
@@ -44,6 +55,7 @@ class StoreModel {
   // The bytes of its egress rows on disk.
   std::int64_t egress_billed(ContainerId container) const;
 
+  const std::map<LeaseId, StoredLease>& leases() const { return leases_; }
   const std::map<LedgerKey, UsageRow>& rows() const { return rows_; }
   Money total() const { return total_; }
 
@@ -52,6 +64,7 @@ class StoreModel {
 
   std::deque<StoreBatch> waiting_;
   std::map<LedgerKey, UsageRow> rows_;
+  std::map<LeaseId, StoredLease> leases_;
   std::unordered_map<ContainerId, Time, IdHash> billed_until_;
   std::unordered_map<ContainerId, std::int64_t, IdHash> egress_billed_;
   std::unordered_set<ContainerId, IdHash> ended_;

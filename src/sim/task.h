@@ -60,7 +60,14 @@ struct StartStepDue {
   ContainerId container;
   StartStep step = StartStep::runner_connects;
 };
-enum class ExecutionEnd : std::uint8_t { result, user_failure, cancelled, crash, out_of_memory };
+enum class ExecutionEnd : std::uint8_t {
+  result,
+  user_failure,
+  cancelled,
+  crash,
+  out_of_memory,
+  over_gpu_share
+};
 struct ExecutionDue {
   NodeId node;
   ContainerId container;
@@ -102,10 +109,13 @@ struct FunctionCalled {
 struct CallerLeaves {
   InputId input;
 };
+struct LeaseGivenBack {
+  LeaseId lease;
+};
 struct SecondPasses {};  // chance for deploys, stops, drains, outages and crashes
 
 using Task = std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, ExitDue,
                           NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer, StoreCommits,
-                          DriverStarts, FunctionCalled, CallerLeaves, SecondPasses>;
+                          DriverStarts, FunctionCalled, CallerLeaves, LeaseGivenBack, SecondPasses>;
 
 }  // namespace ember

@@ -69,6 +69,15 @@ std::string describe(const Event& event) {
           },
           [](const NodeJoined& e) { return words("NodeJoined", e.node); },
           [](const NodeLost& e) { return words("NodeLost", e.node); },
+          [](const LeaseAsked& e) {
+            return words("LeaseAsked", e.lease, e.gpu, "for", e.length.whole_ms(), "ms, if none",
+                         number(e.if_none_free));
+          },
+          [](const LeaseEnded& e) { return words("LeaseEnded", e.lease); },
+          [](const LeaseRestored& e) {
+            return words("LeaseRestored", e.lease, e.node, ids(e.devices), "until", e.until.us,
+                         "billed until", e.billed_until.us);
+          },
           [](const DrainStarted&) { return words("DrainStarted"); },
           [](const RecoveryEnded&) { return words("RecoveryEnded"); },
           [](const TimerDue&) { return words("TimerDue"); },
@@ -102,11 +111,17 @@ std::string describe(const Action& action) {
                          a.report.execute_share.us, "-", a.reason);
           },
           [](const RecordUsage& a) {
-            return words("RecordUsage", a.row.container, std::string(meter_name(a.row.meter)),
-                         std::string(phase_name(a.row.phase)), a.row.window_start.whole_ms(), "to",
-                         a.row.window_end.whole_ms(), "ms:", a.row.quantity,
-                         a.row.meter == Meter::egress ? "bytes of" : "ms of", a.row.units);
+            return words("RecordUsage", a.row.lease ? a.row.lease.text() : a.row.container.text(),
+                         std::string(meter_name(a.row.meter)), std::string(phase_name(a.row.phase)),
+                         a.row.window_start.whole_ms(), "to", a.row.window_end.whole_ms(),
+                         "ms:", a.row.quantity, a.row.meter == Meter::egress ? "bytes of" : "ms of",
+                         a.row.units);
           },
+          [](const GrantLease& a) {
+            return words("GrantLease", a.lease, a.node, ids(a.devices), "until", a.until.us);
+          },
+          [](const RefuseLease& a) { return words("RefuseLease", a.lease, "-", a.reason); },
+          [](const ReleaseLease& a) { return words("ReleaseLease", a.lease, "at", a.at.us); },
           [](const ReleaseContainer& a) {
             return words("ReleaseContainer", a.container, "cause", number(a.cause));
           },

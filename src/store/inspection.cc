@@ -55,7 +55,7 @@ constexpr std::array kInvariants{
     Invariant{"an entry of no container", name_of<ContainerId>,
               "SELECT l.container, COUNT(*) || ' entries' FROM ledger l "
               "LEFT JOIN containers c ON c.id = l.container "
-              "WHERE c.id IS NULL AND l.meter <> 'disk' "
+              "WHERE c.id IS NULL AND l.of_lease = 0 AND l.meter <> 'disk' "
               "GROUP BY l.container"},
     Invariant{"an entry of no volume", name_of<VolumeId>,
               "SELECT l.container, COUNT(*) || ' entries' FROM ledger l "
@@ -72,10 +72,17 @@ constexpr std::array kInvariants{
     Invariant{"a secret of no app", name_of<SecretId>,
               "SELECT s.id, 'version ' || s.version FROM secrets s "
               "LEFT JOIN apps a ON a.id = s.app WHERE s.name = '' AND a.id IS NULL"},
+    Invariant{"an entry of no lease", name_of<LeaseId>,
+              "SELECT l.container, COUNT(*) || ' entries' FROM ledger l "
+              "LEFT JOIN leases s ON s.id = l.container WHERE s.id IS NULL AND l.of_lease = 1 "
+              "GROUP BY l.container"},
+    Invariant{"it ended before it began, or after its time", name_of<LeaseId>,
+              "SELECT id, ended_us || ' us' FROM leases WHERE until_us < from_us "
+              "OR (ended_us <> 0 AND (ended_us < from_us OR ended_us > until_us))"},
     Invariant{"an entry of an unknown meter or phase", name_of<ContainerId>,
               "SELECT container, meter || ', ' || phase FROM ledger "
               "WHERE meter NOT IN ('gpu', 'cpu', 'memory', 'egress', 'disk') "
-              "OR phase NOT IN ('boot', 'load', 'execute', 'idle', 'kept')"},
+              "OR phase NOT IN ('boot', 'load', 'execute', 'idle', 'leased', 'kept')"},
 };
 
 template <class Named, std::size_t Size>
@@ -89,7 +96,8 @@ Named named(const std::string& name, const std::array<Named, Size>& all,
 
 LedgerRecord entry_of(const Statement& row) {
   constexpr std::array kMeters{Meter::gpu, Meter::cpu, Meter::memory, Meter::egress, Meter::disk};
-  constexpr std::array kPhases{Phase::boot, Phase::load, Phase::execute, Phase::idle, Phase::kept};
+  constexpr std::array kPhases{Phase::boot, Phase::load,   Phase::execute,
+                               Phase::idle, Phase::leased, Phase::kept};
   LedgerRecord record;
   record.row = {ContainerId{static_cast<std::uint64_t>(row.integer(0))},
                 PoolId{static_cast<std::uint64_t>(row.integer(5))},
@@ -99,7 +107,9 @@ LedgerRecord entry_of(const Statement& row) {
                 Time{row.integer(4)},
                 row.integer(6),
                 row.integer(7),
-                row.text(8)};
+                row.text(8),
+                row.integer(11),
+                row.integer(12)};
   record.price = {row.integer(9)};
   record.amount = {row.integer(10)};
   return record;
@@ -107,18 +117,22 @@ LedgerRecord entry_of(const Statement& row) {
 
 constexpr std::string_view kVolumeEntries =
     "SELECT container, window_start_us, meter, phase, window_end_us, pool, quantity, units, "
-    "gpu_type, price_nano_usd_per_hour, amount_nano_usd FROM ledger WHERE meter = 'disk' "
+    "gpu_type, price_nano_usd_per_hour, amount_nano_usd, share_bytes, device_bytes FROM ledger "
+    "WHERE meter = 'disk' "
     "ORDER BY container, window_start_us";
 constexpr std::string_view kEntries =
     "SELECT container, window_start_us, meter, phase, window_end_us, pool, quantity, units, "
-    "gpu_type, price_nano_usd_per_hour, amount_nano_usd FROM ledger WHERE container = ? "
-    "ORDER BY window_start_us, meter, phase";
+    "gpu_type, price_nano_usd_per_hour, amount_nano_usd, share_bytes, device_bytes FROM ledger "
+    "WHERE container = ?1 AND of_lease = ?2 ORDER BY window_start_us, meter, phase";
 
 class Inspector {
  public:
-  Inspector(Database& database, const OnContainer& on_container,
+  Inspector(Database& database, const OnContainer& on_container, const OnLease& on_lease,
             const OnVolumeEntry& on_volume_entry)
-      : database_(database), on_container_(on_container), on_volume_entry_(on_volume_entry) {}
+      : database_(database),
+        on_container_(on_container),
+        on_lease_(on_lease),
+        on_volume_entry_(on_volume_entry) {}
 
   Inspection run() {
     look("schema", &Inspector::check_schema);
@@ -219,12 +233,13 @@ class Inspector {
     for (const ContainerRecord& container : containers) {
       std::vector<LedgerRecord> entries;
       auto got = query->each([&](Statement& row) { entries.push_back(entry_of(row)); },
-                             container.id.value);
+                             container.id.value, false);
       if (!got) return got;
       ++inspection_.containers;
       inspection_.entries += static_cast<std::int64_t>(entries.size());
       on_container_(container, entries);
     }
+    if (auto leases = read_leases(*query); !leases) return leases;
     auto volumes = for_each(kVolumeEntries, [&](Statement& row) {
       ++inspection_.entries;
       on_volume_entry_(entry_of(row));
@@ -236,8 +251,26 @@ class Inspector {
     return Ok{};
   }
 
+  Result<> read_leases(Statement& query) {
+    std::vector<LeaseRecord> leases;
+    auto read = for_each("SELECT * FROM leases ORDER BY id",
+                         [&](Statement& row) { leases.push_back(lease_of(row)); });
+    if (!read) return read;
+    for (const LeaseRecord& lease : leases) {
+      std::vector<LedgerRecord> entries;
+      auto got = query.each([&](Statement& row) { entries.push_back(entry_of(row)); },
+                            lease.id.value, true);
+      if (!got) return got;
+      ++inspection_.leases;
+      inspection_.entries += static_cast<std::int64_t>(entries.size());
+      on_lease_(lease, entries);
+    }
+    return Ok{};
+  }
+
   Database& database_;
   const OnContainer& on_container_;
+  const OnLease& on_lease_;
   const OnVolumeEntry& on_volume_entry_;
   Inspection inspection_;
   bool readable_ = false;  // of the schema whose tables are known here
@@ -246,13 +279,13 @@ class Inspector {
 }  // namespace
 
 Result<Inspection> inspect_state(const std::string& path, const OnContainer& on_container,
-                                 const OnVolumeEntry& on_volume_entry) {
+                                 const OnLease& on_lease, const OnVolumeEntry& on_volume_entry) {
   auto database = Database::open_to_read(path);
   if (!database) return std::move(database).error();
   // All looks are at one state, whatever a server writes meanwhile. A file that is no database at
   // all fails here first; that is what the looks then say.
   (void)database->execute("BEGIN").ok();
-  Inspection inspection = Inspector(*database, on_container, on_volume_entry).run();
+  Inspection inspection = Inspector(*database, on_container, on_lease, on_volume_entry).run();
   database->roll_back();
   return inspection;
 }

@@ -129,6 +129,25 @@ CREATE TABLE secrets (
 CREATE UNIQUE INDEX secrets_by_name ON secrets (workspace, name, version) WHERE name <> '';
 )sql";
 
+// Rows of a share say how much of the device's memory it is. A lease's rows have its id for their
+// container, and say so; its devices are their ids in decimal, parted by commas.
+constexpr const char* kSharesAndLeases = R"sql(
+ALTER TABLE ledger ADD COLUMN share_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN device_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE ledger ADD COLUMN of_lease INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE leases (
+  id INTEGER PRIMARY KEY,
+  key INTEGER NOT NULL,
+  holder TEXT NOT NULL,
+  node INTEGER NOT NULL,
+  devices TEXT NOT NULL,
+  gpu_type TEXT NOT NULL,
+  from_us INTEGER NOT NULL,
+  until_us INTEGER NOT NULL,
+  ended_us INTEGER NOT NULL
+);
+)sql";
+
 constexpr const char* kVolumes = R"sql(
 CREATE TABLE volumes (
   id INTEGER PRIMARY KEY,
@@ -153,8 +172,8 @@ CREATE TABLE volume_versions (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr std::array kSteps{kTables,    kIndexes, kQuantity, kWorkspaces,
-                            kRevokedAt, kSecrets, kVolumes};
+constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
+                            kRevokedAt, kSecrets, kSharesAndLeases, kVolumes};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

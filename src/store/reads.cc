@@ -1,6 +1,7 @@
 #include "store/reads.h"
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
 #include <sstream>
 #include <string>
@@ -115,7 +116,9 @@ std::string cost_sql(const std::vector<CostGroup>& groups) {
   const std::string list = group_list(groups);
   return "SELECT " + (list.empty() ? "" : list + ", ") +
          "SUM(amount_nano_usd), "
-         "SUM(CASE meter WHEN 'gpu' THEN quantity * units ELSE 0 END), "
+         "SUM(CASE WHEN meter <> 'gpu' THEN 0 WHEN device_bytes = 0 THEN quantity * units "
+         // By mebibytes, so that the product has room.
+         "ELSE quantity * (share_bytes >> 20) / (device_bytes >> 20) END), "
          "SUM(CASE meter WHEN 'cpu' THEN quantity * units ELSE 0 END), "
          "SUM(CASE meter WHEN 'memory' THEN quantity * units / 1048576 ELSE 0 END), "
          "SUM(CASE meter WHEN 'egress' THEN quantity ELSE 0 END), "
@@ -123,6 +126,31 @@ std::string cost_sql(const std::vector<CostGroup>& groups) {
          "MAX(simulated) FROM ledger "
          "WHERE window_start_us >= ? AND window_start_us < ? AND (?3 = '' OR app_name = ?3)" +
          (list.empty() ? "" : " GROUP BY " + list + " ORDER BY " + list);
+}
+
+std::vector<DeviceId> devices_of(std::string_view text) {
+  std::vector<DeviceId> devices;
+  while (!text.empty()) {
+    std::uint64_t value = 0;
+    const auto end = std::from_chars(text.data(), text.data() + text.size(), value).ptr;
+    if (value != 0) devices.push_back(DeviceId{value});
+    const auto comma = text.find(',', static_cast<std::size_t>(end - text.data()));
+    text.remove_prefix(comma == text.npos ? text.size() : comma + 1);
+  }
+  return devices;
+}
+
+Result<> read_leases(Database& database, Snapshot& snapshot) {
+  auto leases = for_each(database, "SELECT * FROM leases WHERE ended_us = 0 ORDER BY from_us, id",
+                         [&](Statement& row) { snapshot.leases.push_back(lease_of(row)); });
+  if (!leases) return leases;
+  return for_each(database,
+                  "SELECT s.id, MAX(l.window_end_us) FROM leases s "
+                  "JOIN ledger l ON l.container = s.id AND l.of_lease = 1 WHERE s.ended_us = 0 "
+                  "GROUP BY s.id ORDER BY s.id",
+                  [&](Statement& row) {
+                    snapshot.leases_billed.push_back({id_at<LeaseId>(row, 0), time_at(row, 1)});
+                  });
 }
 
 }  // namespace
@@ -135,6 +163,12 @@ ContainerRecord container_of(const Statement& row) {
           time_at(row, 4),
           time_at(row, 5),
           row.text(6)};
+}
+
+LeaseRecord lease_of(const Statement& row) {
+  return {id_at<LeaseId>(row, 0), id_at<KeyId>(row, 1),    row.text(2),
+          id_at<NodeId>(row, 3),  devices_of(row.text(4)), row.text(5),
+          time_at(row, 6),        time_at(row, 7),         time_at(row, 8)};
 }
 
 Result<> read_snapshot(Database& database, Snapshot& snapshot) {
@@ -156,6 +190,7 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
       for_each(database, "SELECT * FROM containers WHERE ended_us = 0 ORDER BY id",
                [&](Statement& row) { snapshot.containers.push_back(container_of(row)); });
   if (!containers) return containers;
+  if (auto leases = read_leases(database, snapshot); !leases) return leases;
   auto volumes = for_each(
       database, "SELECT * FROM volumes WHERE deleted_us = 0 ORDER BY id", [&](Statement& row) {
         snapshot.volumes.push_back({id_at<VolumeId>(row, 0), id_at<WorkspaceId>(row, 1),

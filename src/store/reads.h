@@ -12,6 +12,9 @@ namespace ember {
 // Of a row of all columns of `containers`.
 ContainerRecord container_of(const Statement& row);
 
+// Of a row of all columns of `leases`.
+LeaseRecord lease_of(const Statement& row);
+
 // All of the snapshot but its epoch.
 Result<> read_snapshot(Database& database, Snapshot& snapshot);
 

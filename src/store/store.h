@@ -75,8 +75,20 @@ struct ContainerRecord {
   std::string exit;  // why it ended, one line
 };
 
-// A priced usage row. The id is derived from what it bills (container, window start, meter, phase),
-// so that a row applied twice is billed once.
+// Devices that a person has, or had.
+struct LeaseRecord {
+  LeaseId id;
+  KeyId key;           // that asked for it
+  std::string holder;  // the key's name
+  NodeId node;
+  std::vector<DeviceId> devices;
+  std::string gpu_type;
+  Time from, until;
+  Time ended;  // zero while it lasts
+};
+
+// A priced usage row. The id is derived from what it bills (container or lease, window start,
+// meter, phase), so that a row applied twice is billed once.
 struct LedgerRecord {
   UsageRow row;
   AppId app;
@@ -135,7 +147,7 @@ struct ForgottenVolumeVersion {
 };
 
 using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, ContainerRecord,
-                           LedgerRecord, SecretRecord, ForgottenSecret, VolumeRecord,
+                           LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret, VolumeRecord,
                            VolumeVersionRecord, ForgottenVolumeVersion>;
 using Batch = std::vector<Write>;
 
@@ -146,6 +158,11 @@ struct BilledSoFar {
   std::int64_t egress_bytes = 0;
 };
 
+struct LeaseBilledSoFar {
+  LeaseId lease;
+  Time until;
+};
+
 struct Snapshot {
   std::uint32_t epoch = 0;  // of this writer: one more than the last one's, already on disk
   std::vector<KeyRecord> keys;
@@ -154,7 +171,9 @@ struct Snapshot {
   std::vector<ContainerRecord> containers;  // those without an end
   std::vector<BilledSoFar> billed;          // for those that are in the ledger
   std::vector<SecretRecord> secrets;        // by id, then version
-  std::vector<VolumeRecord> volumes;        // that are not deleted
+  std::vector<LeaseRecord> leases;          // those without an end
+  std::vector<LeaseBilledSoFar> leases_billed;
+  std::vector<VolumeRecord> volumes;                 // that are not deleted
   std::vector<VolumeVersionRecord> volume_versions;  // of these, oldest first
 };
 

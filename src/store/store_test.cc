@@ -118,6 +118,60 @@ TEST(Store, AddsUpTheBytesOfEgressForBillsAndForWhatIsBilledSoFar) {
   EXPECT_EQ(snapshot.billed[0].egress_bytes, 5'000'000'007);
 }
 
+TEST(Store, KeepsLeasesUntilTheyEndAndBillsThemApart) {
+  const TempDirectory directory;
+  const LeaseRecord lease{LeaseId{77},
+                          KeyId{4},
+                          "alice",
+                          NodeId{2},
+                          {DeviceId{8}, DeviceId{9}},
+                          "L4",
+                          kNoon,
+                          kNoon + Duration::seconds(60),
+                          {}};
+  LedgerRecord row = ledger(0, kNoon, Meter::gpu, 10);
+  row.row.lease = lease.id;
+  row.row.phase = Phase::leased;
+  row.app_name = "(leases)";
+  row.function = "alice";
+  {
+    Snapshot snapshot;
+    auto store = open_store(directory.path(), snapshot);
+    ASSERT_TRUE(apply(*store, {lease, row, row}).ok());
+    const auto rows = cost(*store, {{CostGroup::app, CostGroup::function}, "", {}, {}});
+    ASSERT_EQ(rows.size(), 1u);
+    EXPECT_EQ(rows[0].keys, (std::vector<std::string>{"(leases)", "alice"}));
+    EXPECT_EQ(rows[0].gpu_ms, 3000);
+  }
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    ASSERT_EQ(snapshot.leases.size(), 1u);
+    EXPECT_EQ(snapshot.leases[0].devices, lease.devices);
+    EXPECT_EQ(snapshot.leases[0].holder, "alice");
+    EXPECT_EQ(snapshot.leases[0].until, lease.until);
+    ASSERT_EQ(snapshot.leases_billed.size(), 1u);
+    EXPECT_EQ(snapshot.leases_billed[0].until, kNoon + Duration::seconds(1));
+    LeaseRecord ended = lease;
+    ended.ended = kNoon + Duration::seconds(2);
+    ASSERT_TRUE(apply(*store, {ended, lease}).ok());
+  }
+  EXPECT_TRUE(reopened(directory.path()).leases.empty());
+}
+
+TEST(Store, CountsAShareOfADeviceAsItsPartOfTheTime) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  auto store = open_store(directory.path(), snapshot);
+  LedgerRecord row = ledger(5, kNoon, Meter::gpu, 10);
+  row.row.units = 1;
+  row.row.quantity = 4000;
+  row.row.share_bytes = 6'000'000'000;
+  row.row.device_bytes = 24'000'000'000;
+  ASSERT_TRUE(apply(*store, {app(1, "documents"), version(1, 1), container(5), row}).ok());
+  EXPECT_EQ(cost(*store, {{}, "", {}, {}})[0].gpu_ms, 1000);
+}
+
 TEST(Store, NeverUndoesAContainersEnd) {
   const TempDirectory directory;
   Snapshot snapshot;

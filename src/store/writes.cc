@@ -25,9 +25,12 @@ constexpr std::string_view kContainer =
     "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
     "exit = CASE WHEN ended_us = 0 THEN excluded.exit ELSE exit END, "
     "ended_us = CASE WHEN ended_us = 0 THEN excluded.ended_us ELSE ended_us END";
+constexpr std::string_view kLease =
+    "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "ended_us = CASE WHEN ended_us = 0 THEN excluded.ended_us ELSE ended_us END";
 constexpr std::string_view kLedger =
     // The column `tag` is empty.
-    "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?) "
+    "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT DO NOTHING";
 constexpr std::string_view kVolume =
     "INSERT INTO volumes VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
@@ -53,18 +56,28 @@ std::string lines(const std::vector<std::string>& texts) {
   return all;
 }
 
+std::string text_of(const std::vector<DeviceId>& devices) {
+  std::string text;
+  for (const DeviceId device : devices) {
+    text += (text.empty() ? "" : ",") + std::to_string(device.value);
+  }
+  return text;
+}
+
 }  // namespace
 
 Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
-               Statement function, Statement container, Statement ledger, Statement secret,
-               Statement erased_values, Statement old_secrets, Statement forgotten_secret,
-               Statement volume, Statement volume_version, Statement forgotten_volume_version)
+               Statement function, Statement container, Statement lease, Statement ledger,
+               Statement secret, Statement erased_values, Statement old_secrets,
+               Statement forgotten_secret, Statement volume, Statement volume_version,
+               Statement forgotten_volume_version)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
       version_(std::move(version)),
       function_(std::move(function)),
       container_(std::move(container)),
+      lease_(std::move(lease)),
       ledger_(std::move(ledger)),
       secret_(std::move(secret)),
       erased_values_(std::move(erased_values)),
@@ -75,20 +88,10 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
       forgotten_volume_version_(std::move(forgotten_volume_version)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
-  constexpr std::array kTexts{kKey,
-                              kForgottenKey,
-                              kApp,
-                              kVersion,
-                              kFunction,
-                              kContainer,
-                              kLedger,
-                              kSecret,
-                              kErasedValues,
-                              kOldSecrets,
-                              kForgottenSecret,
-                              kVolume,
-                              kVolumeVersion,
-                              kForgottenVolumeVersion};
+  constexpr std::array kTexts{
+      kKey,        kForgottenKey,    kApp,    kVersion,       kFunction,
+      kContainer,  kLease,           kLedger, kSecret,        kErasedValues,
+      kOldSecrets, kForgottenSecret, kVolume, kVolumeVersion, kForgottenVolumeVersion};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
@@ -99,7 +102,7 @@ Result<Writer> Writer::prepare(Database& database) {
                 *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]),
                 *std::move(ready[6]), *std::move(ready[7]), *std::move(ready[8]),
                 *std::move(ready[9]), *std::move(ready[10]), *std::move(ready[11]),
-                *std::move(ready[12]), *std::move(ready[13]));
+                *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]));
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -141,13 +144,20 @@ Result<> Writer::write_one(const ContainerRecord& record) {
                         record.started.us, record.ended.us, record.exit);
 }
 
+Result<> Writer::write_one(const LeaseRecord& record) {
+  return lease_.run(record.id.value, record.key.value, record.holder, record.node.value,
+                    text_of(record.devices), record.gpu_type, record.from.us, record.until.us,
+                    record.ended.us);
+}
+
 Result<> Writer::write_one(const LedgerRecord& record) {
   const UsageRow& row = record.row;
-  return ledger_.run(row.container.value, row.window_start.us, meter_name(row.meter),
-                     phase_name(row.phase), row.window_end.us, row.pool.value, row.quantity,
-                     row.units, row.gpu_type, record.app.value, record.app_name, record.function,
-                     record.price.nano_usd, record.price_source, record.amount.nano_usd,
-                     record.simulated);
+  const std::uint64_t holder = row.lease ? row.lease.value : row.container.value;
+  return ledger_.run(holder, row.window_start.us, meter_name(row.meter), phase_name(row.phase),
+                     row.window_end.us, row.pool.value, row.quantity, row.units, row.gpu_type,
+                     record.app.value, record.app_name, record.function, record.price.nano_usd,
+                     record.price_source, record.amount.nano_usd, record.simulated, row.share_bytes,
+                     row.device_bytes, static_cast<bool>(row.lease));
 }
 
 Result<> Writer::write_one(const SecretRecord& record) {

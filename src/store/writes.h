@@ -1,6 +1,6 @@
 // Records to rows. Every write names its row by what it is about, so a batch applied twice leaves
 // the same state: versions and ledger entries never change once written, keys, apps and containers
-// take the newest values, and a container's end is never undone.
+// take the newest values, and the end of a container or lease is never undone.
 #pragma once
 
 #include "base/result.h"
@@ -21,6 +21,7 @@ class Writer {
   Result<> write_one(const AppRecord& record);
   Result<> write_one(const VersionRecord& record);
   Result<> write_one(const ContainerRecord& record);
+  Result<> write_one(const LeaseRecord& record);
   Result<> write_one(const LedgerRecord& record);
   Result<> write_one(const SecretRecord& record);
   Result<> write_one(const ForgottenSecret& record);
@@ -29,11 +30,12 @@ class Writer {
   Result<> write_one(const ForgottenVolumeVersion& record);
 
   Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
-         Statement function, Statement container, Statement ledger, Statement secret,
-         Statement erased_values, Statement old_secrets, Statement forgotten_secret,
-         Statement volume, Statement volume_version, Statement forgotten_volume_version);
+         Statement function, Statement container, Statement lease, Statement ledger,
+         Statement secret, Statement erased_values, Statement old_secrets,
+         Statement forgotten_secret, Statement volume, Statement volume_version,
+         Statement forgotten_volume_version);
 
-  Statement key_, forgotten_key_, app_, version_, function_, container_, ledger_;
+  Statement key_, forgotten_key_, app_, version_, function_, container_, lease_, ledger_;
   Statement secret_, erased_values_, old_secrets_, forgotten_secret_;
   Statement volume_, volume_version_, forgotten_volume_version_;
 };

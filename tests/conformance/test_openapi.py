@@ -24,6 +24,7 @@ UNKNOWN = {
     "{sha256}": "0" * 64,
     "{key}": "no-such-key",
     "{secret}": "no-such-secret",
+    "{lease}": "no-such-lease",
     "{volume}": "no-such-volume",
     "{index}": "0",
 }

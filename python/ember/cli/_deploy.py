@@ -46,8 +46,12 @@ def deploy(prog: str, summary: str, argv: list[str]) -> int:
 
 
 def _gpu(app: App, name: str) -> str:
-    demand = app.functions[name].settings.spec().get("gpu")
-    return f" on {' or '.join(demand)}" if demand else ""
+    settings = app.functions[name].settings.spec()
+    demand, vram = settings.get("gpu"), settings.get("vram_bytes")
+    if not demand:
+        return f" on any GPU with {_terminal.size(vram)}" if vram else ""
+    share = f"{_terminal.size(vram)} of " if vram else ""
+    return f" on {' or '.join(share + kind for kind in demand)}"
 
 
 def _first_call(app: App) -> str:

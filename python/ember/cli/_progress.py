@@ -6,7 +6,13 @@ import time
 
 from . import _terminal
 
-_WORDS = {"image": "image", "source": "source", "upload": "uploaded", "deploy": "version of"}
+_WORDS = {
+    "image": "image",
+    "source": "source",
+    "upload": "uploaded",
+    "deploy": "version of",
+    "push": "pushed",
+}
 
 
 class Progress:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ember._load import ScriptError
-from ember._load import load as load_script
+from ember._load import ScriptError, find_app
+from ember._load import load_module as load_module_script
 from ember.exception import EmberError
 
 from . import _exit, _failure, _terminal
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 
 def load(path: str) -> tuple[ModuleType, App]:
     """Import a script and find its app, or end the command."""
+    module = load_module(path)
+    try:
+        return module, find_app(module)
+    except ScriptError as error:
+        raise CommandError(str(error), status=_exit.USAGE) from error
+
+
+def load_module(path: str) -> ModuleType:
+    """Import a script, or end the command."""
     import gc
 
     gc.enable()  # see ember.cli
     try:
-        return load_script(path)
+        return load_module_script(path)
     except ScriptError as error:
         cause = error.__cause__
         if isinstance(cause, EmberError):  # a decorator refused: that is no bug of the script's

@@ -73,15 +73,17 @@ def describe_node(node: dict[str, Any]) -> str:
 
 def _state(device: dict[str, Any]) -> str:
     """Return the word for people."""
+    if device["state"] == "available" and device.get("vram_bytes_shared"):
+        return "shared"
     return {"in_use": "in use", "mig": "MIG"}.get(device["state"], str(device["state"]))
 
 
 def unavailable(entries: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each device that is not to be had: ``H100 gp-…: cordoned, Xid 79 …``."""
+    """Return a line for each device that is not to be had whole: ``H100 gp-…: cordoned, Xid …``."""
     return [
         f"{entry['type']} {entry['device_id']}: {_state(entry)}, {entry['reason']}"
         for entry in entries
-        if entry["state"] != "available"
+        if entry["reason"]
     ]
 
 
@@ -90,7 +92,7 @@ def devices(entries: list[dict[str, Any]]) -> str:
     counts: dict[str, int] = {}
     for entry in entries:
         marks = ["simulated"] if entry["simulated"] else []
-        if entry["state"] != "available":
+        if _state(entry) != "available":
             marks.append(_state(entry))
         name = entry["type"] + (f" ({', '.join(marks)})" if marks else "")
         counts[name] = counts.get(name, 0) + 1

@@ -1,0 +1,68 @@
+"""OCI images made by hand, so that a test says what each entry of their layers is."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def entry(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+    """One entry of a layer: `type`, `mode`, `linkname` and the like as of tarfile.TarInfo."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, data
+
+
+def write_layout(
+    directory: Path,
+    layers: list[list[tuple[tarfile.TarInfo, bytes]]],
+    architecture: str = "amd64",
+) -> str:
+    """Writes an image of these layers; how `Image.from_registry` names it."""
+    blobs = directory / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def put(data: bytes, kind: str) -> dict[str, object]:
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        media_type = f"application/vnd.oci.image.{kind}"
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
+
+    packed, diff_ids = [], []
+    for layer in layers:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for info, data in layer:
+                archive.addfile(info, io.BytesIO(data))
+        diff_ids.append(f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}")
+        packed.append(put(gzip.compress(buffer.getvalue()), "layer.v1.tar+gzip"))
+    config = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": put(json.dumps(config).encode(), "config.v1+json"),
+        "layers": packed,
+    }
+    described = put(json.dumps(manifest).encode(), "manifest.v1+json")
+    described["annotations"] = {"org.opencontainers.image.ref.name": "made"}
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (directory / "index.json").write_text(
+        json.dumps({"schemaVersion": 2, "manifests": [described]})
+    )
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return f"oci:{directory}:made"

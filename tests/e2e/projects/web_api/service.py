@@ -1,0 +1,5 @@
+from werkzeug.wrappers import Response
+
+
+def answer() -> Response:
+    return Response("ok")

@@ -1,0 +1,54 @@
+"""A registry on loopback: Debian's docker-registry, with a directory of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import subprocess
+import tempfile
+from typing import TYPE_CHECKING
+
+from conftest import wait_until
+from ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SETTINGS = """
+version: 0.1
+log: {{level: error, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {directory}}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+
+
+@contextlib.contextmanager
+def running_registry() -> Iterator[str]:
+    """Its address, as in "127.0.0.1:5000"."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="ember-registry-") as directory:
+        settings = f"{directory}/config.yml"
+        with open(settings, "w") as file:
+            file.write(_SETTINGS.format(directory=f"{directory}/data", port=port))
+        process = subprocess.Popen(
+            ["docker-registry", "serve", settings],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_until("the registry", lambda: _answers(port))
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
