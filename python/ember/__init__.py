@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ember._function import concurrent as concurrent
     from ember._image import Image as Image
     from ember._secret import Secret as Secret
+    from ember._volume import Volume as Volume
     from ember.exception import EmberError as EmberError
     from ember.exception import InputCancelled as InputCancelled
 
@@ -33,6 +34,7 @@ _HOMES = {
     "concurrent": "ember._function",
     "Image": "ember._image",
     "Secret": "ember._secret",
+    "Volume": "ember._volume",
     "current_call_id": "ember._context",
     "current_input_id": "ember._context",
     "is_local": "ember._context",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ember._deploy import Deployment, Progress
     from ember._image import Image
     from ember._secret import Secret
+    from ember._volume import Volume
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -63,6 +64,7 @@ class App:
         env: Mapping[str, str] | None = None,
         secrets: Sequence[Secret] | None = None,
         network: Literal["internet", "none"] | None = None,
+        volumes: Mapping[str, Volume] | None = None,
         name: str | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Makes a function of this app. Durations are seconds.
@@ -78,6 +80,7 @@ class App:
         secrets: of `ember.Secret`; of two with the same key the later one holds, over env too.
         network: "internet", the default, or "none": nothing can be sent from its containers; calls
         to other functions go on.
+        volumes: what its containers see where, {"/data": Volume.from_name("models")}.
         """
         settings = Settings(
             gpu=gpu,
@@ -95,6 +98,7 @@ class App:
             env=env,
             secrets=secrets,
             network=network,
+            volumes=volumes,
         )
 
         def decorate(raw: Callable[P, R]) -> Function[P, R]:

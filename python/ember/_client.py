@@ -56,7 +56,7 @@ class Client:
         self._idle: list[_http.Connection] = []
         self._async: WeakKeyDictionary[AbstractEventLoop, httpx.AsyncClient] | None = None
 
-    def get_json(self, path: str, **query: object) -> Any:
+    def get_json(self, path: str, /, **query: object) -> Any:
         """GET, with the query's values that aren't None; the decoded answer."""
         return _json.loads(self._request("GET", path + encode_query(query)).body)
 
@@ -72,6 +72,14 @@ class Client:
     def upload(self, path: str, data: bytes) -> None:
         """PUT of bytes as they are."""
         self._request("PUT", path, (data,), "application/octet-stream")
+
+    def send_bytes(self, method: str, path: str, *data: bytes) -> Any:
+        """Bytes as they are, one after the other; the decoded answer."""
+        return _json.loads(self._exchange_checked(method, path, data).body)
+
+    def get_bytes(self, path: str, /, **query: object) -> bytes:
+        """GET of what isn't JSON."""
+        return self._request("GET", path + encode_query(query)).body
 
     def call(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
         """Calls a function with an encoded body and waits for as long as it takes."""
@@ -145,6 +153,10 @@ class Client:
         self, method: str, path: str, body: Sequence[bytes] = (), content_type: str = JSON
     ) -> Reply:
         return _checked(self._exchange(method, path, body, content_type, _TIMEOUT_S))
+
+    def _exchange_checked(self, method: str, path: str, data: Sequence[bytes]) -> Reply:
+        # No time limit: a server may hash for long, and a disk be slow.
+        return _checked(self._exchange(method, path, data, "application/octet-stream", None))
 
     def _exchange(
         self,
@@ -236,6 +248,11 @@ def call_path(app: str, function: str) -> str:
 def app_path(app: str, verb: str = "") -> str:
     """The path of an app, or of something to do with it."""
     return f"/api/v1/apps/{quote(app)}{'/' + verb if verb else ''}"
+
+
+def volume_path(volume: str, verb: str = "") -> str:
+    """The path of a volume, or of something to do with it."""
+    return f"/api/v1/volumes/{quote(volume)}{'/' + verb if verb else ''}"
 
 
 def quote(text: str) -> str:

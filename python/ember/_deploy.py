@@ -70,6 +70,9 @@ def deploy(
     digest = _source.upload(
         source, client, lambda n: tell("upload", "1 new file" if n == 1 else f"{n} new files")
     )
+    for function in app.functions.values():
+        for volume in function.settings.volumes:
+            volume.ensure(client)
     tell("deploy", app.name)
     body: dict[str, Any] = {"ephemeral": ephemeral, "source": digest, "functions": functions}
     answer = client.post_json(_client.app_path(app.name, "deploy"), body)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._secret import Secret
+    from ember._volume import Volume
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _MAX_NAME = 63
@@ -55,6 +56,7 @@ class Settings:
         env: Mapping[str, str] | None = None,
         secrets: Sequence[Secret] | None = None,
         network: str | None = None,
+        volumes: Mapping[str, Volume] | None = None,
     ) -> None:
         if image is not None and not isinstance(image, Image):
             raise InvalidArgumentError(
@@ -80,11 +82,21 @@ class Settings:
             "queue_limit": _count("queue_limit", queue_limit, 1, _MAX_QUEUE),
             "env": _env(env),
             "network": _network(network),
+            "volumes": self._mounts(volumes),
         }
         if max_containers is not None and (min_containers or 0) > max_containers:
             raise InvalidArgumentError(
                 f"min_containers ({min_containers}) is over max_containers ({max_containers})"
             )
+
+    def _mounts(self, volumes: Mapping[str, Volume] | None) -> list[dict[str, Any]] | None:
+        self.volumes: list[Volume] = []
+        if volumes is None:
+            return None
+        from ember._volume import mount_specs
+
+        specs, self.volumes = mount_specs(volumes)
+        return specs
 
     def spec(self) -> dict[str, Any]:
         """The fields of a deploy that were given, but for secrets, which may hold values."""

@@ -119,7 +119,14 @@ def test_what_runs_have_left_is_listed_only_on_request(
 
 
 def _bill(**used: int) -> dict[str, Any]:
-    meters = {"gpu_ms": 0, "cpu_millicore_ms": 0, "memory_mib_ms": 0, "egress_bytes": 0, **used}
+    meters = {
+        "gpu_ms": 0,
+        "cpu_millicore_ms": 0,
+        "memory_mib_ms": 0,
+        "egress_bytes": 0,
+        "disk_mib_ms": 0,
+        **used,
+    }
     return {"app": "hello", "meter": "egress", "usd": "0.000450000", "simulated": False, **meters}
 
 

@@ -74,7 +74,8 @@ class Serve {
       : flags_(flags),
         opened_(std::move(opened)),
         store_(std::move(store)),
-        node_(make_remote_node(loop_, flags.data + "/node/node.sock")),
+        node_(
+            make_remote_node(loop_, flags.data + "/node/node.sock", flags.data + "/serve/volumes")),
         control_({.data = flags.data + "/serve",
                   .version = EMBER_VERSION,
                   .logs = log_limits(flags),

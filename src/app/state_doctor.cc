@@ -40,6 +40,25 @@ class LedgerDoctor {
     }
   }
 
+  void look_at_volume(const LedgerRecord& record) {
+    const UsageRow& row = record.row;
+    const Money right = amount_of(row, record.price);
+    right_ += right;
+    const VolumeId volume{row.container.value};
+    const auto wrong = [&](const char* what) {
+      found_.trouble(fmt::format("{}, window {} to {}: {}", volume.text(),
+                                 row.window_start.whole_ms(), row.window_end.whole_ms(), what),
+                     kReport);
+    };
+    if (row.quantity != (row.window_end - row.window_start).whole_ms()) {
+      wrong("its milliseconds are not those of the window");
+    }
+    if (record.amount != right) wrong("the amount is not quantity times price");
+    if (volume == volume_ && row.window_start < billed_until_) wrong("a part is billed twice");
+    volume_ = volume;
+    billed_until_ = row.window_end;
+  }
+
   std::vector<Finding> finish(const Inspection& inspection, bool whole) {
     std::vector<Finding> findings = found_.take();
     if (whole && inspection.billed != right_) {
@@ -65,6 +84,8 @@ class LedgerDoctor {
  private:
   FindingList found_{kCheck, kMostTroubles};
   Money right_;
+  VolumeId volume_;  // whose entries come now
+  Time billed_until_;
 };
 
 }  // namespace
@@ -73,7 +94,8 @@ std::vector<Finding> examine_state(const std::string& path) {
   LedgerDoctor doctor;
   auto inspection = inspect_state(
       path, [&](const auto& container, const auto& entries) { doctor.look(container, entries); },
-      [&](const auto& lease, const auto& entries) { doctor.look(lease, entries); });
+      [&](const auto& lease, const auto& entries) { doctor.look(lease, entries); },
+      [&](const LedgerRecord& entry) { doctor.look_at_volume(entry); });
   if (!inspection) {
     return {{Verdict::trouble, "database", inspection.error().message,
              "look as the user who runs Ember, or name the file with --database"}};

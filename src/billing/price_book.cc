@@ -15,7 +15,7 @@ constexpr std::int64_t kBytesPerGiB = 1ll << 30;
 constexpr std::int64_t kBytesPerGB = 1'000'000'000;
 constexpr PriceKind kKinds[] = {PriceKind::serverless, PriceKind::on_demand, PriceKind::spot,
                                 PriceKind::reserved};
-constexpr Meter kMeters[] = {Meter::gpu, Meter::cpu, Meter::memory, Meter::egress};
+constexpr Meter kMeters[] = {Meter::gpu, Meter::cpu, Meter::memory, Meter::egress, Meter::disk};
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message)}; }
 
@@ -114,7 +114,8 @@ std::optional<PricePerHour> parse_price(std::string_view text) {
 Result<PriceRow> parse_price_row(const PriceFields& fields) {
   const auto meter = find_named(kMeters, meter_name, fields.meter);
   if (!meter) {
-    return invalid("price: meter \"" + fields.meter + "\" must be gpu, cpu, memory or egress");
+    return invalid("price: meter \"" + fields.meter +
+                   "\" must be gpu, cpu, memory, disk or egress");
   }
   const auto kind = find_named(kKinds, price_kind_name, fields.kind);
   if (!kind) {
@@ -220,7 +221,7 @@ Result<> PriceBook::check_complete(Date on) const {
     missing += meter == Meter::gpu ? gpu : meter_name(meter);
   };
   for (const GpuType& type : gpu_types()) need(Meter::gpu, type.name);
-  for (const Meter meter : {Meter::cpu, Meter::memory, Meter::egress}) need(meter, "");
+  for (const Meter meter : {Meter::cpu, Meter::memory, Meter::disk, Meter::egress}) need(meter, "");
   if (missing.empty()) return Ok{};
   return invalid("the price book has no local rate on " + on.text() + " for " + missing +
                  "; add a row of the provider \"local\" for each");
@@ -241,6 +242,7 @@ Money amount_of(const UsageRow& row, PricePerHour price) {
     case Meter::cpu:
       return price.over_ms(row.quantity, row.units, 1000);
     case Meter::memory:
+    case Meter::disk:
       return price.over_ms(row.quantity, row.units, kBytesPerGiB);
     case Meter::egress:
       return {divide_half_even(static_cast<Int128>(price.nano_usd) * row.quantity, kBytesPerGB)};

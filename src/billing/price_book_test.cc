@@ -58,7 +58,7 @@ TEST(ParsePriceRow, NamesTheFieldThatIsWrong) {
     return parsed.ok() ? std::string() : parsed.error().message;
   };
   EXPECT_EQ(message([](PriceFields&) {}), "");
-  EXPECT_NE(message([](auto& f) { f.meter = "disk"; }).find("meter \"disk\""), std::string::npos);
+  EXPECT_NE(message([](auto& f) { f.meter = "tape"; }).find("meter \"tape\""), std::string::npos);
   EXPECT_NE(message([](auto& f) { f.kind = "rent"; }).find("kind \"rent\""), std::string::npos);
   EXPECT_NE(message([](auto& f) { f.usd = "0,5"; }).find("\"0,5\""), std::string::npos);
   EXPECT_NE(message([](auto& f) { f.valid_from = "2030"; }).find("valid_from"), std::string::npos);
@@ -156,7 +156,7 @@ TEST(PriceBook, SaysWhichLocalRatesAreMissing) {
   const Result<> checked = book.check_complete(day("2026-01-01"));
   ASSERT_FALSE(checked);
   EXPECT_NE(checked.error().message.find("H100"), std::string::npos);
-  EXPECT_NE(checked.error().message.find("cpu, memory, egress"), std::string::npos);
+  EXPECT_NE(checked.error().message.find("cpu, memory, disk, egress"), std::string::npos);
   EXPECT_EQ(checked.error().message.find("L4,"), std::string::npos);
 }
 

@@ -39,6 +39,7 @@ ContainerSpec container_spec(ContainerId container, const Function& function,
           std::move(devices),
           spec.env,
           spec.network,
+          {},  // volumes: once their versions are known
           function_json(container, function),
           labels_json(function)};
 }

@@ -43,7 +43,8 @@ StartSteps Container::steps(Time arrived) const {
 
 Containers::Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
                        NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources,
-                       const Secrets& secrets, Biller& biller, LogBook& logs, Strangers& strangers)
+                       const Secrets& secrets, Biller& biller, LogBook& logs, Strangers& strangers,
+                       VolumeMounts& volumes)
     : loop_(loop),
       driver_(driver),
       node_(node),
@@ -53,7 +54,8 @@ Containers::Containers(boost::asio::io_context& loop, EngineDriver& driver, Node
       secrets_(secrets),
       biller_(biller),
       logs_(logs),
-      strangers_(strangers) {}
+      strangers_(strangers),
+      volumes_(volumes) {}
 
 Container& Containers::add(ContainerId id, FunctionPtr function, NodeId node,
                            std::vector<DeviceId> devices) {
@@ -99,12 +101,19 @@ void Containers::start(const StartContainer& action) {
     const bool gone = error.code == ErrorCode::not_found;
     return fail_start(container, error.message, gone ? Refusal::lasting : Refusal::may_pass);
   }
-  const FunctionSpec& spec = container.function->spec;
-  if (auto given = secrets_.check(spec.secrets, spec.name); !given) {
+  const FunctionSpec& wanted = container.function->spec;
+  if (auto given = secrets_.check(wanted.secrets, wanted.name); !given) {
     return fail_start(container, given.error().message, Refusal::lasting);
   }
-  node_.start(container_spec(container.id, *container.function, action.devices),
-              std::move(directory).value());
+  auto volumes = volumes_.mount(container.id, wanted.volumes);
+  if (!volumes) {
+    const Error& error = volumes.error();
+    const bool passes = error.code == ErrorCode::storage_failed;
+    return fail_start(container, error.message, passes ? Refusal::may_pass : Refusal::lasting);
+  }
+  ContainerSpec spec = container_spec(container.id, *container.function, action.devices);
+  spec.volumes = std::move(volumes).value();
+  node_.start(std::move(spec), std::move(directory).value());
 }
 
 // The engine's backoff keeps the warnings few.
@@ -142,7 +151,7 @@ void Containers::release(const ReleaseContainer& action) {
   containers_.erase(found);
   logs_.forget(container->id);
   if (listener_) listener_->on_runner_gone(container->id);
-  if (!container->started.us) return;
+  if (!container->started.us) return volumes_.ended(container->id);
   const bool seen = container->exited;
   const std::string why = seen ? describe_exit(container->exit) : "its node was lost";
   const Time ended = seen ? container->exit.at : driver_.now();
@@ -177,6 +186,7 @@ void Containers::on_egress(ContainerId id, std::int64_t total_bytes) {
 }
 
 void Containers::on_exited(ContainerExit exit) {
+  volumes_.ended(exit.container);
   Container* container = find(exit.container);
   if (!container) return late_exit(std::move(exit));
   if (!container->exited) finish(*container, std::move(exit));
@@ -186,6 +196,7 @@ void Containers::on_exited(ContainerExit exit) {
 void Containers::finish(Container& container, ContainerExit exit) {
   container.exited = true;
   container.exit = std::move(exit);
+  volumes_.ended(container.id);
   if (!container.started.us) on_started(container.id, container.exit.started);
   const ExitCause cause =
       exit_cause(container.exit,
@@ -237,6 +248,8 @@ void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std:
       return on_log_frame(container, header, body);
     case FrameType::call:
       return listener_->on_nested_call(container, header, body);
+    case FrameType::volume:
+      return listener_->on_volume_request(container, header, body);
     case FrameType::hello:
       return on_hello_frame(container, body);
     case FrameType::ready:
@@ -316,8 +329,8 @@ void Containers::on_log_frame(Container& container, const FrameHeader& header, s
 // sends next waits in its own container, and costs the others nothing.
 void Containers::charge(Container& container, const FrameHeader& header) {
   const FrameType type = header.type;
-  const bool asked =
-      type == FrameType::result || type == FrameType::error || type == FrameType::call;
+  const bool asked = type == FrameType::result || type == FrameType::error ||
+                     type == FrameType::call || type == FrameType::volume;
   Duration debt;
   if (!asked) debt = container.unasked.take(header.length + kUnaskedFrameBytes, driver_.now());
   if (container.session->link().bytes_queued() > kMostUnreadBytes) debt = kLeastPause;

@@ -21,6 +21,7 @@
 #include "control/secrets.h"
 #include "control/source_store.h"
 #include "control/strangers.h"
+#include "control/volume_mounts.h"
 #include "node/node_client.h"
 
 namespace ember {
@@ -74,6 +75,8 @@ class RunnerListener {
   virtual void on_reply(Container& container, const FrameHeader& header, std::string& body) = 0;
   virtual void on_nested_call(Container& container, const FrameHeader& header,
                               std::string& body) = 0;
+  virtual void on_volume_request(Container& container, const FrameHeader& header,
+                                 std::string& body) = 0;
   virtual void on_runner_gone(ContainerId container) = 0;
 };
 
@@ -81,7 +84,7 @@ class Containers final : public RunnerEvents {
  public:
   Containers(boost::asio::io_context& loop, EngineDriver& driver, NodeClient& node,
              NodeFleet& fleet, AppCatalog& catalog, SourceStore& sources, const Secrets& secrets,
-             Biller& biller, LogBook& logs, Strangers& strangers);
+             Biller& biller, LogBook& logs, Strangers& strangers, VolumeMounts& volumes);
 
   void set_listener(RunnerListener* listener) { listener_ = listener; }
   void await(Awaited awaited);  // before the node is met
@@ -146,6 +149,7 @@ class Containers final : public RunnerEvents {
   Biller& biller_;
   LogBook& logs_;
   Strangers& strangers_;
+  VolumeMounts& volumes_;
   RunnerListener* listener_ = nullptr;
   boost::unordered_flat_map<ContainerId, std::unique_ptr<Container>, IdHash> containers_;
   std::map<ContainerId, Awaited> awaited_;

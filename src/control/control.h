@@ -20,6 +20,8 @@
 
 namespace ember {
 
+class VolumeService;  // volume_service.h
+
 struct Body {
   BodyFormat format = BodyFormat::none;
   std::string bytes;
@@ -213,6 +215,8 @@ class Control {
   virtual std::string prices_json() = 0;
   // What the call costs here and would cost at each provider of the book that has such a GPU.
   virtual Result<std::string> call_cost_json(CallId call) = 0;
+
+  virtual VolumeService& volumes() = 0;
 
   // --- logs ---
   // The newest lines up to now, oldest first. Those that come later follow_logs() tells, if it was

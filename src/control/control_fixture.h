@@ -104,6 +104,7 @@ class ControlTest : public testing::Test {
     add("local", "cpu", "", "0.036");
     add("local", "memory", "", "0.0036");
     add("local", "egress", "", "0.09");
+    add("local", "disk", "", "0.00036");
     add("dear", "gpu", "L4", "3.6");
     add("cheap", "gpu", "L4", "0.36");
     add("cheap", "cpu", "", "0.0036");

@@ -132,6 +132,7 @@ std::string cost_document(const std::vector<CostGroup>& by, const std::vector<Co
     entry["cpu_millicore_ms"] = row.cpu_millicore_ms;
     entry["memory_mib_ms"] = row.memory_mib_ms;
     entry["egress_bytes"] = row.egress_bytes;
+    entry["disk_mib_ms"] = row.disk_mib_ms;
     entry["simulated"] = row.simulated;
     list.push_back(std::move(entry));
     total += row.amount;

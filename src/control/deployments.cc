@@ -36,7 +36,7 @@ struct Deployments::Change {
 Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store,
                          Background& background, SourceStore& sources, ImageBuilds& images,
                          Secrets& secrets, const NodeFleet& fleet, const Calls& calls,
-                         IdSource& ids, const PriceBook& prices)
+                         const VolumeCatalog& volumes, IdSource& ids, const PriceBook& prices)
     : driver_(driver),
       catalog_(catalog),
       store_(store),
@@ -46,6 +46,7 @@ Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store
       secrets_(secrets),
       fleet_(fleet),
       calls_(calls),
+      volumes_(volumes),
       ids_(ids),
       prices_(prices) {
   rank_gpus();
@@ -93,6 +94,19 @@ Result<> Deployments::check_network(const FunctionSpec& spec) const {
               "the setting out"};
 }
 
+Result<> Deployments::check_volumes(const FunctionSpec& spec) const {
+  if (!spec.volumes.empty() && fleet_.hello().isolation == "process") {
+    return {ErrorCode::conflict, spec.name +
+                                     " mounts volumes, which takes containers; here functions run "
+                                     "as plain processes: start Ember as root"};
+  }
+  for (const VolumeMount& mount : spec.volumes) {
+    auto found = volumes_.version(mount.volume, mount.version);
+    if (!found) return std::move(found).error().within(spec.name);
+  }
+  return Ok{};
+}
+
 Result<> Deployments::check_request(const std::string& app, const DeployRequest& request) const {
   if (auto named = check_name("app", app); !named) return named;
   if (!fleet_.has_met()) {
@@ -111,6 +125,7 @@ Result<> Deployments::check_request(const std::string& app, const DeployRequest&
     if (auto fits = check_placeable(spec); !fits) return fits;
     if (auto kept = check_network(spec); !kept) return kept;
     if (auto given = secrets_.check(spec.secrets, spec.name); !given) return given;
+    if (auto there = check_volumes(spec); !there) return there;
     if (!images_.is_built(spec.image)) {
       return {ErrorCode::conflict,
               "the image " + image_id(spec.image) + " of " + spec.name +

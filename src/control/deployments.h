@@ -18,6 +18,7 @@
 #include "control/image_builds.h"
 #include "control/secrets.h"
 #include "control/source_store.h"
+#include "control/volume_catalog.h"
 #include "store/store.h"
 
 namespace ember {
@@ -28,7 +29,8 @@ class Deployments {
 
   Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store, Background& background,
               SourceStore& sources, ImageBuilds& images, Secrets& secrets, const NodeFleet& fleet,
-              const Calls& calls, IdSource& ids, const PriceBook& prices);
+              const Calls& calls, const VolumeCatalog& volumes, IdSource& ids,
+              const PriceBook& prices);
 
   void deploy(std::string app, const std::string& request_json, Done done);
   void rollback(std::string app, std::uint32_t version, Done done);
@@ -48,6 +50,7 @@ class Deployments {
   Result<> check_request(const std::string& app, const DeployRequest& request) const;
   Result<> check_placeable(const FunctionSpec& spec) const;
   Result<> check_network(const FunctionSpec& spec) const;
+  Result<> check_volumes(const FunctionSpec& spec) const;
   Result<> begin(const std::string& app);
   void end(const std::string& app);
   void publish(Change change, Done done);
@@ -68,6 +71,7 @@ class Deployments {
   Secrets& secrets_;
   const NodeFleet& fleet_;
   const Calls& calls_;
+  const VolumeCatalog& volumes_;
   IdSource& ids_;
   const PriceBook& prices_;
   std::string url_;

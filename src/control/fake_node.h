@@ -72,6 +72,9 @@ class FakeNode final : public NodeClient {
     unacknowledged.erase(id);
     acknowledged.push_back(id);
   }
+  void remount(ContainerId container, VolumeOverlay volume) override {
+    remounts.emplace_back(container, std::move(volume));
+  }
   void build(std::string id, ImageSpec, std::string, UniqueFd) override {
     builds.push_back(std::move(id));
   }
@@ -159,6 +162,7 @@ class FakeNode final : public NodeClient {
   std::map<ContainerId, ContainerExit> unacknowledged;
   std::vector<ContainerSpec> starts;
   std::vector<std::string> builds;
+  std::vector<std::pair<ContainerId, VolumeOverlay>> remounts;
   std::vector<ImageQuery> image_queries;
   std::vector<ContainerId> interrupted, acknowledged;
   Duration boot = Duration::milliseconds(300), load = Duration::milliseconds(200);

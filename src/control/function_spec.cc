@@ -89,6 +89,42 @@ FunctionSettings read_settings(Fields& fields) {
   return settings;
 }
 
+Result<VolumeMount> parse_volume_mount(const JsonValue& value, const std::string& path) {
+  Fields fields(value, path + ".");
+  VolumeMount mount;
+  mount.path = fields.text("path");
+  mount.volume = fields.text("name");
+  mount.version = count_or(fields, "version", 0);
+  mount.access =
+      fields.flag_or("read_only", false) ? VolumeAccess::read_only : VolumeAccess::read_write;
+  mount.sub_path = fields.text_or("sub_path", "");
+  if (auto read = fields.finish(); !read) return std::move(read).error();
+  return mount;
+}
+
+Result<std::vector<VolumeMount>> parse_volumes(const JsonValue* list, const std::string& path) {
+  std::vector<VolumeMount> mounts;
+  for (std::size_t i = 0; list && i < list->size(); ++i) {
+    auto mount = parse_volume_mount((*list)[i], path + "[" + std::to_string(i) + "]");
+    if (!mount) return std::move(mount).error();
+    mounts.push_back(std::move(mount).value());
+  }
+  if (auto fine = check_volume_mounts(mounts, path); !fine) return std::move(fine).error();
+  return mounts;
+}
+
+JsonValue to_json(const std::vector<VolumeMount>& mounts) {
+  JsonValue list = JsonValue::array();
+  for (const VolumeMount& mount : mounts) {
+    list.push_back({{"path", mount.path},
+                    {"name", mount.volume},
+                    {"version", mount.version},
+                    {"read_only", mount.access == VolumeAccess::read_only},
+                    {"sub_path", mount.sub_path}});
+  }
+  return list;
+}
+
 Result<> check_entry(const FunctionSpec& spec, const std::string& path) {
   if (auto named = check_name("function", spec.name); !named) {
     return std::move(named).error().within(path + "name");
@@ -173,6 +209,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* env = fields.object("env");
   const JsonValue* secrets = fields.array("secrets");
   const JsonValue* parameters = fields.array("parameters");
+  const JsonValue* volumes = fields.array("volumes");
   const std::string network =
       fields.text_or("network", std::string(network_access_name(spec.network)));
   if (auto read = fields.finish(); !read) return std::move(read).error();
@@ -195,6 +232,9 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto access = parse_network_access(network);
   if (!access) return std::move(access).error().within(path + "network");
   spec.network = *access;
+  auto mounts = parse_volumes(volumes, path + "volumes");
+  if (!mounts) return std::move(mounts).error();
+  spec.volumes = std::move(mounts).value();
   if (parameters) spec.parameters = dump_json(*parameters);
   if (spec.parameters.size() > kMaxParametersBytes) {
     return invalid(path + "parameters has more than 64 KiB");
@@ -277,6 +317,7 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"env", std::move(env)},
                      {"secrets", std::move(secrets)},
                      {"network", network_access_name(spec.network)},
+                     {"volumes", to_json(spec.volumes)},
                      {"parameters", JsonValue::parse(spec.parameters, nullptr, false)}};
   value.update(to_json(spec.settings));
   return value;

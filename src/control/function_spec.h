@@ -13,6 +13,7 @@
 #include "model/function.h"
 #include "model/image.h"
 #include "model/network.h"
+#include "model/volume.h"
 
 namespace ember {
 
@@ -26,6 +27,7 @@ struct FunctionSpec {
   Environment env;
   std::vector<SecretUse> secrets;
   NetworkAccess network = NetworkAccess::internet;
+  std::vector<VolumeMount> volumes;
   std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
 };
 

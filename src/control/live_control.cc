@@ -34,6 +34,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       snapshot(std::move(snapshot_given)),
       sources(options.data),
       driver(loop, clock, engine_options(options, snapshot.epoch)),
+      volumes(loop, driver, store, catalog, ids, prices, options.data + "/volumes"),
       background(loop, kThreads),
       keys(driver, store, background, ids),
       secrets(driver, catalog, store, background, ids, options.master_key),
@@ -42,11 +43,14 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       strangers(store, background, catalog),
       images(node, fleet, sources, background),
       image_admin(driver, node, images, catalog),
-      containers(loop, driver, node, fleet, catalog, sources, secrets, biller, logs, strangers),
+      mounts(driver, volumes, node),
+      containers(loop, driver, node, fleet, catalog, sources, secrets, biller, logs, strangers,
+                 mounts),
+      volume_requests(mounts, containers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
       nested(calls, containers),
-      deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls, ids,
-                  prices),
+      deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
+                  volumes.catalog(), ids, prices),
       leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs, leases),
       performer(*this),
@@ -90,6 +94,11 @@ void LiveControl::Performer::on_nested_call(Container& container, const FrameHea
   parts_.nested.start(container.id, header, body);
 }
 
+void LiveControl::Performer::on_volume_request(Container& container, const FrameHeader& header,
+                                               std::string& body) {
+  parts_.volume_requests.start(container.id, header, body);
+}
+
 void LiveControl::Performer::on_runner_gone(ContainerId container) {
   parts_.nested.runner_gone(container);
 }
@@ -104,6 +113,8 @@ LiveControl::~LiveControl() = default;
 Result<> LiveControl::start() {
   if (auto prepared = parts_->sources.prepare(); !prepared) return prepared;
   const Snapshot snapshot = std::exchange(parts_->snapshot, {});
+  if (auto prepared = parts_->volumes.prepare(snapshot); !prepared) return prepared;
+  parts_->mounts.restore();
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
   for (const SecretRecord& secret : snapshot.secrets) parts_->secrets.restore(secret);
   if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
@@ -185,10 +196,11 @@ void LiveControl::begin_drain(std::function<void()> drained) {
   check_drained();
 }
 
-// Four parts have to be done, each in its own time: looked at now and then rather than told by all.
+// Five parts have to be done, each in its own time: looked at now and then rather than told by all.
 void LiveControl::check_drained() {
   const bool done = parts_->calls.table().live() == 0 && parts_->containers.size() == 0 &&
-                    parts_->biller.backlog() == 0 && parts_->logs.is_written();
+                    parts_->mounts.is_settled() && parts_->biller.backlog() == 0 &&
+                    parts_->logs.is_written();
   if (done) return parts_->background.later(std::exchange(parts_->drained, {}));
   parts_->driver.after(kDrainLook, [this] { check_drained(); });
 }

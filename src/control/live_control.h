@@ -8,6 +8,7 @@
 //   Secrets        sealed values for containers
 //   ImageBuilds    images                            Listings     documents to look at
 //   ImageAdmin     what is kept of them              Leases       devices that people have
+//   Volumes        file trees and their versions
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
 // thread, and both answer through the loop.
@@ -104,6 +105,7 @@ class LiveControl final : public Control, private NodeObserver {
   void cost_json(std::string by, std::string app, Time from, Time until, Done done) override;
   std::string prices_json() override;
   Result<std::string> call_cost_json(CallId call) override;
+  VolumeService& volumes() override;
   void logs(const LogQuery& query, std::function<void(Result<std::vector<LogLine>>)> done) override;
   Result<std::shared_ptr<void>> follow_logs(const LogQuery& query,
                                             std::shared_ptr<LogFollower> follower) override;
@@ -122,6 +124,7 @@ class LiveControl final : public Control, private NodeObserver {
   void on_devices(std::vector<Device> devices, std::vector<std::string> missing) override;
   void on_exited(ContainerExit exit) override;
   void on_runner(ContainerId container, UniqueFd socket) override;
+  void on_remounted(ContainerId container, std::string path, Result<> result) override;
   void on_build_line(std::string image_id, std::string line) override;
   void on_built(std::string image_id, Result<> result) override;
   void on_image_answer(std::uint64_t query, Result<std::string> document) override;

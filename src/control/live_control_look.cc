@@ -94,10 +94,13 @@ void LiveControl::cost_json(std::string by, std::string app, Time from, Time unt
         if (!rows) return done(rows.error());
         done(cost_document(by, *rows));
       });
+  parts_->volumes.bill();
   parts_->biller.settle([this, query = std::move(query), answer = std::move(answer)] {
     parts_->store.query_cost(query, answer);
   });
 }
+
+VolumeService& LiveControl::volumes() { return parts_->volumes; }
 
 std::string LiveControl::prices_json() { return price_book_json(parts_->prices); }
 

@@ -1,6 +1,8 @@
 // What the node says, passed on.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "control/parts.h"
 
 namespace ember {
@@ -19,6 +21,10 @@ void LiveControl::on_hello(NodeHello hello) {
   parts.driver.handle(NodeJoined{hello.node, hello.capacity});
   parts.containers.settle_survivors(hello);
   parts.driver.handle(RecoveryEnded{});
+  parts.mounts.end_all_but([&](ContainerId id) {
+    return parts.containers.find(id) != nullptr ||
+           std::ranges::count(hello.containers, id, &SurvivingContainer::container) > 0;
+  });
 
   std::vector<ImageSpec> images;
   for (const auto& [name, app] : parts.catalog.apps()) {
@@ -34,6 +40,7 @@ void LiveControl::on_lost() {
   Parts& parts = *parts_;
   parts.fleet.disconnected();
   parts.images.on_node_lost();
+  parts.mounts.on_node_lost();
   const std::uint64_t loss = ++parts.node_losses;
   parts.driver.after(parts.options.node_grace, [this, loss] {
     Parts& later = *parts_;
@@ -73,6 +80,10 @@ void LiveControl::on_exited(ContainerExit exit) { parts_->containers.on_exited(s
 
 void LiveControl::on_runner(ContainerId container, UniqueFd socket) {
   parts_->containers.on_runner(container, std::move(socket));
+}
+
+void LiveControl::on_remounted(ContainerId container, std::string path, Result<> result) {
+  parts_->mounts.on_remounted(container, path, result);
 }
 
 void LiveControl::on_build_line(std::string image_id, std::string line) {

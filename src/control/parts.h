@@ -17,6 +17,8 @@
 #include "control/nested_calls.h"
 #include "control/secrets.h"
 #include "control/startup.h"
+#include "control/volume_requests.h"
+#include "control/volumes.h"
 
 namespace ember {
 
@@ -28,6 +30,8 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
   void perform(const Action& action) override;
   void on_reply(Container& container, const FrameHeader& header, std::string& body) override;
   void on_nested_call(Container& container, const FrameHeader& header, std::string& body) override;
+  void on_volume_request(Container& container, const FrameHeader& header,
+                         std::string& body) override;
   void on_runner_gone(ContainerId container) override;
 
  private:
@@ -48,6 +52,7 @@ struct LiveControl::Parts {
   AppCatalog catalog;
   SourceStore sources;
   EngineDriver driver;
+  Volumes volumes;
   Background background;  // ends, when its turn comes, before all that its threads work on
   Keys keys;
   Secrets secrets;
@@ -56,7 +61,9 @@ struct LiveControl::Parts {
   Strangers strangers;
   ImageBuilds images;
   ImageAdmin image_admin;
+  VolumeMounts mounts;
   Containers containers;
+  VolumeRequests volume_requests;
   Calls calls;
   NestedCalls nested;
   Deployments deployments;

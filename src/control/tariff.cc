@@ -24,6 +24,7 @@ const Rate& Tariff::rate(Meter meter) const {
       return cpu;
     case Meter::memory:
       return memory;
+    case Meter::disk:  // containers hold none
     case Meter::egress:
       break;
   }

@@ -72,6 +72,21 @@ void handle_delete_secret(ApiRequest& request, Reply reply);
 void handle_leases(ApiRequest& request, Reply reply);
 void handle_ask_lease(ApiRequest& request, Reply reply);
 void handle_end_lease(ApiRequest& request, Reply reply);
+// api_volumes.cc
+void handle_volumes(ApiRequest& request, Reply reply);
+void handle_create_volume(ApiRequest& request, Reply reply);
+void handle_volume(ApiRequest& request, Reply reply);
+void handle_volume_history(ApiRequest& request, Reply reply);
+void handle_delete_volume(ApiRequest& request, Reply reply);
+void handle_volume_rollback(ApiRequest& request, Reply reply);
+void handle_volume_heartbeat(ApiRequest& request, Reply reply);
+void handle_volume_tree(ApiRequest& request, Reply reply);
+void handle_volume_file(ApiRequest& request, Reply reply);
+void handle_volume_needs(ApiRequest& request, Reply reply);
+void handle_volume_commit(ApiRequest& request, Reply reply);
+void handle_put_files(ApiRequest& request, Reply reply);
+void handle_begin_file(ApiRequest& request, Reply reply);
+void handle_put_chunk(ApiRequest& request, Reply reply);
 // api_logs.cc
 void handle_logs(ApiRequest& request, Reply reply);
 
@@ -80,5 +95,7 @@ extern const std::string_view kOpenapiDocument;
 
 // A document from control, or the error in its place.
 Response json_response(Result<std::string> document);
+// The version of a rollback; 0, the one before, where the body is empty.
+Result<std::uint32_t> rollback_version(const std::string& body);
 
 }  // namespace ember

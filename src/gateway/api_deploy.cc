@@ -47,7 +47,8 @@ class BuildLines final : public BuildObserver {
   LineStream lines_;
 };
 
-// The version of a rollback; 0, the one before, where the body is empty.
+}  // namespace
+
 Result<std::uint32_t> rollback_version(const std::string& body) {
   if (body.empty()) return 0u;
   const auto document = nlohmann::json::parse(body, nullptr, false);
@@ -58,12 +59,10 @@ Result<std::uint32_t> rollback_version(const std::string& body) {
   if (version == document.end()) return 0u;
   if (!version->is_number_unsigned() || version->get<std::uint64_t>() > UINT32_MAX) {
     return {ErrorCode::invalid_argument,
-            "version is not a whole number; `ember app history` lists the versions"};
+            "version is not a whole number; the history lists the versions"};
   }
   return version->get<std::uint32_t>();
 }
-
-}  // namespace
 
 void handle_register_source(ApiRequest& request, Reply reply) {
   request.control.register_source(std::move(request.body), [reply](Result<UploadResult> result) {

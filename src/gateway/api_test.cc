@@ -63,6 +63,24 @@ INSTANTIATE_TEST_SUITE_P(
                   "cost app,day a b! 5 9"},
         RouteCase{"GET", "/api/v1/prices", "", "prices"}));
 
+INSTANTIATE_TEST_SUITE_P(
+    Volumes, RouteTest,
+    ::testing::Values(
+        RouteCase{"GET", "/api/v1/volumes/v", "", "show v"},
+        RouteCase{"GET", "/api/v1/volumes/v/history", "", "history v"},
+        RouteCase{"POST", "/api/v1/volumes/v/delete", "", "delete v"},
+        RouteCase{"POST", "/api/v1/volumes/v/rollback", R"({"version": 3})", "rollback v 3"},
+        RouteCase{"GET", "/api/v1/volumes/v/tree", "", "tree v  0  1000"},
+        RouteCase{"GET",
+                  "/api/v1/volumes/v/tree?path=a%2Fb&version=2&recursive=true&after=c&limit=9", "",
+                  "tree v a/b 2 recursive c 9"},
+        RouteCase{"GET", "/api/v1/volumes/v/file?path=a&offset=5&length=7", "", "read v a 5 7"},
+        RouteCase{"POST", "/api/v1/volumes/v/needs", "x", "needs v x"},
+        RouteCase{"POST", "/api/v1/volumes/v/commit", "x", "commit v x"},
+        RouteCase{"PUT", "/api/v1/files", "x", "files x"},
+        RouteCase{"PUT", "/api/v1/files/ab?size_bytes=9", "x", "begin ab 9 x"},
+        RouteCase{"PUT", "/api/v1/files/ab/chunks/3", "x", "chunk ab 3 x"}));
+
 struct BadRequestCase {
   const char* method;
   const char* target;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control/control.h"
+#include "gateway/fake_volumes.h"
 
 namespace ember {
 
@@ -62,6 +63,9 @@ class FakeControl final : public Control {
     result.attempt = 2;
     return result;
   }
+
+  FakeVolumes fake_volumes;
+  VolumeService& volumes() override { return fake_volumes; }
 
   Result<KeyId> authenticate(std::string_view key_text) override {
     ++authentications;

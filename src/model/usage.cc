@@ -14,6 +14,8 @@ std::string_view meter_name(Meter meter) {
       return "memory";
     case Meter::egress:
       return "egress";
+    case Meter::disk:
+      return "disk";
   }
   return "";
 }
@@ -30,6 +32,8 @@ std::string_view phase_name(Phase phase) {
       return "idle";
     case Phase::leased:
       return "leased";
+    case Phase::kept:
+      return "kept";
   }
   return "";
 }

@@ -17,15 +17,15 @@
 
 namespace ember {
 
-enum class Meter : std::uint8_t { gpu, cpu, memory, egress };
-// `leased`: a person has it, and no container ran there.
-enum class Phase : std::uint8_t { boot, load, execute, idle, leased };
+enum class Meter : std::uint8_t { gpu, cpu, memory, egress, disk };
+// `leased`: a person has it, and no container ran there; `kept`: volumes store it.
+enum class Phase : std::uint8_t { boot, load, execute, idle, leased, kept };
 
 std::string_view meter_name(Meter meter);
 std::string_view phase_name(Phase phase);
 
 struct UsageRow {
-  ContainerId container;
+  ContainerId container;  // the holder; for Meter::disk the value of a volume's id
   PoolId pool;
   Meter meter = Meter::cpu;
   Phase phase = Phase::boot;

@@ -31,6 +31,7 @@
 #include "node/share_watch.h"
 #include "node/unix_socket.h"
 #include "node/uv.h"
+#include "node/volume_directories.h"
 
 namespace ember {
 namespace {
@@ -108,6 +109,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
       return;
     }
     driver_said_hello_ = false;
+    driver_uid_ = uid;
     driver_ = make_message_channel(loop_, std::move(socket));
     driver_->start(this);
   }
@@ -140,8 +142,9 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     if (driver_ && driver_said_hello_) driver_->send(encode(message), std::move(file));
   }
 
-  void take(DriverHello&, UniqueFd) {
+  void take(DriverHello&, UniqueFd volumes) {
     driver_said_hello_ = true;
+    volumes_ = std::move(volumes);
     NodeHello hello{.name = machine_.name,
                     .node = directory_.node,
                     .capacity = machine_.capacity,
@@ -188,6 +191,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
       return taken;
     auto gpus = machine_.grant(spec.devices);
     if (!gpus.ok()) return std::move(gpus).error();
+    auto volumes = open_volumes(spec.volumes);
+    if (!volumes.ok()) return std::move(volumes).error();
     ContainerMeta record{.container = id,
                          .labels_json = std::move(spec.labels_json),
                          .devices = std::move(spec.devices),
@@ -209,9 +214,37 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
                       .image = std::move(*image),
                       .argv = std::move(argv),
                       .gpus = std::move(*gpus),
-                      .network = spec.network},
+                      .network = spec.network,
+                      .volumes = std::move(*volumes),
+                      .volumes_owner = driver_uid_},
                      std::move(source));
     return Ok{};
+  }
+
+  // Beneath the driver's own directory alone, and through no link.
+  Result<std::vector<VolumeDirectories>> open_volumes(
+      const std::vector<VolumeOverlay>& volumes) const {
+    if (volumes.empty()) return std::vector<VolumeDirectories>{};
+    if (!volumes_ || machine_.isolation->name() != "container") {
+      return {ErrorCode::unavailable, "volumes take containers, and a driver that has some"};
+    }
+    std::vector<VolumeDirectories> all;
+    for (const VolumeOverlay& volume : volumes) {
+      VolumeDirectories& one = all.emplace_back();
+      one.path = volume.path;
+      for (const std::string& lower : volume.lowers) {
+        one.lowers.push_back(open_directory_beneath(volumes_.get(), lower));
+        if (!one.lowers.back()) return cannot_open(lower);
+      }
+      if (volume.upper.empty()) continue;
+      one.upper = open_directory_beneath(volumes_.get(), volume.upper);
+      if (!one.upper) return cannot_open(volume.upper);
+    }
+    return all;
+  }
+
+  static Error cannot_open(const std::string& path) {
+    return {ErrorCode::unavailable, "volumes: " + path + ": " + std::strerror(errno)};
   }
 
   Result<> check(const ContainerSpec& spec) const {
@@ -228,6 +261,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     }
     if (auto fine = check_env(spec.env); !fine.ok()) return fine;
     if (auto fine = check_image(spec.image); !fine.ok()) return fine;
+    if (auto fine = check_volumes(spec.volumes); !fine.ok()) return fine;
     return check_room(spec.resources);
   }
 
@@ -299,6 +333,20 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   }
   void take(InterruptRequest& m, UniqueFd) {
     with_container(m.container, [](NodeContainer& container) { container.interrupt(); });
+  }
+  void take(RemountRequest& m, UniqueFd) {
+    const ContainerId id = m.container;
+    const std::string path = m.volume.path;
+    const auto answer = [this, id, path](Result<> result) {
+      tell(VolumeRemounted{id, path, std::move(result)});
+    };
+    if (auto fine = check_volumes({m.volume}); !fine.ok()) return answer(std::move(fine));
+    auto opened = open_volumes({m.volume});
+    if (!opened.ok()) return answer(std::move(opened).error());
+    if (!containers_.contains(id)) {
+      return answer(Error{ErrorCode::not_found, "there is no such container"});
+    }
+    containers_.at(id)->remount(std::move(opened->front()), driver_uid_, answer);
   }
   void take(AcknowledgeExit& m, UniqueFd) {
     if (exits_.erase(m.container) > 0) ContainerFiles(directory_.path, m.container).remove();
@@ -471,6 +519,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   stream_descriptor listener_;
   std::unique_ptr<MessageChannel> driver_;
   bool driver_said_hello_ = false;
+  uid_t driver_uid_ = 0;
+  UniqueFd volumes_;         // the directory of the driver's
   bool lacks_room_ = false;  // a container was refused while the disk had none
   boost::asio::steady_timer tick_;
   std::uint64_t ticks_ = 0;

@@ -110,6 +110,9 @@ class Recorder : public NodeObserver {
   void on_runner(ContainerId container, UniqueFd socket) override {
     runners[container] = std::move(socket);
   }
+  void on_remounted(ContainerId, std::string, Result<> result) override {
+    remounts.push_back(std::move(result));
+  }
   void on_build_line(std::string, std::string line) override { lines.push_back(std::move(line)); }
   void on_built(std::string image_id, Result<> result) override { built.emplace(image_id, result); }
   void on_image_answer(std::uint64_t, Result<std::string>) override {}
@@ -125,6 +128,7 @@ class Recorder : public NodeObserver {
   std::set<ContainerId> ended;
   std::map<ContainerId, UniqueFd> runners;
   std::vector<std::string> lines;
+  std::vector<Result<>> remounts;
   std::map<std::string, Result<>> built;
 };
 

@@ -80,6 +80,13 @@ Json mounts(const Bundle& bundle) {
     all.push_back(bind_read_only(Stage::path(staged_name(library)),
                                  std::string(kDriverDirectory) + "/" + library.name));
   }
+  for (const StagedVolume& volume : bundle.volumes) {
+    const char* access = volume.access == MountAccess::read_only ? "ro" : "rw";
+    all.push_back({{"destination", volume.destination},
+                   {"source", Stage::path(volume.name)},
+                   {"type", "bind"},
+                   {"options", {"rbind", access, "nosuid", "nodev"}}});
+  }
   return all;
 }
 

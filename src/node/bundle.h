@@ -41,6 +41,12 @@ struct BundleRoot {
   MountAccess access = MountAccess::read_only;
 };
 
+struct StagedVolume {
+  std::string name;         // on the stage
+  std::string destination;  // in the container
+  MountAccess access = MountAccess::read_only;
+};
+
 struct BundleNetwork {
   enum class Kind { of_the_machine, made_before, loopback_alone };
   Kind kind = Kind::of_the_machine;
@@ -56,6 +62,7 @@ struct Bundle {
   ContainerId container;
   std::uint32_t slot = 0;
   std::vector<StagedDirectory> directories = {};
+  std::vector<StagedVolume> volumes = {};
   std::vector<std::string> usr_mounts = {};  // what the machine has mounted within its /usr
   const GpuGrant& gpus;
   BundleNetwork network;

@@ -17,6 +17,7 @@ struct AnyBundle {
                         .resources = resources,
                         .container = ContainerId{7},
                         .directories = {},
+                        .volumes = volumes,
                         .usr_mounts = usr_mounts,
                         .gpus = grant,
                         .network = network,
@@ -26,6 +27,7 @@ struct AnyBundle {
 
   const Cgroups cgroups{NodeId{1}};
   Resources resources;
+  std::vector<StagedVolume> volumes;
   std::vector<std::string> usr_mounts;
   GpuGrant grant;
   BundleNetwork network;
@@ -124,6 +126,19 @@ TEST(Bundle, HasMemoryForSecretsAndLetsNoCoreGo) {
       limits, [](const auto& limit) { return limit["type"] == "RLIMIT_CORE"; });
   ASSERT_NE(core, limits.end());
   EXPECT_EQ((*core)["hard"], 1) << "0 is for files, 1 for programs too that cores are sent to";
+}
+
+TEST(BundleTest, VolumesAreMountedLastAndWrittenOnlyWhereTheyMayBe) {
+  AnyBundle bundle;
+  bundle.volumes = {{"v0", "/root/models", MountAccess::read_write},
+                    {"v1", "/data", MountAccess::read_only}};
+  const auto mounts = bundle.config()["mounts"];
+  const auto& first = mounts[mounts.size() - 2];
+  const auto& second = mounts[mounts.size() - 1];
+  EXPECT_EQ(first["destination"], "/root/models");
+  EXPECT_EQ(first["source"], "/mnt/v0");
+  EXPECT_EQ(first["options"], (nlohmann::json{"rbind", "rw", "nosuid", "nodev"}));
+  EXPECT_EQ(second["options"], (nlohmann::json{"rbind", "ro", "nosuid", "nodev"}));
 }
 
 }  // namespace

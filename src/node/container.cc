@@ -147,6 +147,14 @@ void NodeContainer::interrupt() {
   if (state_ == State::running) tools_.processes.signal(pid_, SIGUSR1);
 }
 
+void NodeContainer::remount(VolumeDirectories volume, uid_t owner,
+                            std::function<void(Result<>)> done) {
+  if (state_ != State::running) {
+    return done(Error{ErrorCode::unavailable, "the container does not run"});
+  }
+  isolation_.remount(record_, pid_, std::move(volume), owner, std::move(done));
+}
+
 void NodeContainer::stop(Duration grace) {
   if (state_ == State::starting) {
     stop_wanted_ = grace;

@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +46,7 @@ class NodeContainer {
   // It held more of its device's memory than its share: ends it, and says so of its end.
   void end_over_share(std::int64_t used_bytes);
   void interrupt();
+  void remount(VolumeDirectories volume, uid_t owner, std::function<void(Result<>)> done);
   // The newest connection of the runner, if nobody has taken it.
   UniqueFd take_runner() { return std::move(runner_socket_); }
 

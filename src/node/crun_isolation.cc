@@ -8,6 +8,7 @@
 #include "node/crun.h"
 #include "node/root_filesystem.h"
 #include "node/runner_env.h"
+#include "node/volume_remount.h"
 
 namespace ember {
 namespace {
@@ -19,11 +20,16 @@ constexpr std::size_t kErrorOutput = 2 << 10;
 constexpr int kEndedBySignal = 128;
 constexpr const char* kInitBesideImages = "/ember/init";
 
+// So that the driver, without privileges, can read what the file system notes of a directory that
+// stands in the place of another.
+constexpr const char* kVolumeOptions = "userxattr,index=off";
+
 // A launch on its way, kept by the callbacks that bring it on.
 struct Launch {
   LaunchPlan plan;
   Stage stage;
   std::vector<StagedDirectory> directories;
+  std::vector<StagedVolume> volumes;
   Network network;
   UniqueFd output;
   std::function<void(Result<pid_t>)> done;
@@ -40,7 +46,7 @@ class CrunIsolation final : public Isolation {
 
   void launch(LaunchPlan plan, UniqueFd source, std::function<void(Result<pid_t>)> done) override {
     auto launch =
-        std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, std::move(done)});
+        std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, {}, std::move(done)});
     if (auto staged = set_stage(*launch, std::move(source)); !staged.ok()) {
       return launch->done(std::move(staged).error());
     }
@@ -52,6 +58,31 @@ class CrunIsolation final : public Isolation {
       launch->network = std::move(*network);
       run(launch);
     });
+  }
+
+  void remount(const ContainerMeta& record, pid_t runner, VolumeDirectories volume, uid_t owner,
+               std::function<void(Result<>)> done) override {
+    // Lives until the child that stands on it has ended.
+    auto stage = std::make_shared<Stage>();
+    const std::string path = volume.path;
+    auto staged = stage_volume(*stage, "v", record, std::move(volume), owner);
+    if (!staged.ok()) return done(std::move(staged).error());
+    Command command;
+    command.argv = {"/nothing/is/executed"};
+    command.steps = stage->steps();
+    for (PreparationStep& step : remount_steps(runner, "v", path)) {
+      command.steps.push_back(std::move(step));
+    }
+    auto pid = processes_.run(command, [stage, done](ProcessEnd end) {
+      if (end.exit_status == kRemounted) return done(Ok{});
+      if (end.exit_status == kVolumeBusy) {
+        return done(Error{ErrorCode::conflict,
+                          "files of the volume are open; close them (and leave its directories), "
+                          "then reload"});
+      }
+      done(Error{ErrorCode::unavailable, "the volume could not be mounted anew"});
+    });
+    if (!pid.ok()) done(std::move(pid).error());
   }
 
   bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const override {
@@ -145,14 +176,30 @@ class CrunIsolation final : public Isolation {
       launch.stage.add_open_directory("source", std::move(source));
       launch.directories.push_back({"source", "/source"});
     }
-    return Ok{};
+    return stage_volumes(launch);
+  }
+
+  // Volumes need places to be mounted at, which the root that all share does not have.
+  void stage_shared_root(Launch& launch) const {
+    if (launch.plan.volumes.empty()) return launch.stage.add("rootfs", setup_.rootfs);
+    std::vector<std::string> places;
+    for (const VolumeDirectories& volume : launch.plan.volumes) {
+      places.push_back(volume.path.substr(1));
+    }
+    launch.stage.add("rootfs-shared", setup_.rootfs);
+    launch.stage.add_directories("rootfs-places", std::move(places));
+    launch.stage.add_overlay({.name = "rootfs",
+                              .lowers = {"rootfs-places", "rootfs-shared"},
+                              .upper = "",
+                              .first_id = 0,
+                              .options = ""});
   }
 
   // The root that all containers share, or one of the image's own with room to write.
   Result<> stage_image(Launch& launch) {
     const BuiltImage& image = launch.plan.image;
     if (!image.has_own_root()) {
-      launch.stage.add("rootfs", setup_.rootfs);
+      stage_shared_root(launch);
       return Ok{};
     }
     const std::uint32_t first_id = first_id_of(launch.plan.record.slot);
@@ -164,6 +211,40 @@ class CrunIsolation final : public Isolation {
                               .first_id = first_id,
                               .user_namespace = *users});
     return Ok{};
+  }
+
+  Result<> stage_volumes(Launch& launch) {
+    for (VolumeDirectories& volume : launch.plan.volumes) {
+      const std::string name = "v" + std::to_string(launch.volumes.size());
+      const std::string path = volume.path;
+      auto access = stage_volume(launch.stage, name, launch.plan.record, std::move(volume),
+                                 launch.plan.volumes_owner);
+      if (!access.ok()) return std::move(access).error();
+      launch.volumes.push_back({name, path, *access});
+    }
+    return Ok{};
+  }
+
+  // Its files are the driver's on disk, and those of the container's root in it.
+  Result<MountAccess> stage_volume(Stage& stage, const std::string& name,
+                                   const ContainerMeta& record, VolumeDirectories volume,
+                                   uid_t owner) {
+    const std::uint32_t first = first_id_of(record.slot);
+    auto users = id_maps_.of_one(owner, first);
+    if (!users.ok()) return std::move(users).error();
+    StagedOverlay overlay{
+        .name = name, .lowers = {}, .upper = "", .first_id = first, .options = kVolumeOptions};
+    for (UniqueFd& lower : volume.lowers) {
+      overlay.lowers.push_back(name + "-" + std::to_string(overlay.lowers.size()));
+      stage.add_idmapped(overlay.lowers.back(), std::move(lower), *users, MountAccess::read_only);
+    }
+    const MountAccess access = volume.upper ? MountAccess::read_write : MountAccess::read_only;
+    if (volume.upper) {
+      overlay.upper = name + "-upper";
+      stage.add_idmapped(overlay.upper, std::move(volume.upper), *users, access);
+    }
+    stage.add_overlay(std::move(overlay));
+    return access;
   }
 
   RunnerPlaces places(const Launch& launch) const {
@@ -224,6 +305,7 @@ class CrunIsolation final : public Isolation {
          .container = record.container,
          .slot = record.slot,
          .directories = launch.directories,
+         .volumes = launch.volumes,
          .usr_mounts = mounts_in_usr(),
          .gpus = launch.plan.gpus,
          .network = network_of(launch),

@@ -35,6 +35,7 @@ bool is_known(unsigned char type) {
     case FrameType::call_error:
     case FrameType::stop:
     case FrameType::secrets:
+    case FrameType::volume:
       return true;
   }
   return false;

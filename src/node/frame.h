@@ -42,6 +42,7 @@ enum class FrameType : std::uint8_t {
   secrets = 19,      // serve -> runner  before the user's module is loaded, for each secret: u16
                      // length and mount ("": environment), u32 length and pairs, of each u32 length
                      // and key, u32 length and value
+  volume = 20,       // runner -> serve  {"action", "volume"}; answered as a call is
 };
 
 // The bits of the format byte that hold a BodyFormat.

@@ -43,14 +43,15 @@ pid_t fork_into_user_namespace() {
 
 }  // namespace
 
-Result<int> IdMaps::from(std::uint32_t first_id) {
-  if (const auto found = made_.find(first_id); found != made_.end()) return found->second.get();
+Result<int> IdMaps::of(const Range& range) {
+  if (const auto found = made_.find(range); found != made_.end()) return found->second.get();
   const pid_t child = fork_into_user_namespace();
   if (child == 0) {
     for (;;) ::pause();
   }
   if (child < 0) return failed("a user namespace");
-  const std::string map = "0 " + std::to_string(first_id) + " " + std::to_string(kMappedIds) + "\n";
+  const std::string map = std::to_string(range.on_disk) + " " + std::to_string(range.seen_as) +
+                          " " + std::to_string(range.count) + "\n";
   const bool mapped = write_map(child, "uid_map", map) && write_map(child, "gid_map", map);
   const int why = errno;
   UniqueFd made(
@@ -60,7 +61,7 @@ Result<int> IdMaps::from(std::uint32_t first_id) {
   errno = why;
   if (!mapped) return failed("map users");
   if (!made) return failed("open a user namespace");
-  return (made_[first_id] = std::move(made)).get();
+  return (made_[range] = std::move(made)).get();
 }
 
 Result<UniqueFd> idmapped_mount(int directory, int user_namespace, MountAccess access) {

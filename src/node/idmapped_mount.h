@@ -3,6 +3,7 @@
 // ext4, xfs, btrfs or tmpfs (5.19 below an overlay; tmpfs 6.3); root only.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 
@@ -19,10 +20,20 @@ class IdMaps {
  public:
   // The descriptor of a user namespace that maps 0 on to `first_id` on. Made once for each range
   // and kept: borrowed from here.
-  Result<int> from(std::uint32_t first_id);
+  Result<int> from(std::uint32_t first_id) { return of({0, first_id, kMappedIds}); }
+  // The same of one user alone: what `on_disk` owns appears to be `seen_as`'s.
+  Result<int> of_one(std::uint32_t on_disk, std::uint32_t seen_as) {
+    return of({on_disk, seen_as, 1});
+  }
 
  private:
-  std::map<std::uint32_t, UniqueFd> made_;
+  struct Range {
+    std::uint32_t on_disk = 0, seen_as = 0, count = 0;
+    friend auto operator<=>(const Range&, const Range&) = default;
+  };
+  Result<int> of(const Range& range);
+
+  std::map<Range, UniqueFd> made_;
 };
 
 // A mount of the directory that is attached nowhere yet (move_mount): owners as the user namespace

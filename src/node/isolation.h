@@ -21,6 +21,13 @@
 
 namespace ember {
 
+// A volume's directories, open (O_PATH).
+struct VolumeDirectories {
+  std::string path;                   // in the container
+  std::vector<UniqueFd> lowers = {};  // the lowest first
+  UniqueFd upper = {};                // empty: nothing can be written
+};
+
 struct LaunchPlan {
   ContainerMeta record;
   ContainerFiles files;
@@ -29,6 +36,8 @@ struct LaunchPlan {
   std::vector<std::string> argv;  // the runner's command
   GpuGrant gpus = {};
   NetworkAccess network = NetworkAccess::internet;
+  std::vector<VolumeDirectories> volumes = {};
+  uid_t volumes_owner = 0;  // of their files, on disk
 };
 
 class Isolation {
@@ -40,6 +49,11 @@ class Isolation {
   // passes signals on. A failed launch leaves nothing behind.
   virtual void launch(LaunchPlan plan, UniqueFd source,
                       std::function<void(Result<pid_t>)> done) = 0;
+  // Puts another overlay in the place of a volume. Conflict where files of it are open.
+  virtual void remount(const ContainerMeta&, pid_t, VolumeDirectories, uid_t,
+                       std::function<void(Result<>)> done) {
+    done(Error{ErrorCode::unavailable, "there are no volumes without containers"});
+  }
   // Whether the process that connected is the container's.
   virtual bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const = 0;
   // Whether that process of this machine runs in the container.

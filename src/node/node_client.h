@@ -18,6 +18,14 @@
 
 namespace ember {
 
+// What a container sees of a volume: directories over each other, by their paths beneath the
+// directory of the driver's volumes.
+struct VolumeOverlay {
+  std::string path;                 // in the container
+  std::vector<std::string> lowers;  // the lowest first
+  std::string upper;  // where it writes: holds "files" and "work"; empty: nothing can be written
+};
+
 struct ContainerSpec {
   ContainerId container;
   ImageSpec image;  // must have been built
@@ -25,6 +33,7 @@ struct ContainerSpec {
   std::vector<DeviceId> devices;
   Environment env;
   NetworkAccess network = NetworkAccess::internet;
+  std::vector<VolumeOverlay> volumes;
   std::string function_json;  // what the runner reads at /ember/run/function.json
   std::string labels_json;    // kept by the node and given back when containers are adopted
 };
@@ -87,6 +96,8 @@ class NodeObserver {
   virtual void on_exited(ContainerExit exit) = 0;  // repeated after reconnects until acknowledged
   // A runner connected. May come again for the same container when it has lost its old connection.
   virtual void on_runner(ContainerId container, UniqueFd socket) = 0;
+  // Conflict where files of the volume are open. Never comes if the connection breaks before.
+  virtual void on_remounted(ContainerId container, std::string path, Result<> result) = 0;
   virtual void on_build_line(std::string image_id, std::string line) = 0;
   virtual void on_built(std::string image_id, Result<> result) = 0;
   // To a query of ask_images(): a JSON document of image_queries.h.
@@ -104,6 +115,8 @@ class NodeClient {
   // Sends SIGUSR1 to the runner: it looks at its socket for a Cancel.
   virtual void interrupt(ContainerId container) = 0;
   virtual void acknowledge_exit(ContainerId container) = 0;
+  // Puts another overlay in the place of the volume that a container has at that path.
+  virtual void remount(ContainerId container, VolumeOverlay volume) = 0;
   // Builds the image, or finds it built. Lines and the end come by the observer. `sources` is the
   // directory (O_PATH) of the sources that its steps name; may be empty where they name none.
   // `push_to` is a reference to push it to then; empty: nowhere.

@@ -83,6 +83,27 @@ Resources read_resources(JsonFields& fields) {
   return resources;
 }
 
+Json to_json(const VolumeOverlay& volume) {
+  return {{"path", volume.path}, {"lowers", volume.lowers}, {"upper", volume.upper}};
+}
+
+VolumeOverlay read_volume(JsonFields& fields) {
+  return {
+      .path = fields.text("path"), .lowers = fields.texts("lowers"), .upper = fields.text("upper")};
+}
+
+Json to_json(const std::vector<VolumeOverlay>& volumes) {
+  Json all = Json::array();
+  for (const VolumeOverlay& volume : volumes) all.push_back(to_json(volume));
+  return all;
+}
+
+std::vector<VolumeOverlay> read_volumes(JsonFields& fields) {
+  std::vector<VolumeOverlay> volumes;
+  fields.objects("volumes", [&](JsonFields& one) { volumes.push_back(read_volume(one)); });
+  return volumes;
+}
+
 Json to_json(const ContainerSpec& spec) {
   Json env = Json::array();
   for (const auto& [name, value] : spec.env) env.push_back({{"name", name}, {"value", value}});
@@ -92,6 +113,7 @@ Json to_json(const ContainerSpec& spec) {
           {"devices", texts(spec.devices)},
           {"env", std::move(env)},
           {"network", network_access_name(spec.network)},
+          {"volumes", to_json(spec.volumes)},
           {"function", spec.function_json},
           {"labels", spec.labels_json}};
 }
@@ -108,6 +130,7 @@ ContainerSpec read_spec(JsonFields& fields) {
   const auto network = parse_network_access(fields.text("network"));
   if (!network) fields.wrong("network");
   spec.network = network.ok() ? *network : NetworkAccess::none;
+  spec.volumes = read_volumes(fields);
   spec.function_json = fields.text("function");
   spec.labels_json = fields.text("labels");
   return spec;
@@ -234,9 +257,8 @@ Json to_json(const Error& error) {
   return {{"code", error_name(error.code)}, {"message", error.message}};
 }
 
-Json to_json(const ImageBuilt& built) {
-  Json json{{"type", "built"}, {"image_id", built.image_id}};
-  if (!built.result.ok()) json["error"] = to_json(built.result.error());
+Json with_result(Json json, const Result<>& result) {
+  if (!result.ok()) json["error"] = to_json(result.error());
   return json;
 }
 
@@ -292,10 +314,9 @@ Error read_error(JsonFields& fields) {
   return read;
 }
 
-ImageBuilt read_built(JsonFields& fields, const Json& json) {
-  ImageBuilt built{.image_id = fields.text("image_id"), .result = Ok{}};
-  if (json.contains("error")) built.result = read_error(fields);
-  return built;
+Result<> read_result(JsonFields& fields, const Json& json) {
+  if (json.contains("error")) return read_error(fields);
+  return Ok{};
 }
 
 ImageAnswer read_answer(JsonFields& fields, const Json& json) {
@@ -353,6 +374,11 @@ std::string encode(const DriverMessage& message) {
                     {"spec", to_json(m.spec)},
                     {"push_to", m.push_to}};
           },
+          [](const RemountRequest& m) {
+            Json json = of_container("remount", m.container);
+            json["volume"] = to_json(m.volume);
+            return json;
+          },
           [](const ImageQuery& m) { return to_json(m); },
       },
       message));
@@ -385,8 +411,15 @@ std::string encode(const NodeMessage& message) {
           [](const BuildLine& m) -> Json {
             return {{"type", "build_line"}, {"image_id", m.image_id}, {"line", m.line}};
           },
-          [](const ImageBuilt& m) { return to_json(m); },
+          [](const ImageBuilt& m) {
+            return with_result({{"type", "built"}, {"image_id", m.image_id}}, m.result);
+          },
           [](const ImageAnswer& m) { return to_json(m); },
+          [](const VolumeRemounted& m) {
+            Json json = of_container("remounted", m.container);
+            json["path"] = m.path;
+            return with_result(std::move(json), m.result);
+          },
       },
       message));
 }
@@ -407,6 +440,11 @@ Result<DriverMessage> decode_driver_message(std::string_view json) {
     if (type == "image_query") return read_query(fields);
     const auto container = fields.id<ContainerId>("container");
     if (type == "stop") return StopRequest{container, {fields.integer("grace_us")}};
+    if (type == "remount") {
+      RemountRequest remount{container, {}};
+      fields.object("volume", [&](JsonFields& volume) { remount.volume = read_volume(volume); });
+      return remount;
+    }
     if (type == "interrupt") return InterruptRequest{container};
     if (type == "acknowledge") return AcknowledgeExit{container};
     fields.wrong("type");
@@ -418,7 +456,7 @@ Result<NodeMessage> decode_node_message(std::string_view json) {
   return decode<NodeMessage>(json, [](JsonFields& fields, const Json& whole) -> NodeMessage {
     const std::string type = fields.text("type");
     if (type == "hello") return read_hello(fields);
-    if (type == "built") return read_built(fields, whole);
+    if (type == "built") return ImageBuilt{fields.text("image_id"), read_result(fields, whole)};
     if (type == "build_line") return BuildLine{fields.text("image_id"), fields.text("line")};
     if (type == "image_answer") return read_answer(fields, whole);
     if (type == "exited") return read_exit(fields);
@@ -428,6 +466,9 @@ Result<NodeMessage> decode_node_message(std::string_view json) {
     if (type == "refused") return RefusedNotice{container, fields.text("why")};
     if (type == "egress") return EgressNotice{container, fields.integer("total_bytes")};
     if (type == "runner") return RunnerConnected{container};
+    if (type == "remounted") {
+      return VolumeRemounted{container, fields.text("path"), read_result(fields, whole)};
+    }
     fields.wrong("type");
     return NodeHello{};
   });

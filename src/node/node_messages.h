@@ -15,7 +15,7 @@ namespace ember {
 
 inline constexpr int kNodeProtocolVersion = 5;
 
-struct DriverHello {
+struct DriverHello {  // its file, if one comes with it: the directory of its volumes
   int protocol = kNodeProtocolVersion;
 };
 struct StartRequest {  // its file, if one comes with it: the source directory
@@ -36,8 +36,12 @@ struct BuildRequest {    // its file, if one comes with it: the directory of sou
   ImageSpec spec;
   std::string push_to = "";  // the reference to push it to once it is built; empty: nowhere
 };
+struct RemountRequest {
+  ContainerId container;
+  VolumeOverlay volume;
+};
 using DriverMessage = std::variant<DriverHello, StartRequest, StopRequest, InterruptRequest,
-                                   AcknowledgeExit, BuildRequest, ImageQuery>;
+                                   AcknowledgeExit, BuildRequest, ImageQuery, RemountRequest>;
 
 struct StartedNotice {
   ContainerId container;
@@ -70,9 +74,14 @@ struct ImageAnswer {
   std::uint64_t query = 0;
   Result<std::string> document{ErrorCode::internal, ""};  // JSON
 };
-using NodeMessage =
-    std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice, DevicesNotice,
-                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt, ImageAnswer>;
+struct VolumeRemounted {
+  ContainerId container;
+  std::string path;
+  Result<> result = Ok{};
+};
+using NodeMessage = std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice,
+                                 DevicesNotice, ContainerExit, RunnerConnected, BuildLine,
+                                 ImageBuilt, ImageAnswer, VolumeRemounted>;
 
 std::string encode(const DriverMessage& message);
 std::string encode(const NodeMessage& message);

@@ -78,6 +78,28 @@ TEST(NodeMessages, CarryWhereAContainerCanSendToAndRefuseAnOrderThatDoesNotSay) 
   EXPECT_FALSE(decode_driver_message(text.replace(text.find(field), field.size(), "")).ok());
 }
 
+TEST(NodeMessages, CarryTheVolumesOfAContainerAndWhatBecameOfOneThatIsMountedAnew) {
+  StartRequest start;
+  start.spec.container = ContainerId{7};
+  start.spec.volumes = {{"/data", {"empty/a", "layers/x"}, "uppers/ct/0"}};
+  const auto read = decode_driver_message(encode(DriverMessage(start)));
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  const VolumeOverlay& volume = std::get<StartRequest>(*read).spec.volumes.at(0);
+  EXPECT_EQ(volume.path, "/data");
+  EXPECT_EQ(volume.lowers, (std::vector<std::string>{"empty/a", "layers/x"}));
+  EXPECT_EQ(volume.upper, "uppers/ct/0");
+
+  const auto remount =
+      decode_driver_message(encode(DriverMessage(RemountRequest{ContainerId{7}, volume})));
+  ASSERT_TRUE(remount.ok()) << remount.error().message;
+  EXPECT_EQ(std::get<RemountRequest>(*remount).volume.lowers, volume.lowers);
+  const Error busy{ErrorCode::conflict, "files are open"};
+  const auto done =
+      decode_node_message(encode(NodeMessage(VolumeRemounted{ContainerId{7}, "/data", busy})));
+  ASSERT_TRUE(done.ok()) << done.error().message;
+  EXPECT_EQ(std::get<VolumeRemounted>(*done).result.error().message, "files are open");
+}
+
 TEST(NodeMessages, WithANumberThatItsFieldCannotHoldAreRefused) {
   const auto stop = [](const char* grace) {
     return decode_driver_message(

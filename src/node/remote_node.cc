@@ -1,5 +1,6 @@
 #include "node/remote_node.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -24,8 +25,11 @@ constexpr std::size_t kMaxRequestedBytes = kMaxBytesQueued / 2;  // the rest is 
 
 class RemoteNode final : public NodeClient, private MessageObserver {
  public:
-  RemoteNode(boost::asio::io_context& loop, std::string socket_path)
-      : loop_(loop), socket_path_(std::move(socket_path)), timer_(loop) {}
+  RemoteNode(boost::asio::io_context& loop, std::string socket_path, std::string volumes_path)
+      : loop_(loop),
+        socket_path_(std::move(socket_path)),
+        volumes_path_(std::move(volumes_path)),
+        timer_(loop) {}
 
   void set_observer(NodeObserver* observer) override {
     observer_ = observer;
@@ -41,6 +45,13 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   void stop(ContainerId container, Duration grace) override { send(StopRequest{container, grace}); }
   void interrupt(ContainerId container) override { send(InterruptRequest{container}); }
   void acknowledge_exit(ContainerId container) override { send(AcknowledgeExit{container}); }
+
+  void remount(ContainerId container, VolumeOverlay volume) override {
+    const std::string path = volume.path;
+    auto sent = request(RemountRequest{container, std::move(volume)});
+    if (sent.ok()) return;
+    later([this, container, path, sent] { observer_->on_remounted(container, path, sent); });
+  }
 
   void build(std::string image_id, ImageSpec spec, std::string push_to, UniqueFd sources) override {
     auto sent =
@@ -106,7 +117,7 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     }
     channel_ = make_message_channel(loop_, std::move(*socket));
     channel_->start(this);
-    send(DriverHello{});
+    send(DriverHello{}, UniqueFd(::open(volumes_path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
   }
 
   void on_channel_closed(std::string why) override {
@@ -157,6 +168,9 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   void take(BuildLine& m, UniqueFd) {
     observer_->on_build_line(std::move(m.image_id), std::move(m.line));
   }
+  void take(VolumeRemounted& m, UniqueFd) {
+    observer_->on_remounted(m.container, std::move(m.path), std::move(m.result));
+  }
   void take(ImageBuilt& m, UniqueFd) {
     builds_.erase(m.image_id);
     observer_->on_built(std::move(m.image_id), std::move(m.result));
@@ -168,6 +182,7 @@ class RemoteNode final : public NodeClient, private MessageObserver {
 
   boost::asio::io_context& loop_;
   const std::string socket_path_;
+  const std::string volumes_path_;
   NodeObserver* observer_ = nullptr;
   std::unique_ptr<MessageChannel> channel_;
   boost::asio::steady_timer timer_;
@@ -181,9 +196,9 @@ class RemoteNode final : public NodeClient, private MessageObserver {
 
 }  // namespace
 
-std::unique_ptr<NodeClient> make_remote_node(boost::asio::io_context& loop,
-                                             std::string socket_path) {
-  return std::make_unique<RemoteNode>(loop, std::move(socket_path));
+std::unique_ptr<NodeClient> make_remote_node(boost::asio::io_context& loop, std::string socket_path,
+                                             std::string volumes_path) {
+  return std::make_unique<RemoteNode>(loop, std::move(socket_path), std::move(volumes_path));
 }
 
 }  // namespace ember

@@ -29,6 +29,7 @@ struct Recorder final : NodeObserver {
   void on_egress(ContainerId, std::int64_t) override {}
   void on_devices(std::vector<Device>, std::vector<std::string>) override {}
   void on_runner(ContainerId, UniqueFd) override {}
+  void on_remounted(ContainerId, std::string, Result<>) override {}
   void on_build_line(std::string, std::string) override {}
   void on_built(std::string image_id, Result<> result) override { built.emplace(image_id, result); }
   void on_image_answer(std::uint64_t, Result<std::string>) override {}

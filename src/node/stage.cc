@@ -28,8 +28,11 @@ bool mount_overlay(const StagedOverlay& overlay) {
   for (auto lower = overlay.lowers.rbegin(); lower != overlay.lowers.rend(); ++lower) {
     options += (lower == overlay.lowers.rbegin() ? "" : ":") + Stage::path(*lower);
   }
-  const std::string upper = Stage::path(overlay.upper);
-  options += ",upperdir=" + upper + "/" + kOverlayFiles + ",workdir=" + upper + "/" + kOverlayWork;
+  if (!overlay.upper.empty()) {
+    const std::string upper = Stage::path(overlay.upper) + "/";
+    options += ",upperdir=" + upper + kOverlayFiles + ",workdir=" + upper + kOverlayWork;
+  }
+  if (!overlay.options.empty()) options += "," + overlay.options;
   return ::mount("ember", Stage::path(overlay.name).c_str(), "overlay", MS_NOSUID | MS_NODEV,
                  options.c_str()) == 0;
 }
@@ -46,7 +49,16 @@ void Stage::add_open_directory(std::string name, UniqueFd directory) {
 
 void Stage::add_idmapped(std::string name, std::string host_path, int user_namespace,
                          MountAccess access) {
-  idmapped_.push_back({std::move(name), std::move(host_path), user_namespace, access});
+  idmapped_.push_back({std::move(name), std::move(host_path), user_namespace, access, {}});
+}
+
+void Stage::add_idmapped(std::string name, UniqueFd directory, int user_namespace,
+                         MountAccess access) {
+  idmapped_.push_back({std::move(name), {}, user_namespace, access, std::move(directory)});
+}
+
+void Stage::add_directories(std::string name, std::vector<std::string> paths) {
+  made_.push_back({std::move(name), std::move(paths)});
 }
 
 void Stage::add_upper_in_memory(std::string name, std::int64_t bytes, std::uint32_t first_id) {
@@ -62,6 +74,7 @@ std::vector<PreparationStep> Stage::steps() const {
            [] { return ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0; }},
           {"set the stage", [this] { return bind_entries(); }},
           {"attach the directories", [this] { return attach_trees(); }},
+          {"make places to mount at", [this] { return make_directories(); }},
           {"make room to write", [this] { return make_uppers(); }},
           {"lay the directories over each other", [this] { return mount_overlays(); }}};
 }
@@ -79,9 +92,13 @@ bool Stage::clone_trees() const {
 
 bool Stage::clone_idmapped() const {
   for (const IdmappedDirectory& one : idmapped_) {
-    const UniqueFd directory(::open(one.host_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!directory) return false;
-    auto mount = idmapped_mount(directory.get(), one.user_namespace, one.access);
+    UniqueFd opened;
+    if (!one.directory) {
+      opened = UniqueFd(::open(one.host_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!opened) return false;
+    }
+    const int directory = one.directory ? one.directory.get() : opened.get();
+    auto mount = idmapped_mount(directory, one.user_namespace, one.access);
     if (!mount.ok()) return false;
     trees_.push_back({one.name, std::move(*mount)});
   }
@@ -94,6 +111,23 @@ bool Stage::attach_trees() const {
     if (!make_mount_point(place, true) ||
         ::move_mount(tree.mount.get(), "", AT_FDCWD, place.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
       return false;
+    }
+  }
+  return true;
+}
+
+bool Stage::make_directories() const {
+  for (const Directories& one : made_) {
+    const std::string root = path(one.name) + "/";
+    if (!make_mount_point(path(one.name), true)) return false;
+    for (const std::string& below : one.paths) {
+      for (auto slash = below.find('/'); slash != std::string::npos;
+           slash = below.find('/', slash + 1)) {
+        if (::mkdir((root + below.substr(0, slash)).c_str(), 0755) != 0 && errno != EEXIST) {
+          return false;
+        }
+      }
+      if (::mkdir((root + below).c_str(), 0755) != 0 && errno != EEXIST) return false;
     }
   }
   return true;

@@ -18,12 +18,13 @@ inline constexpr const char* kStageRoot = "/mnt";
 
 // Directories over each other, each with its owners shifted alike: a file is that of the topmost
 // directory that has it. Written to is `upper` alone, which holds the directories kOverlayFiles and
-// kOverlayWork, both of the user that 0 is mapped to.
+// kOverlayWork, both of the user that 0 is mapped to; without one, nothing can be written.
 struct StagedOverlay {
   std::string name;                 // where it appears
   std::vector<std::string> lowers;  // names on the stage, the lowest first
-  std::string upper;                // a name on the stage
+  std::string upper;                // a name on the stage; may be empty
   std::uint32_t first_id = 0;       // the user that 0 is mapped to
+  std::string options = {};         // further ones of the file system's, "a,b=c"
 };
 inline constexpr const char* kOverlayFiles = "files";
 inline constexpr const char* kOverlayWork = "work";
@@ -37,6 +38,9 @@ class Stage {
   // The same with its owners shifted by the user namespace (IdMaps), which is borrowed.
   void add_idmapped(std::string name, std::string host_path, int user_namespace,
                     MountAccess access);
+  void add_idmapped(std::string name, UniqueFd directory, int user_namespace, MountAccess access);
+  // Empty directories, by their paths in it.
+  void add_directories(std::string name, std::vector<std::string> paths);
   // An empty file system in memory of so many bytes, prepared to be an overlay's upper.
   void add_upper_in_memory(std::string name, std::int64_t bytes, std::uint32_t first_id);
   // Of entries added before it.
@@ -57,6 +61,11 @@ class Stage {
     std::string name, host_path;
     int user_namespace;
     MountAccess access;
+    UniqueFd directory;  // in place of the path
+  };
+  struct Directories {
+    std::string name;
+    std::vector<std::string> paths;
   };
   struct UpperInMemory {
     std::string name;
@@ -67,12 +76,14 @@ class Stage {
   bool clone_idmapped() const;
   bool bind_entries() const;
   bool attach_trees() const;
+  bool make_directories() const;
   bool make_uppers() const;
   bool mount_overlays() const;
 
   std::vector<Entry> entries_;
   std::vector<OpenDirectory> directories_;
   std::vector<IdmappedDirectory> idmapped_;
+  std::vector<Directories> made_;
   std::vector<UpperInMemory> uppers_;
   std::vector<StagedOverlay> overlays_;
   struct Tree {

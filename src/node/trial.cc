@@ -196,6 +196,7 @@ class Trial final : public NodeObserver, public RunnerLinkObserver {
     link_ = make_runner_link(loop_, std::move(socket), bodies_);
     link_->start(this);
   }
+  void on_remounted(ContainerId, std::string, Result<>) override {}
   void on_build_line(std::string, std::string) override {}
   void on_built(std::string, Result<>) override {}
   void on_image_answer(std::uint64_t, Result<std::string>) override {}

@@ -23,6 +23,7 @@ Money price_of(const UsageRow& row) {
     case Meter::cpu:
       return PricePerHour{kDollar / 20}.over_ms(row.quantity, row.units, 1000);
     case Meter::memory:
+    case Meter::disk:
       return PricePerHour{kDollar / 120}.over_ms(row.quantity, row.units, kGiB);
     case Meter::egress:
       return {row.quantity * (kDollar / 100) / kBytesPerCent};

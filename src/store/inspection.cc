@@ -54,8 +54,13 @@ constexpr std::array kInvariants{
               "WHERE started_us <= 0 OR (ended_us <> 0 AND ended_us < started_us)"},
     Invariant{"an entry of no container", name_of<ContainerId>,
               "SELECT l.container, COUNT(*) || ' entries' FROM ledger l "
-              "LEFT JOIN containers c ON c.id = l.container WHERE c.id IS NULL AND l.of_lease = 0 "
+              "LEFT JOIN containers c ON c.id = l.container "
+              "WHERE c.id IS NULL AND l.of_lease = 0 AND l.meter <> 'disk' "
               "GROUP BY l.container"},
+    Invariant{"an entry of no volume", name_of<VolumeId>,
+              "SELECT l.container, COUNT(*) || ' entries' FROM ledger l "
+              "LEFT JOIN volumes v ON v.id = l.container "
+              "WHERE v.id IS NULL AND l.meter = 'disk' GROUP BY l.container"},
     Invariant{"an entry of another pool or app than its container's", name_of<ContainerId>,
               "SELECT l.container, COUNT(*) || ' entries' FROM ledger l "
               "JOIN containers c ON c.id = l.container "
@@ -76,8 +81,8 @@ constexpr std::array kInvariants{
               "OR (ended_us <> 0 AND (ended_us < from_us OR ended_us > until_us))"},
     Invariant{"an entry of an unknown meter or phase", name_of<ContainerId>,
               "SELECT container, meter || ', ' || phase FROM ledger "
-              "WHERE meter NOT IN ('gpu', 'cpu', 'memory', 'egress') "
-              "OR phase NOT IN ('boot', 'load', 'execute', 'idle', 'leased')"},
+              "WHERE meter NOT IN ('gpu', 'cpu', 'memory', 'egress', 'disk') "
+              "OR phase NOT IN ('boot', 'load', 'execute', 'idle', 'leased', 'kept')"},
 };
 
 template <class Named, std::size_t Size>
@@ -90,9 +95,9 @@ Named named(const std::string& name, const std::array<Named, Size>& all,
 }
 
 LedgerRecord entry_of(const Statement& row) {
-  constexpr std::array kMeters{Meter::gpu, Meter::cpu, Meter::memory, Meter::egress};
-  constexpr std::array kPhases{Phase::boot, Phase::load, Phase::execute, Phase::idle,
-                               Phase::leased};
+  constexpr std::array kMeters{Meter::gpu, Meter::cpu, Meter::memory, Meter::egress, Meter::disk};
+  constexpr std::array kPhases{Phase::boot, Phase::load,   Phase::execute,
+                               Phase::idle, Phase::leased, Phase::kept};
   LedgerRecord record;
   record.row = {ContainerId{static_cast<std::uint64_t>(row.integer(0))},
                 PoolId{static_cast<std::uint64_t>(row.integer(5))},
@@ -110,6 +115,11 @@ LedgerRecord entry_of(const Statement& row) {
   return record;
 }
 
+constexpr std::string_view kVolumeEntries =
+    "SELECT container, window_start_us, meter, phase, window_end_us, pool, quantity, units, "
+    "gpu_type, price_nano_usd_per_hour, amount_nano_usd, share_bytes, device_bytes FROM ledger "
+    "WHERE meter = 'disk' "
+    "ORDER BY container, window_start_us";
 constexpr std::string_view kEntries =
     "SELECT container, window_start_us, meter, phase, window_end_us, pool, quantity, units, "
     "gpu_type, price_nano_usd_per_hour, amount_nano_usd, share_bytes, device_bytes FROM ledger "
@@ -117,8 +127,12 @@ constexpr std::string_view kEntries =
 
 class Inspector {
  public:
-  Inspector(Database& database, const OnContainer& on_container, const OnLease& on_lease)
-      : database_(database), on_container_(on_container), on_lease_(on_lease) {}
+  Inspector(Database& database, const OnContainer& on_container, const OnLease& on_lease,
+            const OnVolumeEntry& on_volume_entry)
+      : database_(database),
+        on_container_(on_container),
+        on_lease_(on_lease),
+        on_volume_entry_(on_volume_entry) {}
 
   Inspection run() {
     look("schema", &Inspector::check_schema);
@@ -226,6 +240,11 @@ class Inspector {
       on_container_(container, entries);
     }
     if (auto leases = read_leases(*query); !leases) return leases;
+    auto volumes = for_each(kVolumeEntries, [&](Statement& row) {
+      ++inspection_.entries;
+      on_volume_entry_(entry_of(row));
+    });
+    if (!volumes) return volumes;
     const auto bill = read_cost(database_, {{}, "", Time{}, Time::never()});
     if (!bill) return bill.error();
     if (!bill->empty()) inspection_.billed = bill->front().amount;
@@ -252,6 +271,7 @@ class Inspector {
   Database& database_;
   const OnContainer& on_container_;
   const OnLease& on_lease_;
+  const OnVolumeEntry& on_volume_entry_;
   Inspection inspection_;
   bool readable_ = false;  // of the schema whose tables are known here
 };
@@ -259,13 +279,13 @@ class Inspector {
 }  // namespace
 
 Result<Inspection> inspect_state(const std::string& path, const OnContainer& on_container,
-                                 const OnLease& on_lease) {
+                                 const OnLease& on_lease, const OnVolumeEntry& on_volume_entry) {
   auto database = Database::open_to_read(path);
   if (!database) return std::move(database).error();
   // All looks are at one state, whatever a server writes meanwhile. A file that is no database at
   // all fails here first; that is what the looks then say.
   (void)database->execute("BEGIN").ok();
-  Inspection inspection = Inspector(*database, on_container, on_lease).run();
+  Inspection inspection = Inspector(*database, on_container, on_lease, on_volume_entry).run();
   database->roll_back();
   return inspection;
 }

@@ -27,8 +27,11 @@ struct Inspection {
 using OnContainer = std::function<void(const ContainerRecord&, const std::vector<LedgerRecord>&)>;
 using OnLease = std::function<void(const LeaseRecord&, const std::vector<LedgerRecord>&)>;
 
+// Told of each entry of a volume, by volume and then window.
+using OnVolumeEntry = std::function<void(const LedgerRecord&)>;
+
 // Fails where the file cannot be opened; damage in it is a finding.
 Result<Inspection> inspect_state(const std::string& path, const OnContainer& on_container,
-                                 const OnLease& on_lease);
+                                 const OnLease& on_lease, const OnVolumeEntry& on_volume_entry);
 
 }  // namespace ember

@@ -148,8 +148,32 @@ CREATE TABLE leases (
 );
 )sql";
 
-constexpr std::array kSteps{kTables,    kIndexes, kQuantity,       kWorkspaces,
-                            kRevokedAt, kSecrets, kSharesAndLeases};
+constexpr const char* kVolumes = R"sql(
+CREATE TABLE volumes (
+  id INTEGER PRIMARY KEY,
+  workspace INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  ephemeral INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  deleted_us INTEGER NOT NULL,
+  billed_us INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX volumes_by_name ON volumes (workspace, name) WHERE deleted_us = 0;
+CREATE TABLE volume_versions (
+  volume INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  message TEXT NOT NULL,
+  container INTEGER NOT NULL,
+  layers TEXT NOT NULL,
+  files INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  PRIMARY KEY (volume, version)
+) WITHOUT ROWID;
+)sql";
+
+constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
+                            kRevokedAt, kSecrets, kSharesAndLeases, kVolumes};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

@@ -122,6 +122,7 @@ std::string cost_sql(const std::vector<CostGroup>& groups) {
          "SUM(CASE meter WHEN 'cpu' THEN quantity * units ELSE 0 END), "
          "SUM(CASE meter WHEN 'memory' THEN quantity * units / 1048576 ELSE 0 END), "
          "SUM(CASE meter WHEN 'egress' THEN quantity ELSE 0 END), "
+         "SUM(CASE meter WHEN 'disk' THEN quantity * (units / 1024) / 1024 ELSE 0 END), "
          "MAX(simulated) FROM ledger "
          "WHERE window_start_us >= ? AND window_start_us < ? AND (?3 = '' OR app_name = ?3)" +
          (list.empty() ? "" : " GROUP BY " + list + " ORDER BY " + list);
@@ -190,6 +191,23 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
                [&](Statement& row) { snapshot.containers.push_back(container_of(row)); });
   if (!containers) return containers;
   if (auto leases = read_leases(database, snapshot); !leases) return leases;
+  auto volumes = for_each(
+      database, "SELECT * FROM volumes WHERE deleted_us = 0 ORDER BY id", [&](Statement& row) {
+        snapshot.volumes.push_back({id_at<VolumeId>(row, 0), id_at<WorkspaceId>(row, 1),
+                                    row.text(2), row.integer(3) != 0, time_at(row, 4),
+                                    time_at(row, 5), time_at(row, 6)});
+      });
+  if (!volumes) return volumes;
+  auto volume_versions =
+      for_each(database,
+               "SELECT v.* FROM volume_versions v JOIN volumes o ON o.id = v.volume "
+               "WHERE o.deleted_us = 0 ORDER BY v.volume, v.version",
+               [&](Statement& row) {
+                 snapshot.volume_versions.push_back(
+                     {id_at<VolumeId>(row, 0), version_at(row, 1), time_at(row, 2), row.text(3),
+                      id_at<ContainerId>(row, 4), row.text(5), row.integer(6), row.integer(7)});
+               });
+  if (!volume_versions) return volume_versions;
   return for_each(
       database,
       "SELECT c.id, MAX(l.window_end_us), "
@@ -214,7 +232,8 @@ Result<std::vector<CostRow>> read_cost(Database& database, const CostQuery& quer
         cost.cpu_millicore_ms = row.integer(groups + 2);
         cost.memory_mib_ms = row.integer(groups + 3);
         cost.egress_bytes = row.integer(groups + 4);
-        cost.simulated = row.integer(groups + 5) != 0;
+        cost.disk_mib_ms = row.integer(groups + 5);
+        cost.simulated = row.integer(groups + 6) != 0;
       },
       query.from.us, query.until.us, query.app);
   if (!read) return std::move(read).error();

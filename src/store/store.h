@@ -19,6 +19,7 @@
 #include "model/ids.h"
 #include "model/secret.h"
 #include "model/usage.h"
+#include "model/volume.h"
 #include "model/workspace.h"
 
 namespace ember {
@@ -119,8 +120,35 @@ struct ForgottenSecret {
   SecretId id;
 };
 
+struct VolumeRecord {
+  VolumeId id;
+  WorkspaceId workspace;
+  std::string name;
+  bool ephemeral = false;
+  Time created;
+  Time deleted;  // zero while it is there; its name is free again then
+  Time billed;   // what it stores is in the ledger until then
+};
+
+// One version of a volume. Its files never change; the layers that hold them may become fewer.
+struct VolumeVersionRecord {
+  VolumeId volume;
+  std::uint32_t version = 0;
+  Time created;
+  std::string message;    // who or what made it: "put", "commit by ct-..."
+  ContainerId container;  // that committed it, if one did
+  std::string layers;     // names, the lowest first, one space between
+  std::int64_t files = 0, bytes = 0;
+};
+
+struct ForgottenVolumeVersion {
+  VolumeId volume;
+  std::uint32_t version = 0;
+};
+
 using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, ContainerRecord,
-                           LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret>;
+                           LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret, VolumeRecord,
+                           VolumeVersionRecord, ForgottenVolumeVersion>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -145,6 +173,8 @@ struct Snapshot {
   std::vector<SecretRecord> secrets;        // by id, then version
   std::vector<LeaseRecord> leases;          // those without an end
   std::vector<LeaseBilledSoFar> leases_billed;
+  std::vector<VolumeRecord> volumes;                 // that are not deleted
+  std::vector<VolumeVersionRecord> volume_versions;  // of these, oldest first
 };
 
 enum class CostGroup : std::uint8_t { app, function, day, phase, meter };
@@ -159,6 +189,7 @@ struct CostRow {
   std::vector<std::string> keys;  // one for each group asked for
   Money amount;
   std::int64_t gpu_ms = 0, cpu_millicore_ms = 0, memory_mib_ms = 0, egress_bytes = 0;
+  std::int64_t disk_mib_ms = 0;
   bool simulated = false;
 };
 

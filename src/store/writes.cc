@@ -32,6 +32,15 @@ constexpr std::string_view kLedger =
     // The column `tag` is empty.
     "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT DO NOTHING";
+constexpr std::string_view kVolume =
+    "INSERT INTO volumes VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "deleted_us = MAX(deleted_us, excluded.deleted_us), "
+    "billed_us = MAX(billed_us, excluded.billed_us)";
+constexpr std::string_view kVolumeVersion =
+    "INSERT INTO volume_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (volume, version) DO UPDATE SET layers = excluded.layers";
+constexpr std::string_view kForgottenVolumeVersion =
+    "DELETE FROM volume_versions WHERE volume = ? AND version = ?";
 // Another secret in the place of one that is there is a clash: no row may have no name.
 constexpr std::string_view kSecret =
     "INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, version) DO UPDATE SET "
@@ -60,7 +69,8 @@ std::string text_of(const std::vector<DeviceId>& devices) {
 Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
                Statement function, Statement container, Statement lease, Statement ledger,
                Statement secret, Statement erased_values, Statement old_secrets,
-               Statement forgotten_secret)
+               Statement forgotten_secret, Statement volume, Statement volume_version,
+               Statement forgotten_volume_version)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
@@ -72,12 +82,16 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
       secret_(std::move(secret)),
       erased_values_(std::move(erased_values)),
       old_secrets_(std::move(old_secrets)),
-      forgotten_secret_(std::move(forgotten_secret)) {}
+      forgotten_secret_(std::move(forgotten_secret)),
+      volume_(std::move(volume)),
+      volume_version_(std::move(volume_version)),
+      forgotten_volume_version_(std::move(forgotten_volume_version)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
-  constexpr std::array kTexts{kKey,      kForgottenKey, kApp,        kVersion,
-                              kFunction, kContainer,    kLease,      kLedger,
-                              kSecret,   kErasedValues, kOldSecrets, kForgottenSecret};
+  constexpr std::array kTexts{
+      kKey,        kForgottenKey,    kApp,    kVersion,       kFunction,
+      kContainer,  kLease,           kLedger, kSecret,        kErasedValues,
+      kOldSecrets, kForgottenSecret, kVolume, kVolumeVersion, kForgottenVolumeVersion};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
@@ -87,7 +101,8 @@ Result<Writer> Writer::prepare(Database& database) {
   return Writer(*std::move(ready[0]), *std::move(ready[1]), *std::move(ready[2]),
                 *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]),
                 *std::move(ready[6]), *std::move(ready[7]), *std::move(ready[8]),
-                *std::move(ready[9]), *std::move(ready[10]), *std::move(ready[11]));
+                *std::move(ready[9]), *std::move(ready[10]), *std::move(ready[11]),
+                *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]));
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -155,6 +170,20 @@ Result<> Writer::write_one(const SecretRecord& record) {
 
 Result<> Writer::write_one(const ForgottenSecret& record) {
   return forgotten_secret_.run(record.id.value);
+}
+
+Result<> Writer::write_one(const VolumeRecord& record) {
+  return volume_.run(record.id.value, record.workspace.value, record.name, record.ephemeral,
+                     record.created.us, record.deleted.us, record.billed.us);
+}
+
+Result<> Writer::write_one(const VolumeVersionRecord& record) {
+  return volume_version_.run(record.volume.value, record.version, record.created.us, record.message,
+                             record.container.value, record.layers, record.files, record.bytes);
+}
+
+Result<> Writer::write_one(const ForgottenVolumeVersion& record) {
+  return forgotten_volume_version_.run(record.volume.value, record.version);
 }
 
 }  // namespace ember

@@ -25,14 +25,19 @@ class Writer {
   Result<> write_one(const LedgerRecord& record);
   Result<> write_one(const SecretRecord& record);
   Result<> write_one(const ForgottenSecret& record);
+  Result<> write_one(const VolumeRecord& record);
+  Result<> write_one(const VolumeVersionRecord& record);
+  Result<> write_one(const ForgottenVolumeVersion& record);
 
   Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
          Statement function, Statement container, Statement lease, Statement ledger,
          Statement secret, Statement erased_values, Statement old_secrets,
-         Statement forgotten_secret);
+         Statement forgotten_secret, Statement volume, Statement volume_version,
+         Statement forgotten_volume_version);
 
   Statement key_, forgotten_key_, app_, version_, function_, container_, lease_, ledger_;
   Statement secret_, erased_values_, old_secrets_, forgotten_secret_;
+  Statement volume_, volume_version_, forgotten_volume_version_;
 };
 
 }  // namespace ember

@@ -25,6 +25,8 @@ UNKNOWN = {
     "{key}": "no-such-key",
     "{secret}": "no-such-secret",
     "{lease}": "no-such-lease",
+    "{volume}": "no-such-volume",
+    "{index}": "0",
 }
 
 pytestmark = pytest.mark.skipif(not (URL and KEY), reason="no server: set EMBER_URL and EMBER_KEY")

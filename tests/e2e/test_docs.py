@@ -107,3 +107,15 @@ def test_the_guide_s_secrets_reach_its_function(server: Server, tmp_path: Path) 
     server.cli("app", "stop", "letters")
     for name in ("service", "signing"):
         server.cli("secret", "delete", name)
+
+
+def test_the_guide_to_volumes_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("volumes take containers, which take root")
+    (code,) = blocks("docs/guides/volumes.md", "python")
+    (tmp_path / "counter.py").write_text(code)
+    (session,) = blocks("docs/guides/volumes.md", "")
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert "rollback" not in done.stderr
+    server.cli("app", "stop", "counter")

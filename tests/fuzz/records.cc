@@ -124,7 +124,7 @@ void database(std::string_view changes) {
   write(path, bytes);
   (void)inspect_state(
       path, [](const ContainerRecord&, const std::vector<LedgerRecord>&) {},
-      [](const LeaseRecord&, const std::vector<LedgerRecord>&) {})
+      [](const LeaseRecord&, const std::vector<LedgerRecord>&) {}, [](const LedgerRecord&) {})
       .ok();
   auto opened = Database::open(path);
   if (!opened.ok()) return;

@@ -13,9 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_WHAT = {"cpu": "core", "memory": "GiB", "egress": "GB out"}
+_WHAT = {"cpu": "core", "memory": "GiB", "egress": "GB out", "disk": "GiB on disk"}
 _KEYS = ("app", "function", "day", "phase", "meter")
-_METERS = ("gpu", "cpu", "memory", "egress")
+_METERS = ("gpu", "cpu", "memory", "egress", "disk")
+_SELDOM = ("egress", "disk")  # without a column where nothing of it was used
 
 
 def cost(prog: str, summary: str, argv: list[str]) -> int:
@@ -70,7 +71,7 @@ def _keys(text: str) -> list[str]:
 def _used_columns(rows: list[dict[str, Any]], keys: list[str]) -> list[str]:
     if "meter" in keys:
         return ["used"]  # each row is of one meter
-    return [meter for meter in _METERS if meter != "egress" or any(row[meter] for row in rows)]
+    return [meter for meter in _METERS if meter not in _SELDOM or any(row[meter] for row in rows)]
 
 
 def _row(row: dict[str, Any], keys: list[str]) -> dict[str, Any]:
@@ -80,6 +81,7 @@ def _row(row: dict[str, Any], keys: list[str]) -> dict[str, Any]:
         "cpu": f"{row['cpu_millicore_ms'] / 1e6:.3f} core s" if row["cpu_millicore_ms"] else "",
         "memory": f"{row['memory_mib_ms'] / 1024 / 1e3:.3f} GiB s" if row["memory_mib_ms"] else "",
         "egress": _gigabytes_out(row["egress_bytes"]),
+        "disk": f"{row['disk_mib_ms'] / 1024 / 3.6e6:.3f} GiB h" if row["disk_mib_ms"] else "",
     }
     return {
         **used,

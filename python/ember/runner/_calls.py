@@ -56,6 +56,18 @@ def call(app: str, function: str, body: bytes) -> bytes:
     return waiter.result()
 
 
+def volume(action: str, name: str) -> int:
+    """Commits or reloads a volume that is mounted here; the number of its newest version."""
+    from queue import SimpleQueue
+
+    answered: SimpleQueue[None] = SimpleQueue()
+    waiter = Waiter(lambda: answered.put(None))
+    runner = _runner()
+    runner.start_volume_request(action, name, waiter)
+    runner.wait(waiter, answered.get)
+    return _json.loads(waiter.result())["version"]
+
+
 async def call_async(app: str, function: str, body: bytes) -> bytes:
     """The same without blocking the event loop that runs this."""
     asyncio = sys.modules["asyncio"]

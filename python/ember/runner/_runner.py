@@ -108,6 +108,13 @@ class Runner:
         head = len(target).to_bytes(2, "little") + target
         self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, head + body))
 
+    def start_volume_request(self, action: str, volume: str, waiter: Waiter) -> None:
+        """Asks the server to commit or reload a volume; the answer goes to the waiter."""
+        number = next(self._numbers)
+        self._waiters[number] = waiter
+        body = _json.dumps({"action": action, "volume": volume}).encode()
+        self.send(frame(_frames.VOLUME, _frames.JSON, 0, number, body))
+
     def fail_waiters(self) -> None:
         """The answers to calls made on a lost connection never come."""
         waiters, self._waiters = self._waiters, {}
