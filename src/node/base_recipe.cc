@@ -49,6 +49,8 @@ constexpr const char* kBuildah =
     "cd /ember/build/buildah\n"
     "export TMPDIR=$PWD/tmp HOME=$PWD/home\n"
     "mkdir -p tmp home\n"
+    "cp -R /ember/files context\n"
+    "chmod -R u+w context\n"
     "number=0\n"
     "for base in $EMBER_BASES; do\n"
     "  buildah $STORAGE pull --signature-policy policy.json --quiet "
@@ -58,7 +60,7 @@ constexpr const char* kBuildah =
     "  number=$((number + 1))\n"
     "done\n"
     "buildah $STORAGE bud --signature-policy policy.json --isolation chroot --pull-never $CA"
-    " --format docker --tag ember-build \"$@\" /ember/files\n"
+    " --format docker --tag ember-build \"$@\" context\n"
     "buildah $STORAGE push --signature-policy policy.json --quiet ember-build"
     " oci:/ember/build/oci:image";
 constexpr const char* kAcceptAll = R"({"default": [{"type": "insecureAcceptAnything"}]})";

@@ -68,12 +68,25 @@ class ImageStoreTest : public testing::Test {
   void TearDown() override {
     ::unsetenv("UV_OFFLINE");
     ::unsetenv("UV_FIND_LINKS");
+    wait_for_removals();
     store_.reset();
     std::error_code error;
     fs::remove_all(root_, error);
     EXPECT_FALSE(error) << error.message();
   }
 
+  // What was thrown away goes by a process.
+  void wait_for_removals() {
+    const auto removing = [&] {
+      std::error_code ignored;
+      for (const auto& one : fs::directory_iterator(root_ + "/node/layers", ignored)) {
+        if (one.path().filename().string().starts_with("gone-")) return true;
+      }
+      return false;
+    };
+    loop_.restart();
+    while (removing()) loop_.run_one_for(std::chrono::milliseconds(10));
+  }
   void open_store() {
     store_.emplace(loop_, processes_,
                    LayerTools{.node_directory = root_ + "/node", .uv = uv_program()});

@@ -19,7 +19,12 @@ constexpr const char* kAptInstall =
 constexpr const char* kRunCommands =
     "for command; do printf '$ %s\\n' \"$command\"; /bin/sh -c \"$command\"; done";
 constexpr const char* kMakeDirectory = "mkdir -p -- \"$1\"";
-constexpr const char* kAddLocal = "mkdir -p -- \"$1\" && cp -R /ember/files/. \"$1\"";
+// Sources are kept read-only; in an image their owner may write to them.
+constexpr const char* kAddLocal =
+    "mkdir -p -- \"$1\"\n"
+    "cp -R /ember/files/. \"$1\"\n"
+    "cd /ember/files\n"
+    "find . -type f -exec sh -c 'for name; do chmod u+w \"$0/$name\"; done' \"$1\" {} +";
 // The lock names each file's digest; what is installed is what it says, or nothing.
 constexpr const char* kUvSync =
     "cd /ember/files\n"

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Proves that the simulator finds bugs: applies each patch of this folder to a scratch copy of the
-engine, builds ember-sim there, and requires that it finds a violation within 200 seeds.
+engine, builds ember-sim there, and requires that it finds a violation within 400 seeds.
 
 A patch that does not apply, does not build or is not found is a failure: the engine has moved away
 from it, or a checker has gone blind.
@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATCHES = Path(__file__).resolve().parent
 FOLDERS = ["base", "model", "queue", "autoscaler", "scheduler", "billing", "engine", "sim"]
-SEEDS = 200
+SEEDS = 400
 RUN_LIMIT_S = 120
 FOUND = re.compile(r"^seed (\d+): (violation|assertion)", re.MULTILINE)
 INVARIANT = re.compile(r"^\s+invariant: (.*)$", re.MULTILINE)

@@ -49,7 +49,7 @@ def test_no_offer_stands_twice_on_one_day() -> None:
 def test_every_meter_and_gpu_type_has_a_local_rate_marked_as_assumed() -> None:
     local = [row for row in PRICES if row["provider"] == "local"]
     assert {row["gpu"] for row in local if row["meter"] == "gpu"} == GPU_TYPES
-    assert {row["meter"] for row in local} == {"gpu", "cpu", "memory", "egress"}
+    assert {row["meter"] for row in local} == {"gpu", "cpu", "memory", "disk", "egress"}
     assert all(row["assumed"] and row["note"].startswith("assumed") for row in local)
 
 
