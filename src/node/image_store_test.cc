@@ -126,7 +126,8 @@ class ImageStoreTest : public testing::Test {
   std::size_t layers_on_disk() const {
     std::size_t count = 0;
     for (const auto& one : fs::directory_iterator(root_ + "/node/layers")) {
-      if (one.path().extension() != ".part") ++count;
+      const fs::path name = one.path().filename();
+      if (name.string().starts_with("la-") && name.extension() != ".part") ++count;
     }
     return count;
   }
