@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -92,7 +93,9 @@ ImageStore::ImageStore(boost::asio::io_context& loop, ProcessTable& processes, L
   }
 }
 
+// What is not removed yet has a name that the next start sweeps.
 ImageStore::~ImageStore() {
+  for (const pid_t pid : removing_) processes_.signal(pid, SIGKILL);
   for (auto& [layer, building] : building_) {
     building->build.reset();
     building->sandbox.reset();
@@ -308,7 +311,14 @@ void ImageStore::remove_directories(std::vector<std::string> directories) {
   Command command;
   command.argv = {"/bin/rm", "-rf", "--"};
   command.argv.insert(command.argv.end(), directories.begin(), directories.end());
-  (void)processes_.run(command, [](ProcessEnd) {}).ok();
+  const auto pid = std::make_shared<pid_t>(0);
+  auto started =
+      processes_.run(command, [this, pid, alive = std::weak_ptr<int>(alive_)](ProcessEnd) {
+        if (!alive.expired()) removing_.erase(*pid);
+      });
+  if (!started.ok()) return;
+  *pid = *started;
+  removing_.insert(*pid);
 }
 
 Error ImageStore::failure_of(const Building& building, Error error) const {

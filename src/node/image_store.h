@@ -71,6 +71,7 @@ class ImageStore {
   std::deque<std::string> waiting_for_a_sandbox_;
   boost::asio::steady_timer disk_timer_;
   std::uint64_t pushes_ = 0;
+  std::set<pid_t> removing_;  // processes that remove directories
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
