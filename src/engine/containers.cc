@@ -30,6 +30,7 @@ void become_ready(State& state, Slot slot) {
   move_to_group(state, slot, State::kIdle);
   update_free_slots(state, slot);
   arm_container(state, slot);
+  if (container.yielding) stop_container(state, slot, StopMode::graceful, container.stop_reason);
   dispatch_waiting(state, pool);
   rescale(state, pool);
 }
@@ -171,6 +172,28 @@ void handle_event(State& state, const ContainerAdopted& event) {
                                       : ReasonCode::over_desired;
     stop_container(state, slot, StopMode::kill, {reason});
   }
+  rescale(state, pool);
+}
+
+void handle_event(State& state, const ContainerUnwanted& event) {
+  const Slot slot = find(state, event.container);
+  if (slot == kNoSlot || state.containers[slot].stage == Stage::stopping) return;
+  State::Container& container = state.containers[slot];
+  const Slot pool = container.pool;
+  const Reason reason{ReasonCode::operator_asked};
+  const bool may_run_inputs = container.stage == Stage::ready || container.stage == Stage::unknown;
+  if (event.wanted == StopWanted::now) {
+    stop_container(state, slot, StopMode::kill, reason);
+  } else if (!may_run_inputs || (container.stage == Stage::ready && container.inputs.empty())) {
+    stop_container(state, slot, StopMode::graceful, reason);
+  } else {
+    // It stops, for this reason, as its last input leaves it.
+    container.stop_reason = reason;
+    if (!container.yielding) ++state.functions[state.pools[pool].function].yielding;
+    container.yielding = true;
+    update_free_slots(state, slot);
+  }
+  dispatch_waiting(state, pool);
   rescale(state, pool);
 }
 

@@ -488,5 +488,62 @@ TEST_F(Containers, AdoptedWithADeviceThatIsTakenAreKilled) {
   EXPECT_EQ(engine_.nodes().front().holds, (std::vector{DeviceHold{DeviceId{1}, container}}));
 }
 
+TEST_F(Containers, ThatAnOperatorWantsToEndFinishWhatTheyRunFirst) {
+  deploy({});
+  const ContainerId container = running_container(1);
+  send(ContainerUnwanted{container, StopWanted::when_empty});
+  EXPECT_TRUE(all<StopContainer>().empty());
+  forget();
+  arrive(2);
+  EXPECT_TRUE(all<DispatchInput>().empty()) << "it takes no more";
+  EXPECT_NE(only<StartContainer>().container, container);
+  forget();
+  finish(1, container);
+  EXPECT_EQ(only<AnswerInput>().input, InputId{1});
+  EXPECT_EQ(only<StopContainer>().container, container);
+  EXPECT_EQ(only<StopContainer>().mode, StopMode::graceful);
+  EXPECT_EQ(only<StopContainer>().reason, Reason{ReasonCode::operator_asked});
+}
+
+TEST_F(Containers, ThatAnOperatorWantsToEndNowRunTheirInputsAgainElsewhere) {
+  FunctionSettings settings;
+  settings.scaling.min_containers = 1;
+  deploy(settings);
+  const ContainerId first = only<StartContainer>().container;
+  bring_up(first);
+  arrive(1);
+  forget();
+  send(ContainerUnwanted{first, StopWanted::now});
+  EXPECT_EQ(only<StopContainer>().mode, StopMode::kill);
+  EXPECT_EQ(only<StopContainer>().reason, Reason{ReasonCode::operator_asked});
+  const ContainerId second = only<StartContainer>().container;
+  forget();
+  bring_up(second);
+  EXPECT_EQ(only<DispatchInput>().input, InputId{1});
+  exited(first, ExitCause::stopped);
+  finish(1, second, only<DispatchInput>().attempt);
+  EXPECT_EQ(only<AnswerInput>().input, InputId{1});
+  EXPECT_TRUE(all<FailInput>().empty());
+}
+
+TEST_F(Containers, ThatAnOperatorWantsToEndAndThatAreIdleOrStartingEndAtOnce) {
+  FunctionSettings settings;
+  settings.scaling.min_containers = 1;
+  deploy(settings);
+  const ContainerId starting = only<StartContainer>().container;
+  forget();
+  send(ContainerUnwanted{starting, StopWanted::when_empty});
+  EXPECT_EQ(only<StopContainer>().container, starting);
+  const ContainerId next = only<StartContainer>().container;
+  bring_up(next);
+  forget();
+  send(ContainerUnwanted{next, StopWanted::when_empty});
+  EXPECT_EQ(only<StopContainer>().container, next);
+  forget();
+  send(ContainerUnwanted{next, StopWanted::when_empty});
+  send(ContainerUnwanted{ContainerId{999}, StopWanted::now});
+  EXPECT_TRUE(all<StopContainer>().empty());
+}
+
 }  // namespace
 }  // namespace ember

@@ -137,6 +137,14 @@ struct ContainerAdopted {
   Time ended = {};  // of one whose exit comes next: nothing is metered beyond; zero while it lives
 };
 
+// An operator wants it to end: once it has finished what it runs, or now, and then its inputs run
+// again elsewhere, without using an attempt up. What needs one gets another.
+enum class StopWanted : std::uint8_t { when_empty, now };
+struct ContainerUnwanted {
+  ContainerId container;
+  StopWanted wanted = StopWanted::when_empty;
+};
+
 // --- nodes ------------------------------------------------------------------------------------
 
 // A node comes, or a known one tells anew what it has: a device that others use now, or that is
@@ -194,10 +202,10 @@ struct DrainStarted {};
 // next_deadline() has come.
 struct TimerDue {};
 
-using Event =
-    std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
-                 ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
-                 ContainerExited, EgressReported, ContainerAdopted, NodeJoined, NodeLost,
-                 LeaseAsked, LeaseEnded, LeaseRestored, RecoveryEnded, DrainStarted, TimerDue>;
+using Event = std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
+                           ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
+                           ContainerExited, EgressReported, ContainerAdopted, ContainerUnwanted,
+                           NodeJoined, NodeLost, LeaseAsked, LeaseEnded, LeaseRestored,
+                           RecoveryEnded, DrainStarted, TimerDue>;
 
 }  // namespace ember

@@ -130,8 +130,9 @@ void stop_if_empty(State& state, Slot slot) {
   const State::Container& container = state.containers[slot];
   if (!container.inputs.empty() || container.stage != State::Stage::ready) return;
   const State::Function& function = state.functions[state.pools[container.pool].function];
-  stop_container(state, slot, StopMode::graceful,
-                 {ReasonCode::over_desired, function.held, function.max_containers});
+  const Reason room{ReasonCode::over_desired, function.held, function.max_containers};
+  const bool asked = container.stop_reason.code != ReasonCode::none;
+  stop_container(state, slot, StopMode::graceful, asked ? container.stop_reason : room);
 }
 
 void wait_again(State& state, Slot slot) {

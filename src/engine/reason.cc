@@ -68,6 +68,8 @@ std::string Reason::text() const {
       return "not ready within " + number(a) + " ms";
     case ReasonCode::device_cordoned:
       return "a GPU that it holds was cordoned";
+    case ReasonCode::operator_asked:
+      return "an operator asked for it";
     case ReasonCode::queue_full:
       return "the queue is full: " + count(a, "input") + " wait already; try again later";
     case ReasonCode::workspace_full:

@@ -33,6 +33,7 @@ enum class ReasonCode : std::uint8_t {
   cancelled,          // user code did not end after a cancellation
   startup_timed_out,  // a: milliseconds given
   device_cordoned,    // one of its devices is sick
+  operator_asked,
   // why an input failed
   queue_full,           // a: the limit
   workspace_full,       // a: the limit

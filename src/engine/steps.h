@@ -39,6 +39,7 @@ void handle_event(State& state, const ContainerRefused& event);
 void handle_event(State& state, const ContainerExited& event);
 void handle_event(State& state, const EgressReported& event);
 void handle_event(State& state, const ContainerAdopted& event);
+void handle_event(State& state, const ContainerUnwanted& event);
 
 // --- lifecycle.cc: how containers begin, move and end -----------------------------------------
 

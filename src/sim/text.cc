@@ -67,6 +67,9 @@ std::string describe(const Event& event) {
                          e.started.us, "billed until", e.billed_until.us, "and egress of",
                          e.egress_billed_bytes, "ended", e.ended.us);
           },
+          [](const ContainerUnwanted& e) {
+            return words("ContainerUnwanted", e.container, "how", number(e.wanted));
+          },
           [](const NodeJoined& e) { return words("NodeJoined", e.node); },
           [](const NodeLost& e) { return words("NodeLost", e.node); },
           [](const LeaseAsked& e) {
