@@ -1,7 +1,11 @@
 #include "node/runner_env.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
+
+#include "node/json_bounds.h"
+#include "node/json_fields.h"
 
 namespace ember {
 namespace {
@@ -29,10 +33,35 @@ std::string program_path(const RunnerPlaces& places, const std::string& rest) {
 void set_thread_counts(std::map<std::string, std::string>& env, std::int64_t cpu_millicores) {
   const std::string threads =
       std::to_string(std::max<std::int64_t>(1, (cpu_millicores + 999) / 1000));
-  for (const char* name :
-       {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"}) {
+  for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                           "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS"}) {
     env[name] = threads;
   }
+}
+
+// Libraries fall back to UTC by themselves where there is no /etc/localtime; with TZ they need not
+// look for it, nor warn that it is not there.
+void set_time_zone(std::map<std::string, std::string>& env, const BuiltImage& image) {
+  std::vector<std::string> roots = image.root;
+  if (image.on_host) roots.push_back("/");
+  std::error_code ignored;
+  for (const std::string& root : roots) {
+    const auto zone = std::filesystem::symlink_status(root + "/etc/localtime", ignored);
+    if (std::filesystem::exists(zone)) return;
+  }
+  env["TZ"] = "UTC";
+}
+
+// Whose container it is, as the driver's labels say.
+void set_identity(std::map<std::string, std::string>& env, const ContainerMeta& record) {
+  using Json = nlohmann::json;
+  env["EMBER_CONTAINER_ID"] = record.container.text();
+  if (JsonBounds<Json>::check(record.labels_json) != JsonShape::fine) return;
+  const Json labels = Json::parse(record.labels_json, nullptr, /*allow_exceptions=*/false);
+  JsonFields fields(labels);
+  env["EMBER_APP"] = fields.text_or("app", "");
+  env["EMBER_FUNCTION"] = fields.text_or("function", "");
+  env["EMBER_VERSION"] = std::to_string(fields.integer_or("version", 0));
 }
 
 // CUDA and NVIDIA's tools go by these. A container sees what it was granted and, where nothing
@@ -65,6 +94,7 @@ std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& 
       {"TMPDIR", places.temporary},
       {"PYTHONUNBUFFERED", "1"},
       {"PYTHONDONTWRITEBYTECODE", "1"}};
+  set_time_zone(env, plan.image);
   set_thread_counts(env, plan.record.resources.cpu_millicores);
   for (const auto& [name, value] : plan.image.env) env[name] = value;
   for (const auto& [name, value] : plan.env) env[name] = value;
@@ -76,7 +106,7 @@ std::vector<std::string> runner_env(const LaunchPlan& plan, const RunnerPlaces& 
   env["PYTHONPATH"] = python_path(places, env["PYTHONPATH"]);
   env["EMBER_RUN_DIR"] = places.run;
   env["EMBER_SOURCE"] = places.source;
-  env["EMBER_CONTAINER_ID"] = plan.record.container.text();
+  set_identity(env, plan.record);
   std::vector<std::string> entries{std::move(mark)};
   for (const auto& [name, value] : env) entries.push_back(name + "=" + value);
   return entries;
