@@ -78,6 +78,11 @@ const Container* Containers::find(ContainerId id) const {
   return const_cast<Containers*>(this)->find(id);
 }
 
+Error Containers::no_such_container(ContainerId id) {
+  return {ErrorCode::not_found,
+          "no container " + id.text() + " runs; `ember container list` shows those that do"};
+}
+
 // A line of our own in the container's log.
 void Containers::note(const Container& container, std::string text) {
   const Function& function = *container.function;

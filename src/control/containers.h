@@ -115,6 +115,7 @@ class Containers final : public RunnerEvents {
   void on_runner_closed(ContainerId id, std::string_view why) override;
 
   std::size_t size() const { return containers_.size(); }
+  static Error no_such_container(ContainerId id);
 
  private:
   Container& add(ContainerId id, FunctionPtr function, NodeId node, std::vector<DeviceId> devices);

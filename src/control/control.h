@@ -15,6 +15,7 @@
 #include "base/money.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "control/messages.h"
 #include "model/body_format.h"
 #include "model/ids.h"
 
@@ -217,6 +218,20 @@ class Control {
   virtual Result<std::string> call_cost_json(CallId call) = 0;
 
   virtual VolumeService& volumes() = 0;
+
+  // --- in containers ---
+  // A session of a command in the container, for a client that is borrowed while it lives.
+  virtual Result<std::unique_ptr<MessageSession>> open_exec(ContainerId container,
+                                                            MessageClient& client) = 0;
+  virtual void container_processes_json(ContainerId container, Done done) = 0;
+  virtual void container_stacks_json(ContainerId container, Done done) = 0;
+  enum class ContainerStop : std::uint8_t { when_empty, now };
+  virtual Result<std::string> stop_container(ContainerId container, ContainerStop how) = 0;
+  // An ephemeral app with a function that is like this one, but runs no code of its user's, and has
+  // one container.
+  virtual void open_shell(std::string app, std::string function, Done done) = 0;
+  // The name of the app that it is or was of.
+  virtual void app_of_container(ContainerId container, Done done) = 0;
 
   // --- logs ---
   // The newest lines up to now, oldest first. Those that come later follow_logs() tells, if it was

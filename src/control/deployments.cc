@@ -10,6 +10,11 @@ namespace {
 
 constexpr Duration kLease = Duration::seconds(30);  // an ephemeral app lives on heartbeats
 constexpr std::size_t kMaxApps = 10'000;
+constexpr std::size_t kMaxAppName = 63;
+// What the runner of a container for a shell runs: python/ember/runner/_shell.py.
+constexpr const char* kShellModule = "ember.runner._shell";
+constexpr const char* kShellFunction = "container_id";
+constexpr std::size_t kShellDigits = 6;
 
 Result<std::vector<FunctionSpec>> specs_of(const VersionRecord& version) {
   std::vector<FunctionSpec> specs;
@@ -148,6 +153,41 @@ void Deployments::deploy(std::string app, const std::string& request_json, Done 
       [this, source] { return sources_.materialise(source); },
       [this, change = std::move(change), done = std::move(done)](const Result<>& laid_out) mutable {
         if (laid_out.ok()) return publish(std::move(change), std::move(done));
+        end(change.app);
+        done(laid_out.error());
+      });
+}
+
+void Deployments::open_shell(const std::string& app, const std::string& function, Done done) {
+  const FunctionPtr* found = catalog_.find_callable(app, function);
+  if (!found) {
+    const App* known = catalog_.find_app(app);
+    if (!known || known->record.stopped) return done(catalog_.not_running(app));
+    return done({ErrorCode::not_found, "the app " + app + " has no function \"" + function +
+                                           "\"; `ember function list " + app + "` shows them"});
+  }
+  FunctionSpec spec = (*found)->spec;
+  spec.module = kShellModule;
+  spec.qualname = kShellFunction;
+  spec.is_async = false;
+  spec.parameters = "[]";
+  Scaling& scaling = spec.settings.scaling;
+  scaling.min_containers = scaling.max_containers = 1;
+  scaling.buffer_containers = 0;
+  scaling.max_inputs = scaling.target_inputs = 1;
+  const std::string digits = id_digits(ids_.next(driver_.now()));
+  const std::string suffix = "-shell-" + digits.substr(digits.size() - kShellDigits);
+  Change change{app.substr(0, kMaxAppName - suffix.size()) + suffix,
+                true,
+                (*found)->source,
+                "shell",
+                {std::move(spec)}};
+  if (auto begun = begin(change.app); !begun) return done(std::move(begun).error());
+  const std::string source = change.source;
+  background_.run(
+      [this, source] { return sources_.materialise(source); },
+      [this, change = std::move(change), done = std::move(done)](const Result<>& laid_out) mutable {
+        if (laid_out.ok()) return publish_when_built(std::move(change), std::move(done));
         end(change.app);
         done(laid_out.error());
       });

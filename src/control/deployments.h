@@ -35,6 +35,9 @@ class Deployments {
   void deploy(std::string app, const std::string& request_json, Done done);
   void rollback(std::string app, std::uint32_t version, Done done);
   void stop(const std::string& app, Done done);
+  // An ephemeral app for a look around: one container with all that the function's have, but for
+  // its user's code.
+  void open_shell(const std::string& app, const std::string& function, Done done);
   Result<> heartbeat(std::string_view app);
 
   // At start: what the store remembers.

@@ -2,10 +2,12 @@
 // other end of a socket pair and does what the name of its function says.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -79,6 +81,52 @@ class FakeNode final : public NodeClient {
     builds.push_back(std::move(id));
   }
   void ask_images(ImageQuery query) override { image_queries.push_back(std::move(query)); }
+
+  // The process's ends of three pipes.
+  struct FakeExec {
+    ContainerId container;
+    ExecSpec spec;
+    UniqueFd input, output, errors;
+    char scratch[1 << 16] = {};
+
+    std::string read_input() {
+      const ssize_t got = ::read(input.get(), scratch, sizeof scratch);
+      return {scratch, static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+    }
+    std::size_t write(const UniqueFd& file, std::string_view bytes) const {
+      ::fcntl(file.get(), F_SETFL, O_NONBLOCK);
+      const ssize_t count = ::write(file.get(), bytes.data(), bytes.size());
+      return static_cast<std::size_t>(std::max<ssize_t>(count, 0));
+    }
+  };
+  void exec(ExecId id, ContainerId container, ExecSpec spec) override {
+    FakeExec& one = execs[id];
+    one.container = container;
+    one.spec = std::move(spec);
+    const auto pipe = [](UniqueFd& reads, UniqueFd& writes) {
+      int ends[2];
+      ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+      reads = UniqueFd(ends[0]);
+      writes = UniqueFd(ends[1]);
+    };
+    UniqueFd input, output, errors;
+    pipe(one.input, input);
+    pipe(output, one.output);
+    pipe(errors, one.errors);
+    observer_->on_exec_stream(id, ExecStream::input, std::move(input));
+    observer_->on_exec_stream(id, ExecStream::output, std::move(output));
+    observer_->on_exec_stream(id, ExecStream::errors, std::move(errors));
+  }
+  void end_exec(ExecId id) override { unwanted_execs.push_back(id); }
+  void end_exec_with(ExecId id, Result<ExecExit> exit) {
+    observer_->on_exec_ended(id, std::move(exit));
+  }
+  void inspect(std::uint64_t question, ContainerId, ProcessQuery what) override {
+    if (what == ProcessQuery::stacks) {
+      return observer_->on_inspected(question, Error{ErrorCode::unavailable, "no py-spy"});
+    }
+    observer_->on_inspected(question, std::string(R"({"processes": []})"));
+  }
 
   void connect() {
     hello.containers.clear();
@@ -164,6 +212,8 @@ class FakeNode final : public NodeClient {
   std::vector<std::string> builds;
   std::vector<std::pair<ContainerId, VolumeOverlay>> remounts;
   std::vector<ImageQuery> image_queries;
+  std::map<ExecId, FakeExec> execs;
+  std::vector<ExecId> unwanted_execs;
   std::vector<ContainerId> interrupted, acknowledged;
   Duration boot = Duration::milliseconds(300), load = Duration::milliseconds(200);
   bool has_source = false;

@@ -52,6 +52,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
                   volumes.catalog(), ids, prices),
       leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
+      execs(loop, driver, node, containers, ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs, leases),
       performer(*this),
       startup(store, background, catalog, deployments, containers),

@@ -9,6 +9,7 @@
 //   ImageBuilds    images                            Listings     documents to look at
 //   ImageAdmin     what is kept of them              Leases       devices that people have
 //   Volumes        file trees and their versions
+//   ExecSessions   commands in containers
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
 // thread, and both answer through the loop.
@@ -106,6 +107,13 @@ class LiveControl final : public Control, private NodeObserver {
   std::string prices_json() override;
   Result<std::string> call_cost_json(CallId call) override;
   VolumeService& volumes() override;
+  Result<std::unique_ptr<MessageSession>> open_exec(ContainerId container,
+                                                    MessageClient& client) override;
+  void container_processes_json(ContainerId container, Done done) override;
+  void container_stacks_json(ContainerId container, Done done) override;
+  Result<std::string> stop_container(ContainerId container, ContainerStop how) override;
+  void open_shell(std::string app, std::string function, Done done) override;
+  void app_of_container(ContainerId container, Done done) override;
   void logs(const LogQuery& query, std::function<void(Result<std::vector<LogLine>>)> done) override;
   Result<std::shared_ptr<void>> follow_logs(const LogQuery& query,
                                             std::shared_ptr<LogFollower> follower) override;
@@ -128,7 +136,11 @@ class LiveControl final : public Control, private NodeObserver {
   void on_build_line(std::string image_id, std::string line) override;
   void on_built(std::string image_id, Result<> result) override;
   void on_image_answer(std::uint64_t query, Result<std::string> document) override;
+  void on_exec_stream(ExecId exec, ExecStream stream, UniqueFd file) override;
+  void on_exec_ended(ExecId exec, Result<ExecExit> exit) override;
+  void on_inspected(std::uint64_t question, Result<std::string> answer) override;
 
+  void inspect(ContainerId container, ProcessQuery what, Done done);
   Result<> refuse_while_draining() const;
   void check_drained();
 

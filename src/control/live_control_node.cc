@@ -86,6 +86,19 @@ void LiveControl::on_remounted(ContainerId container, std::string path, Result<>
   parts_->mounts.on_remounted(container, path, result);
 }
 
+void LiveControl::on_exec_stream(ExecId exec, ExecStream stream, UniqueFd file) {
+  parts_->execs.on_stream(exec, stream, std::move(file));
+}
+
+void LiveControl::on_exec_ended(ExecId exec, Result<ExecExit> exit) {
+  parts_->execs.on_ended(exec, std::move(exit));
+}
+
+void LiveControl::on_inspected(std::uint64_t question, Result<std::string> answer) {
+  const auto found = parts_->inspections.extract(question);
+  if (!found.empty()) found.mapped()(std::move(answer));
+}
+
 void LiveControl::on_build_line(std::string image_id, std::string line) {
   parts_->images.on_line(image_id, line);
 }

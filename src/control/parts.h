@@ -3,12 +3,14 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "control/calls.h"
 #include "control/deployments.h"
+#include "control/exec_sessions.h"
 #include "control/image_admin.h"
 #include "control/keys.h"
 #include "control/leases.h"
@@ -68,12 +70,15 @@ struct LiveControl::Parts {
   NestedCalls nested;
   Deployments deployments;
   Leases leases;
+  ExecSessions execs;
   Listings listings;
   Performer performer;
   Startup startup;
   Time started;
-  std::uint64_t node_losses = 0;  // tells a lost connection from a later one
-  bool node_is_lost = true;       // as the engine sees it
+  std::uint64_t node_losses = 0;                       // tells a lost connection from a later one
+  bool node_is_lost = true;                            // as the engine sees it
+  std::map<std::uint64_t, Control::Done> inspections;  // of containers, on their way
+  std::uint64_t last_inspection = 0;
   bool draining = false;
   std::function<void()> drained;
 };

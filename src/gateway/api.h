@@ -90,6 +90,13 @@ void handle_put_chunk(ApiRequest& request, Reply reply);
 // api_logs.cc
 void handle_logs(ApiRequest& request, Reply reply);
 
+// api_inside.cc
+void handle_exec(ApiRequest& request, Reply reply);
+void handle_container_processes(ApiRequest& request, Reply reply);
+void handle_container_stacks(ApiRequest& request, Reply reply);
+void handle_stop_container(ApiRequest& request, Reply reply);
+void handle_shell(ApiRequest& request, Reply reply);
+
 // The document of /api/openapi.json, built in from openapi.json.
 extern const std::string_view kOpenapiDocument;
 

@@ -54,9 +54,6 @@ class FollowedLines final : public LogFollower {
 Result<LogQuery> log_query(const Query& query) {
   LogQuery result;
   result.app = query.text("app");
-  if (result.app.empty()) {
-    return {ErrorCode::invalid_argument, "app is missing; ask for /api/v1/logs?app=NAME"};
-  }
   result.function = query.text("function");
   if (const auto text = query.text("container"); !text.empty()) {
     result.container = ContainerId::parse(text);
@@ -75,15 +72,28 @@ Result<LogQuery> log_query(const Query& query) {
   return result;
 }
 
-void follow(ApiRequest& request, const LogQuery& query, const Reply& reply) {
+void follow(Control& control, const LogQuery& query, const Reply& reply) {
   // Shared with control, which may still hold it when the client has gone.
   const auto follower = std::make_shared<FollowedLines>(reply);
-  auto subscription = request.control.follow_logs(query, follower);
+  auto subscription = control.follow_logs(query, follower);
   if (!subscription) return reply.send(error_response(subscription.error()));
   if (const auto exchange = reply.exchange()) exchange->hold(*std::move(subscription));
-  request.control.logs(query, [follower, reply](const Result<std::vector<LogLine>>& past) {
+  control.logs(query, [follower, reply](const Result<std::vector<LogLine>>& past) {
     if (!past) return reply.send(error_response(past.error()));
     follower->begin(*past);
+  });
+}
+
+enum class Tail { cut, followed };
+
+void answer_logs(Control& control, const LogQuery& query, Tail tail, const Reply& reply) {
+  if (tail == Tail::followed) return follow(control, query, reply);
+  control.logs(query, [reply](const Result<std::vector<LogLine>>& lines) {
+    if (!lines) return reply.send(error_response(lines.error()));
+    Response response;
+    response.content_type = "application/x-ndjson";
+    response.body = ndjson(*lines);
+    reply.send(std::move(response));
   });
 }
 
@@ -91,16 +101,22 @@ void follow(ApiRequest& request, const LogQuery& query, const Reply& reply) {
 
 void handle_logs(ApiRequest& request, Reply reply) {
   const Query words(request.query);
-  const auto query = log_query(words);
+  auto query = log_query(words);
   if (!query) return reply.send(error_response(query.error()));
-  if (words.text("follow") == "true") return follow(request, *query, reply);
-  request.control.logs(*query, [reply](const Result<std::vector<LogLine>>& lines) {
-    if (!lines) return reply.send(error_response(lines.error()));
-    Response response;
-    response.content_type = "application/x-ndjson";
-    response.body = ndjson(*lines);
-    reply.send(std::move(response));
-  });
+  const Tail tail = words.text("follow") == "true" ? Tail::followed : Tail::cut;
+  if (!query->app.empty()) return answer_logs(request.control, *query, tail, reply);
+  if (!query->container) {
+    return reply.send(error_response({ErrorCode::invalid_argument,
+                                      "app is missing; ask for /api/v1/logs?app=NAME, or "
+                                      "?container=ID"}));
+  }
+  request.control.app_of_container(*query->container,
+                                   [control = &request.control, query = *query, tail,
+                                    reply](const Result<std::string>& app) mutable {
+                                     if (!app) return reply.send(error_response(app.error()));
+                                     query.app = *app;
+                                     answer_logs(*control, query, tail, reply);
+                                   });
 }
 
 }  // namespace ember

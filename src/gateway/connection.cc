@@ -46,6 +46,7 @@ bool Connection::wants_bytes() const {
   switch (state_) {
     case State::head:
     case State::body:
+    case State::messages:
     case State::lingering:
       return true;
     case State::waiting:
@@ -88,6 +89,7 @@ void Connection::on_readable() {
 }
 
 void Connection::on_bytes(std::string_view bytes) {
+  if (state_ == State::messages && input_.empty()) return take_messages(bytes);
   if (!input_.empty() || (state_ != State::head && state_ != State::body)) {
     input_.append(bytes);
     if (state_ == State::head || state_ == State::body) resume();
@@ -178,6 +180,8 @@ void Connection::tick() {
       if (!key_is_good()) return close();
       if (output_.empty() && elapsed >= limits.stream_blank_seconds) write_stream("\n");
       return;
+    case State::messages:
+      return tick_messages();
     case State::lingering:
       if (elapsed > limits.linger_seconds) close();
       return;
@@ -213,6 +217,7 @@ void Connection::close() {
     edge_->control.abandon_call(call);
   }
   held_.reset();
+  session_.reset();
   uncharge_body();
   boost::system::error_code ignored;
   socket_.close(ignored);

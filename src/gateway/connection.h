@@ -18,11 +18,14 @@
 #include "gateway/output.h"
 #include "gateway/request_parser.h"
 #include "gateway/response_head.h"
+#include "gateway/websocket.h"
 
 namespace ember {
 
 class Connection final : public Exchange,
                          private CallWaiter,
+                         private MessageClient,
+                         private WebSocketEvents,
                          public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::shared_ptr<Edge> edge, boost::asio::ip::tcp::socket socket);
@@ -48,6 +51,7 @@ class Connection final : public Exchange,
     body,       // receiving a body
     waiting,    // a handler or a call owes the answer
     streaming,  // the answer is being made piece by piece
+    messages,   // it has left HTTP, and client and session speak as they like
     writing,    // the answer is made and leaves
     lingering,  // all is said; the client may finish reading before the close
     closed,
@@ -91,6 +95,20 @@ class Connection final : public Exchange,
   std::size_t stream_backlog_bytes() const override { return output_.size(); }
   std::size_t stream_limit_bytes() const override;
   void hold(std::shared_ptr<void> thing) override { held_ = std::move(thing); }
+  // --- messages (connection_messages.cc) ---
+  MessageClient* message_client() override;
+  void begin_messages(std::unique_ptr<MessageSession> session) override;
+  void take_messages(std::string_view bytes);
+  void tick_messages();
+  void on_text_message(std::string_view text) override;
+  void on_bytes_piece(std::string_view bytes) override;
+  void on_ping(std::string_view payload) override;
+  void on_close() override;
+  void send_text(std::string_view text) override;
+  void send_bytes(std::string_view bytes) override;
+  void end_messages() override;
+  void send_frame(WebSocketKind kind, std::string_view payload);
+  void leave_messages(WebSocketClose code);
   Framing framing() const;
   void finish(std::string body);
   void flush();
@@ -125,6 +143,8 @@ class Connection final : public Exchange,
   CallId call_;                      // running for this client
   std::size_t call_bytes_ = 0;       // of its arguments, held meanwhile
   std::shared_ptr<void> held_;
+  std::unique_ptr<MessageSession> session_;  // once it has left HTTP
+  WebSocketReader websocket_;
 
   Output output_;
 
@@ -137,6 +157,7 @@ class Connection final : public Exchange,
 
   std::uint64_t since_tick_;      // of the state: its time limit counts from here
   std::uint64_t write_tick_ = 0;  // when bytes last left
+  std::uint64_t heard_tick_ = 0;  // when bytes of messages last came
 };
 
 }  // namespace ember

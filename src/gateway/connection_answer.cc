@@ -112,6 +112,7 @@ void Connection::arm_write() {
 
 void Connection::after_answer() {
   held_.reset();
+  session_.reset();
   since_tick_ = edge_->tick;
   if (!keep_alive_) return linger();
   state_ = State::head;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string_view>
 
+#include "control/control.h"
 #include "gateway/http.h"
 
 namespace ember {
@@ -21,6 +22,10 @@ class Exchange {
   // Bytes written that the client has not taken yet.
   virtual std::size_t stream_backlog_bytes() const = 0;
   virtual std::size_t stream_limit_bytes() const = 0;
+  // The client's side of a conversation in messages, if its request asks for one; else null.
+  virtual MessageClient* message_client() = 0;
+  // Leaves HTTP for it, in the place of an answer.
+  virtual void begin_messages(std::unique_ptr<MessageSession> session) = 0;
   // Keeps something alive for as long as the client is there, for example a subscription.
   virtual void hold(std::shared_ptr<void> thing) = 0;
 };

@@ -46,6 +46,7 @@ class FakeControl final : public Control {
   std::vector<std::function<void(Result<std::vector<LogLine>>)>> pending_logs;
   std::shared_ptr<BuildObserver> build;
   bool answer_later = false;
+  int sessions = 0;  // of messages, that live
 
   CallReport report(const StartedCall& call) const {
     CallReport result;
@@ -178,6 +179,44 @@ class FakeControl final : public Control {
   std::string prices_json() override { return R"({"asked": "prices"})"; }
   Result<std::string> call_cost_json(CallId call) override {
     return document("call cost", call.text());
+  }
+
+  // Says back what it hears; "end" ends it.
+  struct EchoSession final : MessageSession {
+    EchoSession(FakeControl& all, MessageClient& its_client) : control(all), client(its_client) {
+      ++control.sessions;
+    }
+    ~EchoSession() override { --control.sessions; }
+    void on_text(std::string_view text) override {
+      client.send_text(text);
+      if (text == "end") client.end_messages();
+    }
+    void on_bytes(std::string_view bytes) override { client.send_bytes(bytes); }
+    FakeControl& control;
+    MessageClient& client;
+  };
+  Result<std::unique_ptr<MessageSession>> open_exec(ContainerId container,
+                                                    MessageClient& client) override {
+    asked.push_back("exec " + container.text());
+    if (refuse_documents) return *refuse_documents;
+    return std::unique_ptr<MessageSession>(std::make_unique<EchoSession>(*this, client));
+  }
+  void container_processes_json(ContainerId container, Done done) override {
+    answer("processes " + container.text(), std::move(done));
+  }
+  void container_stacks_json(ContainerId container, Done done) override {
+    answer("stacks " + container.text(), std::move(done));
+  }
+  Result<std::string> stop_container(ContainerId container, ContainerStop how) override {
+    return document(how == ContainerStop::now ? "stop now" : "stop", container.text());
+  }
+  void open_shell(std::string app, std::string function, Done done) override {
+    answer("shell " + app + " " + function, std::move(done));
+  }
+  void app_of_container(ContainerId container, Done done) override {
+    asked.push_back("app of " + container.text());
+    if (refuse_documents) return done(*refuse_documents);
+    done(std::string("shop"));
   }
 
   void logs(const LogQuery& query,

@@ -26,6 +26,8 @@ struct RequestHead {
   bool keep_alive = false;
   bool chunked = false;
   bool expects_continue = false;
+  // Of a request that asks, as RFC 6455 has it, to go on in WebSocket messages; empty: none.
+  std::string websocket_key;
 
   std::string_view path() const { return std::string_view(target).substr(0, path_size); }
   std::string_view query() const {

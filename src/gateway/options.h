@@ -26,6 +26,8 @@ struct ServerLimits {
   std::uint32_t write_stall_seconds = 30;      // without a byte leaving
   std::uint32_t linger_seconds = 2;            // for a refused client to read why
   std::uint32_t stream_blank_seconds = 15;     // between blank lines of a silent stream
+  std::uint32_t message_ping_seconds = 15;     // between pings of a conversation in messages
+  std::uint32_t message_silence_seconds = 45;  // without a byte from its client, pongs included
   std::uint32_t make_way_seconds = 2;  // in a head or between requests, when no room is left
 
   // Calls that clients wait for, each on its connection; a tenth is left for all else.

@@ -61,6 +61,16 @@ MediaType media_of(std::string_view value) {
   return MediaType::other;
 }
 
+// 16 bytes in base 64.
+bool is_websocket_key(std::string_view key) {
+  const auto is_digit = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '+' ||
+           c == '/';
+  };
+  return key.size() == 24 && key.ends_with("==") &&
+         std::ranges::all_of(key.substr(0, 22), is_digit);
+}
+
 constexpr ParseFailure kBareLineFeed{400, "a line ends with a line feed alone"};
 
 // Whether a line feed stands without a carriage return in bytes that begin where a line does.
@@ -161,6 +171,16 @@ class Reader final : public http::basic_parser<true> {
         if (head_.media != MediaType::none) return refuse(error, "Content-Type is repeated");
         head_.media = media_of(view(value));
         return;
+      case http::field::upgrade:
+        wants_websocket_ = wants_websocket_ || equals_ignoring_case(view(value), "websocket");
+        return;
+      case http::field::sec_websocket_version:
+        right_version_ = view(value) == "13";
+        return;
+      case http::field::sec_websocket_key:
+        if (!head_.websocket_key.empty()) return refuse(error, "Sec-WebSocket-Key is repeated");
+        head_.websocket_key.assign(value.data(), value.size());
+        return;
       case http::field::expect:
         if (!equals_ignoring_case(view(value), "100-continue")) {
           return refuse(error, "the only Expect understood is 100-continue", 417);
@@ -213,6 +233,9 @@ class Reader final : public http::basic_parser<true> {
   void on_header_impl(error_code& error) override {
     if (head_.http11 && !has_host_) return refuse(error, "Host is missing");
     head_.keep_alive = keep_alive();
+    const bool is_upgrade = upgrade() && wants_websocket_ && right_version_ && head_.http11 &&
+                            is_websocket_key(head_.websocket_key);
+    if (!is_upgrade) head_.websocket_key.clear();
     head_.chunked = chunked();
     head_.content_length = content_length().value_or(0);
     in_trailers_ = true;
@@ -239,6 +262,8 @@ class Reader final : public http::basic_parser<true> {
   ParseFailure& failure_;
   bool has_host_ = false;
   bool has_content_length_ = false;
+  bool wants_websocket_ = false;
+  bool right_version_ = false;
   bool in_trailers_ = false;
   std::uint64_t chunk_bytes_left_ = 0;
   std::size_t aside_bytes_ = 0;
@@ -255,6 +280,7 @@ class RequestParser::Impl {
     head.host.clear();
     head.media = MediaType::none;
     head.expects_continue = false;
+    head.websocket_key.clear();
     failure = {};
     head_bytes_ = 0;
     reader_.emplace(head, failure);

@@ -98,6 +98,9 @@ class TestClient {
     return content;
   }
 
+  // So many bytes as they come.
+  std::string read_raw(std::size_t size) { return take(size); }
+
   bool closed_by_server() {
     wait([] { return false; });
     return closed_ && received_.empty();

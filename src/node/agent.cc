@@ -21,7 +21,9 @@
 #include "base/wall_clock.h"
 #include "node/bundle.h"
 #include "node/container.h"
+#include "node/container_processes.h"
 #include "node/devices.h"
+#include "node/execs.h"
 #include "node/image_store.h"
 #include "node/machine.h"
 #include "node/message_channel.h"
@@ -29,6 +31,7 @@
 #include "node/node_messages.h"
 #include "node/runner_env.h"
 #include "node/share_watch.h"
+#include "node/stack_dump.h"
 #include "node/unix_socket.h"
 #include "node/uv.h"
 #include "node/volume_directories.h"
@@ -46,7 +49,10 @@ constexpr int kTicksPerEgressReport = 8;
 constexpr int kTicksPerLookForRoom = 4;
 constexpr Duration kEndGrace = Duration::seconds(1);
 
-class NodeAgent final : public Agent, private MessageObserver, private ContainerOwner {
+class NodeAgent final : public Agent,
+                        private MessageObserver,
+                        private ContainerOwner,
+                        private ExecOwner {
  public:
   NodeAgent(boost::asio::io_context& loop, const NodeOptions& options, NodeDirectory directory)
       : loop_(loop),
@@ -59,6 +65,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
                 {.node_directory = directory_.path,
                  .uv = find_program(options_.uv).value_or(""),
                  .sandboxes = machine_.builds.get()}),
+        execs_(loop, processes_, directory_.path + "/execs", *this),
         listener_(loop),
         tick_(loop) {}
 
@@ -108,7 +115,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
       spdlog::warn("a process of user {} may not drive this node", uid);
       return;
     }
-    driver_said_hello_ = false;
+    forget_driver();
     driver_uid_ = uid;
     driver_ = make_message_channel(loop_, std::move(socket));
     driver_->start(this);
@@ -116,8 +123,7 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
 
   void on_channel_closed(std::string why) override {
     spdlog::info("the driver has gone: {}", why);
-    driver_.reset();
-    driver_said_hello_ = false;
+    forget_driver();
   }
 
   void on_message(std::string_view json, UniqueFd file) override {
@@ -134,8 +140,14 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
 
   void drop_driver(const std::string& why) {
     spdlog::warn("the driver is sent away: {}", why);
+    forget_driver();
+  }
+
+  // What was run on its word is nobody's any more.
+  void forget_driver() {
     driver_.reset();
     driver_said_hello_ = false;
+    execs_.end_all();
   }
 
   void tell(const NodeMessage& message, UniqueFd file = {}) {
@@ -381,6 +393,53 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
     });
   }
 
+  // --- processes beside the containers' first ones ---
+
+  void take(ExecRequest& m, UniqueFd) {
+    const auto found = containers_.find(m.container);
+    if (found == containers_.end() || found->second->process() == 0) {
+      return on_exec_ended(m.exec, no_such_container(m.container));
+    }
+    NodeContainer& container = *found->second;
+    execs_.start(container.isolation(), {.record = container.record(),
+                                         .files = container.files(),
+                                         .runner = container.process(),
+                                         .exec = m.exec,
+                                         .spec = std::move(m.spec)});
+  }
+  void take(EndExecRequest& m, UniqueFd) { execs_.end(m.exec); }
+  void on_exec_stream(ExecId exec, ExecStream stream, UniqueFd file) override {
+    tell(ExecStreamReady{exec, stream}, std::move(file));
+  }
+  void on_exec_ended(ExecId exec, Result<ExecExit> exit) override {
+    tell(ExecEnded{exec, std::move(exit)});
+  }
+
+  void take(InspectRequest& m, UniqueFd) {
+    const auto answer = [this, question = m.question](Result<std::string> text) {
+      tell(Inspected{question, std::move(text)});
+    };
+    const auto found = containers_.find(m.container);
+    if (found == containers_.end() || found->second->process() == 0) {
+      return answer(no_such_container(m.container));
+    }
+    const NodeContainer& container = *found->second;
+    const Isolation& isolation = container.isolation();
+    const ContainerMeta& record = container.record();
+    if (m.what == ProcessQuery::stacks) {
+      return dump_stacks(loop_, processes_,
+                         {.py_spy = find_program(options_.py_spy).value_or(""),
+                          .process = isolation.runner_process(container.process())},
+                         answer);
+    }
+    answer(processes_json([&](pid_t pid) { return isolation.has_process(record, pid); },
+                          isolation.root_user(record)));
+  }
+
+  static Error no_such_container(ContainerId id) {
+    return {ErrorCode::not_found, "the container " + id.text() + " does not run on this node"};
+  }
+
   // --- devices ---
 
   void watch_devices() {
@@ -515,7 +574,8 @@ class NodeAgent final : public Agent, private MessageObserver, private Container
   ImageStore images_;
   std::map<ContainerId, std::unique_ptr<NodeContainer>> containers_;
   std::map<ContainerId, ContainerExit> exits_;  // not yet acknowledged
-  std::function<void()> all_ended_;             // set: the containers are being ended
+  Execs execs_;
+  std::function<void()> all_ended_;  // set: the containers are being ended
   stream_descriptor listener_;
   std::unique_ptr<MessageChannel> driver_;
   bool driver_said_hello_ = false;

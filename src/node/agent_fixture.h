@@ -116,6 +116,13 @@ class Recorder : public NodeObserver {
   void on_build_line(std::string, std::string line) override { lines.push_back(std::move(line)); }
   void on_built(std::string image_id, Result<> result) override { built.emplace(image_id, result); }
   void on_image_answer(std::uint64_t, Result<std::string>) override {}
+  void on_exec_stream(ExecId exec, ExecStream stream, UniqueFd file) override {
+    streams[{exec, stream}] = std::move(file);
+  }
+  void on_exec_ended(ExecId exec, Result<ExecExit> exit) override { execs.emplace(exec, exit); }
+  void on_inspected(std::uint64_t question, Result<std::string> answer) override {
+    inspected.emplace(question, std::move(answer));
+  }
 
   std::vector<NodeHello> hellos;
   int losses = 0;
@@ -130,6 +137,9 @@ class Recorder : public NodeObserver {
   std::vector<std::string> lines;
   std::vector<Result<>> remounts;
   std::map<std::string, Result<>> built;
+  std::map<std::pair<ExecId, ExecStream>, UniqueFd> streams;
+  std::map<ExecId, Result<ExecExit>> execs;
+  std::map<std::uint64_t, Result<std::string>> inspected;
 };
 
 // The driver's side of a fake runner: blocking, since the runner answers by itself.

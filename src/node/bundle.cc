@@ -22,6 +22,7 @@ constexpr std::int64_t kFilesLimit = 65'536;
 constexpr std::int64_t kMinScratchBytes = 64 << 20;
 constexpr std::int64_t kDriverDirectoryBytes = 64 << 10;  // of mount points
 constexpr std::int64_t kEmptyDirectoryBytes = 4 << 10;
+constexpr int kMostTerminals = 64;           // the machine has 4096 for all
 constexpr std::int64_t kRunBytes = 8 << 20;  // secrets that are files, above all
 
 Json bind_read_only(const std::string& from, const std::string& to) {
@@ -60,6 +61,13 @@ Json mounts(const Bundle& bundle) {
                  {"source", "tmpfs"},
                  {"type", "tmpfs"},
                  {"options", {"nosuid", "noexec", "strictatime", "mode=755", "size=64k"}}});
+  // Terminals of its own: what runs in it may make some, and a shell is given one.
+  all.push_back({{"destination", "/dev/pts"},
+                 {"source", "devpts"},
+                 {"type", "devpts"},
+                 {"options",
+                  {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620",
+                   "max=" + std::to_string(kMostTerminals)}}});
   all.push_back(scratch("/dev/shm", "1777", scratch_bytes));
   all.back()["options"].push_back("noexec");  // memory to share; programs may lie in /tmp
   if (bundle.root.access == MountAccess::read_only) {

@@ -51,6 +51,10 @@ class NodeContainer {
   UniqueFd take_runner() { return std::move(runner_socket_); }
 
   const ContainerMeta& record() const { return record_; }
+  const ContainerFiles& files() const { return files_; }
+  Isolation& isolation() const { return isolation_; }
+  // The process that stands for the runner while that runs; 0 before and after.
+  pid_t process() const { return state_ == State::running ? pid_ : 0; }
   bool has_runner() const { return static_cast<bool>(runner_socket_); }
   void take_output() const { files_.take_output(); }
   // What has left it so far, looked up anew; 0 where that is not metered.

@@ -21,6 +21,9 @@ class ScriptedIsolation final : public Isolation {
     launched = std::move(done);
   }
   bool owns(const ContainerMeta&, pid_t, const ucred&) const override { return false; }
+  Result<ExecLaunch> exec(const ExecPlan&) override {
+    return {ErrorCode::unavailable, "nothing runs here"};
+  }
   bool has_process(const ContainerMeta&, pid_t) const override { return false; }
   void kill_all(const ContainerMeta&, pid_t) override {}
   std::optional<std::int64_t> egress_bytes(const ContainerMeta&) const override { return {}; }

@@ -13,24 +13,41 @@ bool hide_v2_beside_v1() {
   return ::mount("ember", "/sys/fs/cgroup/unified", "tmpfs", 0, nullptr) == 0;
 }
 
+std::vector<std::string> crun_words(const std::string& crun, const std::string& state_directory,
+                                    const Cgroups& cgroups) {
+  return {crun, "--root", state_directory, "--cgroup-manager",
+          cgroups.usable() ? "cgroupfs" : "disabled"};
+}
+
+constexpr const char* kPath = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+
 }  // namespace
 
 Command crun_command(const CrunRun& run, const Stage& stage) {
   Command command;
-  command.argv = {run.crun,
-                  "--root",
-                  run.state_directory,
-                  "--cgroup-manager",
-                  run.cgroups.usable() ? "cgroupfs" : "disabled",
-                  "run",
-                  "--bundle",
-                  run.bundle};
+  command.argv = crun_words(run.crun, run.state_directory, run.cgroups);
+  command.argv.insert(command.argv.end(), {"run", "--bundle", run.bundle});
   command.argv.insert(command.argv.end(), run.options.begin(), run.options.end());
   command.argv.push_back(run.container.text());
-  command.env = {run.mark, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+  command.env = {run.mark, kPath};
   command.output = run.output;
   command.steps = stage.steps();
   if (run.cgroups.hybrid()) {
+    command.steps.push_back({"hide the v2 half of the cgroup layout", hide_v2_beside_v1});
+  }
+  return command;
+}
+
+Command crun_exec_command(const CrunExecRun& run) {
+  Command command;
+  command.argv = crun_words(run.crun, run.state_directory, run.cgroups);
+  command.argv.insert(command.argv.end(),
+                      {"--log", run.log_path, "exec", "--pid-file", run.pid_path, "--process",
+                       run.process_path, run.container.text()});
+  command.env = {kPath};
+  if (run.cgroups.hybrid()) {
+    const auto stage = std::make_shared<const Stage>();  // an empty one: for its mount namespace
+    command.steps = kept_by(stage, stage->steps());
     command.steps.push_back({"hide the v2 half of the cgroup layout", hide_v2_beside_v1});
   }
   return command;

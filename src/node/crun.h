@@ -26,6 +26,19 @@ struct CrunRun {
 // Borrows the stage.
 Command crun_command(const CrunRun& run, const Stage& stage);
 
+struct CrunExecRun {
+  std::string crun;
+  std::string state_directory;
+  const Cgroups& cgroups;
+  ContainerId container;
+  std::string process_path;  // of the process's JSON
+  std::string pid_path;      // made once the process runs
+  std::string log_path;      // what crun has to say, and only that
+};
+
+// Stays as the process's parent, and ends with its exit status. The container's id comes last.
+Command crun_exec_command(const CrunExecRun& run);
+
 // Puts an image's root on the stage, its owners shifted to the range from `first_id`
 // on; `user_namespace` maps that. What is written to it is kept in `upper`, a host directory with
 // kOverlayFiles and kOverlayWork in it, or for as long as the container lives in memory.

@@ -6,6 +6,7 @@
 
 #include "node/bundle.h"
 #include "node/crun.h"
+#include "node/crun_exec.h"
 #include "node/root_filesystem.h"
 #include "node/runner_env.h"
 #include "node/volume_remount.h"
@@ -86,14 +87,27 @@ class CrunIsolation final : public Isolation {
   }
 
   bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const override {
-    const pid_t pid = setup_.init.empty() ? runner : first_child_of(runner);
-    return peer.pid == pid && is_user_of(record, peer.uid);
+    return peer.pid == runner_process(runner) && is_user_of(record, peer.uid);
   }
 
   bool has_process(const ContainerMeta& record, pid_t process) const override {
     const auto user = process_user(process);
     return user && is_user_of(record, *user);
   }
+
+  Result<ExecLaunch> exec(const ExecPlan& plan) override {
+    return crun_exec({.crun = setup_.crun,
+                      .state_directory = state_directory(),
+                      .cgroups = setup_.cgroups,
+                      .user = root_user(plan.record)},
+                     plan);
+  }
+
+  pid_t runner_process(pid_t runner) const override {
+    return setup_.init.empty() ? runner : first_child_of(runner);
+  }
+
+  uid_t root_user(const ContainerMeta& record) const override { return first_id_of(record.slot); }
 
   // It is the first process of its namespace: with it goes every other one.
   void kill_all(const ContainerMeta&, pid_t runner) override {

@@ -15,6 +15,7 @@
 #include "model/network.h"
 #include "node/built_image.h"
 #include "node/container_files.h"
+#include "node/exec_launch.h"
 #include "node/gpu_grant.h"
 #include "node/process_table.h"
 #include "node/unique_fd.h"
@@ -58,6 +59,11 @@ class Isolation {
   virtual bool owns(const ContainerMeta& record, pid_t runner, const ucred& peer) const = 0;
   // Whether that process of this machine runs in the container.
   virtual bool has_process(const ContainerMeta& record, pid_t process) const = 0;
+  // What runs another process in the container, under the same limits; it ends with the container.
+  virtual Result<ExecLaunch> exec(const ExecPlan& plan) = 0;
+  // The runner itself, and the user that is its root as the machine sees them.
+  virtual pid_t runner_process(pid_t runner) const { return runner; }
+  virtual uid_t root_user(const ContainerMeta&) const { return 0; }
   // A signal for all of the container's processes.
   virtual void kill_all(const ContainerMeta& record, pid_t runner) = 0;
   // How the runner ended, told by how the process did that launch() called back with.

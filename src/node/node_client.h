@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "model/environment.h"
+#include "model/exec.h"
 #include "model/function.h"
 #include "model/ids.h"
 #include "model/image.h"
@@ -80,6 +81,13 @@ struct ImageQuery {
   Time unused_since = {};              // prune: layers not used since then go
 };
 
+// What an exec'd process speaks by: a terminal, or three pipes.
+enum class ExecStream : std::uint8_t { terminal, input, output, errors };
+
+// What may be asked about a container's processes: which there are, and what its runner's Python
+// threads are doing. Both answers are JSON.
+enum class ProcessQuery : std::uint8_t { processes, stacks };
+
 class NodeObserver {
  public:
   virtual ~NodeObserver() = default;
@@ -102,6 +110,11 @@ class NodeObserver {
   virtual void on_built(std::string image_id, Result<> result) = 0;
   // To a query of ask_images(): a JSON document of image_queries.h.
   virtual void on_image_answer(std::uint64_t query, Result<std::string> document) = 0;
+  // One end of what the process speaks by: the terminal, or input, output and errors one by one.
+  virtual void on_exec_stream(ExecId exec, ExecStream stream, UniqueFd file) = 0;
+  // It has ended, or was never run. Once, the last of it; also when the connection broke.
+  virtual void on_exec_ended(ExecId exec, Result<ExecExit> exit) = 0;
+  virtual void on_inspected(std::uint64_t question, Result<std::string> answer) = 0;  // once
 };
 
 class NodeClient {
@@ -123,6 +136,12 @@ class NodeClient {
   virtual void build(std::string image_id, ImageSpec spec, std::string push_to,
                      UniqueFd sources) = 0;
   virtual void ask_images(ImageQuery query) = 0;
+  // Runs a process in the container, under the container's own limits; the streams and the end come
+  // by the observer.
+  virtual void exec(ExecId exec, ContainerId container, ExecSpec spec) = 0;
+  // Nobody wants it any more: SIGHUP for its session, then SIGKILL.
+  virtual void end_exec(ExecId exec) = 0;
+  virtual void inspect(std::uint64_t question, ContainerId container, ProcessQuery what) = 0;
 };
 
 // The content address of an image: "im-" and 32 hex digits of SHA-256 over its canonical JSON.

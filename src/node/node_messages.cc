@@ -1,6 +1,7 @@
 #include "node/node_messages.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "node/json_bounds.h"
 #include "node/json_fields.h"
@@ -329,6 +330,90 @@ ImageAnswer read_answer(JsonFields& fields, const Json& json) {
   return answer;
 }
 
+// --- processes in containers --------------------------------------------------------------------
+
+Json to_json(const ExecRequest& request) {
+  Json json{{"type", "exec"},
+            {"exec", request.exec.text()},
+            {"container", request.container.text()},
+            {"arguments", request.spec.arguments},
+            {"terminal_type", request.spec.terminal_type}};
+  if (const auto& size = request.spec.terminal) {
+    json["terminal"] = {{"rows", size->rows}, {"columns", size->columns}};
+  }
+  return json;
+}
+
+ExecRequest read_exec(JsonFields& fields, const Json& json) {
+  ExecRequest request{.exec = fields.id<ExecId>("exec"),
+                      .container = fields.id<ContainerId>("container"),
+                      .spec = {.arguments = fields.texts("arguments"),
+                               .terminal = std::nullopt,
+                               .terminal_type = fields.text("terminal_type")}};
+  if (!json.contains("terminal")) return request;
+  fields.object("terminal", [&](JsonFields& size) {
+    request.spec.terminal = TerminalSize{.rows = size.narrow<std::uint16_t>("rows"),
+                                         .columns = size.narrow<std::uint16_t>("columns")};
+  });
+  return request;
+}
+
+constexpr const char* kStreamNames[] = {"terminal", "input", "output", "errors"};
+constexpr const char* kInspectionNames[] = {"processes", "stacks"};
+
+template <class Kind, std::size_t size>
+Kind read_kind(JsonFields& fields, const char* field, const char* const (&names)[size]) {
+  const std::string name = fields.text(field);
+  for (std::size_t i = 0; i < size; ++i) {
+    if (name == names[i]) return static_cast<Kind>(i);
+  }
+  fields.wrong(field);
+  return Kind{};
+}
+
+Json to_json(const ExecEnded& ended) {
+  Json json{{"type", "exec_ended"}, {"exec", ended.exec.text()}};
+  if (!ended.exit.ok()) {
+    json["error"] = to_json(ended.exit.error());
+  } else {
+    json["status"] = ended.exit->status;
+    json["signal"] = ended.exit->signal;
+  }
+  return json;
+}
+
+ExecEnded read_exec_ended(JsonFields& fields, const Json& json) {
+  ExecEnded ended{.exec = fields.id<ExecId>("exec"), .exit = ExecExit{}};
+  if (json.contains("error")) {
+    ended.exit = read_error(fields);
+  } else {
+    ended.exit =
+        ExecExit{.status = fields.narrow<int>("status"), .signal = fields.narrow<int>("signal")};
+  }
+  return ended;
+}
+
+Json to_json(const Inspected& inspected) {
+  Json json{{"type", "inspected"}, {"question", inspected.question}};
+  if (inspected.answer.ok()) {
+    json["answer"] = *inspected.answer;
+  } else {
+    json["error"] = to_json(inspected.answer.error());
+  }
+  return json;
+}
+
+Inspected read_inspected(JsonFields& fields, const Json& json) {
+  Inspected inspected{.question = fields.narrow<std::uint64_t>("question"),
+                      .answer = std::string()};
+  if (json.contains("error")) {
+    inspected.answer = read_error(fields);
+  } else {
+    inspected.answer = fields.text("answer");
+  }
+  return inspected;
+}
+
 // --- choosing by type -------------------------------------------------------------------------
 
 Json with_type(const char* type, Json json) {
@@ -380,6 +465,16 @@ std::string encode(const DriverMessage& message) {
             return json;
           },
           [](const ImageQuery& m) { return to_json(m); },
+          [](const ExecRequest& m) { return to_json(m); },
+          [](const EndExecRequest& m) -> Json {
+            return {{"type", "end_exec"}, {"exec", m.exec.text()}};
+          },
+          [](const InspectRequest& m) -> Json {
+            Json json = of_container("inspect", m.container);
+            json["question"] = m.question;
+            json["what"] = kInspectionNames[static_cast<std::size_t>(m.what)];
+            return json;
+          },
       },
       message));
 }
@@ -420,12 +515,19 @@ std::string encode(const NodeMessage& message) {
             json["path"] = m.path;
             return with_result(std::move(json), m.result);
           },
+          [](const ExecStreamReady& m) -> Json {
+            return {{"type", "exec_stream"},
+                    {"exec", m.exec.text()},
+                    {"stream", kStreamNames[static_cast<std::size_t>(m.stream)]}};
+          },
+          [](const ExecEnded& m) { return to_json(m); },
+          [](const Inspected& m) { return to_json(m); },
       },
       message));
 }
 
 Result<DriverMessage> decode_driver_message(std::string_view json) {
-  return decode<DriverMessage>(json, [](JsonFields& fields, const Json&) -> DriverMessage {
+  return decode<DriverMessage>(json, [](JsonFields& fields, const Json& whole) -> DriverMessage {
     const std::string type = fields.text("type");
     if (type == "hello") {
       return DriverHello{.protocol = fields.narrow<int>("protocol")};
@@ -438,7 +540,13 @@ Result<DriverMessage> decode_driver_message(std::string_view json) {
       return build;
     }
     if (type == "image_query") return read_query(fields);
+    if (type == "exec") return read_exec(fields, whole);
+    if (type == "end_exec") return EndExecRequest{fields.id<ExecId>("exec")};
     const auto container = fields.id<ContainerId>("container");
+    if (type == "inspect") {
+      return InspectRequest{fields.narrow<std::uint64_t>("question"), container,
+                            read_kind<ProcessQuery>(fields, "what", kInspectionNames)};
+    }
     if (type == "stop") return StopRequest{container, {fields.integer("grace_us")}};
     if (type == "remount") {
       RemountRequest remount{container, {}};
@@ -461,6 +569,12 @@ Result<NodeMessage> decode_node_message(std::string_view json) {
     if (type == "image_answer") return read_answer(fields, whole);
     if (type == "exited") return read_exit(fields);
     if (type == "devices") return DevicesNotice{read_devices(fields), fields.texts("missing")};
+    if (type == "exec_stream") {
+      return ExecStreamReady{fields.id<ExecId>("exec"),
+                             read_kind<ExecStream>(fields, "stream", kStreamNames)};
+    }
+    if (type == "exec_ended") return read_exec_ended(fields, whole);
+    if (type == "inspected") return read_inspected(fields, whole);
     const auto container = fields.id<ContainerId>("container");
     if (type == "started") return StartedNotice{container, fields.time("at_us")};
     if (type == "refused") return RefusedNotice{container, fields.text("why")};

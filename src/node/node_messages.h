@@ -13,7 +13,7 @@
 
 namespace ember {
 
-inline constexpr int kNodeProtocolVersion = 5;
+inline constexpr int kNodeProtocolVersion = 6;
 
 struct DriverHello {  // its file, if one comes with it: the directory of its volumes
   int protocol = kNodeProtocolVersion;
@@ -40,8 +40,22 @@ struct RemountRequest {
   ContainerId container;
   VolumeOverlay volume;
 };
+struct ExecRequest {
+  ExecId exec;
+  ContainerId container;
+  ExecSpec spec;
+};
+struct EndExecRequest {
+  ExecId exec;
+};
+struct InspectRequest {
+  std::uint64_t question = 0;  // the driver's number for it
+  ContainerId container;
+  ProcessQuery what = ProcessQuery::processes;
+};
 using DriverMessage = std::variant<DriverHello, StartRequest, StopRequest, InterruptRequest,
-                                   AcknowledgeExit, BuildRequest, ImageQuery, RemountRequest>;
+                                   AcknowledgeExit, BuildRequest, ImageQuery, RemountRequest,
+                                   ExecRequest, EndExecRequest, InspectRequest>;
 
 struct StartedNotice {
   ContainerId container;
@@ -79,9 +93,22 @@ struct VolumeRemounted {
   std::string path;
   Result<> result = Ok{};
 };
-using NodeMessage = std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice,
-                                 DevicesNotice, ContainerExit, RunnerConnected, BuildLine,
-                                 ImageBuilt, ImageAnswer, VolumeRemounted>;
+struct ExecStreamReady {  // its file: the driver's end
+  ExecId exec;
+  ExecStream stream = ExecStream::terminal;
+};
+struct ExecEnded {
+  ExecId exec;
+  Result<ExecExit> exit = ExecExit{};
+};
+struct Inspected {
+  std::uint64_t question = 0;
+  Result<std::string> answer = std::string();
+};
+using NodeMessage =
+    std::variant<NodeHello, StartedNotice, RefusedNotice, EgressNotice, DevicesNotice,
+                 ContainerExit, RunnerConnected, BuildLine, ImageBuilt, ImageAnswer,
+                 VolumeRemounted, ExecStreamReady, ExecEnded, Inspected>;
 
 std::string encode(const DriverMessage& message);
 std::string encode(const NodeMessage& message);

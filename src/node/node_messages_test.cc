@@ -100,6 +100,47 @@ TEST(NodeMessages, CarryTheVolumesOfAContainerAndWhatBecameOfOneThatIsMountedAne
   EXPECT_EQ(std::get<VolumeRemounted>(*done).result.error().message, "files are open");
 }
 
+TEST(NodeMessages, CarryACommandAndItsEnd) {
+  const ExecSpec spec{{"ls", "-l", "a b"}, TerminalSize{24, 80}, "xterm"};
+  const auto asked =
+      decode_driver_message(encode(DriverMessage(ExecRequest{ExecId{3}, ContainerId{7}, spec})));
+  ASSERT_TRUE(asked.ok()) << asked.error().message;
+  const auto& request = std::get<ExecRequest>(*asked);
+  EXPECT_EQ(request.exec, ExecId{3});
+  EXPECT_EQ(request.spec.arguments, spec.arguments);
+  ASSERT_TRUE(request.spec.terminal);
+  EXPECT_EQ(request.spec.terminal->columns, 80);
+
+  for (const ExecStream stream : {ExecStream::terminal, ExecStream::input, ExecStream::errors}) {
+    const auto ready = decode_node_message(encode(NodeMessage(ExecStreamReady{ExecId{3}, stream})));
+    ASSERT_TRUE(ready.ok());
+    EXPECT_EQ(std::get<ExecStreamReady>(*ready).stream, stream);
+  }
+  const auto ended = decode_node_message(encode(NodeMessage(ExecEnded{ExecId{3}, ExecExit{7, 0}})));
+  ASSERT_TRUE(ended.ok());
+  EXPECT_EQ(std::get<ExecEnded>(*ended).exit->status, 7);
+  const auto failed = decode_node_message(
+      encode(NodeMessage(ExecEnded{ExecId{3}, Error{ErrorCode::not_found, "gone"}})));
+  ASSERT_TRUE(failed.ok());
+  EXPECT_EQ(std::get<ExecEnded>(*failed).exit.error().code, ErrorCode::not_found);
+}
+
+TEST(NodeMessages, CarryAQuestionAboutAContainerAndItsAnswer) {
+  const auto asked = decode_driver_message(
+      encode(DriverMessage(InspectRequest{9, ContainerId{7}, ProcessQuery::stacks})));
+  ASSERT_TRUE(asked.ok());
+  EXPECT_EQ(std::get<InspectRequest>(*asked).what, ProcessQuery::stacks);
+  const auto answer = decode_node_message(encode(NodeMessage(Inspected{9, std::string("{}")})));
+  ASSERT_TRUE(answer.ok());
+  EXPECT_EQ(*std::get<Inspected>(*answer).answer, "{}");
+  EXPECT_FALSE(decode_driver_message(R"({"type": "inspect", "container": "ct-0000000000007",
+                                        "question": 1, "what": "secrets"})")
+                   .ok());
+  EXPECT_FALSE(decode_driver_message(R"({"type": "inspect", "container": "ct-0000000000007",
+                                        "question": -1, "what": "stacks"})")
+                   .ok());
+}
+
 TEST(NodeMessages, WithANumberThatItsFieldCannotHoldAreRefused) {
   const auto stop = [](const char* grace) {
     return decode_driver_message(

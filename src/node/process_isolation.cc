@@ -8,6 +8,7 @@
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <filesystem>
+#include <sstream>
 
 #include "base/disk_error.h"
 #include "node/process_table.h"
@@ -21,6 +22,14 @@ std::string path_of(const UniqueFd& directory) {
   std::error_code ignored;
   return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(directory.get()), ignored)
       .string();
+}
+
+// NAME=value, all of it; nothing if there is no such process.
+std::vector<std::string> first_environment(pid_t pid) {
+  std::istringstream text(read_file("/proc/" + std::to_string(pid) + "/environ").value_or(""));
+  std::vector<std::string> entries;
+  for (std::string entry; std::getline(text, entry, '\0');) entries.push_back(entry);
+  return entries;
 }
 
 class ProcessIsolation final : public Isolation {
@@ -42,6 +51,22 @@ class ProcessIsolation final : public Isolation {
 
   bool has_process(const ContainerMeta& record, pid_t process) const override {
     return process_has_env(process, container_mark(node_, record.container));
+  }
+
+  // In the runner's own environment, as it was started with.
+  Result<ExecLaunch> exec(const ExecPlan& plan) override {
+    ExecLaunch launch;
+    Command& command = launch.command;
+    command.env = first_environment(plan.runner);
+    if (command.env.empty()) return {ErrorCode::not_found, "its runner has ended"};
+    command.argv = {"/usr/bin/env", "--"};
+    command.argv.insert(command.argv.end(), plan.spec.arguments.begin(), plan.spec.arguments.end());
+    command.directory = plan.files.home_directory();
+    if (plan.spec.terminal) command.env.push_back("TERM=" + plan.spec.terminal_type);
+    auto given = plan.spec.terminal ? give_terminal(launch, *plan.spec.terminal)
+                                    : give_pipes(launch, ::geteuid());
+    if (!given.ok()) return std::move(given).error();
+    return launch;
   }
 
   void kill_all(const ContainerMeta& record, pid_t runner) override {

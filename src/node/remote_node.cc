@@ -72,6 +72,25 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     }
   }
 
+  void exec(ExecId exec, ContainerId container, ExecSpec spec) override {
+    auto sent = request(ExecRequest{exec, container, std::move(spec)});
+    if (sent.ok()) {
+      execs_.insert(exec);
+    } else {
+      later([this, exec, sent] { observer_->on_exec_ended(exec, sent.error()); });
+    }
+  }
+  void end_exec(ExecId exec) override { send(EndExecRequest{exec}); }
+
+  void inspect(std::uint64_t question, ContainerId container, ProcessQuery what) override {
+    auto sent = request(InspectRequest{question, container, what});
+    if (sent.ok()) {
+      questions_.insert(question);
+    } else {
+      later([this, question, sent] { observer_->on_inspected(question, sent.error()); });
+    }
+  }
+
  private:
   void send(const DriverMessage& message, UniqueFd file = {}) {
     if (channel_) channel_->send(encode(message), std::move(file));
@@ -128,9 +147,13 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     if (!had_hello) return;
     spdlog::warn("the node's connection broke: {}", why);
     for (const std::string& image_id : std::exchange(builds_, {})) fail_build(image_id);
-    for (const std::uint64_t query : std::exchange(queries_, {})) {
-      observer_->on_image_answer(
-          query, Error{ErrorCode::unavailable, "the node's connection broke; try again"});
+    const Error broke{ErrorCode::unavailable, "the node's connection broke; try again"};
+    for (const ExecId exec : std::exchange(execs_, {})) observer_->on_exec_ended(exec, broke);
+    for (const auto question : std::exchange(questions_, {})) {
+      observer_->on_inspected(question, broke);
+    }
+    for (const auto query : std::exchange(queries_, {})) {
+      observer_->on_image_answer(query, broke);
     }
     observer_->on_lost();
   }
@@ -175,6 +198,17 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     builds_.erase(m.image_id);
     observer_->on_built(std::move(m.image_id), std::move(m.result));
   }
+  void take(ExecStreamReady& m, UniqueFd file) {
+    if (file) observer_->on_exec_stream(m.exec, m.stream, std::move(file));
+  }
+  void take(ExecEnded& m, UniqueFd) {
+    if (execs_.erase(m.exec) > 0) observer_->on_exec_ended(m.exec, std::move(m.exit));
+  }
+  void take(Inspected& m, UniqueFd) {
+    if (questions_.erase(m.question) > 0) {
+      observer_->on_inspected(m.question, std::move(m.answer));
+    }
+  }
 
   void take(ImageAnswer& m, UniqueFd) {
     if (queries_.erase(m.query) > 0) observer_->on_image_answer(m.query, std::move(m.document));
@@ -190,6 +224,8 @@ class RemoteNode final : public NodeClient, private MessageObserver {
   bool said_hello_ = false;
   std::set<std::string> builds_;     // asked for and not ended
   std::set<std::uint64_t> queries_;  // the same
+  std::set<ExecId> execs_;           // the same
+  std::set<std::uint64_t> questions_;
   // Posted handlers ask it whether the node still lives.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };

@@ -33,10 +33,20 @@ struct Recorder final : NodeObserver {
   void on_build_line(std::string, std::string) override {}
   void on_built(std::string image_id, Result<> result) override { built.emplace(image_id, result); }
   void on_image_answer(std::uint64_t, Result<std::string>) override {}
+  void on_exec_stream(ExecId exec, ExecStream stream, UniqueFd file) override {
+    streams[{exec, stream}] = std::move(file);
+  }
+  void on_exec_ended(ExecId exec, Result<ExecExit> exit) override { execs.emplace(exec, exit); }
+  void on_inspected(std::uint64_t question, Result<std::string> answer) override {
+    inspected.emplace(question, std::move(answer));
+  }
 
   int hellos = 0, losses = 0;
   std::map<ContainerId, std::string> refused;
   std::map<std::string, Result<>> built;
+  std::map<std::pair<ExecId, ExecStream>, UniqueFd> streams;
+  std::map<ExecId, Result<ExecExit>> execs;
+  std::map<std::uint64_t, Result<std::string>> inspected;
 };
 
 // A node that says hello and keeps what it is asked, while it reads at all.

@@ -200,6 +200,9 @@ class Trial final : public NodeObserver, public RunnerLinkObserver {
   void on_build_line(std::string, std::string) override {}
   void on_built(std::string, Result<>) override {}
   void on_image_answer(std::uint64_t, Result<std::string>) override {}
+  void on_exec_stream(ExecId, ExecStream, UniqueFd) override {}
+  void on_exec_ended(ExecId, Result<ExecExit>) override {}
+  void on_inspected(std::uint64_t, Result<std::string>) override {}
 
   // --- what the runner says ---
   void on_frame(const FrameHeader& header, std::string& body) override {

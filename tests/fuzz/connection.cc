@@ -1,7 +1,8 @@
 // covers: src/gateway/connection.cc src/gateway/connection_request.cc
 // covers: src/gateway/connection_answer.cc src/gateway/output.cc src/gateway/response_head.cc
 // covers: src/gateway/api_deploy.cc src/gateway/api_look.cc src/gateway/api_logs.cc
-// covers: src/gateway/exchange.cc
+// covers: src/gateway/exchange.cc src/gateway/connection_messages.cc src/gateway/websocket.cc
+// covers: src/gateway/api_inside.cc
 //
 // A whole connection: what comes out is a row of well-formed answers, nothing follows one that
 // announces the close, and no bytes of bodies stay accounted for.
@@ -68,6 +69,25 @@ void check_stream(std::string_view& out) {
   }
 }
 
+// Frames of a server: whole but for the last, unmasked, and nothing behind a close.
+void check_frames(std::string_view out) {
+  while (out.size() >= 2) {
+    const auto first = static_cast<unsigned char>(out[0]);
+    const auto second = static_cast<unsigned char>(out[1]);
+    EMBER_ASSERT((first & 0xf0) == 0x80);
+    EMBER_ASSERT(second < 0x80);
+    const std::size_t further = second == 126 ? 2 : second == 127 ? 8 : 0;
+    if (out.size() < 2 + further) return;
+    std::uint64_t size = further == 0 ? second : 0;
+    for (std::size_t i = 0; i < further; ++i) {
+      size = size << 8 | static_cast<unsigned char>(out[2 + i]);
+    }
+    if (out.size() - 2 - further < size) return;
+    take(out, 2 + further + static_cast<std::size_t>(size));
+    if ((first & 0x0f) == 8) EMBER_ASSERT(out.empty());
+  }
+}
+
 void check_answers(std::string_view out) {
   while (!out.empty()) {
     EMBER_ASSERT(out.starts_with("HTTP/1.1 "));
@@ -76,6 +96,7 @@ void check_answers(std::string_view out) {
     const std::string head(take(out, end + 4));
     const int status = std::stoi(head.substr(9, 3));
     if (status == 100) continue;
+    if (status == 101) return check_frames(out);
     const bool closes = field(head, "Connection") == "close";
     if (const std::string length = field(head, "Content-Length"); !length.empty()) {
       const std::size_t size = std::stoul(length);
@@ -131,6 +152,7 @@ void connection(std::string_view bytes) {
   turn();
   EMBER_ASSERT(edge->connections.empty());
   EMBER_ASSERT(edge->body_bytes == 0);
+  EMBER_ASSERT(control.sessions == 0);
 }
 
 }  // namespace ember::fuzz

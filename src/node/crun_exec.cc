@@ -1,0 +1,60 @@
+#include "node/crun_exec.h"
+
+#include <nlohmann/json.hpp>
+
+#include "node/crun.h"
+#include "node/unix_socket.h"
+
+namespace ember {
+namespace {
+
+using Json = nlohmann::json;
+
+// What the container's first process was given, but for its arguments and terminal.
+Result<std::string> process_json(const ExecPlan& plan) {
+  const auto text = read_file(plan.files.directory() + "/config.json");
+  Json config = Json::parse(text.value_or(""), nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object() || !config.contains("process")) {
+    return {ErrorCode::internal, "the container's config.json cannot be read"};
+  }
+  Json process = std::move(config["process"]);
+  process["args"] = plan.spec.arguments;
+  process["terminal"] = plan.spec.terminal.has_value();
+  if (plan.spec.terminal) process["env"].push_back("TERM=" + plan.spec.terminal_type);
+  return process.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+Result<ExecLaunch> crun_exec(const CrunExec& crun, const ExecPlan& plan) {
+  auto process = process_json(plan);
+  if (!process.ok()) return std::move(process).error();
+  const std::string& at = plan.scratch;
+  if (auto written = write_file(at + ".json", *process, 0600); !written.ok()) {
+    return std::move(written).error();
+  }
+  ExecLaunch launch;
+  launch.pid_path = at + ".pid";
+  launch.errors_path = at + ".log";
+  launch.process_path = at + ".json";
+  launch.command = crun_exec_command({.crun = crun.crun,
+                                      .state_directory = crun.state_directory,
+                                      .cgroups = crun.cgroups,
+                                      .container = plan.record.container,
+                                      .process_path = launch.process_path,
+                                      .pid_path = launch.pid_path,
+                                      .log_path = launch.errors_path});
+  if (!plan.spec.terminal) {
+    auto given = give_pipes(launch, crun.user);
+    return given.ok() ? Result<ExecLaunch>(std::move(launch)) : std::move(given).error();
+  }
+  launch.console_path = at + ".tty";
+  auto console = listen_unix(launch.console_path, 0600);
+  if (!console.ok()) return std::move(console).error();
+  launch.console = std::move(*console);
+  auto& argv = launch.command.argv;
+  argv.insert(argv.end() - 1, {"--tty", "--console-socket", launch.console_path});
+  return launch;
+}
+
+}  // namespace ember
