@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ember._websocket import WebSocket
+
 JSON = "application/json"
 PICKLE = "application/x-ember-pickle"
 _TIMEOUT_S = 60.0  # of everything that isn't a call or a stream
@@ -143,6 +145,27 @@ class Client:
         finally:
             connection.close()
 
+    def open_messages(self, path: str) -> WebSocket:
+        """Leaves HTTP for WebSocket at a path."""
+        from ember import _websocket
+
+        key = _websocket.new_key()
+        head = (
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n"
+        )
+        connection, status, headers = self._start("GET", path, (), JSON, _TIMEOUT_S, head)
+        if status == 101 and headers.get("sec-websocket-accept") == _websocket.accept_of(key):
+            return _websocket.WebSocket(*connection.detach())
+        try:
+            body = b"".join(connection.read_body())
+        except (OSError, _http.ProtocolError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+        _checked(Reply(status if status >= 300 else 500, headers, body))
+        raise AssertionError("it has raised")
+
     def _told(self, reply: Reply, content_type: str) -> Reply:
         """The checked reply; who speaks pickle gets exceptions as objects, all others as text."""
         if self.on_call is not None:
@@ -189,9 +212,11 @@ class Client:
         body: Sequence[bytes],
         content_type: str,
         timeout_s: float | None,
+        more_head: str = "",
     ) -> tuple[_http.Connection, int, dict[str, str]]:
         """Sends a request and reads the head of its answer."""
         head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._head}"
+        head += more_head
         if body or method != "GET":
             head += f"Content-Type: {content_type}\r\nContent-Length: {sum(map(len, body))}\r\n"
         connection = None

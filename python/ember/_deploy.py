@@ -79,6 +79,13 @@ def deploy(
     return Deployment(answer, source)
 
 
+def built(image: Image, client: Client, tell: Progress) -> dict[str, Any]:
+    """The spec of an image that is built, its files uploaded."""
+    spec = image.spec(_uploader(client, tell))
+    build(spec, client, tell)
+    return spec
+
+
 def build(spec: dict[str, Any], client: Client, tell: Progress) -> str:
     """Builds an image, or finds it built; its id."""
     tell("image", describe(spec))
@@ -102,16 +109,24 @@ def run(
     """An ephemeral deployment that lives as long as the block, and no longer than its process."""
     client = client or _client.shared()
     deployment = deploy(app, client=client, ephemeral=True, progress=progress)
+    with kept_alive(app.name, client):
+        yield deployment
+
+
+@contextmanager
+def kept_alive(app: str, client: Client | None = None) -> Iterator[None]:
+    """Keeps an ephemeral app alive for the length of the block, and then stops it."""
+    client = client or _client.shared()
     ended = threading.Event()
     heart = threading.Thread(
-        target=_beat, args=(client, app.name, ended), name="ember-heartbeat", daemon=True
+        target=_beat, args=(client, app, ended), name="ember-heartbeat", daemon=True
     )
     heart.start()
     try:
-        yield deployment
+        yield
     finally:
         ended.set()
-        client.post_json(_client.app_path(app.name, "stop"))
+        client.post_json(_client.app_path(app, "stop"))
 
 
 def _beat(client: Client, app: str, ended: threading.Event) -> None:

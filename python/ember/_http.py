@@ -42,6 +42,10 @@ class Connection:
     def close(self) -> None:
         self._socket.close()
 
+    def detach(self) -> tuple[Any, bytes]:
+        """The socket, for who goes on with it in another protocol, and what has come by it."""
+        return self._socket, self._take()
+
     def is_stale(self) -> bool:
         """Whether the server has closed it (or sent what nobody asked for) while it was idle."""
         return bool(select.select([self._socket], [], [], 0)[0])
@@ -58,7 +62,7 @@ class Connection:
         while True:
             lines = self._read_head_lines()
             status = int(lines[0].split(" ", 2)[1])
-            if status >= 200:
+            if status >= 200 or status == 101:
                 break
         headers = {}
         for line in lines[1:]:
@@ -70,7 +74,7 @@ class Connection:
         elif "content-length" in headers:
             self._remaining = int(headers["content-length"])
         else:
-            self._remaining = 0 if status in (204, 304) else -1
+            self._remaining = 0 if status in (101, 204, 304) else -1
             self.reusable = self.reusable and self._remaining == 0
         return status, headers
 

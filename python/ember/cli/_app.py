@@ -13,7 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RUN_MARK, RUN_DIGITS = "-run-", 6  # of the name that `ember run` gives to an app for once
+# Of the names that `ember run` and `ember shell` give to apps for once.
+RUN_MARK, SHELL_MARK, RUN_DIGITS = "-run-", "-shell-", 6
+_DIGITS = set("0123456789abcdefghjkmnpqrstvwxyz")
 
 
 def get_app(name: str) -> dict[str, Any]:
@@ -30,10 +32,11 @@ def all_apps() -> list[dict[str, Any]]:
 
 
 def is_past_run(app: dict[str, Any]) -> bool:
-    """Whether it is what an `ember run` has left: stopped, under the name that a run gives."""
-    _, mark, rest = app["name"].rpartition(RUN_MARK)
-    is_run_s = bool(mark) and len(rest) == RUN_DIGITS and not set(rest) - set("0123456789abcdef")
-    return is_run_s and app["state"] == "stopped"
+    """Whether it is what an `ember run` or `shell` has left: stopped, under a name they give."""
+    _, mark, rest = app["name"].rpartition("-")
+    given = app["name"].endswith((RUN_MARK + rest, SHELL_MARK + rest))
+    is_once = bool(mark) and given and len(rest) == RUN_DIGITS and not set(rest) - _DIGITS
+    return is_once and app["state"] == "stopped"
 
 
 def unknown_app(name: str) -> Exception:
@@ -52,7 +55,9 @@ def unknown_app(name: str) -> Exception:
 def list_apps(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember app list``."""
     parser = Parser(prog, summary)
-    parser.add_argument("--all", action="store_true", help="also what `ember run` has left")
+    parser.add_argument(
+        "--all", action="store_true", help="also what `ember run` and `ember shell` have left"
+    )
     parser.add_json()
     options = parser.parse_args(argv)
     apps = [app for app in all_apps() if options.all or not is_past_run(app)]

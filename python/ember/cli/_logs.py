@@ -43,7 +43,7 @@ def logs(prog: str, summary: str, argv: list[str]) -> int:
     )
     try:
         for line in lines:
-            _write(line, options.json)
+            write(line, options.json)
     except NotFoundError as error:
         from ._app import all_apps, unknown_app
 
@@ -53,7 +53,8 @@ def logs(prog: str, summary: str, argv: list[str]) -> int:
     return _exit.OK
 
 
-def _write(line: dict[str, Any], as_json: bool) -> None:
+def write(line: dict[str, Any], as_json: bool) -> None:
+    """Write a log document, as it is or for people."""
     if as_json:
         import json
         import re

@@ -149,7 +149,7 @@ def _serve_flags(how: dict[str, Any]) -> list[str]:
 
 
 def node_tools() -> list[str]:
-    """Return where the node finds what containers need: this package, cloudpickle and uv."""
+    """Return where the node finds its tools, and what containers need of Python."""
     import importlib.util
     import sys
 
@@ -159,8 +159,10 @@ def node_tools() -> list[str]:
         if spec is None or not spec.origin:
             raise platform_error(f"the package {name} is not installed", next_step="make setup")
         arguments += ["--python", f"{name}={os.path.dirname(spec.origin)}"]
-    uv = os.path.join(os.path.dirname(sys.executable), "uv")
-    return [*arguments, "--uv", uv if os.access(uv, os.X_OK) else "uv"]
+    for name in ("uv", "py-spy"):
+        program = os.path.join(os.path.dirname(sys.executable), name)
+        arguments += [f"--{name}", program if os.access(program, os.X_OK) else name]
+    return arguments
 
 
 def _is_open_to_others(listen: str) -> bool:
