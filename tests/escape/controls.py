@@ -222,7 +222,7 @@ class Controls:
 
     @staticmethod
     def _rootfs(run_directory: Path) -> Path:
-        """Every container has the same."""
+        """Every container on the machine's own /usr has the same; another tree is for images."""
         trees = (run_directory.parents[2] / "rootfs").iterdir()
         (root,) = (tree for tree in trees if (tree / "usr").is_dir())
         return root
