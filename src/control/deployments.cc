@@ -158,6 +158,16 @@ void Deployments::deploy(std::string app, const std::string& request_json, Done 
       });
 }
 
+// One that no app bears: by the time, and then the next that is free.
+std::string Deployments::name_for_shell(const std::string& app) const {
+  for (auto number = static_cast<std::uint64_t>(driver_.now().whole_ms());; ++number) {
+    const std::string digits = id_digits(number);
+    const std::string suffix = "-shell-" + digits.substr(digits.size() - kShellDigits);
+    const std::string name = app.substr(0, kMaxAppName - suffix.size()) + suffix;
+    if (!catalog_.find_app(name) && !changing_.contains(name)) return name;
+  }
+}
+
 void Deployments::open_shell(const std::string& app, const std::string& function, Done done) {
   const FunctionPtr* found = catalog_.find_callable(app, function);
   if (!found) {
@@ -175,13 +185,7 @@ void Deployments::open_shell(const std::string& app, const std::string& function
   scaling.min_containers = scaling.max_containers = 1;
   scaling.buffer_containers = 0;
   scaling.max_inputs = scaling.target_inputs = 1;
-  const std::string digits = id_digits(ids_.next(driver_.now()));
-  const std::string suffix = "-shell-" + digits.substr(digits.size() - kShellDigits);
-  Change change{app.substr(0, kMaxAppName - suffix.size()) + suffix,
-                true,
-                (*found)->source,
-                "shell",
-                {std::move(spec)}};
+  Change change{name_for_shell(app), true, (*found)->source, "shell", {std::move(spec)}};
   if (auto begun = begin(change.app); !begun) return done(std::move(begun).error());
   const std::string source = change.source;
   background_.run(

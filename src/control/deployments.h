@@ -54,6 +54,7 @@ class Deployments {
   Result<> check_placeable(const FunctionSpec& spec) const;
   Result<> check_network(const FunctionSpec& spec) const;
   Result<> check_volumes(const FunctionSpec& spec) const;
+  std::string name_for_shell(const std::string& app) const;
   Result<> begin(const std::string& app);
   void end(const std::string& app);
   void publish(Change change, Done done);

@@ -1,4 +1,6 @@
 // Deploying, rolling back, stopping; drains and keys.
+#include <set>
+
 #include "control/control_fixture.h"
 #include "control/key_ring.h"
 #include "control/key_text.h"
@@ -384,6 +386,31 @@ TEST(KeyRing, RefusesKeysThatAreRevokedOrHaveExpired) {
   EXPECT_TRUE(ring.authenticate("good", Time::from_ms(9)).ok());
   EXPECT_THAT(ring.authenticate("good", Time::from_ms(10)).error().message, HasSubstr("expired"));
   EXPECT_THAT(ring.authenticate("gone", Time::from_ms(0)).error().message, HasSubstr("revoked"));
+}
+
+TEST_F(LiveDeployments, AShellHasAnAppOfItsOwnThatRunsNoneOfTheFunctionsCode) {
+  must_deploy("docs", {function("echo", R"("env": {"A": "b"}, "max_containers": 7)")});
+  std::set<std::string> names;
+  for (int i = 0; i < 3; ++i) {  // all at one moment of the clock
+    const auto opened =
+        wait_for<std::string>([&](auto done) { control->open_shell("docs", "echo", done); });
+    ASSERT_TRUE(opened.ok()) << opened.error().message;
+    const std::string name = json(*opened)["app"];
+    EXPECT_TRUE(name.starts_with("docs-shell-")) << name;
+    names.insert(name);
+  }
+  EXPECT_EQ(names.size(), 3u);
+  until([&] { return node.containers.size() == 3; });
+  const ContainerSpec& spec = node.containers.begin()->second.spec;
+  const JsonValue told = json(spec.function_json);
+  EXPECT_EQ(told["module"], "ember.runner._shell");
+  EXPECT_EQ(told["function"], "echo");
+  EXPECT_EQ(spec.env, (Environment{{"A", "b"}}));
+  for (const auto& [app, name] : {std::pair("docs", "nothing"), std::pair("nowhere", "echo")}) {
+    const auto refused = wait_for<std::string>(
+        [&, app = app, name = name](auto done) { control->open_shell(app, name, done); });
+    EXPECT_EQ(refused.error().code, ErrorCode::not_found) << app;
+  }
 }
 
 }  // namespace
