@@ -63,7 +63,9 @@ class App:
         queue_limit: int | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Sequence[Secret] | None = None,
-        network: Literal["internet", "none"] | None = None,
+        network: Literal["internet", "none"] | Sequence[str] | None = None,
+        isolation: Literal["container", "gvisor"] | None = None,
+        ephemeral_disk: int | str | None = None,
         volumes: Mapping[str, Volume] | None = None,
         name: str | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
@@ -78,8 +80,11 @@ class App:
         idle ones while the function is in use; scaledown_window: the longest a container idles.
         queue_limit: inputs that may wait; one more is refused.
         secrets: of `ember.Secret`; of two with the same key the later one holds, over env too.
-        network: "internet", the default, or "none": nothing can be sent from its containers; calls
-        to other functions go on.
+        network: "internet", the default; "none": nothing can be sent from its containers; or the
+        only destinations, ["pypi.org", "*.hf.co", "203.0.113.0/24"]. Calls to other functions go on.
+        isolation: "container", or "gvisor": a kernel of its own, for code that nobody trusts.
+        ephemeral_disk: MiB, or text such as "20GB": what each container can write on disk; without
+        it scratch space is memory.
         volumes: what its containers see where, {"/data": Volume.from_name("models")}.
         """
         settings = Settings(
@@ -98,6 +103,8 @@ class App:
             env=env,
             secrets=secrets,
             network=network,
+            isolation=isolation,
+            ephemeral_disk=ephemeral_disk,
             volumes=volumes,
         )
 

@@ -20,6 +20,9 @@ _MAX_CONTAINERS = 10_000
 _MAX_INPUTS = 1_000
 _MAX_QUEUE = 1_000_000
 _NETWORKS = ("internet", "none")
+_MAX_DESTINATIONS = 64
+_ISOLATIONS = ("container", "gvisor")
+_LEAST_DISK_BYTES = 16 << 20
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -55,7 +58,9 @@ class Settings:
         queue_limit: int | None = None,
         env: Mapping[str, str] | None = None,
         secrets: Sequence[Secret] | None = None,
-        network: str | None = None,
+        network: str | Sequence[str] | None = None,
+        isolation: str | None = None,
+        ephemeral_disk: int | str | None = None,
         volumes: Mapping[str, Volume] | None = None,
     ) -> None:
         if image is not None and not isinstance(image, Image):
@@ -82,6 +87,8 @@ class Settings:
             "queue_limit": _count("queue_limit", queue_limit, 1, _MAX_QUEUE),
             "env": _env(env),
             "network": _network(network),
+            "isolation": _known("isolation", isolation, _ISOLATIONS),
+            "ephemeral_disk_bytes": _ephemeral_disk(ephemeral_disk),
             "volumes": self._mounts(volumes),
         }
         if max_containers is not None and (min_containers or 0) > max_containers:
@@ -184,18 +191,48 @@ def size_bytes(name: str, value: object) -> int | None:
     return size
 
 
-def _network(network: object) -> str | None:
-    if network is None or network in _NETWORKS:
-        return network  # pyright: ignore[reportReturnType]
-    if not isinstance(network, str):
-        raise InvalidArgumentError(f"network: expected str, got {type(network).__name__}")
+def _network(network: object) -> str | list[str] | None:
+    """ "internet", "none", or the only destinations: networks, names and "*.name"."""
+    if not isinstance(network, (list, tuple)):
+        return _known("network", network, _NETWORKS, "a list of destinations")
+    if not 0 < len(network) <= _MAX_DESTINATIONS:
+        raise InvalidArgumentError(
+            f'network: list 1 to {_MAX_DESTINATIONS} destinations; "none" is for none'
+        )
+    for one in network:
+        if not isinstance(one, str):
+            raise InvalidArgumentError(
+                f"network: expected str in the list, got {type(one).__name__}"
+            )
+        if "://" in one or ":" in one:
+            raise InvalidArgumentError(
+                f'network: {one!r} is no destination: a name without scheme and port ("pypi.org"), '
+                'all names below one ("*.pypi.org") or a network of IPv4 ("203.0.113.0/24")'
+            )
+    return list(network)
+
+
+def _known(name: str, value: object, known: tuple[str, ...], more: str = "") -> str | None:
+    """One of the words, or nothing given."""
+    if value is None or value in known:
+        return value  # pyright: ignore[reportReturnType]
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{name}: expected str, got {type(value).__name__}")
     import difflib
 
-    close = difflib.get_close_matches(network.lower(), _NETWORKS, 1)
+    close = difflib.get_close_matches(value.lower(), known, 1)
     guess = f': did you mean "{close[0]}"?' if close else ""
+    words = [f'"{word}"' for word in known] + ([more] if more else [])
     raise InvalidArgumentError(
-        f'network: {network!r} is not known; "internet" and "none" are{guess}'
+        f"{name}: {value!r} is not known; {', '.join(words[:-1])} and {words[-1]} are{guess}"
     )
+
+
+def _ephemeral_disk(size: object) -> int | None:
+    size_b = size_bytes("ephemeral_disk", size)
+    if size_b is not None and size_b < _LEAST_DISK_BYTES:
+        raise InvalidArgumentError(f"ephemeral_disk: {size!r} is less than 16 MiB")
+    return size_b
 
 
 def _secrets(secrets: Sequence[Secret] | None) -> list[Secret]:

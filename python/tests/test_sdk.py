@@ -98,8 +98,12 @@ def test_what_is_not_given_is_left_to_the_server() -> None:
         ({"env": {"A": 1}}, "must be str"),
         ({"env": {"EMBER_X": "1"}}, "Ember's own"),
         ({"network": False}, "network: expected str, got bool"),
+        ({"network": []}, "network: list 1 to 64 destinations"),
+        ({"network": ["https://pypi.org"]}, "without scheme and port"),
+        ({"isolation": "gVisor"}, 'did you mean "gvisor"'),
+        ({"ephemeral_disk": "1MB"}, "is less than 16 MiB"),
         ({"network": "Nome"}, 'did you mean "none"'),
-        ({"network": "host"}, '"internet" and "none" are$'),
+        ({"network": "host"}, '"internet", "none" and a list of destinations are$'),
         ({"name": "no spaces"}, "function name 'no spaces'"),
     ],
 )

@@ -131,7 +131,7 @@ class Bench {
                                 .env = {},
                                 .image = image_,
                                 .argv = {program_},
-                                .network = NetworkAccess::none},
+                                .sandbox = {.network = {NetworkAccess::none}}},
                                {}, [&](Result<pid_t> pid) {
                                  if (pid.ok() && processes_.watch(*pid, ended).ok()) return;
                                  if (!pid.ok()) why_ = pid.error().message;

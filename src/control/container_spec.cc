@@ -38,7 +38,7 @@ ContainerSpec container_spec(ContainerId container, const Function& function,
           spec.settings.resources,
           std::move(devices),
           spec.env,
-          spec.network,
+          spec.sandbox,
           {},  // volumes: once their versions are known
           function_json(container, function),
           labels_json(function)};

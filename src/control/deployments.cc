@@ -90,13 +90,31 @@ Result<> Deployments::check_placeable(const FunctionSpec& spec) const {
 }
 
 // The node refuses it as well, should its isolation change after the deploy.
-Result<> Deployments::check_network(const FunctionSpec& spec) const {
-  if (spec.network == NetworkAccess::internet || fleet_.hello().isolation != "process") return Ok{};
-  return {ErrorCode::conflict,
-          spec.name +
-              " asks for network=\"none\", which takes containers; here functions run as "
-              "plain processes, on the machine's own network: start Ember as root, or leave "
-              "the setting out"};
+Result<> Deployments::check_sandbox(const FunctionSpec& spec) const {
+  const SandboxSettings& sandbox = spec.sandbox;
+  const NodeHello& node = fleet_.hello();
+  const bool gvisor = sandbox.isolation == IsolationClass::gvisor;
+  const auto refused = [&](const std::string& setting, const std::string& why) {
+    return Error{ErrorCode::conflict, spec.name + " asks for " + setting + ", which " + why};
+  };
+  if (node.isolation == "process") {
+    const char* why =
+        "takes containers; here functions run as plain processes, on the machine's own network: "
+        "start Ember as root, or leave the setting out";
+    if (sandbox.network.access == NetworkAccess::none) return refused("network=\"none\"", why);
+    if (sandbox.network.access == NetworkAccess::listed) return refused("a network list", why);
+    if (sandbox.ephemeral_disk_bytes > 0) return refused("an ephemeral disk", why);
+    if (sandbox.isolation != IsolationClass::of_the_node) return refused("an isolation", why);
+  }
+  if (gvisor && !node.no_gvisor.empty()) {
+    return refused("isolation=\"gvisor\"", "this node cannot give: " + node.no_gvisor);
+  }
+  if (gvisor && sandbox.network.access == NetworkAccess::listed) {
+    return refused("a network list with isolation=\"gvisor\"",
+                   "cannot be kept there: use \"internet\" or \"none\", or the isolation "
+                   "\"container\"");
+  }
+  return Ok{};
 }
 
 Result<> Deployments::check_volumes(const FunctionSpec& spec) const {
@@ -128,7 +146,7 @@ Result<> Deployments::check_request(const std::string& app, const DeployRequest&
   }
   for (const FunctionSpec& spec : request.functions) {
     if (auto fits = check_placeable(spec); !fits) return fits;
-    if (auto kept = check_network(spec); !kept) return kept;
+    if (auto kept = check_sandbox(spec); !kept) return kept;
     if (auto given = secrets_.check(spec.secrets, spec.name); !given) return given;
     if (auto there = check_volumes(spec); !there) return there;
     if (!images_.is_built(spec.image)) {

@@ -52,7 +52,7 @@ class Deployments {
 
   Result<> check_request(const std::string& app, const DeployRequest& request) const;
   Result<> check_placeable(const FunctionSpec& spec) const;
-  Result<> check_network(const FunctionSpec& spec) const;
+  Result<> check_sandbox(const FunctionSpec& spec) const;
   Result<> check_volumes(const FunctionSpec& spec) const;
   std::string name_for_shell(const std::string& app) const;
   Result<> begin(const std::string& app);

@@ -128,7 +128,7 @@ TEST_F(LiveDeployments, TellsTheNodeOfAFunctionWithoutANetworkAndRefusesItWhereN
   EXPECT_EQ(app("docs")["functions"][0]["network"], "none");
   Caller caller;
   call("docs", "echo", caller);
-  EXPECT_EQ(node.only().spec.network, NetworkAccess::none);
+  EXPECT_EQ(node.only().spec.sandbox.network.access, NetworkAccess::none);
   node.hello.isolation = "process";
   node.connect();
   const auto refused = deploy("docs", {closed});

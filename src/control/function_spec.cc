@@ -89,6 +89,32 @@ FunctionSettings read_settings(Fields& fields) {
   return settings;
 }
 
+// A text, or a list of destinations.
+Result<NetworkPolicy> parse_network(const JsonValue& value) {
+  if (value.is_string()) return parse_network_policy(value.get_ref<const std::string&>());
+  if (!value.is_array() || !std::ranges::all_of(value, &JsonValue::is_string)) {
+    return invalid("must be \"internet\", \"none\" or a list of destinations");
+  }
+  auto destinations = value.get<std::vector<std::string>>();
+  return listed_destinations(std::move(destinations));
+}
+
+Result<> read_sandbox(const JsonValue* network, const std::string& isolation,
+                      const std::string& path, SandboxSettings& sandbox) {
+  if (network) {
+    auto policy = parse_network(*network);
+    if (!policy) return std::move(policy).error().within(path + "network");
+    sandbox.network = std::move(*policy);
+  }
+  auto wanted = parse_isolation_class(isolation);
+  if (!wanted) return std::move(wanted).error().within(path + "isolation");
+  sandbox.isolation = *wanted;
+  if (auto fits = check_ephemeral_disk(sandbox.ephemeral_disk_bytes); !fits) {
+    return std::move(fits).error().within(path + "ephemeral_disk_bytes");
+  }
+  return Ok{};
+}
+
 Result<VolumeMount> parse_volume_mount(const JsonValue& value, const std::string& path) {
   Fields fields(value, path + ".");
   VolumeMount mount;
@@ -210,8 +236,9 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* secrets = fields.array("secrets");
   const JsonValue* parameters = fields.array("parameters");
   const JsonValue* volumes = fields.array("volumes");
-  const std::string network =
-      fields.text_or("network", std::string(network_access_name(spec.network)));
+  const JsonValue* network = fields.any("network");
+  const std::string isolation = fields.text_or("isolation", "");
+  spec.sandbox.ephemeral_disk_bytes = fields.integer_or("ephemeral_disk_bytes", 0);
   if (auto read = fields.finish(); !read) return std::move(read).error();
   if (image) {
     auto parsed = parse_image_spec(*image, path + "image");
@@ -229,9 +256,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
     if (!uses) return std::move(uses).error();
     spec.secrets = std::move(*uses);
   }
-  auto access = parse_network_access(network);
-  if (!access) return std::move(access).error().within(path + "network");
-  spec.network = *access;
+  if (auto read = read_sandbox(network, isolation, path, spec.sandbox); !read) return read.error();
   auto mounts = parse_volumes(volumes, path + "volumes");
   if (!mounts) return std::move(mounts).error();
   spec.volumes = std::move(mounts).value();
@@ -296,6 +321,11 @@ JsonValue to_json(const FunctionSettings& settings) {
       {"queue_limit", scaling.queue_limit}};
 }
 
+JsonValue to_json(const NetworkPolicy& network) {
+  if (network.access == NetworkAccess::listed) return network.destinations;
+  return network_access_name(network.access);
+}
+
 JsonValue to_json(const ImageSpec& spec) {
   JsonValue steps = JsonValue::array();
   for (const ImageStep& step : spec.steps) steps.push_back(to_json(step));
@@ -316,7 +346,9 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"gpu", to_json(spec.settings.resources.gpu)},
                      {"env", std::move(env)},
                      {"secrets", std::move(secrets)},
-                     {"network", network_access_name(spec.network)},
+                     {"network", to_json(spec.sandbox.network)},
+                     {"isolation", isolation_class_name(spec.sandbox.isolation)},
+                     {"ephemeral_disk_bytes", spec.sandbox.ephemeral_disk_bytes},
                      {"volumes", to_json(spec.volumes)},
                      {"parameters", JsonValue::parse(spec.parameters, nullptr, false)}};
   value.update(to_json(spec.settings));

@@ -12,7 +12,7 @@
 #include "model/environment.h"
 #include "model/function.h"
 #include "model/image.h"
-#include "model/network.h"
+#include "model/sandbox.h"
 #include "model/volume.h"
 
 namespace ember {
@@ -26,7 +26,7 @@ struct FunctionSpec {
   FunctionSettings settings;
   Environment env;
   std::vector<SecretUse> secrets;
-  NetworkAccess network = NetworkAccess::internet;
+  SandboxSettings sandbox;
   std::vector<VolumeMount> volumes;
   std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
 };
@@ -44,6 +44,7 @@ Result<ImageSpec> parse_image_spec(const JsonValue& value, const std::string& pa
 
 JsonValue to_json(const FunctionSpec& spec);
 JsonValue to_json(const ImageSpec& spec);
+JsonValue to_json(const NetworkPolicy& network);
 JsonValue to_json(const FunctionSettings& settings);  // the settings' fields alone
 JsonValue to_json(const GpuDemand& demand);           // the types named: ["L4", "H100:2"]
 

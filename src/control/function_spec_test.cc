@@ -29,7 +29,7 @@ TEST(FunctionSpec, TakesTheDefaultForWhatIsLeftOut) {
   EXPECT_EQ(spec.settings.scaling.target_inputs, 8u) << "aims at what a container may run";
   EXPECT_EQ(spec.image.base.kind, "host");
   EXPECT_TRUE(spec.settings.resources.gpu.empty());
-  EXPECT_EQ(spec.network, NetworkAccess::internet);
+  EXPECT_EQ(spec.sandbox.network.access, NetworkAccess::internet);
 }
 
 TEST(FunctionSpec, ComesBackFromItsJsonAsItWas) {
@@ -44,7 +44,7 @@ TEST(FunctionSpec, ComesBackFromItsJsonAsItWas) {
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_EQ(to_json(*again), once);
   EXPECT_EQ(once["gpu"], JsonValue::parse(R"(["L4", "H100:2"])"));
-  EXPECT_EQ(again->network, NetworkAccess::none);
+  EXPECT_EQ(again->sandbox.network.access, NetworkAccess::none);
   EXPECT_EQ(again->settings.timeout, Duration::milliseconds(1500));
   EXPECT_EQ(again->parameters, R"([{"name":"path","kind":"bytes"}])");
 }
@@ -85,7 +85,7 @@ TEST(FunctionSpec, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(refusal(deploy(R"(, "env": {"A=B": "1"})")), HasSubstr("env.A=B"));
   EXPECT_THAT(
       refusal(deploy(R"(, "network": "10.0.0.0/8")")),
-      HasSubstr(R"(functions[0].network: "10.0.0.0/8" is not known; "internet" and "none" are)"));
+      HasSubstr(R"(functions[0].network: "10.0.0.0/8" is not known; "internet", "none" and a list)"));
   EXPECT_THAT(refusal(deploy(R"(, "network": false)")), HasSubstr("functions[0].network"));
   EXPECT_THAT(refusal(deploy(R"(, "webhook": true)")), HasSubstr("functions[0].webhook"));
   EXPECT_THAT(refusal(deploy(R"(, "image": {"base": "debian"})")), HasSubstr("functions[0].image"));

@@ -136,7 +136,7 @@ TEST_P(AgentIsolationTest, TwoContainersDoNotMeet) {
 
 TEST_P(AgentIsolationTest, WithoutANetworkAContainerHasItsLoopbackAlone) {
   auto one = spec(1);
-  one.network = NetworkAccess::none;
+  one.sandbox.network = {NetworkAccess::none};
   if (!in_container()) {
     node_->start(one, {});
     run_until([&] { return recorder_.refused.contains(id(1)); });

@@ -51,7 +51,7 @@ class CrunIsolation final : public Isolation {
     if (auto staged = set_stage(*launch, std::move(source)); !staged.ok()) {
       return launch->done(std::move(staged).error());
     }
-    if (!setup_.networks->makes() || launch->plan.network == NetworkAccess::none) {
+    if (!setup_.networks->makes() || launch->plan.sandbox.network.access == NetworkAccess::none) {
       return run(launch);
     }
     setup_.networks->take([this, launch](Result<Network> network) {
@@ -276,7 +276,7 @@ class CrunIsolation final : public Isolation {
 
   BundleNetwork network_of(const Launch& launch) const {
     using Kind = BundleNetwork::Kind;
-    if (launch.plan.network == NetworkAccess::none) return {Kind::loopback_alone, ""};
+    if (launch.plan.sandbox.network.access == NetworkAccess::none) return {Kind::loopback_alone, ""};
     if (launch.network.path.empty()) return {Kind::of_the_machine, ""};
     return {Kind::made_before, launch.network.path};
   }

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "model/environment.h"
-#include "model/network.h"
+#include "model/sandbox.h"
 #include "node/built_image.h"
 #include "node/container_files.h"
 #include "node/exec_launch.h"
@@ -36,7 +36,7 @@ struct LaunchPlan {
   BuiltImage image;
   std::vector<std::string> argv;  // the runner's command
   GpuGrant gpus = {};
-  NetworkAccess network = NetworkAccess::internet;
+  SandboxSettings sandbox = {};
   std::vector<VolumeDirectories> volumes = {};
   uid_t volumes_owner = 0;  // of their files, on disk
 };

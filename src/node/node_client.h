@@ -13,8 +13,8 @@
 #include "model/function.h"
 #include "model/ids.h"
 #include "model/image.h"
-#include "model/network.h"
 #include "model/node.h"
+#include "model/sandbox.h"
 #include "node/unique_fd.h"
 
 namespace ember {
@@ -33,7 +33,7 @@ struct ContainerSpec {
   Resources resources;
   std::vector<DeviceId> devices;
   Environment env;
-  NetworkAccess network = NetworkAccess::internet;
+  SandboxSettings sandbox;
   std::vector<VolumeOverlay> volumes;
   std::string function_json;  // what the runner reads at /ember/run/function.json
   std::string labels_json;    // kept by the node and given back when containers are adopted
@@ -67,6 +67,7 @@ struct NodeHello {
   NodeId node;  // kept by the node over restarts
   NodeCapacity capacity;
   std::string isolation;             // "container" or "process"
+  std::string no_gvisor;             // why functions cannot have that isolation; empty: they can
   std::string network;               // how containers reach out, one line for `ember status`
   std::vector<std::string> missing;  // limits this machine does not allow, one line each
   std::vector<SurvivingContainer> containers;

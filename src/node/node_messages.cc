@@ -105,6 +105,33 @@ std::vector<VolumeOverlay> read_volumes(JsonFields& fields) {
   return volumes;
 }
 
+Json to_json(const SandboxSettings& sandbox) {
+  Json json{{"network", network_access_name(sandbox.network.access)},
+            {"isolation", isolation_class_name(sandbox.isolation)},
+            {"ephemeral_disk_bytes", sandbox.ephemeral_disk_bytes}};
+  if (sandbox.network.access == NetworkAccess::listed) {
+    json["destinations"] = sandbox.network.destinations;
+  }
+  return json;
+}
+
+SandboxSettings read_sandbox(JsonFields& fields) {
+  SandboxSettings sandbox;
+  auto destinations = fields.texts_or_none("destinations");
+  auto network = destinations.empty() ? parse_network_policy(fields.text("network"))
+                                      : listed_destinations(std::move(destinations));
+  if (!network.ok()) fields.wrong("network");
+  sandbox.network = network.ok() ? std::move(*network) : NetworkPolicy{NetworkAccess::none};
+  const auto isolation = parse_isolation_class(fields.text("isolation"));
+  if (!isolation.ok()) fields.wrong("isolation");
+  sandbox.isolation = isolation.ok() ? *isolation : IsolationClass::of_the_node;
+  sandbox.ephemeral_disk_bytes = fields.integer("ephemeral_disk_bytes");
+  if (!check_ephemeral_disk(sandbox.ephemeral_disk_bytes).ok()) {
+    fields.wrong("ephemeral_disk_bytes");
+  }
+  return sandbox;
+}
+
 Json to_json(const ContainerSpec& spec) {
   Json env = Json::array();
   for (const auto& [name, value] : spec.env) env.push_back({{"name", name}, {"value", value}});
@@ -113,7 +140,7 @@ Json to_json(const ContainerSpec& spec) {
           {"resources", to_json(spec.resources)},
           {"devices", texts(spec.devices)},
           {"env", std::move(env)},
-          {"network", network_access_name(spec.network)},
+          {"sandbox", to_json(spec.sandbox)},
           {"volumes", to_json(spec.volumes)},
           {"function", spec.function_json},
           {"labels", spec.labels_json}};
@@ -128,9 +155,7 @@ ContainerSpec read_spec(JsonFields& fields) {
   fields.objects("env", [&](JsonFields& entry) {
     spec.env.emplace_back(entry.text("name"), entry.text("value"));
   });
-  const auto network = parse_network_access(fields.text("network"));
-  if (!network) fields.wrong("network");
-  spec.network = network.ok() ? *network : NetworkAccess::none;
+  fields.object("sandbox", [&](JsonFields& some) { spec.sandbox = read_sandbox(some); });
   spec.volumes = read_volumes(fields);
   spec.function_json = fields.text("function");
   spec.labels_json = fields.text("labels");
@@ -230,6 +255,7 @@ Json to_json(const NodeHello& hello) {
           {"node", hello.node.text()},
           {"capacity", to_json(hello.capacity)},
           {"isolation", hello.isolation},
+          {"no_gvisor", hello.no_gvisor},
           {"network", hello.network},
           {"missing", hello.missing},
           {"containers", std::move(containers)}};
@@ -242,6 +268,7 @@ NodeHello read_hello(JsonFields& fields) {
   hello.node = fields.id<NodeId>("node");
   fields.object("capacity", [&](JsonFields& some) { hello.capacity = read_capacity(some); });
   hello.isolation = fields.text("isolation");
+  hello.no_gvisor = fields.text("no_gvisor");
   hello.network = fields.text("network");
   hello.missing = fields.texts("missing");
   fields.objects("containers", [&](JsonFields& container) {

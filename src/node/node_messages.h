@@ -13,7 +13,7 @@
 
 namespace ember {
 
-inline constexpr int kNodeProtocolVersion = 6;
+inline constexpr int kNodeProtocolVersion = 7;
 
 struct DriverHello {  // its file, if one comes with it: the directory of its volumes
   int protocol = kNodeProtocolVersion;

@@ -68,11 +68,16 @@ TEST(NodeMessages, CarrySharesOfADeviceAndWhatWasUsedOfOne) {
 TEST(NodeMessages, CarryWhereAContainerCanSendToAndRefuseAnOrderThatDoesNotSay) {
   StartRequest start;
   start.spec.container = ContainerId{7};
-  start.spec.network = NetworkAccess::none;
+  start.spec.sandbox = {.network = *listed_destinations({"203.0.113.0/24", "*.pypi.org"}),
+                        .isolation = IsolationClass::gvisor,
+                        .ephemeral_disk_bytes = 1ll << 30};
   std::string text = encode(DriverMessage(start));
   const auto read = decode_driver_message(text);
   ASSERT_TRUE(read.ok()) << read.error().message;
-  EXPECT_EQ(std::get<StartRequest>(*read).spec.network, NetworkAccess::none);
+  const SandboxSettings& sandbox = std::get<StartRequest>(*read).spec.sandbox;
+  EXPECT_EQ(sandbox.network, start.spec.sandbox.network);
+  EXPECT_EQ(sandbox.isolation, IsolationClass::gvisor);
+  EXPECT_EQ(sandbox.ephemeral_disk_bytes, 1ll << 30);
   const std::string field = "\"network\":\"none\",";
   ASSERT_NE(text.find(field), std::string::npos);
   EXPECT_FALSE(decode_driver_message(text.replace(text.find(field), field.size(), "")).ok());

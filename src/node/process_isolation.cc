@@ -89,9 +89,9 @@ class ProcessIsolation final : public Isolation {
  private:
   Result<pid_t> start(const LaunchPlan& plan, const UniqueFd& source) {
     const ContainerFiles& files = plan.files;
-    if (plan.network == NetworkAccess::none) {
+    if (plan.sandbox.network.access != NetworkAccess::internet) {
       return {ErrorCode::unavailable,
-              "network=\"none\" cannot be kept: this node runs plain processes, on the machine's "
+              "its network setting cannot be kept: this node runs plain processes, on the machine's "
               "own network"};
     }
     if (plan.image.has_own_root()) {
