@@ -23,7 +23,8 @@ _NETWORKS = ("internet", "none")
 _MAX_DESTINATIONS = 64
 _ISOLATIONS = ("container", "gvisor")
 _LEAST_DISK_BYTES = 16 << 20
-_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 def check_name(what: str, name: object) -> str:
@@ -182,7 +183,7 @@ def size_bytes(name: str, value: object) -> int | None:
         size = value << 20
     elif isinstance(value, str):
         text = value.strip().upper()
-        number = text.rstrip("KMGIB")
+        number = text.rstrip("KMGTIB")
         unit = text[len(number) :]
         if unit in _UNITS and number.strip().replace(".", "", 1).isdigit():
             size = int(float(number) * _UNITS[unit])

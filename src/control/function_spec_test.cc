@@ -85,7 +85,8 @@ TEST(FunctionSpec, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(refusal(deploy(R"(, "env": {"A=B": "1"})")), HasSubstr("env.A=B"));
   EXPECT_THAT(
       refusal(deploy(R"(, "network": "10.0.0.0/8")")),
-      HasSubstr(R"(functions[0].network: "10.0.0.0/8" is not known; "internet", "none" and a list)"));
+      HasSubstr(
+          R"(functions[0].network: "10.0.0.0/8" is not known; "internet", "none" and a list)"));
   EXPECT_THAT(refusal(deploy(R"(, "network": false)")), HasSubstr("functions[0].network"));
   EXPECT_THAT(refusal(deploy(R"(, "webhook": true)")), HasSubstr("functions[0].webhook"));
   EXPECT_THAT(refusal(deploy(R"(, "image": {"base": "debian"})")), HasSubstr("functions[0].image"));

@@ -56,8 +56,9 @@ Result<> check_destination(std::string_view text) {
   const bool below = text.starts_with(kAnyBelow);
   if (is_host_name(below ? text.substr(kAnyBelow.size()) : text)) return Ok{};
   return {ErrorCode::invalid_argument,
-          quoted(text) + " is no destination: use a network of IPv4 (\"203.0.113.0/24\"), a name "
-                         "(\"pypi.org\") or all names below one (\"*.pypi.org\")"};
+          quoted(text) +
+              " is no destination: use a network of IPv4 (\"203.0.113.0/24\"), a name "
+              "(\"pypi.org\") or all names below one (\"*.pypi.org\")"};
 }
 
 }  // namespace

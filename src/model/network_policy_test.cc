@@ -9,7 +9,8 @@ namespace {
 using testing::HasSubstr;
 
 TEST(NetworkPolicy, TellsNetworksNamesAndNamesBelowOneApart) {
-  const auto policy = listed_destinations({"203.0.113.7", "198.51.100.0/24", "PyPI.org", "*.hf.co"});
+  const auto policy =
+      listed_destinations({"203.0.113.7", "198.51.100.0/24", "PyPI.org", "*.hf.co"});
   ASSERT_TRUE(policy.ok()) << policy.error().message;
   const Destinations all = destinations_of(*policy);
   ASSERT_EQ(all.networks.size(), 2u);

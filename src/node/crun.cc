@@ -53,7 +53,7 @@ Command crun_exec_command(const CrunExecRun& run) {
   return command;
 }
 
-void stage_root(Stage& stage, const StagedRoot& root) {
+void stage_root(Stage& stage, StagedRoot root) {
   StagedOverlay overlay{
       .name = root.name, .lowers = {}, .upper = root.name + "-upper", .first_id = root.first_id};
   for (std::size_t i = 0; i < root.lowers.size(); ++i) {
@@ -61,7 +61,9 @@ void stage_root(Stage& stage, const StagedRoot& root) {
     stage.add_idmapped(overlay.lowers.back(), root.lowers[i], root.user_namespace,
                        MountAccess::read_only);
   }
-  if (root.upper.empty()) {
+  if (root.disk) {
+    stage.add_disk(overlay.upper, std::move(root.disk), root.user_namespace);
+  } else if (root.upper.empty()) {
     stage.add_upper_in_memory(overlay.upper, root.memory_bytes, root.first_id);
   } else {
     stage.add_idmapped(overlay.upper, root.upper, root.user_namespace, MountAccess::read_write);

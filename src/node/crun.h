@@ -45,12 +45,13 @@ Command crun_exec_command(const CrunExecRun& run);
 struct StagedRoot {
   std::string name = "rootfs";      // on the stage
   std::vector<std::string> lowers;  // host directories, the lowest first
-  std::string upper;                // empty: in memory
+  std::string upper;                // empty: on the disk
+  UniqueFd disk = {};               // of the container's own; empty: in memory
   std::int64_t memory_bytes = 0;    // of it
   std::uint32_t first_id = 0;
   int user_namespace = -1;
 };
-void stage_root(Stage& stage, const StagedRoot& root);
+void stage_root(Stage& stage, StagedRoot root);
 
 // What the machine has mounted within its /usr: drivers and toolkits often come so.
 std::vector<std::string> mounts_in_usr();

@@ -7,6 +7,7 @@
 #include "node/bundle.h"
 #include "node/crun.h"
 #include "node/crun_exec.h"
+#include "node/ephemeral_disk.h"
 #include "node/root_filesystem.h"
 #include "node/runner_env.h"
 #include "node/volume_remount.h"
@@ -34,6 +35,12 @@ struct Launch {
   Network network;
   UniqueFd output;
   std::function<void(Result<pid_t>)> done;
+  UniqueFd disk = {};
+
+  // Whether its root is its own, with room to write.
+  bool has_own_root() const {
+    return plan.image.has_own_root() || plan.sandbox.ephemeral_disk_bytes > 0;
+  }
 };
 
 class CrunIsolation final : public Isolation {
@@ -48,17 +55,15 @@ class CrunIsolation final : public Isolation {
   void launch(LaunchPlan plan, UniqueFd source, std::function<void(Result<pid_t>)> done) override {
     auto launch =
         std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, {}, std::move(done)});
-    if (auto staged = set_stage(*launch, std::move(source)); !staged.ok()) {
-      return launch->done(std::move(staged).error());
-    }
-    if (!setup_.networks->makes() || launch->plan.sandbox.network.access == NetworkAccess::none) {
-      return run(launch);
-    }
-    setup_.networks->take([this, launch](Result<Network> network) {
-      if (!network.ok()) return launch->done(std::move(network).error());
-      launch->network = std::move(*network);
-      run(launch);
-    });
+    const std::int64_t disk_bytes = launch->plan.sandbox.ephemeral_disk_bytes;
+    if (disk_bytes == 0) return set_out(launch, std::move(source));
+    const auto given = std::make_shared<UniqueFd>(std::move(source));
+    make_ephemeral_disk(processes_, launch->plan.files.directory(), disk_bytes,
+                        [this, launch, given](Result<UniqueFd> disk) {
+                          if (!disk.ok()) return launch->done(std::move(disk).error());
+                          launch->disk = std::move(*disk);
+                          set_out(launch, std::move(*given));
+                        });
   }
 
   void remount(const ContainerMeta& record, pid_t runner, VolumeDirectories volume, uid_t owner,
@@ -159,6 +164,20 @@ class CrunIsolation final : public Isolation {
 
   std::string state_directory() const { return setup_.directory.path + "/crun"; }
 
+  void set_out(const std::shared_ptr<Launch>& launch, UniqueFd source) {
+    if (auto staged = set_stage(*launch, std::move(source)); !staged.ok()) {
+      return launch->done(std::move(staged).error());
+    }
+    if (!setup_.networks->makes() || launch->plan.sandbox.network.access == NetworkAccess::none) {
+      return run(launch);
+    }
+    setup_.networks->take([this, launch](Result<Network> network) {
+      if (!network.ok()) return launch->done(std::move(network).error());
+      launch->network = std::move(*network);
+      run(launch);
+    });
+  }
+
   Result<> set_stage(Launch& launch, UniqueFd source) {
     const auto add = [&](const std::string& name, const std::string& host_path,
                          const std::string& destination) {
@@ -212,7 +231,7 @@ class CrunIsolation final : public Isolation {
   // The root that all containers share, or one of the image's own with room to write.
   Result<> stage_image(Launch& launch) {
     const BuiltImage& image = launch.plan.image;
-    if (!image.has_own_root()) {
+    if (!launch.has_own_root()) {
       stage_shared_root(launch);
       return Ok{};
     }
@@ -221,6 +240,7 @@ class CrunIsolation final : public Isolation {
     if (!users.ok()) return std::move(users).error();
     stage_root(launch.stage, {.lowers = root_directories(image, setup_.rootfs, setup_.mount_points),
                               .upper = "",
+                              .disk = std::move(launch.disk),
                               .memory_bytes = scratch_space(launch.plan.record.resources),
                               .first_id = first_id,
                               .user_namespace = *users});
@@ -276,7 +296,8 @@ class CrunIsolation final : public Isolation {
 
   BundleNetwork network_of(const Launch& launch) const {
     using Kind = BundleNetwork::Kind;
-    if (launch.plan.sandbox.network.access == NetworkAccess::none) return {Kind::loopback_alone, ""};
+    if (launch.plan.sandbox.network.access == NetworkAccess::none)
+      return {Kind::loopback_alone, ""};
     if (launch.network.path.empty()) return {Kind::of_the_machine, ""};
     return {Kind::made_before, launch.network.path};
   }
@@ -314,7 +335,7 @@ class CrunIsolation final : public Isolation {
          .working_directory = image.working_directory.empty() ? "/root" : image.working_directory,
          .root = {.has_machine_usr = image.on_host,
                   .access =
-                      image.has_own_root() ? MountAccess::read_write : MountAccess::read_only},
+                      launch.has_own_root() ? MountAccess::read_write : MountAccess::read_only},
          .resources = record.resources,
          .container = record.container,
          .slot = record.slot,

@@ -64,14 +64,20 @@ Result<int> IdMaps::of(const Range& range) {
   return (made_[range] = std::move(made)).get();
 }
 
-Result<UniqueFd> idmapped_mount(int directory, int user_namespace, MountAccess access) {
-  UniqueFd mount(open_detached(directory));
-  if (!mount) return failed("clone a mount");
+Result<> shift_owners(int mount, int user_namespace, MountAccess access) {
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID;
   if (access == MountAccess::read_only) attributes.attr_set |= MOUNT_ATTR_RDONLY;
   attributes.userns_fd = static_cast<std::uint64_t>(user_namespace);
-  if (set_attributes(mount.get(), attributes) != 0) return failed("map the owners of a mount");
+  if (set_attributes(mount, attributes) != 0) return failed("map the owners of a mount");
+  return Ok{};
+}
+
+Result<UniqueFd> idmapped_mount(int directory, int user_namespace, MountAccess access) {
+  UniqueFd mount(open_detached(directory));
+  if (!mount) return failed("clone a mount");
+  auto shifted = shift_owners(mount.get(), user_namespace, access);
+  if (!shifted.ok()) return std::move(shifted).error();
   return mount;
 }
 

@@ -36,6 +36,10 @@ class IdMaps {
   std::map<Range, UniqueFd> made_;
 };
 
+// Has a mount that is attached nowhere yet show owners as the user namespace maps them, and no
+// devices and no set-user-ID.
+Result<> shift_owners(int mount, int user_namespace, MountAccess access);
+
 // A mount of the directory that is attached nowhere yet (move_mount): owners as the user namespace
 // maps them, no devices, no set-user-ID. The directory must be of this mount namespace.
 Result<UniqueFd> idmapped_mount(int directory, int user_namespace, MountAccess access);

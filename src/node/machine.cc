@@ -13,6 +13,7 @@
 #include "node/cgroup.h"
 #include "node/crun_isolation.h"
 #include "node/devices.h"
+#include "node/ephemeral_disk.h"
 #include "node/machine_network.h"
 #include "node/process_isolation.h"
 #include "node/root_filesystem.h"
@@ -126,6 +127,9 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   made.network = std::move(networks->line);
   made.networks = std::move(networks->pool);
   made.missing = setup.cgroups.missing();
+  if (const std::string lacks = lacks_for_ephemeral_disks(); !lacks.empty()) {
+    made.missing.push_back("ephemeral disks: " + lacks);
+  }
   if (!own_network) made.missing.push_back(kNoEgress);
   if (!has_init) made.missing.push_back(kNoInit);
   setup.networks = made.networks.get();

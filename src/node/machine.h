@@ -26,7 +26,8 @@ struct Machine {
   std::string dev_directory;
   Isolation* isolation = nullptr;  // for new containers; null: none is allowed, see refusal
   std::string refusal;
-  std::string no_gvisor = "runsc is not used yet";  // why that isolation is not to be had; empty: it is
+  std::string no_gvisor =
+      "runsc is not used yet";       // why that isolation is not to be had; empty: it is
   std::string network;               // how containers reach out, one line
   std::vector<std::string> missing;  // limits that are not to be had, one line each
   std::unique_ptr<NetworkPool> networks;

@@ -11,6 +11,8 @@
 
 #include <cerrno>
 
+#include "node/ephemeral_disk.h"
+
 namespace ember {
 namespace {
 
@@ -65,10 +67,15 @@ void Stage::add_upper_in_memory(std::string name, std::int64_t bytes, std::uint3
   uppers_.push_back({std::move(name), bytes, first_id});
 }
 
+void Stage::add_disk(std::string name, UniqueFd disk, int user_namespace) {
+  disks_.push_back({std::move(name), std::move(disk), user_namespace});
+}
+
 void Stage::add_overlay(StagedOverlay overlay) { overlays_.push_back(std::move(overlay)); }
 
 std::vector<PreparationStep> Stage::steps() const {
   return {{"clone the directories' mounts", [this] { return clone_trees() && clone_idmapped(); }},
+          {"mount the disk", [this] { return mount_disks(); }},
           {"begin a mount namespace", [] { return ::unshare(CLONE_NEWNS) == 0; }},
           {"keep mounts apart",
            [] { return ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0; }},
@@ -101,6 +108,15 @@ bool Stage::clone_idmapped() const {
     auto mount = idmapped_mount(directory, one.user_namespace, one.access);
     if (!mount.ok()) return false;
     trees_.push_back({one.name, std::move(*mount)});
+  }
+  return true;
+}
+
+bool Stage::mount_disks() const {
+  for (const Disk& disk : disks_) {
+    auto mount = mount_ephemeral_disk(disk.file.get(), disk.user_namespace);
+    if (!mount.ok()) return false;
+    trees_.push_back({disk.name, std::move(*mount)});
   }
   return true;
 }

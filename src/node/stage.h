@@ -43,6 +43,8 @@ class Stage {
   void add_directories(std::string name, std::vector<std::string> paths);
   // An empty file system in memory of so many bytes, prepared to be an overlay's upper.
   void add_upper_in_memory(std::string name, std::int64_t bytes, std::uint32_t first_id);
+  // A disk that was made for it (ephemeral_disk.h), prepared to be an overlay's upper.
+  void add_disk(std::string name, UniqueFd disk, int user_namespace);
   // Of entries added before it.
   void add_overlay(StagedOverlay overlay);
   static std::string path(const std::string& name) { return std::string(kStageRoot) + "/" + name; }
@@ -74,6 +76,7 @@ class Stage {
   };
   bool clone_trees() const;
   bool clone_idmapped() const;
+  bool mount_disks() const;
   bool bind_entries() const;
   bool attach_trees() const;
   bool make_directories() const;
@@ -85,6 +88,12 @@ class Stage {
   std::vector<IdmappedDirectory> idmapped_;
   std::vector<Directories> made_;
   std::vector<UpperInMemory> uppers_;
+  struct Disk {
+    std::string name;
+    UniqueFd file;
+    int user_namespace;
+  };
+  std::vector<Disk> disks_;
   std::vector<StagedOverlay> overlays_;
   struct Tree {
     std::string name;
