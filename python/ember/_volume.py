@@ -2,7 +2,8 @@
 
 A handle talks to no server until it is used. In a container the files are where the volume is
 mounted; `commit` publishes what was written there and `reload` moves to the newest version. Outside
-of one the other methods read and change the volume over HTTP.
+of one the other methods read and change the volume over HTTP. What blocks has a twin for async
+code: `await volume.commit.aio()`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from ember import _context
+from ember._aio import blocking
 from ember._settings import check_name
 from ember.exception import ConflictError, InvalidArgumentError
 
@@ -111,10 +113,12 @@ class Volume:
 
     # --- in a container ---
 
+    @blocking
     def commit(self) -> int:
         """Publishes what this container has written to the volume; the newest version's number."""
         return self._in_container("commit")
 
+    @blocking
     def reload(self) -> int:
         """Shows the newest version, after a commit of what was written; its number.
 
@@ -133,6 +137,7 @@ class Volume:
 
     # --- over HTTP ---
 
+    @blocking
     def listdir(self, path: str = "/", *, recursive: bool = False) -> list[FileEntry]:
         """What a directory holds, by name."""
         return list(self.iterdir(path, recursive=recursive))
@@ -186,15 +191,18 @@ class Volume:
         yield upload
         upload.commit()
 
+    @blocking
     def remove_file(self, path: str, *, recursive: bool = False) -> int:
         """Removes a file, or a directory with all that is in it; the new version's number."""
         return self.change([{"remove": _inside(path), "recursive": recursive}], "rm")
 
+    @blocking
     def copy_files(self, sources: Sequence[str], destination: str) -> int:
         """Copies files and directories, as cp -r does; no byte is copied. The version's number."""
         to = _destination(destination, several=len(sources) > 1)
         return self.change([{"copy": _inside(source), "to": to} for source in sources], "cp")
 
+    @blocking
     def rename(self, source: str, destination: str) -> int:
         """Moves a file or a directory, as mv does; the new version's number."""
         return self.change([{"move": _inside(source), "to": _destination(destination)}], "mv")
@@ -208,14 +216,17 @@ class Volume:
         body = "\n".join(_json.dumps(line) for line in lines).encode()
         return self._client().send_bytes("POST", self._path("commit"), body)["version"]
 
+    @blocking
     def info(self) -> dict[str, Any]:
         """The volume's document: its newest version, files and bytes."""
         return self._client().get_json(self._path())
 
+    @blocking
     def history(self) -> list[dict[str, Any]]:
         """Its versions, the oldest first."""
         return self._client().get_json(self._path("history"))["versions"]
 
+    @blocking
     def rollback(self, version: int | None = None) -> int:
         """Makes a new version of an earlier one (by default the one before); its number."""
         body = {} if version is None else {"version": version}

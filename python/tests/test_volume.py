@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,17 @@ def test_a_version_is_one_that_there_may_be_and_stays_as_it_is() -> None:
         Volume.from_name("v", version=0)
     with pytest.raises(ConflictError, match="without a version"):
         Volume.from_name("v", version=1).remove_file("a")
+
+
+def test_what_blocks_has_a_twin_for_async_code() -> None:
+    async def both() -> str:
+        with pytest.raises(InvalidArgumentError) as refused:
+            await models.commit.aio()
+        return str(refused.value)
+
+    with pytest.raises(InvalidArgumentError) as refused:
+        models.commit()
+    assert asyncio.run(both()) == str(refused.value)
 
 
 def test_commit_and_reload_are_for_containers() -> None:

@@ -399,7 +399,13 @@ def test_a_container_sees_the_version_of_its_start_and_commits_the_next(
     assert text_of(server, app, "a") == "second"
     assert server.result(app, "tree") == {"a": "first"}  # still
     assert server.result(app, "write", files={}) == 2  # nothing new
-    assert server.result(app, "reload") == {"a": "second", "b": None, "b/c": "of a container"}
+    assert server.result(app, "write_async", files={"d": "x"}) == 3  # by a container of its own
+    assert server.result(app, "reload") == {
+        "a": "second",
+        "b": None,
+        "b/c": "of a container",
+        "d": "x",
+    }
     message = server.json("volume", "history", app)["versions"][-1]["message"]
     assert message.startswith("commit by ct-")
 

@@ -49,6 +49,12 @@ def other(files: dict[str, str], commit: bool = True) -> int:
 
 
 @app.function(volumes=mounted, env=env)
+async def write_async(files: dict[str, str]) -> int:
+    _write(files)
+    return await volume.commit.aio()
+
+
+@app.function(volumes=mounted, env=env)
 def run(script: str, commit: bool = True) -> str:
     import subprocess
 
