@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._image_files import Files, Upload
+    from ember._secret import Secret
 
 
 class Step:
@@ -76,13 +77,17 @@ class Image:
         return Image(Step("debian_slim", [_text("python_version", python_version)]))
 
     @staticmethod
-    def from_registry(ref: str, *, add_python: str | None = None) -> Image:
+    def from_registry(
+        ref: str, *, add_python: str | None = None, auth: Secret | None = None
+    ) -> Image:
         """An image of a registry ("python:3.11-slim"), docker or OCI.
 
         Also a local "oci:/path/to/layout:tag" or "docker-archive:/path/to/file.tar" of the node.
         add_python: the version to add, where the image has no Python.
+        auth: a Secret.from_name with REGISTRY_USERNAME and REGISTRY_PASSWORD, for one that asks.
         """
-        return Image(Step("registry", [_text("ref", ref)], {"add_python": add_python or ""}))
+        options = {"add_python": add_python or "", "auth": _auth(auth)}
+        return Image(Step("registry", [_text("ref", ref)], options))
 
     @staticmethod
     def from_dockerfile(
@@ -299,6 +304,19 @@ class HostRequirementsStep(Step):
         del upload
         assert isinstance(self.files, RequirementsFile)
         return {"kind": "uv_pip_install", "arguments": self.files.packages()}
+
+
+def _auth(auth: Secret | None) -> str:
+    """The name of the secret: builds and rebuilds look its values up themselves."""
+    if auth is None:
+        return ""
+    name = getattr(auth, "name", None)
+    if not name:
+        raise InvalidArgumentError(
+            "auth: expected a Secret.from_name(...) with REGISTRY_USERNAME and REGISTRY_PASSWORD; "
+            "`ember secret create` makes one"
+        )
+    return name
 
 
 def _text(what: str, value: object) -> str:

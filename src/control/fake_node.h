@@ -77,9 +77,7 @@ class FakeNode final : public NodeClient {
   void remount(ContainerId container, VolumeOverlay volume) override {
     remounts.emplace_back(container, std::move(volume));
   }
-  void build(std::string id, ImageSpec, std::string, UniqueFd) override {
-    builds.push_back(std::move(id));
-  }
+  void build(BuildOrder order) override { builds.push_back(std::move(order.name)); }
   void ask_images(ImageQuery query) override { image_queries.push_back(std::move(query)); }
 
   // The process's ends of three pipes.

@@ -120,13 +120,15 @@ void ImageAdmin::push(std::string image, const std::string& request_json,
   if (!document) return observer->on_end("", std::move(document).error());
   Fields fields(*document, "");
   const std::string reference = fields.text("reference");
+  const std::string auth = fields.text_or("auth", "");
   if (auto read = fields.finish(); !read) return observer->on_end("", std::move(read).error());
   if (auto fine = check_reference(reference); !fine) {
     return observer->on_end("", std::move(fine).error());
   }
-  find(std::move(image), [this, reference, observer = std::move(observer)](Result<ImageSpec> spec) {
+  find(std::move(image), [this, push = ImageBuilds::Push{reference, auth},
+                          observer = std::move(observer)](Result<ImageSpec> spec) {
     if (!spec) return observer->on_end("", std::move(spec).error());
-    builds_.push(*spec, reference, observer);
+    builds_.push(*spec, push, observer);
   });
 }
 

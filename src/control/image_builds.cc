@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "control/function_spec.h"
+#include "control/registry_credentials.h"
 
 namespace ember {
 namespace {
@@ -49,15 +50,15 @@ bool ImageBuilds::is_built(const ImageSpec& image) const {
 }
 
 void ImageBuilds::watch(const ImageSpec& image, std::shared_ptr<BuildObserver> observer) {
-  watch(image_id(image), image, "", std::move(observer));
+  watch(image_id(image), image, Push{}, std::move(observer));
 }
 
-void ImageBuilds::push(const ImageSpec& image, const std::string& reference,
+void ImageBuilds::push(const ImageSpec& image, const Push& push,
                        std::shared_ptr<BuildObserver> observer) {
-  watch(image_id(image) + " to " + reference, image, reference, std::move(observer));
+  watch(image_id(image) + " to " + push.reference, image, push, std::move(observer));
 }
 
-void ImageBuilds::watch(const std::string& id, const ImageSpec& image, const std::string& push_to,
+void ImageBuilds::watch(const std::string& id, const ImageSpec& image, const Push& push,
                         std::shared_ptr<BuildObserver> observer) {
   if (!fleet_.is_connected()) {
     return observer->on_end(
@@ -69,17 +70,29 @@ void ImageBuilds::watch(const std::string& id, const ImageSpec& image, const std
         id, {ErrorCode::resource_exhausted, "too many images are being built; try again"});
   }
   running_[id].push_back(std::move(observer));
-  if (!running) send(id, image, push_to);
+  if (!running) send(id, image, push);
+}
+
+Result<UniqueFd> ImageBuilds::credentials_of(const ImageSpec& image, const Push& push) const {
+  if (!push.auth.empty()) return registry_credentials(secrets_, push.auth, push.reference);
+  const auto auth = image.base.options.find(kAuthOption);
+  if (auth == image.base.options.end()) return UniqueFd{};
+  return registry_credentials(secrets_, auth->second, image.base.arguments.front());
 }
 
 // The node sees all sources by name, and the image those that its steps name.
-void ImageBuilds::send(const std::string& id, const ImageSpec& image, const std::string& push_to) {
+void ImageBuilds::send(const std::string& id, const ImageSpec& image, const Push& push) {
+  auto credentials = credentials_of(image, push);
+  if (!credentials) return on_built(id, std::move(credentials).error());
+  auto order = std::make_shared<BuildOrder>(
+      BuildOrder{.name = id, .spec = image, .push_to = push.reference, .sources = {}});
+  order->credentials = std::move(*credentials);
   std::vector<std::string> named;
   for (const ImageStep& step : image.steps) {
     if (!step.files.empty()) named.push_back(step.files);
   }
   if (!image.base.files.empty()) named.push_back(image.base.files);
-  if (named.empty()) return node_.build(id, image, push_to, {});
+  if (named.empty()) return node_.build(std::move(*order));
   background_.run(
       [sources = &sources_, named]() -> Result<> {
         for (const std::string& digest : named) {
@@ -87,11 +100,12 @@ void ImageBuilds::send(const std::string& id, const ImageSpec& image, const std:
         }
         return Ok{};
       },
-      [this, id, image, push_to](const Result<>& laid_out) {
-        if (!laid_out) return on_built(id, laid_out);
+      [this, order](const Result<>& laid_out) {
+        if (!laid_out) return on_built(order->name, laid_out);
         auto sources = sources_.open_all();
-        if (!sources) return on_built(id, std::move(sources).error());
-        node_.build(id, image, push_to, std::move(sources).value());
+        if (!sources) return on_built(order->name, std::move(sources).error());
+        order->sources = std::move(*sources);
+        node_.build(std::move(*order));
       });
 }
 

@@ -11,6 +11,7 @@
 #include "control/background.h"
 #include "control/control.h"
 #include "control/fleet.h"
+#include "control/secrets.h"
 #include "control/source_store.h"
 #include "node/node_client.h"
 
@@ -19,8 +20,8 @@ namespace ember {
 class ImageBuilds {
  public:
   ImageBuilds(NodeClient& node, const NodeFleet& fleet, SourceStore& sources,
-              Background& background)
-      : node_(node), fleet_(fleet), sources_(sources), background_(background) {}
+              Background& background, const Secrets& secrets)
+      : node_(node), fleet_(fleet), sources_(sources), background_(background), secrets_(secrets) {}
 
   void build(const std::string& spec_json, std::shared_ptr<BuildObserver> observer);
   // Has these images built, or found built; `done` with the first that fails.
@@ -28,8 +29,12 @@ class ImageBuilds {
   bool is_built(const ImageSpec& image) const;
   // The node has removed it.
   void forget(const std::string& id) { built_.erase(id); }
-  void push(const ImageSpec& image, const std::string& reference,
-            std::shared_ptr<BuildObserver> observer);
+  // Where to push an image once it is built, and the secret that the registry asks for.
+  struct Push {
+    std::string reference = {};  // empty: nowhere
+    std::string auth = {};       // empty: it asks for none
+  };
+  void push(const ImageSpec& image, const Push& push, std::shared_ptr<BuildObserver> observer);
 
   // --- what the node says ---
   void on_line(const std::string& id, const std::string& line);
@@ -40,14 +45,17 @@ class ImageBuilds {
  private:
   void watch(const ImageSpec& image, std::shared_ptr<BuildObserver> observer);
   // Under a name that is the image's id, or that of a push.
-  void watch(const std::string& name, const ImageSpec& image, const std::string& push_to,
+  void watch(const std::string& name, const ImageSpec& image, const Push& push,
              std::shared_ptr<BuildObserver> observer);
-  void send(const std::string& name, const ImageSpec& image, const std::string& push_to);
+  void send(const std::string& name, const ImageSpec& image, const Push& push);
+  // Empty where neither the image nor the push asks for some.
+  Result<UniqueFd> credentials_of(const ImageSpec& image, const Push& push) const;
 
   NodeClient& node_;
   const NodeFleet& fleet_;
   SourceStore& sources_;
   Background& background_;
+  const Secrets& secrets_;
   std::map<std::string, std::vector<std::shared_ptr<BuildObserver>>> running_;
   std::set<std::string> built_;
 };

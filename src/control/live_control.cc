@@ -41,7 +41,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       logs(options.data, options.logs, driver, background),
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
-      images(node, fleet, sources, background),
+      images(node, fleet, sources, background, secrets),
       image_admin(driver, node, images, catalog),
       mounts(driver, volumes, node),
       containers(loop, driver, node, fleet, catalog, sources, secrets, biller, logs, strangers,

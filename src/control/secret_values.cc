@@ -43,6 +43,20 @@ Result<> check_reference(const SecretUse& use, const std::string& path) {
   return named ? std::move(named) : std::move(named).error().within(path + ".name");
 }
 
+std::uint32_t size_at(std::string_view text) {
+  std::uint32_t size = 0;
+  for (int i = 0; i < 4; ++i) size |= std::uint32_t{static_cast<unsigned char>(text[i])} << (8 * i);
+  return size;
+}
+
+// Takes the next text of the encoded form off; nothing at its end.
+std::optional<std::string_view> take_text(std::string_view& encoded) {
+  if (encoded.size() < 4 || encoded.size() - 4 < size_at(encoded)) return std::nullopt;
+  const std::string_view text = encoded.substr(4, size_at(encoded));
+  encoded.remove_prefix(4 + text.size());
+  return text;
+}
+
 Result<SecretUse> parse_use(const JsonValue& value, const std::string& path) {
   Fields fields(value, path + ".");
   SecretUse use;
@@ -74,6 +88,14 @@ Result<SecretUse> parse_use(const JsonValue& value, const std::string& path) {
 }
 
 }  // namespace
+
+std::optional<std::string_view> value_in(std::string_view encoded, std::string_view key) {
+  for (;;) {
+    const auto name = take_text(encoded), value = take_text(encoded);
+    if (!name || !value) return std::nullopt;
+    if (*name == key) return value;
+  }
+}
 
 Result<SecretValues> SecretValues::parse(const JsonValue& object, std::string_view path) {
   SecretValues values;

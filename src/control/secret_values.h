@@ -2,6 +2,7 @@
 // which runners get them: for each u32 length and name, u32 length and value, little-endian.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,9 @@ class SecretValues {
   std::vector<std::string> keys_;
   SecretBytes encoded_;
 };
+
+// The value of the key in the encoded form; a view of it.
+std::optional<std::string_view> value_in(std::string_view encoded, std::string_view key);
 
 // What a function says of a secret that it is given.
 struct SecretUse {

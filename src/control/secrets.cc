@@ -285,6 +285,18 @@ Result<std::string> Secrets::body_for(const std::vector<SecretUse>& uses) const 
   return body;
 }
 
+Result<SecretBytes> Secrets::open(const std::string& name, std::vector<std::string> required_keys,
+                                  std::string_view who) const {
+  SecretUse use;
+  use.name = name;
+  use.required_keys = std::move(required_keys);
+  if (auto fine = check_use(use, who); !fine) return std::move(fine).error();
+  const SecretRecord& newest = find(use)->newest;
+  auto values = unseal(*key_, place_of(newest), newest.sealed);
+  if (!values) return {ErrorCode::conflict, std::string(who) + ": " + name + " cannot be opened"};
+  return std::move(*values);
+}
+
 Result<std::vector<SecretRecord>> Secrets::seal_values(AppId app, std::vector<SecretUse*> uses) {
   std::vector<SecretRecord> records;
   std::erase_if(uses, [](const SecretUse* use) { return use->values.empty(); });

@@ -55,6 +55,11 @@ class Secrets {
   // The body of a Secrets frame. To be wiped.
   Result<std::string> body_for(const std::vector<SecretUse>& uses) const;
 
+  // The values of the secret with that name, which must have the keys. The message begins with
+  // `who`.
+  Result<SecretBytes> open(const std::string& name, std::vector<std::string> required_keys,
+                           std::string_view who) const;
+
   // --- anonymous ones, written and forgotten together with a version of their app ---
   // Seals the values of the uses and has each refer to its secret, which is put on record with
   // the batch; add() makes it known once that is on disk.

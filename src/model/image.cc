@@ -133,7 +133,7 @@ const std::vector<Kind>& bases() {
        .least = 1,
        .most = 1,
        .check = check_base_reference,
-       .options = {"add_python"}},
+       .options = {"add_python", kAuthOption}},
       {.name = "dockerfile",
        .check = check_command,
        .files = Files::required,

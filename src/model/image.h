@@ -24,6 +24,9 @@ struct ImageSpec {
   bool on_host() const { return base.kind == "host"; }
 };
 
+// Of a base of a registry: the name of the secret with what the registry asks for.
+inline constexpr const char* kAuthOption = "auth";
+
 // Steps that change no file: they say how containers of the image run.
 bool is_setting(const ImageStep& step);
 // Python packages kept beside the root, in a directory of their own.

@@ -509,6 +509,11 @@ class NodeAgent final : public Agent,
 
   // --- images ---
 
+  // The build comes next.
+  void take(BuildCredentials& message, UniqueFd file) {
+    credentials_ = {std::move(message.image_id), std::move(file)};
+  }
+
   void take(BuildRequest& message, UniqueFd sources) {
     const std::string id = message.image_id;
     auto fine = check_image(message.spec);
@@ -517,7 +522,10 @@ class NodeAgent final : public Agent,
     }
     if (fine.ok() && !message.push_to.empty()) fine = check_reference(message.push_to);
     if (!fine.ok()) return tell(ImageBuilt{id, std::move(fine)});
-    images_.build({message.spec, std::move(message.push_to), std::move(sources)},
+    auto [credentials_of, credentials] = std::exchange(credentials_, {});
+    if (credentials_of != id) credentials.reset();
+    images_.build({message.spec, std::move(message.push_to), std::move(sources),
+                   std::make_shared<const UniqueFd>(std::move(credentials))},
                   {.on_line =
                        [this, id](std::string line) {
                          tell(BuildLine{id, std::move(line)});
@@ -581,7 +589,9 @@ class NodeAgent final : public Agent,
   std::unique_ptr<MessageChannel> driver_;
   bool driver_said_hello_ = false;
   uid_t driver_uid_ = 0;
-  UniqueFd volumes_;         // the directory of the driver's
+  UniqueFd volumes_;  // the directory of the driver's
+  // What the registry of the build that comes next asks for, with that build's name.
+  std::pair<std::string, UniqueFd> credentials_;
   bool lacks_room_ = false;  // a container was refused while the disk had none
   boost::asio::steady_timer tick_;
   std::uint64_t ticks_ = 0;

@@ -84,12 +84,18 @@ Result<Command> fetch(const LayerJob& job, const std::string& reference, const s
   const bool is_local = reference.starts_with("oci:") || reference.starts_with("docker-archive:");
   std::vector<std::string> argv{"/usr/bin/skopeo", "--override-os", "linux", "copy"};
   if (!is_local && is_loopback(reference)) argv.push_back("--src-tls-verify=false");
+  BuilderRun run{.argv = {},
+                 .env = {"HOME=" + Stage::path("out"), "TMPDIR=" + Stage::path("out")},
+                 .written = job.part + "/" + name,
+                 .credentials = job.credentials,
+                 .output = output};
+  if (const std::string path = credentials_path(run); !path.empty()) {
+    argv.insert(argv.end(), {"--src-authfile", path});
+  }
   argv.push_back(is_local ? reference : "docker://" + reference);
   argv.push_back("oci:" + Stage::path("out") + ":image");
-  return as_builder({.argv = std::move(argv),
-                     .env = {"HOME=" + Stage::path("out"), "TMPDIR=" + Stage::path("out")},
-                     .written = job.part + "/" + name,
-                     .output = output});
+  run.argv = std::move(argv);
+  return as_builder(run);
 }
 
 void add_fetch(LayerRecipe& recipe, const LayerJob& job, std::string reference, std::string name) {

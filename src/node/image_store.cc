@@ -74,6 +74,7 @@ struct ImageStore::Building {
   ImageSpec spec;  // whose layer it is
   ImageStep step;
   UniqueFd files;
+  std::shared_ptr<const UniqueFd> credentials;
   Time began;
   std::unique_ptr<BuildSandbox> sandbox;
   std::optional<Network> network;
@@ -125,6 +126,7 @@ void ImageStore::go_on(std::shared_ptr<Request> request) {
     if (request->order.files && !place.step.files.empty()) {
       building->files = open_beneath(request->order.files.get(), place.step.files);
     }
+    building->credentials = request->order.credentials;
     building->waiting.push_back(std::move(request));
     return add(std::move(building));
   }
@@ -152,6 +154,7 @@ void ImageStore::all_built(std::shared_ptr<Request> request) {
   push->title = "push to " + reference;
   push->spec = spec;
   push->step = {.kind = kPush, .arguments = {reference}};
+  push->credentials = request->order.credentials;
   push->waiting.push_back(std::move(request));
   add(std::move(push));
 }
@@ -257,6 +260,7 @@ void ImageStore::start(const std::string& layer) {
                            .part = layers_.part_of(layer),
                            .files = building.files ? building.files.get() : -1,
                            .sandbox = building.sandbox.get(),
+                           .credentials = building.credentials,
                            .network = building.network ? building.network->path : ""},
                           tools_);
   if (!recipe.ok()) return finish(layer, failure_of(building, std::move(recipe).error()));

@@ -40,6 +40,7 @@ class ImageStore {
     ImageSpec spec;
     std::string push_to = "";  // the reference to push it to then; empty: nowhere
     UniqueFd files = {};  // a directory for each digest that a step names; empty where none does
+    std::shared_ptr<const UniqueFd> credentials = {};  // for the registry; may be empty
   };
   void build(Order order, Progress progress);
   // A JSON document (docs/reference/http.md, images). `kept` are layers that containers stand on.

@@ -42,7 +42,8 @@ struct LayerJob {
   std::string part;                 // the directory of the layer to be; exists
   int files = -1;                   // descriptor of what the step brings; negative: nothing
   BuildSandbox* sandbox = nullptr;  // null for package layers alone
-  std::string network;              // path of a namespace that leads to the internet
+  std::shared_ptr<const UniqueFd> credentials = {};  // what the registry asks for; may be empty
+  std::string network;  // path of a namespace that leads to the internet
 };
 
 // Whether the step runs in a sandbox, and whether that needs a network.

@@ -89,6 +89,16 @@ enum class ExecStream : std::uint8_t { terminal, input, output, errors };
 // threads are doing. Both answers are JSON.
 enum class ProcessQuery : std::uint8_t { processes, stacks };
 
+// What a driver has a node build.
+struct BuildOrder {
+  std::string name;  // the image's id, or another under which the node tells of it
+  ImageSpec spec;
+  std::string push_to = {};  // the reference to push it to then; empty: nowhere
+  UniqueFd sources =
+      {};  // the directory (O_PATH) of what its steps name; may be empty where none do
+  UniqueFd credentials = {};  // for the registry, as Docker's config.json; empty: it asks for none
+};
+
 class NodeObserver {
  public:
   virtual ~NodeObserver() = default;
@@ -131,11 +141,8 @@ class NodeClient {
   virtual void acknowledge_exit(ContainerId container) = 0;
   // Puts another overlay in the place of the volume that a container has at that path.
   virtual void remount(ContainerId container, VolumeOverlay volume) = 0;
-  // Builds the image, or finds it built. Lines and the end come by the observer. `sources` is the
-  // directory (O_PATH) of the sources that its steps name; may be empty where they name none.
-  // `push_to` is a reference to push it to then; empty: nowhere.
-  virtual void build(std::string image_id, ImageSpec spec, std::string push_to,
-                     UniqueFd sources) = 0;
+  // Builds the image, or finds it built. Lines and the end come by the observer.
+  virtual void build(BuildOrder order) = 0;
   virtual void ask_images(ImageQuery query) = 0;
   // Runs a process in the container, under the container's own limits; the streams and the end come
   // by the observer.

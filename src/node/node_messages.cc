@@ -480,6 +480,9 @@ std::string encode(const DriverMessage& message) {
           },
           [](const InterruptRequest& m) { return of_container("interrupt", m.container); },
           [](const AcknowledgeExit& m) { return of_container("acknowledge", m.container); },
+          [](const BuildCredentials& m) -> Json {
+            return {{"type", "build_credentials"}, {"image_id", m.image_id}};
+          },
           [](const BuildRequest& m) -> Json {
             return {{"type", "build"},
                     {"image_id", m.image_id},
@@ -560,6 +563,7 @@ Result<DriverMessage> decode_driver_message(std::string_view json) {
       return DriverHello{.protocol = fields.narrow<int>("protocol")};
     }
     if (type == "start") return StartRequest{.spec = read_spec(fields)};
+    if (type == "build_credentials") return BuildCredentials{fields.text("image_id")};
     if (type == "build") {
       BuildRequest build{.image_id = fields.text("image_id"), .spec = {}};
       fields.object("spec", [&](JsonFields& spec) { build.spec = read_image(spec); });

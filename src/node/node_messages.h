@@ -31,6 +31,9 @@ struct InterruptRequest {
 struct AcknowledgeExit {
   ContainerId container;
 };
+struct BuildCredentials {  // its file: what the registry of the build that follows asks for
+  std::string image_id;    // of that build
+};
 struct BuildRequest {    // its file, if one comes with it: the directory of sources
   std::string image_id;  // or another name under which the node tells of it
   ImageSpec spec;
@@ -54,8 +57,8 @@ struct InspectRequest {
   ProcessQuery what = ProcessQuery::processes;
 };
 using DriverMessage = std::variant<DriverHello, StartRequest, StopRequest, InterruptRequest,
-                                   AcknowledgeExit, BuildRequest, ImageQuery, RemountRequest,
-                                   ExecRequest, EndExecRequest, InspectRequest>;
+                                   AcknowledgeExit, BuildCredentials, BuildRequest, ImageQuery,
+                                   RemountRequest, ExecRequest, EndExecRequest, InspectRequest>;
 
 struct StartedNotice {
   ContainerId container;

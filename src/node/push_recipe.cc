@@ -74,15 +74,22 @@ Result<LayerRecipe> push_recipe(const LayerJob& job) {
     return sandbox->command(run);
   }});
   const std::string reference = job.step.arguments.front();
-  recipe.commands.push_back({.make = [part = job.part, reference](int output) {
-    std::vector<std::string> argv{"/usr/bin/skopeo", "copy"};
-    if (is_loopback(reference)) argv.push_back("--dest-tls-verify=false");
-    argv.insert(argv.end(), {"oci:" + Stage::path("in") + ":image", "docker://" + reference});
-    return as_builder({.argv = std::move(argv),
-                       .env = {"HOME=/nonexistent"},
-                       .read = part + "/oci",
-                       .output = output});
-  }});
+  recipe.commands.push_back(
+      {.make = [part = job.part, reference, credentials = job.credentials](int output) {
+        BuilderRun to_registry{.argv = {},
+                               .env = {"HOME=/nonexistent"},
+                               .read = part + "/oci",
+                               .credentials = credentials,
+                               .output = output};
+        std::vector<std::string> argv{"/usr/bin/skopeo", "copy"};
+        if (const std::string path = credentials_path(to_registry); !path.empty()) {
+          argv.insert(argv.end(), {"--dest-authfile", path});
+        }
+        if (is_loopback(reference)) argv.push_back("--dest-tls-verify=false");
+        argv.insert(argv.end(), {"oci:" + Stage::path("in") + ":image", "docker://" + reference});
+        to_registry.argv = std::move(argv);
+        return as_builder(to_registry);
+      }});
   return recipe;
 }
 

@@ -53,13 +53,19 @@ class RemoteNode final : public NodeClient, private MessageObserver {
     later([this, container, path, sent] { observer_->on_remounted(container, path, sent); });
   }
 
-  void build(std::string image_id, ImageSpec spec, std::string push_to, UniqueFd sources) override {
-    auto sent =
-        request(BuildRequest{image_id, std::move(spec), std::move(push_to)}, std::move(sources));
+  void build(BuildOrder order) override {
+    Result<> sent = Ok{};
+    if (order.credentials) {
+      sent = request(BuildCredentials{order.name}, std::move(order.credentials));
+    }
     if (sent.ok()) {
-      builds_.insert(std::move(image_id));
+      sent = request(BuildRequest{order.name, std::move(order.spec), std::move(order.push_to)},
+                     std::move(order.sources));
+    }
+    if (sent.ok()) {
+      builds_.insert(std::move(order.name));
     } else {
-      later([this, image_id, sent] { observer_->on_built(image_id, sent); });
+      later([this, name = order.name, sent] { observer_->on_built(name, sent); });
     }
   }
   void ask_images(ImageQuery query) override {

@@ -206,6 +206,12 @@ std::string step_hint(const ImageStep& step, const std::deque<std::string>& line
   if (says(lines, "ModuleNotFoundError") && step.kind == "run_function") {
     return "Install what the function imports in a step before it.";
   }
+  if (says(lines, "authentication required") || says(lines, "unauthorized") ||
+      says(lines, "access to the resource is denied")) {
+    return "The registry asks who comes, or has no such image: give from_registry(..., "
+           "auth=ember.Secret.from_name(...)), or `ember image push --auth`, a secret with "
+           "REGISTRY_USERNAME and REGISTRY_PASSWORD.";
+  }
   return "Run the step's command in `ember shell` on the image so far to look closer.";
 }
 

@@ -249,6 +249,11 @@ Result<Command> uv_install(const UvInstall& install) {
   return command;
 }
 
+std::string credentials_path(const BuilderRun& run) {
+  if (!run.credentials || !*run.credentials) return "";
+  return "/proc/self/fd/" + std::to_string(run.credentials->get());
+}
+
 Result<Command> as_builder(const BuilderRun& run) {
   const auto stage = std::make_shared<Stage>();
   if (!run.written.empty()) {
@@ -264,6 +269,7 @@ Result<Command> as_builder(const BuilderRun& run) {
   command.env.push_back("PATH=/usr/bin:/bin");
   for (std::string& setting : index_settings()) command.env.push_back(std::move(setting));
   command.output = run.output;
+  if (!credentials_path(run).empty()) command.inherited.push_back(run.credentials->get());
   command.steps = kept_by(stage, stage->steps());
   command.steps.push_back({"give privileges up", become_builder});
   return command;

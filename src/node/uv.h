@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "base/result.h"
 #include "node/process_table.h"
+#include "node/unique_fd.h"
 
 namespace ember {
 
@@ -43,8 +45,11 @@ struct BuilderRun {
   std::string written =
       "";                 // host directory, made anew and seen at Stage::path("out"); empty: none
   std::string read = "";  // host directory seen at Stage::path("in"); empty: none
+  std::shared_ptr<const UniqueFd> credentials = {};  // may be read at credentials_path() then
   int output = -1;
 };
+// "/proc/self/fd/7"; empty where there are none.
+std::string credentials_path(const BuilderRun& run);
 Result<Command> as_builder(const BuilderRun& run);
 
 // The name of the package that a requirement asks for, as indexes compare names.

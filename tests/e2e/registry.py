@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import subprocess
 import tempfile
@@ -20,16 +21,22 @@ log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {directory}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
+_ASKS = """
+auth: {{htpasswd: {{realm: ember, path: {directory}/users}}}}
+"""
 
 
 @contextlib.contextmanager
-def running_registry() -> Iterator[str]:
-    """Its address, as in "127.0.0.1:5000"."""
+def running_registry(user: str = "", password: str = "") -> Iterator[str]:
+    """Its address, as in "127.0.0.1:5000". With a user it asks who comes."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="ember-registry-") as directory:
         settings = f"{directory}/config.yml"
         with open(settings, "w") as file:
             file.write(_SETTINGS.format(directory=f"{directory}/data", port=port))
+            file.write(_ASKS.format(directory=directory) if user else "")
+        with open(f"{directory}/users", "w") as file:
+            file.write(f"{user}:{_bcrypt(password)}\n")
         process = subprocess.Popen(
             ["docker-registry", "serve", settings],
             stdout=subprocess.DEVNULL,
@@ -43,11 +50,18 @@ def running_registry() -> Iterator[str]:
             process.wait(10)
 
 
+def _bcrypt(password: str) -> str:
+    """As htpasswd has it."""
+    library = ctypes.CDLL("libcrypt.so.1")
+    library.crypt.restype = ctypes.c_char_p
+    return library.crypt(password.encode(), b"$2b$04$abcdefghijklmnopqrstuu").decode()
+
+
 def _answers(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/v2/")
-        return connection.getresponse().status == 200
+        return connection.getresponse().status in (200, 401)
     except OSError:
         return False
     finally:

@@ -340,6 +340,33 @@ def test_local_layouts_and_archives_are_bases_too(
         assert project.look("/base/file")["texts"]["/base/file"] == "base\n"
 
 
+def test_a_registry_that_asks_is_told_who_comes(
+    project: Project, builder: Server, pushed: str
+) -> None:
+    project.deploy(f'ember.Image.from_registry("{pushed}")')
+    listed = builder.json("image", "list")["images"]
+    image = next(one for one in listed if "imaged.look" in one["used_by"])["image_id"]
+    values = ("REGISTRY_USERNAME=ada", "REGISTRY_PASSWORD=l0velace")
+    with running_registry("ada", "l0velace") as address:
+        reference = f"{address}/team/closed:1"
+        told = builder.cli("image", "push", image, reference, status=2).stderr
+        assert "REGISTRY_USERNAME" in told, "it does not say what to do"
+        builder.cli("secret", "create", "registry", *values)
+        builder.cli("image", "push", image, reference, "--auth", "registry")
+        told = project.deploy(f'ember.Image.from_registry("{reference}")', status=2)
+        assert "REGISTRY_USERNAME" in told
+        auth = 'auth=ember.Secret.from_name("registry")'
+        project.deploy(f'ember.Image.from_registry("{reference}", {auth})')
+        assert project.text("/base/file") == "base\n"
+
+
+def test_a_registry_s_secret_must_have_its_keys(project: Project, builder: Server) -> None:
+    builder.cli("secret", "create", "half", "REGISTRY_USERNAME=ada")
+    auth = 'auth=ember.Secret.from_name("half")'
+    told = project.deploy(f'ember.Image.from_registry("127.0.0.1:9/a/b:1", {auth})', status=2)
+    assert "REGISTRY_PASSWORD" in told
+
+
 def test_an_image_that_is_not_there_is_told(project: Project, registry: str) -> None:
     told = project.deploy(f'ember.Image.from_registry("{registry}/no/such:1")', status=2)
     assert "base (registry" in told

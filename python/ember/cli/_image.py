@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ember._image import Image
 
 _PATH = "/api/v1/images"
+_AUTH = "one with REGISTRY_USERNAME and REGISTRY_PASSWORD, for a registry that asks"
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -82,11 +83,14 @@ def pull(prog: str, summary: str, argv: list[str]) -> int:
     parser = Parser(prog, summary)
     parser.add_argument("reference", help='an image of a registry, such as "python:3.11-slim"')
     parser.add_argument("--add-python", metavar="VERSION", help="where the image has no Python")
+    parser.add_argument("--auth", metavar="SECRET", help=_AUTH)
     parser.add_json()
     options = parser.parse_args(argv)
     from ember._image import Image
+    from ember._secret import Secret
 
-    image = Image.from_registry(options.reference, add_python=options.add_python)
+    auth = Secret.from_name(options.auth) if options.auth else None
+    image = Image.from_registry(options.reference, add_python=options.add_python, auth=auth)
     return _build({options.reference: image.spec(_upload)}, options.json)
 
 
@@ -95,6 +99,7 @@ def push(prog: str, summary: str, argv: list[str]) -> int:
     parser = Parser(prog, summary)
     parser.add_argument("image", help="an image's id (ember image list)")
     parser.add_argument("reference", help='where to, such as "registry.example:5000/team/app:1"')
+    parser.add_argument("--auth", metavar="SECRET", help=_AUTH)
     parser.add_json()
     options = parser.parse_args(argv)
     progress = Progress()
@@ -103,7 +108,7 @@ def push(prog: str, summary: str, argv: list[str]) -> int:
     for document in shared().stream_ndjson(
         f"{_PATH}/{quote(options.image)}/push",
         method="POST",
-        body={"reference": options.reference},
+        body={"reference": options.reference, **({"auth": options.auth} if options.auth else {})},
     ):
         if "line" in document:
             progress("image_line", document["line"])
