@@ -30,10 +30,16 @@ if(EMBER_FUZZ)
   target_link_options(ember_flags INTERFACE ${fuzz_flags})
 endif()
 
+# Headers that are dear to read, and in most files of a folder that speaks JSON.
+set(EMBER_DEAR_HEADERS <nlohmann/json.hpp> <boost/asio/io_context.hpp> <boost/asio/post.hpp>
+  <boost/asio/steady_timer.hpp> <algorithm> <chrono> <filesystem> <fstream> <functional> <map>
+  <memory> <optional> <sstream> <string> <variant> <vector>)
+
 # ember_folder(NAME [DEPS folder...] [LIBS library...])
 # Builds src/NAME/*.cc into ember_NAME and src/NAME/*_test.cc into NAME_test.
 # Files that end in main.cc are programs (ember_program), not part of the library.
-# A folder with headers alone becomes an interface library.
+# A folder with headers alone becomes an interface library. Tests are not optimised: they are built
+# more often than their own code is slow.
 function(ember_folder name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cc)
@@ -48,9 +54,19 @@ function(ember_folder name)
     add_library(ember_${name} INTERFACE)
     target_link_libraries(ember_${name} INTERFACE ember_flags ${ARG_DEPS} ${ARG_LIBS})
   endif()
+  set(dear "")
+  if("nlohmann_json::nlohmann_json" IN_LIST ARG_LIBS)
+    set(dear ${EMBER_DEAR_HEADERS})
+    target_precompile_headers(ember_${name} PRIVATE ${dear})
+  endif()
   if(tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ember_${name} GTest::gtest GTest::gmock GTest::gtest_main)
+    target_compile_options(${name}_test PRIVATE -O0)
+    list(LENGTH tests files)
+    if(files GREATER 2)
+      target_precompile_headers(${name}_test PRIVATE <gmock/gmock.h> <gtest/gtest.h> ${dear})
+    endif()
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST
       PROPERTIES TIMEOUT 120)
   endif()
