@@ -81,24 +81,37 @@ Result<> try_isolation(boost::asio::io_context& loop, ProcessTable& processes,
   return outcome;
 }
 
-// Why containers under gVisor are not to be had; empty: they are. Their own kernel takes no routes
-// from their network that lead nowhere, so that the firewall of veth pairs alone closes it.
-std::string try_gvisor(boost::asio::io_context& loop, ProcessTable& processes,
-                       const OciSetup& setup, NetworkMechanism mechanism) {
-  if (setup.runsc.empty()) return "runsc is not installed: apt-get install runsc";
+// What runsc takes to start containers here.
+struct Gvisor {
+  std::string refusal;  // why it starts none; empty: it does
+  NetworkSettings network_settings = NetworkSettings::shown;
+};
+
+// gVisor takes no routes from a network that lead nowhere, so that the firewall of veth pairs alone
+// closes it.
+Gvisor try_gvisor(boost::asio::io_context& loop, ProcessTable& processes, OciSetup setup,
+                  NetworkMechanism mechanism) {
+  if (setup.runsc.empty()) return {.refusal = "runsc is not installed: apt-get install runsc"};
   if (mechanism != NetworkMechanism::veth) {
-    return "it takes networks that are veth pairs, and they are " +
-           std::string(name_of(mechanism)) + " here";
+    return {.refusal = "it takes networks that are veth pairs, and they are " +
+                       std::string(name_of(mechanism)) + " here"};
   }
-  if (!setup.cgroups.usable()) return "it takes control groups: " + setup.cgroups.missing().front();
-  const auto isolation = make_runsc_isolation(processes, setup);
-  const auto tried = try_isolation(loop, processes, setup.directory, *isolation);
-  return tried.ok() ? "" : tried.error().message;
+  if (!setup.cgroups.usable())
+    return {.refusal = "it takes control groups: " + setup.cgroups.missing().front()};
+  Gvisor found;
+  for (const NetworkSettings settings : {NetworkSettings::shown, NetworkSettings::hidden}) {
+    setup.network_settings = settings;
+    const auto isolation = make_runsc_isolation(processes, setup);
+    const auto tried = try_isolation(loop, processes, setup.directory, *isolation);
+    if (tried.ok()) return {.refusal = "", .network_settings = settings};
+    if (found.refusal.empty()) found.refusal = tried.error().message;
+  }
+  return found;
 }
 
-// What became of the trials: no containers at all, or why none are under gVisor.
-Result<std::string> try_isolations(OciSetup setup, const NodeOptions& options,
-                                   NetworkMechanism mechanism) {
+// No containers at all, or what they are under gVisor.
+Result<Gvisor> try_isolations(OciSetup setup, const NodeOptions& options,
+                              NetworkMechanism mechanism) {
   boost::asio::io_context loop(1);
   ProcessTable processes(loop);
   auto networks =
@@ -143,9 +156,11 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
                  .rootfs = std::move(*rootfs),
                  .mount_points = std::move(*mount_points),
                  .cgroups = std::move(cgroups),
+                 .network_settings = NetworkSettings::shown,
                  .networks = nullptr};
-  auto no_gvisor = try_isolations(setup, options, mechanism);
-  if (!no_gvisor.ok()) return std::move(no_gvisor).error();
+  auto gvisor = try_isolations(setup, options, mechanism);
+  if (!gvisor.ok()) return std::move(gvisor).error();
+  setup.network_settings = gvisor->network_settings;
   auto networks =
       make_container_networks(loop, processes, directory, options, mechanism, Trial::no);
   if (!networks.ok()) return std::move(networks).error();
@@ -157,7 +172,7 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   if (!has_init) made.missing.push_back(kNoInit);
   setup.networks = made.networks.get();
   made.builds = std::make_unique<BuildSandboxes>(setup);
-  made.no_gvisor = std::move(*no_gvisor);
+  made.no_gvisor = std::move(gvisor->refusal);
   made.gvisor = make_runsc_isolation(processes, setup);
   made.isolation = make_crun_isolation(processes, std::move(setup));
   return made;

@@ -90,9 +90,10 @@ class ProcessIsolation final : public Isolation {
   Result<pid_t> start(const LaunchPlan& plan, const UniqueFd& source) {
     const ContainerFiles& files = plan.files;
     if (plan.sandbox.network.access != NetworkAccess::internet) {
-      return {ErrorCode::unavailable,
-              "its network setting cannot be kept: this node runs plain processes, on the machine's "
-              "own network"};
+      return {
+          ErrorCode::unavailable,
+          "its network setting cannot be kept: this node runs plain processes, on the machine's "
+          "own network"};
     }
     if (plan.image.has_own_root()) {
       return {ErrorCode::unavailable,

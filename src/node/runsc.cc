@@ -1,5 +1,7 @@
 #include "node/runsc.h"
 
+#include <sys/mount.h>
+
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -14,6 +16,10 @@ constexpr const char* kPath = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
 std::vector<std::string> words(const Runsc& runsc, ContainerId container) {
   return {runsc.program, "--root", runsc.state_directory + "/" + container.text()};
+}
+
+bool hide_network_settings() {
+  return ::mount("ember", "/proc/sys/net/core", "tmpfs", 0, nullptr) == 0;
 }
 
 void append(std::vector<std::string>& argv, std::vector<std::string> more) {
@@ -36,6 +42,9 @@ Command runsc_command(const Runsc& runsc, const OciRun& run, const Stage& stage)
   command.output = run.output;
   command.steps = stage.steps();
   if (runsc.cgroups.hybrid()) command.steps.push_back(hide_v2_beside_v1());
+  if (runsc.network_settings == NetworkSettings::hidden) {
+    command.steps.push_back({"hide the settings of networks", hide_network_settings});
+  }
   return command;
 }
 
