@@ -104,7 +104,7 @@ Gvisor try_gvisor(boost::asio::io_context& loop, ProcessTable& processes, OciSet
     const auto isolation = make_runsc_isolation(processes, setup);
     const auto tried = try_isolation(loop, processes, setup.directory, *isolation);
     if (tried.ok()) return {.refusal = "", .network_settings = settings};
-    if (found.refusal.empty()) found.refusal = tried.error().message;
+    found.refusal = tried.error().message;
   }
   return found;
 }

@@ -1,6 +1,7 @@
 #include "node/runsc.h"
 
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -18,8 +19,13 @@ std::vector<std::string> words(const Runsc& runsc, ContainerId container) {
   return {runsc.program, "--root", runsc.state_directory + "/" + container.text()};
 }
 
+// On the stage. The sandbox mounts a /proc of its own, which the kernel allows where it sees a whole
+// one: that is beside the other then.
 bool hide_network_settings() {
-  return ::mount("ember", "/proc/sys/net/core", "tmpfs", 0, nullptr) == 0;
+  const std::string whole = Stage::path("proc");
+  return ::mkdir(whole.c_str(), 0755) == 0 &&
+         ::mount("proc", whole.c_str(), "proc", 0, nullptr) == 0 &&
+         ::mount("ember", "/proc/sys/net", "tmpfs", 0, nullptr) == 0;
 }
 
 void append(std::vector<std::string>& argv, std::vector<std::string> more) {
