@@ -14,6 +14,7 @@ namespace {
 
 // How containers are started here. Returns the one that a node cannot do without.
 CLI::Option* add_container_options(CLI::App& command, ember::NodeFlags& flags) {
+  command.add_option("--runsc", flags.options.runsc, "gVisor's runsc program, by name or path");
   command.add_option("--py-spy", flags.options.py_spy, "The py-spy program, by name or path");
   command.add_option("--uv", flags.options.uv, "The uv program, by name or path");
   command.add_option("--isolation", flags.isolation, "How containers are kept apart")

@@ -109,6 +109,10 @@ Result<> Deployments::check_sandbox(const FunctionSpec& spec) const {
   if (gvisor && !node.no_gvisor.empty()) {
     return refused("isolation=\"gvisor\"", "this node cannot give: " + node.no_gvisor);
   }
+  if (gvisor && !spec.settings.resources.gpu.empty()) {
+    return refused("a GPU with isolation=\"gvisor\"",
+                   "is not to be had there: use the isolation \"container\"");
+  }
   if (gvisor && sandbox.network.access == NetworkAccess::listed) {
     return refused("a network list with isolation=\"gvisor\"",
                    "cannot be kept there: use \"internet\" or \"none\", or the isolation "

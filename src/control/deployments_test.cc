@@ -138,6 +138,28 @@ TEST_F(LiveDeployments, TellsTheNodeOfAFunctionWithoutANetworkAndRefusesItWhereN
   must_deploy("docs", {function("echo")});
 }
 
+TEST_F(LiveDeployments, RefusesGvisorWhereTheNodeHasNoneAndWhatItCannotKeep) {
+  const JsonValue walled = function("echo", R"("isolation": "gvisor")");
+  must_deploy("docs", {walled});
+  EXPECT_EQ(app("docs")["functions"][0]["isolation"], "gvisor");
+  Caller caller;
+  call("docs", "echo", caller);
+  EXPECT_EQ(node.only().spec.sandbox.isolation, IsolationClass::gvisor);
+  for (const char* setting : {R"("gpu": ["L4"])", R"("network": ["tcp://192.0.2.1:443"])"}) {
+    const auto wish = R"("isolation": "gvisor", )" + std::string(setting);
+    const auto refused = deploy("docs", {function("echo", wish)});
+    ASSERT_FALSE(refused.ok()) << setting;
+    EXPECT_EQ(refused.error().code, ErrorCode::conflict) << refused.error().message;
+    EXPECT_THAT(refused.error().message, HasSubstr("with isolation=\"gvisor\""));
+  }
+  node.hello.no_gvisor = "runsc is not installed: apt-get install runsc";
+  node.connect();
+  const auto refused = deploy("docs", {walled});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+  EXPECT_THAT(refused.error().message, HasSubstr("apt-get install runsc"));
+}
+
 TEST_F(LiveDeployments, RefusesImagesThatAreNotBuiltAndSourcesThatAreNotThere) {
   const auto image = deploy("docs", {function("echo", R"("image": {"base": "host", "steps":
                                    [{"kind": "uv_pip_install", "arguments": ["numpy"]}]})")});

@@ -202,6 +202,8 @@ class NodeAgent final : public Agent,
     if (!image) return {ErrorCode::not_found, "its image has not been built on this node"};
     if (auto taken = leases_.take(id, spec.devices, spec.resources.gpu.share_bytes); !taken.ok())
       return taken;
+    auto isolation = machine_.isolation_for(spec.sandbox.isolation);
+    if (!isolation.ok()) return std::move(isolation).error();
     auto gpus = machine_.grant(spec.devices);
     if (!gpus.ok()) return std::move(gpus).error();
     auto volumes = open_volumes(spec.volumes);
@@ -211,7 +213,7 @@ class NodeAgent final : public Agent,
                          .devices = std::move(spec.devices),
                          .started = wall_clock(),
                          .resources = spec.resources,
-                         .isolation = std::string(machine_.isolation->name()),
+                         .isolation = std::string((*isolation)->name()),
                          .slot = free_slot(),
                          .layers = image->layers};
     const ContainerFiles files(directory_.path, id);
@@ -219,7 +221,7 @@ class NodeAgent final : public Agent,
       files.remove();
       return created;
     }
-    NodeContainer& container = add(*machine_.isolation, record, files);
+    NodeContainer& container = add(**isolation, record, files);
     std::vector<std::string> argv = runner_argv(*image);
     container.launch({.record = std::move(record),
                       .files = files,
@@ -427,6 +429,9 @@ class NodeAgent final : public Agent,
     const NodeContainer& container = *found->second;
     const Isolation& isolation = container.isolation();
     const ContainerMeta& record = container.record();
+    if (std::string why = isolation.why_opaque(); !why.empty()) {
+      return answer({ErrorCode::unavailable, std::move(why)});
+    }
     if (m.what == ProcessQuery::stacks) {
       return dump_stacks(loop_, processes_,
                          {.py_spy = find_program(options_.py_spy).value_or(""),

@@ -177,6 +177,7 @@ inline std::string ask(const UniqueFd& socket, std::string_view code) {
 struct Setting {
   IsolationChoice isolation;
   NetworkChoice network = NetworkChoice::automatic;
+  IsolationClass wanted = IsolationClass::of_the_node;  // by every container
 };
 
 class AgentTest : public testing::TestWithParam<Setting> {
@@ -202,6 +203,9 @@ class AgentTest : public testing::TestWithParam<Setting> {
     start_agent();
     if (IsSkipped()) return;
     connect();
+    if (in_gvisor() && !recorder_.hellos.back().no_gvisor.empty()) {
+      GTEST_SKIP() << recorder_.hellos.back().no_gvisor;
+    }
   }
 
   void TearDown() override {
@@ -290,6 +294,7 @@ class AgentTest : public testing::TestWithParam<Setting> {
     one.function_json = std::move(function);
     one.labels_json = R"({"pool":"po"})";
     one.resources.memory_bytes = 256 << 20;
+    one.sandbox.isolation = GetParam().wanted;
     return one;
   }
   // Starts it and waits for its runner's Hello.
@@ -310,6 +315,7 @@ class AgentTest : public testing::TestWithParam<Setting> {
     static const ContainerExit kNone;
     return recorder_.exits.empty() ? kNone : recorder_.exits.front();
   }
+  static bool in_gvisor() { return GetParam().wanted == IsolationClass::gvisor; }
   bool in_container() const { return recorder_.hellos.back().isolation == "container"; }
   const std::string& network_line() const { return recorder_.hellos.back().network; }
   bool has_own_network() const { return network_line().starts_with("a network of its own"); }
@@ -350,15 +356,20 @@ class AgentTest : public testing::TestWithParam<Setting> {
   std::unique_ptr<NodeClient> node_;
 };
 
+inline constexpr Setting kGvisor{.isolation = IsolationChoice::container,
+                                 .wanted = IsolationClass::gvisor};
+
 inline auto every_isolation() {
-  return testing::Values(Setting{IsolationChoice::process}, Setting{IsolationChoice::container});
+  return testing::Values(Setting{IsolationChoice::process}, Setting{IsolationChoice::container},
+                         kGvisor);
 }
 inline auto every_network() {
   return testing::Values(Setting{IsolationChoice::process},
                          Setting{IsolationChoice::container, NetworkChoice::veth},
-                         Setting{IsolationChoice::container, NetworkChoice::slirp4netns});
+                         Setting{IsolationChoice::container, NetworkChoice::slirp4netns}, kGvisor);
 }
 inline std::string setting_name(const testing::TestParamInfo<Setting>& info) {
+  if (info.param.wanted == IsolationClass::gvisor) return "gvisor";
   if (info.param.network == NetworkChoice::veth) return "veth";
   if (info.param.network == NetworkChoice::slirp4netns) return "slirp4netns";
   return info.param.isolation == IsolationChoice::process ? "process" : "container";

@@ -105,7 +105,8 @@ TEST_P(AgentTest, TheSourceDirectoryIsReadWherePassed) {
                 "sys.path.insert(0, source)\nimport mine\nout = mine.value"),
             "of the source");
   if (in_container()) {
-    EXPECT_THAT(ask(runner, "open(source + '/new', 'w')"), HasSubstr("Read-only"));
+    EXPECT_THAT(ask(runner, "open(source + '/new', 'w')"),
+                testing::AnyOf(HasSubstr("Read-only"), HasSubstr("Permission denied")));
   }
 }
 
@@ -123,6 +124,7 @@ TEST_P(AgentTest, GrandchildrenThatHideDieWithTheContainer) {
 }
 
 TEST_P(AgentTest, ADeviceIsLeasedToOneContainer) {
+  if (in_gvisor()) GTEST_SKIP() << "gVisor has no devices";
   const DeviceId device = recorder_.hellos.back().capacity.devices[0].id;
   auto one = spec(1), two = spec(2), three = spec(3);
   one.devices = two.devices = {device};
@@ -168,7 +170,7 @@ TEST_P(AgentTest, AWishAsLargeAsANumberGetsFindsNoRoom) {
 
 TEST_P(AgentTest, ContainersOutliveTheNodeAndAreAdopted) {
   auto one = spec(1);
-  one.devices = {recorder_.hellos.back().capacity.devices[0].id};
+  if (!in_gvisor()) one.devices = {recorder_.hellos.back().capacity.devices[0].id};
   const UniqueFd& runner = start(one);
   const std::string pid = ask(runner, "x = 17; out = os.getpid()");
   const Time started = recorder_.started[id(1)];
@@ -187,8 +189,10 @@ TEST_P(AgentTest, ContainersOutliveTheNodeAndAreAdopted) {
   EXPECT_EQ(ask(again, "out = (x, os.getpid())"), "(17, " + pid + ")");
   auto two = spec(2);
   two.devices = one.devices;
-  node_->start(two, {});
-  run_until([&] { return recorder_.refused.size() == 1; });
+  if (!in_gvisor()) {
+    node_->start(two, {});
+    run_until([&] { return recorder_.refused.size() == 1; });
+  }
   node_->stop(id(1), Duration::seconds(30));
   EXPECT_EQ(next_exit().started, started);
 }

@@ -39,7 +39,7 @@ bool become_root_of(int user_namespace) {
 
 }  // namespace
 
-BuildSandboxes::BuildSandboxes(CrunSetup setup) : setup_(std::move(setup)) {
+BuildSandboxes::BuildSandboxes(OciSetup setup) : setup_(std::move(setup)) {
   for (std::uint32_t i = 0; i < kMaxBuilds; ++i) free_slots_.push_back(kFirstBuildSlot + i);
   end_marked_processes(mark());
   std::error_code ignored;
@@ -82,7 +82,7 @@ Result<Command> BuildSandbox::command(const BuildRun& run) {
   end();
   auto users = owner_.id_maps_.from(first_id());
   if (!users.ok()) return std::move(users).error();
-  const CrunSetup& setup = owner_.setup_;
+  const OciSetup& setup = owner_.setup_;
   const auto stage = std::make_shared<Stage>();
   std::vector<StagedDirectory> directories;
   stage_root(*stage, {.lowers = root_directories(run.image, setup.rootfs, setup.mount_points),
@@ -178,7 +178,7 @@ std::string BuildSandbox::mark() const {
 }
 
 void BuildSandbox::end() {
-  const CrunSetup& setup = owner_.setup_;
+  const OciSetup& setup = owner_.setup_;
   if (!setup.cgroups.usable()) end_marked_processes(mark());
   setup.cgroups.remove(id_);
   std::error_code ignored;

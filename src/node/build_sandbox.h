@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "node/bundle.h"
-#include "node/crun_isolation.h"
 #include "node/idmapped_mount.h"
+#include "node/oci_isolation.h"
 #include "node/process_table.h"
 
 namespace ember {
@@ -76,7 +76,7 @@ class BuildSandbox {
 class BuildSandboxes {
  public:
   // Ends what builds of an earlier life left running.
-  explicit BuildSandboxes(CrunSetup setup);
+  explicit BuildSandboxes(OciSetup setup);
 
   // Its directory must be there; nothing when too many build at once.
   std::unique_ptr<BuildSandbox> make(const std::string& directory);
@@ -87,7 +87,7 @@ class BuildSandboxes {
   friend class BuildSandbox;
   std::string mark() const;
 
-  const CrunSetup setup_;
+  const OciSetup setup_;
   IdMaps id_maps_;
   std::vector<std::uint32_t> free_slots_;
   std::uint64_t next_id_ = 1;

@@ -1,6 +1,7 @@
 #include "node/cgroup.h"
 
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -135,6 +136,24 @@ bool Cgroups::ran_out_of_memory(ContainerId container) const {
   return false;
 }
 
+bool Cgroups::has_process(ContainerId container, pid_t process) const {
+  for (const Hierarchy& one : hierarchies_) {
+    std::ifstream file(one.mount + path_of(container) + "/cgroup.procs");
+    for (pid_t pid; file >> pid;) {
+      if (pid == process) return true;
+    }
+  }
+  return false;
+}
+
+bool Cgroups::join(ContainerId container) const {
+  for (const Hierarchy& one : hierarchies_) {
+    std::ofstream file(one.mount + path_of(container) + "/cgroup.procs");
+    if (file.is_open() && !(file << "0" << std::flush)) return false;
+  }
+  return true;
+}
+
 void Cgroups::remove(ContainerId container) const {
   for (const Hierarchy& one : hierarchies_) {
     const std::string directory = one.mount + path_of(container);
@@ -151,6 +170,11 @@ void Cgroups::remove_parents() const {
     ::rmdir((one.mount + parent_).c_str());
     ::rmdir((one.mount + "/ember").c_str());
   }
+}
+
+PreparationStep hide_v2_beside_v1() {
+  return {"hide the v2 half of the cgroup layout",
+          [] { return ::mount("ember", "/sys/fs/cgroup/unified", "tmpfs", 0, nullptr) == 0; }};
 }
 
 }  // namespace ember

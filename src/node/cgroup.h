@@ -1,12 +1,15 @@
 // Control groups of containers: one directory a container in each hierarchy that the machine has
-// (v1, v2 or both), under "/ember/<node>". crun makes and fills them; what is read before they go,
-// and that they go, is ours.
+// (v1, v2 or both), under "/ember/<node>". The runtime makes and fills them; what is read before
+// they go, and that they go, is ours.
 #pragma once
+
+#include <sys/types.h>
 
 #include <string>
 #include <vector>
 
 #include "model/ids.h"
+#include "node/process_table.h"
 
 namespace ember {
 
@@ -25,10 +28,13 @@ class Cgroups {
   // One line for each limit that cannot be set, with the cause.
   const std::vector<std::string>& missing() const { return missing_; }
 
-  // For crun: the same path in every hierarchy.
+  // For the runtime: the same path in every hierarchy.
   std::string path_of(ContainerId container) const;
   // Whether the kernel ended a process of the group for its memory limit.
   bool ran_out_of_memory(ContainerId container) const;
+  bool has_process(ContainerId container, pid_t process) const;
+  // Puts this process into the container's groups. False: errno says why.
+  bool join(ContainerId container) const;
   // Ends what still runs in them and removes the directories.
   void remove(ContainerId container) const;
   // The node's own directories; those that still have containers stay.
@@ -54,5 +60,9 @@ class Cgroups {
   bool hybrid_ = false;
   bool limits_swap_ = false;
 };
+
+// Of a mount namespace of one's own: runtimes refuse a v2 hierarchy that stands beside v1 ones, and
+// set all limits where they do not see it.
+PreparationStep hide_v2_beside_v1();
 
 }  // namespace ember

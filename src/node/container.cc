@@ -196,7 +196,7 @@ void NodeContainer::network_ended() {
 
 void NodeContainer::ended(ProcessEnd end, Time at) {
   state_ = State::ended;
-  end = isolation_.end_of_runner(end);
+  end = isolation_.end_of_runner(record_, end);
   kill_timer_.cancel();
   boost::system::error_code ignored;
   listener_.close(ignored);

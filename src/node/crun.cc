@@ -1,17 +1,10 @@
 #include "node/crun.h"
 
-#include <sys/mount.h>
-
 #include "node/container_files.h"
 #include "node/mount_table.h"
 
 namespace ember {
 namespace {
-
-// crun refuses a v2 hierarchy that stands beside v1 ones; hidden from it, all limits are set.
-bool hide_v2_beside_v1() {
-  return ::mount("ember", "/sys/fs/cgroup/unified", "tmpfs", 0, nullptr) == 0;
-}
 
 std::vector<std::string> crun_words(const std::string& crun, const std::string& state_directory,
                                     const Cgroups& cgroups) {
@@ -32,23 +25,25 @@ Command crun_command(const CrunRun& run, const Stage& stage) {
   command.env = {run.mark, kPath};
   command.output = run.output;
   command.steps = stage.steps();
-  if (run.cgroups.hybrid()) {
-    command.steps.push_back({"hide the v2 half of the cgroup layout", hide_v2_beside_v1});
-  }
+  if (run.cgroups.hybrid()) command.steps.push_back(hide_v2_beside_v1());
   return command;
 }
 
-Command crun_exec_command(const CrunExecRun& run) {
+Command crun_exec_command(const CrunExecRun& exec) {
+  const OciExecRun& run = exec.run;
   Command command;
-  command.argv = crun_words(run.crun, run.state_directory, run.cgroups);
-  command.argv.insert(command.argv.end(),
-                      {"--log", run.log_path, "exec", "--pid-file", run.pid_path, "--process",
-                       run.process_path, run.container.text()});
+  command.argv = crun_words(exec.crun, exec.state_directory, exec.cgroups);
+  command.argv.insert(command.argv.end(), {"--log", run.log_path, "exec", "--pid-file",
+                                           run.pid_path, "--process", run.process_path});
+  if (!run.console_path.empty()) {
+    command.argv.insert(command.argv.end(), {"--tty", "--console-socket", run.console_path});
+  }
+  command.argv.push_back(run.container.text());
   command.env = {kPath};
-  if (run.cgroups.hybrid()) {
+  if (exec.cgroups.hybrid()) {
     const auto stage = std::make_shared<const Stage>();  // an empty one: for its mount namespace
     command.steps = kept_by(stage, stage->steps());
-    command.steps.push_back({"hide the v2 half of the cgroup layout", hide_v2_beside_v1});
+    command.steps.push_back(hide_v2_beside_v1());
   }
   return command;
 }

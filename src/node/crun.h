@@ -6,6 +6,7 @@
 
 #include "node/bundle.h"
 #include "node/cgroup.h"
+#include "node/oci_exec.h"
 #include "node/process_table.h"
 #include "node/stage.h"
 
@@ -30,14 +31,11 @@ struct CrunExecRun {
   std::string crun;
   std::string state_directory;
   const Cgroups& cgroups;
-  ContainerId container;
-  std::string process_path;  // of the process's JSON
-  std::string pid_path;      // made once the process runs
-  std::string log_path;      // what crun has to say, and only that
+  const OciExecRun& run;
 };
 
-// Stays as the process's parent, and ends with its exit status. The container's id comes last.
-Command crun_exec_command(const CrunExecRun& run);
+// Stays as the process's parent, and ends with its exit status.
+Command crun_exec_command(const CrunExecRun& exec);
 
 // Puts an image's root on the stage, its owners shifted to the range from `first_id`
 // on; `user_namespace` maps that. What is written to it is kept in `upper`, a host directory with

@@ -2,69 +2,20 @@
 
 #include <signal.h>
 
-#include <filesystem>
-
-#include "node/bundle.h"
 #include "node/crun.h"
-#include "node/crun_exec.h"
-#include "node/ephemeral_disk.h"
-#include "node/root_filesystem.h"
-#include "node/runner_env.h"
 #include "node/volume_remount.h"
 
 namespace ember {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr std::size_t kErrorOutput = 2 << 10;
 // The init ends with the runner's exit status, or with this and the signal that ended the runner.
 constexpr int kEndedBySignal = 128;
-constexpr const char* kInitBesideImages = "/ember/init";
 
-// So that the driver, without privileges, can read what the file system notes of a directory that
-// stands in the place of another.
-constexpr const char* kVolumeOptions = "userxattr,index=off";
-
-// A launch on its way, kept by the callbacks that bring it on.
-struct Launch {
-  LaunchPlan plan;
-  Stage stage;
-  std::vector<StagedDirectory> directories;
-  std::vector<StagedVolume> volumes;
-  Network network;
-  UniqueFd output;
-  std::function<void(Result<pid_t>)> done;
-  UniqueFd disk = {};
-
-  // Whether its root is its own, with room to write.
-  bool has_own_root() const {
-    return plan.image.has_own_root() || plan.sandbox.ephemeral_disk_bytes > 0;
-  }
-};
-
-class CrunIsolation final : public Isolation {
+class CrunIsolation final : public OciIsolation {
  public:
-  CrunIsolation(ProcessTable& processes, CrunSetup setup)
-      : processes_(processes), setup_(std::move(setup)) {}
-
-  ~CrunIsolation() override { setup_.cgroups.remove_parents(); }
+  using OciIsolation::OciIsolation;
 
   std::string_view name() const override { return "container"; }
-
-  void launch(LaunchPlan plan, UniqueFd source, std::function<void(Result<pid_t>)> done) override {
-    auto launch =
-        std::make_shared<Launch>(Launch{std::move(plan), {}, {}, {}, {}, {}, std::move(done)});
-    const std::int64_t disk_bytes = launch->plan.sandbox.ephemeral_disk_bytes;
-    if (disk_bytes == 0) return set_out(launch, std::move(source));
-    const auto given = std::make_shared<UniqueFd>(std::move(source));
-    make_ephemeral_disk(processes_, launch->plan.files.directory(), disk_bytes,
-                        [this, launch, given](Result<UniqueFd> disk) {
-                          if (!disk.ok()) return launch->done(std::move(disk).error());
-                          launch->disk = std::move(*disk);
-                          set_out(launch, std::move(*given));
-                        });
-  }
 
   void remount(const ContainerMeta& record, pid_t runner, VolumeDirectories volume, uid_t owner,
                std::function<void(Result<>)> done) override {
@@ -79,7 +30,7 @@ class CrunIsolation final : public Isolation {
     for (PreparationStep& step : remount_steps(runner, "v", path)) {
       command.steps.push_back(std::move(step));
     }
-    auto pid = processes_.run(command, [stage, done](ProcessEnd end) {
+    auto pid = processes().run(command, [stage, done](ProcessEnd end) {
       if (end.exit_status == kRemounted) return done(Ok{});
       if (end.exit_status == kVolumeBusy) {
         return done(Error{ErrorCode::conflict,
@@ -101,50 +52,22 @@ class CrunIsolation final : public Isolation {
   }
 
   Result<ExecLaunch> exec(const ExecPlan& plan) override {
-    return crun_exec({.crun = setup_.crun,
-                      .state_directory = state_directory(),
-                      .cgroups = setup_.cgroups,
-                      .user = root_user(plan.record)},
-                     plan);
+    return oci_exec(plan, root_user(plan.record), [this](const OciExecRun& run) {
+      return crun_exec_command({.crun = setup().crun,
+                                .state_directory = state_directory(),
+                                .cgroups = setup().cgroups,
+                                .run = run});
+    });
   }
 
   pid_t runner_process(pid_t runner) const override {
-    return setup_.init.empty() ? runner : first_child_of(runner);
+    return setup().init.empty() ? runner : first_child_of(runner);
   }
 
-  uid_t root_user(const ContainerMeta& record) const override { return first_id_of(record.slot); }
-
-  // It is the first process of its namespace: with it goes every other one.
-  void kill_all(const ContainerMeta&, pid_t runner) override {
-    if (runner > 0) processes_.signal(runner, SIGKILL);
-  }
-
-  ProcessEnd end_of_runner(ProcessEnd end) const override {
+  ProcessEnd end_of_runner(const ContainerMeta&, ProcessEnd end) const override {
     const int signal = end.exit_status - kEndedBySignal;
-    if (setup_.init.empty() || signal <= 0 || signal >= NSIG) return end;
+    if (setup().init.empty() || signal <= 0 || signal >= NSIG) return end;
     return {.exit_status = -1, .signal = signal};
-  }
-
-  bool watch_network(const ContainerMeta& record, std::function<void()> on_end) override {
-    const auto network = network_of(record);
-    return !network || setup_.networks->watch(*network, std::move(on_end));
-  }
-
-  std::optional<std::int64_t> egress_bytes(const ContainerMeta& record) const override {
-    const auto network = network_of(record);
-    return network ? setup_.networks->egress_bytes(*network) : std::nullopt;
-  }
-
-  // The network goes last: until then it holds the namespace, and the count of all that left it.
-  Remains clean_up(const ContainerMeta& record, pid_t) override {
-    const bool out_of_memory = setup_.cgroups.ran_out_of_memory(record.container);
-    end_marked_processes(mark_of(record));
-    setup_.cgroups.remove(record.container);
-    std::error_code ignored;
-    fs::remove_all(state_directory() + "/" + record.container.text(), ignored);
-    const Remains remains{out_of_memory ? OutOfMemory::yes : OutOfMemory::no, egress_bytes(record)};
-    if (const auto network = network_of(record)) setup_.networks->end(*network);
-    return remains;
   }
 
  private:
@@ -153,237 +76,26 @@ class CrunIsolation final : public Isolation {
     return user >= first && user - first < kUidsPerContainer;
   }
 
-  // The record of the container's own network.
-  std::optional<std::string> network_of(const ContainerMeta& record) const {
-    return ContainerFiles(setup_.directory.path, record.container).read_network();
-  }
+  std::string_view program() const override { return "crun"; }
 
-  std::string mark_of(const ContainerMeta& record) const {
-    return container_mark(setup_.directory.node, record.container);
-  }
-
-  std::string state_directory() const { return setup_.directory.path + "/crun"; }
-
-  void set_out(const std::shared_ptr<Launch>& launch, UniqueFd source) {
-    if (auto staged = set_stage(*launch, std::move(source)); !staged.ok()) {
-      return launch->done(std::move(staged).error());
-    }
-    if (!setup_.networks->makes() || launch->plan.sandbox.network.access == NetworkAccess::none) {
-      return run(launch);
-    }
-    setup_.networks->take([this, launch](Result<Network> network) {
-      if (!network.ok()) return launch->done(std::move(network).error());
-      launch->network = std::move(*network);
-      run(launch);
-    });
-  }
-
-  Result<> set_stage(Launch& launch, UniqueFd source) {
-    const auto add = [&](const std::string& name, const std::string& host_path,
-                         const std::string& destination) {
-      launch.stage.add(name, host_path);
-      launch.directories.push_back({name, destination});
-    };
-    if (auto staged = stage_image(launch); !staged.ok()) return staged;
-    for (const char* name : {"ssl", "alternatives"}) {
-      if (!launch.plan.image.on_host) break;
-      const std::string path = std::string("/etc/") + name;
-      std::error_code ignored;
-      if (fs::is_directory(path, ignored)) add(name, path, path);
-    }
-    for (const PythonDirectory& package : setup_.directory.python) {
-      add("python-" + package.name, package.host_path, "/ember/python/" + package.name);
-    }
-    for (std::size_t i = 0; i < launch.plan.image.packages.size(); ++i) {
-      const std::string number = std::to_string(i);
-      add("layer-" + number, launch.plan.image.packages[i], "/ember/layers/" + number);
-    }
-    for (const DriverLibrary& library : launch.plan.gpus.libraries) {
-      launch.stage.add(staged_name(library), library.host_path);
-    }
-    if (!launch.plan.image.on_host && !setup_.init.empty()) {
-      add("init", setup_.init, kInitBesideImages);
-    }
-    add("run", launch.plan.files.run_directory(), "/ember/run");
-    if (source) {
-      launch.stage.add_open_directory("source", std::move(source));
-      launch.directories.push_back({"source", "/source"});
-    }
-    return stage_volumes(launch);
-  }
-
-  // Volumes need places to be mounted at, which the root that all share does not have.
-  void stage_shared_root(Launch& launch) const {
-    if (launch.plan.volumes.empty()) return launch.stage.add("rootfs", setup_.rootfs);
-    std::vector<std::string> places;
-    for (const VolumeDirectories& volume : launch.plan.volumes) {
-      places.push_back(volume.path.substr(1));
-    }
-    launch.stage.add("rootfs-shared", setup_.rootfs);
-    launch.stage.add_directories("rootfs-places", std::move(places));
-    launch.stage.add_overlay({.name = "rootfs",
-                              .lowers = {"rootfs-places", "rootfs-shared"},
-                              .upper = "",
-                              .first_id = 0,
-                              .options = ""});
-  }
-
-  // The root that all containers share, or one of the image's own with room to write.
-  Result<> stage_image(Launch& launch) {
-    const BuiltImage& image = launch.plan.image;
-    if (!launch.has_own_root()) {
-      stage_shared_root(launch);
-      return Ok{};
-    }
-    const std::uint32_t first_id = first_id_of(launch.plan.record.slot);
-    auto users = id_maps_.from(first_id);
-    if (!users.ok()) return std::move(users).error();
-    stage_root(launch.stage, {.lowers = root_directories(image, setup_.rootfs, setup_.mount_points),
-                              .upper = "",
-                              .disk = std::move(launch.disk),
-                              .memory_bytes = scratch_space(launch.plan.record.resources),
-                              .first_id = first_id,
-                              .user_namespace = *users});
-    return Ok{};
-  }
-
-  Result<> stage_volumes(Launch& launch) {
-    for (VolumeDirectories& volume : launch.plan.volumes) {
-      const std::string name = "v" + std::to_string(launch.volumes.size());
-      const std::string path = volume.path;
-      auto access = stage_volume(launch.stage, name, launch.plan.record, std::move(volume),
-                                 launch.plan.volumes_owner);
-      if (!access.ok()) return std::move(access).error();
-      launch.volumes.push_back({name, path, *access});
-    }
-    return Ok{};
-  }
-
-  // Its files are the driver's on disk, and those of the container's root in it.
-  Result<MountAccess> stage_volume(Stage& stage, const std::string& name,
-                                   const ContainerMeta& record, VolumeDirectories volume,
-                                   uid_t owner) {
-    const std::uint32_t first = first_id_of(record.slot);
-    auto users = id_maps_.of_one(owner, first);
-    if (!users.ok()) return std::move(users).error();
-    StagedOverlay overlay{
-        .name = name, .lowers = {}, .upper = "", .first_id = first, .options = kVolumeOptions};
-    for (UniqueFd& lower : volume.lowers) {
-      overlay.lowers.push_back(name + "-" + std::to_string(overlay.lowers.size()));
-      stage.add_idmapped(overlay.lowers.back(), std::move(lower), *users, MountAccess::read_only);
-    }
-    const MountAccess access = volume.upper ? MountAccess::read_write : MountAccess::read_only;
-    if (volume.upper) {
-      overlay.upper = name + "-upper";
-      stage.add_idmapped(overlay.upper, std::move(volume.upper), *users, access);
-    }
-    stage.add_overlay(std::move(overlay));
-    return access;
-  }
-
-  RunnerPlaces places(const Launch& launch) const {
-    RunnerPlaces places{.python = "/ember/python",
-                        .layers = {},
-                        .home = "/root",
-                        .temporary = "/tmp",
-                        .run = "/ember/run",
-                        .source = "/source"};
-    for (std::size_t i = 0; i < launch.plan.image.packages.size(); ++i) {
-      places.layers.push_back("/ember/layers/" + std::to_string(i));
-    }
-    return places;
-  }
-
-  BundleNetwork network_of(const Launch& launch) const {
-    using Kind = BundleNetwork::Kind;
-    if (launch.plan.sandbox.network.access == NetworkAccess::none)
-      return {Kind::loopback_alone, ""};
-    if (launch.network.path.empty()) return {Kind::of_the_machine, ""};
-    return {Kind::made_before, launch.network.path};
-  }
-
-  // The init lies in the machine's /usr, and beside an image's root.
-  std::vector<std::string> command_of(const LaunchPlan& plan) const {
-    std::vector<std::string> argv;
-    if (!setup_.init.empty()) {
-      argv = {plan.image.on_host ? setup_.init : kInitBesideImages, "--"};
-    }
-    argv.insert(argv.end(), plan.image.entrypoint.begin(), plan.image.entrypoint.end());
-    argv.insert(argv.end(), plan.argv.begin(), plan.argv.end());
-    return argv;
-  }
-
-  void run(const std::shared_ptr<Launch>& launch) {
-    auto command = prepare(*launch);
-    if (!command.ok()) return fail(*launch, std::move(command).error());
-    auto pid =
-        processes_.run(*command, [this, launch](ProcessEnd end) { crun_ended(*launch, end); });
-    if (!pid.ok()) fail(*launch, std::move(pid).error());
-  }
-
-  Result<Command> prepare(Launch& launch) const {
-    const ContainerFiles& files = launch.plan.files;
-    const ContainerMeta& record = launch.plan.record;
-    if (!launch.network.record.empty()) {
-      auto written = files.write_network(launch.network.record);
-      if (!written.ok()) return std::move(written).error();
-    }
-    const BuiltImage& image = launch.plan.image;
-    const std::string config = config_json(
-        {.argv = command_of(launch.plan),
-         .env = runner_env(launch.plan, places(launch), mark_of(record)),
-         .working_directory = image.working_directory.empty() ? "/root" : image.working_directory,
-         .root = {.has_machine_usr = image.on_host,
-                  .access =
-                      launch.has_own_root() ? MountAccess::read_write : MountAccess::read_only},
-         .resources = record.resources,
-         .container = record.container,
-         .slot = record.slot,
-         .directories = launch.directories,
-         .volumes = launch.volumes,
-         .usr_mounts = mounts_in_usr(),
-         .gpus = launch.plan.gpus,
-         .network = network_of(launch),
-         .cgroups = setup_.cgroups});
-    auto written = write_file(files.directory() + "/config.json", config, 0600);
-    if (!written.ok()) return std::move(written).error();
-    auto output = files.make_output_pipe();
-    if (!output.ok()) return std::move(output).error();
-    launch.output = std::move(*output);
-    return crun_command({.crun = setup_.crun,
+  Command run_command(const OciRun& run, const Stage& stage) const override {
+    return crun_command({.crun = setup().crun,
                          .state_directory = state_directory(),
-                         .cgroups = setup_.cgroups,
-                         .bundle = files.directory(),
-                         .container = record.container,
-                         .mark = mark_of(record),
-                         .options = {"--detach", "--pid-file", files.pid_path()},
-                         .output = launch.output.get()},
-                        launch.stage);
+                         .cgroups = setup().cgroups,
+                         .bundle = run.bundle,
+                         .container = run.container,
+                         .mark = run.mark,
+                         .options = {"--detach", "--pid-file", run.pid_path},
+                         .output = run.output},
+                        stage);
   }
-
-  void crun_ended(Launch& launch, ProcessEnd end) {
-    const auto runner = launch.plan.files.read_runner();
-    if (end.exit_status == 0 && runner) return launch.done(runner->pid);
-    std::string said = launch.plan.files.last_output(kErrorOutput);
-    if (said.empty()) said = "ended with status " + std::to_string(end.exit_status) + ", no word";
-    fail(launch, {ErrorCode::start_failed, "crun: " + said});
-  }
-
-  void fail(Launch& launch, Error why) {
-    clean_up(launch.plan.record, 0);
-    if (!launch.network.record.empty()) setup_.networks->end(launch.network.record);
-    launch.done(std::move(why));
-  }
-
-  ProcessTable& processes_;
-  const CrunSetup setup_;
-  IdMaps id_maps_;
 };
 
 }  // namespace
 
-std::unique_ptr<Isolation> make_crun_isolation(ProcessTable& processes, CrunSetup setup) {
-  return std::make_unique<CrunIsolation>(processes, std::move(setup));
+std::unique_ptr<Isolation> make_crun_isolation(ProcessTable& processes, OciSetup setup) {
+  std::string state = setup.directory.path + "/crun";
+  return std::make_unique<CrunIsolation>(processes, std::move(setup), std::move(state));
 }
 
 }  // namespace ember

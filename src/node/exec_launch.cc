@@ -74,8 +74,8 @@ Result<> give_terminal(ExecLaunch& launch, const TerminalSize& size) {
 }
 
 void remove_files(const ExecLaunch& launch) {
-  for (const std::string& path :
-       {launch.pid_path, launch.errors_path, launch.process_path, launch.console_path}) {
+  for (const std::string& path : {launch.pid_path, launch.errors_path, launch.process_path,
+                                  launch.console_path, launch.inner_pid_path}) {
     if (!path.empty()) ::unlink(path.c_str());
   }
 }

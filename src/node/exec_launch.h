@@ -2,6 +2,7 @@
 // and what both kinds need for it. Execs (execs.h) runs it.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,10 @@ struct ExecLaunch {
   UniqueFd console;         // where the terminal will be sent, if it is made in the container
   std::string pid_path;     // where the process's pid will stand; empty: it is the command itself
   std::string errors_path;  // what the command says where the process could not be run
-  std::string process_path, console_path;  // further files of the launch; empty: none
+  std::function<std::string(const std::string&)> word_of_errors;  // of it, for people; empty: all
+  // Further files of the launch; empty: none.
+  std::string process_path, console_path, inner_pid_path;
+  std::function<Command()> kill;  // what ends the process where that is hidden from the machine
 };
 
 // Three pipes, which the user may open anew by /proc/self/fd, and the step that makes them those of

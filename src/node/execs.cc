@@ -53,6 +53,11 @@ struct Execs::Exec {
     signal_session(session, belongs, number);
   }
 
+  void kill_all() const {
+    if (launch.kill) (void)spawn(launch.kill()).ok();
+    signal_all(SIGKILL);
+  }
+
   const ExecId id;
   Isolation& isolation;
   const ContainerMeta record;
@@ -77,7 +82,7 @@ Execs::Execs(boost::asio::io_context& loop, ProcessTable& processes, std::string
 Execs::~Execs() {
   for (const auto& [id, exec] : execs_) {
     exec->find_session();
-    exec->signal_all(SIGKILL);  // nobody would be left to end it
+    exec->kill_all();  // nobody would be left to end it
     processes_.forget(exec->command);
     remove_files(exec->launch);
   }
@@ -124,7 +129,7 @@ Result<> Execs::launch(Isolation& isolation, const ExecPlan& plan) {
   return Ok{};
 }
 
-// --- the terminal, which crun makes in the container and sends over a socket --------------------
+// --- the terminal, which the runtime makes and sends over a socket ------------------------------
 
 void Execs::wait_for_terminal(Exec& exec) {
   exec.console.async_wait(stream_descriptor::wait_read, [this, id = exec.id](auto error) {
@@ -146,7 +151,7 @@ void Execs::take_terminal(Exec& exec) {
   receive_bytes(exec.console.native_handle(), name, files);
   boost::system::error_code ignored;
   exec.console.close(ignored);
-  if (files.size() != 1) return;  // crun says why, and ends
+  if (files.size() != 1) return;  // the runtime says why, and ends
   const winsize wanted{exec.size.rows, exec.size.columns, 0, 0};
   ::ioctl(files.front().get(), TIOCSWINSZ, &wanted);
   exec.launch.terminal = std::move(files.front());
@@ -175,7 +180,7 @@ void Execs::end(ExecId id) {
   exec.kill_timer.async_wait([this, id](auto error) {
     const auto still = execs_.find(id);
     if (error || still == execs_.end()) return;
-    still->second->signal_all(SIGKILL);
+    still->second->kill_all();
     processes_.signal(still->second->command, SIGKILL);
   });
 }
@@ -194,14 +199,15 @@ void Execs::ended(ExecId id, ProcessEnd end) {
   exec->signal_all(SIGKILL);  // if it was unwanted: what is left of its session
   remove_files(exec->launch);
   if (!ran) {
-    if (why.empty()) why = "crun ended with status " + std::to_string(end.exit_status);
+    if (exec->launch.word_of_errors) why = exec->launch.word_of_errors(why);
+    if (why.empty()) why = "the runtime ended with status " + std::to_string(end.exit_status);
     return owner_.on_exec_ended(id, refused(std::move(why)));
   }
-  // crun ends like a shell: with 128 and the signal that ended the process.
+  // A runtime ends like a shell: with 128 and the signal that ended the process.
   constexpr int kEndedBySignal = 128;
-  const bool by_crun = !exec->launch.pid_path.empty();
-  const int signal = by_crun ? std::max(0, end.exit_status - kEndedBySignal) : end.signal;
-  if (end.signal != 0 || (by_crun && signal > 0 && signal < NSIG)) {
+  const bool by_runtime = !exec->launch.pid_path.empty();
+  const int signal = by_runtime ? std::max(0, end.exit_status - kEndedBySignal) : end.signal;
+  if (end.signal != 0 || (by_runtime && signal > 0 && signal < NSIG)) {
     return owner_.on_exec_ended(id, ExecExit{.status = -1, .signal = std::max(signal, end.signal)});
   }
   owner_.on_exec_ended(id, ExecExit{.status = end.exit_status, .signal = 0});

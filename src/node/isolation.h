@@ -1,5 +1,5 @@
 // How a runner is kept apart from the machine: one implementation a class of isolation
-// (process_isolation.h, crun_isolation.h), named by what it stops.
+// (process_isolation.h, crun_isolation.h, runsc_isolation.h), named by what it stops.
 #pragma once
 
 #include <sys/socket.h>
@@ -64,10 +64,12 @@ class Isolation {
   // The runner itself, and the user that is its root as the machine sees them.
   virtual pid_t runner_process(pid_t runner) const { return runner; }
   virtual uid_t root_user(const ContainerMeta&) const { return 0; }
+  // Why the machine cannot tell what its processes are and do; empty: it can.
+  virtual std::string why_opaque() const { return ""; }
   // A signal for all of the container's processes.
   virtual void kill_all(const ContainerMeta& record, pid_t runner) = 0;
   // How the runner ended, told by how the process did that launch() called back with.
-  virtual ProcessEnd end_of_runner(ProcessEnd end) const { return end; }
+  virtual ProcessEnd end_of_runner(const ContainerMeta&, ProcessEnd end) const { return end; }
   // Calls back from the loop when the container's network has ended; never where it has none of its
   // own. False: it has ended before.
   virtual bool watch_network(const ContainerMeta&, std::function<void()>) { return true; }

@@ -17,6 +17,7 @@
 #include "node/machine_network.h"
 #include "node/process_isolation.h"
 #include "node/root_filesystem.h"
+#include "node/runsc_isolation.h"
 #include "node/stage.h"
 #include "node/uv.h"
 
@@ -51,23 +52,17 @@ std::set<std::string> networks_in_use(const NodeDirectory& directory) {
 }
 
 // Runs a trivial program through the whole path of a container.
-Result<> try_container(CrunSetup setup, const NodeOptions& options, NetworkMechanism mechanism) {
-  boost::asio::io_context loop(1);
-  ProcessTable processes(loop);
-  auto networks =
-      make_container_networks(loop, processes, setup.directory, options, mechanism, Trial::yes);
-  if (!networks.ok()) return std::move(networks).error();
-  setup.networks = networks->pool.get();
-  const ContainerMeta record{.container = ContainerId{setup.directory.node.value},
+Result<> try_isolation(boost::asio::io_context& loop, ProcessTable& processes,
+                       const NodeDirectory& directory, Isolation& isolation) {
+  const ContainerMeta record{.container = ContainerId{directory.node.value},
                              .labels_json = "",
                              .devices = {},
                              .started = {},
                              .resources = {},
-                             .isolation = "container",
+                             .isolation = std::string(isolation.name()),
                              .slot = kMaxSlots - 1};
-  const ContainerFiles files(setup.directory.path, record.container);
+  const ContainerFiles files(directory.path, record.container);
   if (auto created = files.create(record, "{}"); !created.ok()) return created;
-  const auto isolation = make_crun_isolation(processes, std::move(setup));
   Result<> outcome{ErrorCode::unavailable, "it did not come to an end"};
   const auto ended = [&](ProcessEnd end) {
     loop.stop();
@@ -75,20 +70,65 @@ Result<> try_container(CrunSetup setup, const NodeOptions& options, NetworkMecha
                                    : Error{ErrorCode::unavailable,
                                            "a trial program failed: " + files.last_output(500)};
   };
-  isolation->launch({record, files, {}, {}, {"/usr/bin/true"}}, {}, [&](Result<pid_t> pid) {
+  isolation.launch({record, files, {}, {}, {"/usr/bin/true"}}, {}, [&](Result<pid_t> pid) {
     if (pid.ok() && processes.watch(*pid, ended).ok()) return;
     if (!pid.ok()) outcome = std::move(pid).error();
     loop.stop();
   });
+  loop.restart();
   loop.run_for(kTrialLimit);
-  isolation->clean_up(record, 0);
+  isolation.clean_up(record, 0);
   files.remove();
   return outcome;
 }
 
+// What runsc takes to start containers here.
+struct Gvisor {
+  std::string refusal;  // why it starts none; empty: it does
+  NetworkSettings network_settings = NetworkSettings::shown;
+};
+
+// gVisor takes no routes from a network that lead nowhere, so that the firewall of veth pairs alone
+// closes it.
+Gvisor try_gvisor(boost::asio::io_context& loop, ProcessTable& processes, OciSetup setup,
+                  NetworkMechanism mechanism) {
+  if (setup.runsc.empty()) return {.refusal = "runsc is not installed: apt-get install runsc"};
+  if (mechanism != NetworkMechanism::veth) {
+    return {.refusal = "it takes networks that are veth pairs, and they are " +
+                       std::string(name_of(mechanism)) + " here"};
+  }
+  if (!setup.cgroups.usable())
+    return {.refusal = "it takes control groups: " + setup.cgroups.missing().front()};
+  Gvisor found;
+  for (const NetworkSettings settings : {NetworkSettings::shown, NetworkSettings::hidden}) {
+    setup.network_settings = settings;
+    const auto isolation = make_runsc_isolation(processes, setup);
+    const auto tried = try_isolation(loop, processes, setup.directory, *isolation);
+    if (tried.ok()) return {.refusal = "", .network_settings = settings};
+    found.refusal = tried.error().message;
+  }
+  return found;
+}
+
+// No containers at all, or what they are under gVisor.
+Result<Gvisor> try_isolations(OciSetup setup, const NodeOptions& options,
+                              NetworkMechanism mechanism) {
+  boost::asio::io_context loop(1);
+  ProcessTable processes(loop);
+  auto networks =
+      make_container_networks(loop, processes, setup.directory, options, mechanism, Trial::yes);
+  if (!networks.ok()) return std::move(networks).error();
+  setup.networks = networks->pool.get();
+  const auto isolation = make_crun_isolation(processes, setup);
+  auto tried = try_isolation(loop, processes, setup.directory, *isolation);
+  if (!tried.ok()) return std::move(tried).error();
+  return try_gvisor(loop, processes, setup, mechanism);
+}
+
 struct Containers {
   std::unique_ptr<NetworkPool> networks;
-  std::unique_ptr<Isolation> isolation;
+  std::unique_ptr<Isolation> isolation, gvisor;
+  std::string no_gvisor;
   std::unique_ptr<BuildSandboxes> builds;
   std::vector<std::string> missing;
   std::string network;
@@ -110,16 +150,18 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   Cgroups cgroups(directory.node);
   if (without_limits_since) cgroups.give_up(*without_limits_since);
   const bool has_init = ::access(kInit, X_OK) == 0;
-  CrunSetup setup{.crun = *find_program("crun"),
-                  .init = has_init ? kInit : "",
-                  .directory = directory,
-                  .rootfs = std::move(*rootfs),
-                  .mount_points = std::move(*mount_points),
-                  .cgroups = std::move(cgroups),
-                  .networks = nullptr};
-  if (auto tried = try_container(setup, options, mechanism); !tried.ok()) {
-    return std::move(tried).error();
-  }
+  OciSetup setup{.crun = *find_program("crun"),
+                 .runsc = find_program(options.runsc).value_or(""),
+                 .init = has_init ? kInit : "",
+                 .directory = directory,
+                 .rootfs = std::move(*rootfs),
+                 .mount_points = std::move(*mount_points),
+                 .cgroups = std::move(cgroups),
+                 .network_settings = NetworkSettings::shown,
+                 .networks = nullptr};
+  auto gvisor = try_isolations(setup, options, mechanism);
+  if (!gvisor.ok()) return std::move(gvisor).error();
+  setup.network_settings = gvisor->network_settings;
   auto networks =
       make_container_networks(loop, processes, directory, options, mechanism, Trial::no);
   if (!networks.ok()) return std::move(networks).error();
@@ -134,6 +176,8 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   if (!has_init) made.missing.push_back(kNoInit);
   setup.networks = made.networks.get();
   made.builds = std::make_unique<BuildSandboxes>(setup);
+  made.no_gvisor = std::move(gvisor->refusal);
+  made.gvisor = make_runsc_isolation(processes, setup);
   made.isolation = make_crun_isolation(processes, std::move(setup));
   return made;
 }
@@ -173,6 +217,7 @@ Result<Containers> set_up_containers(boost::asio::io_context& loop, ProcessTable
 }
 
 void use_processes(Machine& machine, const NodeOptions& options, const std::string& why) {
+  machine.no_gvisor = "this node runs plain processes";
   if (options.isolation == IsolationChoice::automatic && !options.allow_process) {
     machine.refusal = "containers are not to be had on this machine (" + why +
                       "); allow plain processes in so many words to go on without isolation";
@@ -194,6 +239,8 @@ void choose_isolation(Machine& machine, boost::asio::io_context& loop, ProcessTa
   if (containers.ok()) {
     machine.networks = std::move(containers->networks);
     machine.builds = std::move(containers->builds);
+    machine.no_gvisor = std::move(containers->no_gvisor);
+    machine.isolations.push_back(std::move(containers->gvisor));
     machine.isolations.push_back(std::move(containers->isolation));
   }
   if (options.isolation == IsolationChoice::process) return use_processes(machine, options, "");
@@ -216,6 +263,17 @@ Isolation& Machine::isolation_of(std::string_view wanted) const {
     if (one->name() == wanted) return *one;
   }
   return *isolation;
+}
+
+Result<Isolation*> Machine::isolation_for(IsolationClass wanted) const {
+  if (wanted == IsolationClass::of_the_node) return isolation;
+  const std::string_view named = isolation_class_name(wanted);
+  if (wanted == IsolationClass::gvisor && !no_gvisor.empty()) {
+    return {ErrorCode::unavailable, "this node has no gVisor: " + no_gvisor};
+  }
+  Isolation& found = isolation_of(named);
+  if (found.name() == named) return &found;
+  return {ErrorCode::unavailable, "this node has no isolation \"" + std::string(named) + "\""};
 }
 
 void Machine::refresh_devices() {

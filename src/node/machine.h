@@ -26,8 +26,7 @@ struct Machine {
   std::string dev_directory;
   Isolation* isolation = nullptr;  // for new containers; null: none is allowed, see refusal
   std::string refusal;
-  std::string no_gvisor =
-      "runsc is not used yet";       // why that isolation is not to be had; empty: it is
+  std::string no_gvisor;             // why that class of isolation is not to be had; empty: it is
   std::string network;               // how containers reach out, one line
   std::vector<std::string> missing;  // limits that are not to be had, one line each
   std::unique_ptr<NetworkPool> networks;
@@ -36,6 +35,8 @@ struct Machine {
 
   // The one that a container was started with; the one for new containers where it is unknown.
   Isolation& isolation_of(std::string_view name) const;
+  // The one of that class for a new container, if it is to be had.
+  Result<Isolation*> isolation_for(IsolationClass wanted) const;
   void refresh_devices();
   // What a container with these devices gets of the driver; a refusal names what is not available.
   Result<GpuGrant> grant(const std::vector<DeviceId>& devices) const;

@@ -34,6 +34,7 @@ struct NodeOptions {
   NetworkChoice network = NetworkChoice::automatic;
   std::optional<Ipv4Network> container_range;  // of their addresses; nothing: one that is free
   std::vector<Ipv4Network> allowed_networks;   // that containers may send to, though closed to them
+  std::string runsc = "runsc";                 // gVisor's runtime, by name or path
   std::string py_spy = "py-spy";               // the same; what tells what Python is doing
   std::string uv = "uv";                       // the program, by name or path
   std::int64_t cpu_millicores = 0;             // 0: what the machine has

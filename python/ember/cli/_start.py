@@ -159,7 +159,7 @@ def node_tools() -> list[str]:
         if spec is None or not spec.origin:
             raise platform_error(f"the package {name} is not installed", next_step="make setup")
         arguments += ["--python", f"{name}={os.path.dirname(spec.origin)}"]
-    for name in ("uv", "py-spy"):
+    for name in ("uv", "py-spy", "runsc"):
         program = os.path.join(os.path.dirname(sys.executable), name)
         arguments += [f"--{name}", program if os.access(program, os.X_OK) else name]
     return arguments

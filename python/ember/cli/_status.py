@@ -51,6 +51,7 @@ def describe(
 ) -> None:
     """Write what the machine offers and what it lacks."""
     write(_terminal.field("isolation", status["isolation"]))
+    write(_terminal.field("gvisor", f"no: {why}" if (why := status["no_gvisor"]) else "yes"))
     write(_terminal.field("network", status["network"]))
     for missing in status["missing"]:
         write(_terminal.field("missing", missing))

@@ -1,8 +1,7 @@
-#include "node/crun_exec.h"
+#include "node/oci_exec.h"
 
 #include <nlohmann/json.hpp>
 
-#include "node/crun.h"
 #include "node/unix_socket.h"
 
 namespace ember {
@@ -26,7 +25,8 @@ Result<std::string> process_json(const ExecPlan& plan) {
 
 }  // namespace
 
-Result<ExecLaunch> crun_exec(const CrunExec& crun, const ExecPlan& plan) {
+Result<ExecLaunch> oci_exec(const ExecPlan& plan, uid_t root_user,
+                            const std::function<Command(const OciExecRun&)>& command_of) {
   auto process = process_json(plan);
   if (!process.ok()) return std::move(process).error();
   const std::string& at = plan.scratch;
@@ -35,25 +35,23 @@ Result<ExecLaunch> crun_exec(const CrunExec& crun, const ExecPlan& plan) {
   }
   ExecLaunch launch;
   launch.pid_path = at + ".pid";
+  launch.inner_pid_path = at + ".inner-pid";
   launch.errors_path = at + ".log";
   launch.process_path = at + ".json";
-  launch.command = crun_exec_command({.crun = crun.crun,
-                                      .state_directory = crun.state_directory,
-                                      .cgroups = crun.cgroups,
-                                      .container = plan.record.container,
-                                      .process_path = launch.process_path,
-                                      .pid_path = launch.pid_path,
-                                      .log_path = launch.errors_path});
+  if (plan.spec.terminal) launch.console_path = at + ".tty";
+  launch.command = command_of({.container = plan.record.container,
+                               .process_path = launch.process_path,
+                               .pid_path = launch.pid_path,
+                               .inner_pid_path = launch.inner_pid_path,
+                               .log_path = launch.errors_path,
+                               .console_path = launch.console_path});
   if (!plan.spec.terminal) {
-    auto given = give_pipes(launch, crun.user);
+    auto given = give_pipes(launch, root_user);
     return given.ok() ? Result<ExecLaunch>(std::move(launch)) : std::move(given).error();
   }
-  launch.console_path = at + ".tty";
   auto console = listen_unix(launch.console_path, 0600);
   if (!console.ok()) return std::move(console).error();
   launch.console = std::move(*console);
-  auto& argv = launch.command.argv;
-  argv.insert(argv.end() - 1, {"--tty", "--console-socket", launch.console_path});
   return launch;
 }
 
