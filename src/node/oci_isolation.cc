@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <spdlog/spdlog.h>
 #include <filesystem>
 
 #include "node/crun.h"
@@ -80,14 +81,33 @@ void OciIsolation::set_out(const std::shared_ptr<Launch>& launch, UniqueFd sourc
   if (auto staged = set_stage(*launch, std::move(source)); !staged.ok()) {
     return launch->done(std::move(staged).error());
   }
-  if (!setup_.networks->makes() || launch->plan.sandbox.network.access == NetworkAccess::none) {
-    return run(launch);
+  const NetworkAccess access = launch->plan.sandbox.network.access;
+  if (!setup_.networks->makes() && access == NetworkAccess::listed) {
+    return launch->done(
+        Error{ErrorCode::unavailable,
+              "its network list cannot be kept: containers here are on the machine's own network"});
   }
+  if (!setup_.networks->makes() || access == NetworkAccess::none) return run(launch);
   setup_.networks->take([this, launch](Result<Network> network) {
     if (!network.ok()) return launch->done(std::move(network).error());
     launch->network = std::move(*network);
-    run(launch);
+    narrow(launch);
   });
+}
+
+void OciIsolation::adopt(const ContainerMeta& record) {
+  auto destinations = ContainerFiles(setup_.directory.path, record.container).read_destinations();
+  const auto network = network_of(record);
+  if (!destinations || !network) return;
+  auto policy = listed_destinations(std::move(*destinations));
+  const std::string who = record.container.text();
+  const auto told = [who](const Result<>& narrowed) {
+    if (narrowed.ok()) return;
+    spdlog::error("{}: names of its network list are not found: {}", who,
+                  narrowed.error().message);
+  };
+  if (!policy.ok()) return told(std::move(policy).error());
+  setup_.networks->narrow(*network, who, destinations_of(*policy), told);
 }
 
 uid_t OciIsolation::root_user(const ContainerMeta& record) const {
@@ -249,6 +269,20 @@ std::vector<std::string> OciIsolation::command_of(const LaunchPlan& plan) const 
   argv.insert(argv.end(), plan.image.entrypoint.begin(), plan.image.entrypoint.end());
   argv.insert(argv.end(), plan.argv.begin(), plan.argv.end());
   return argv;
+}
+
+// Down to the destinations that are listed, before anything runs in it.
+void OciIsolation::narrow(const std::shared_ptr<Launch>& launch) {
+  const NetworkPolicy& policy = launch->plan.sandbox.network;
+  if (policy.access != NetworkAccess::listed) return run(launch);
+  if (auto kept = launch->plan.files.write_destinations(policy.destinations); !kept.ok()) {
+    return fail(*launch, std::move(kept).error());
+  }
+  setup_.networks->narrow(launch->network.record, launch->plan.record.container.text(),
+                          destinations_of(policy), [this, launch](Result<> narrowed) {
+                            if (narrowed.ok()) return run(launch);
+                            fail(*launch, std::move(narrowed).error().within("network"));
+                          });
 }
 
 void OciIsolation::run(const std::shared_ptr<Launch>& launch) {

@@ -50,6 +50,7 @@ class OciIsolation : public Isolation {
   ~OciIsolation() override;
 
   void launch(LaunchPlan plan, UniqueFd source, std::function<void(Result<pid_t>)> done) override;
+  void adopt(const ContainerMeta& record) override;
   uid_t root_user(const ContainerMeta& record) const override;
   void kill_all(const ContainerMeta& record, pid_t runner) override;
   bool watch_network(const ContainerMeta& record, std::function<void()> on_end) override;
@@ -84,6 +85,7 @@ class OciIsolation : public Isolation {
   Result<> stage_volumes(Launch& launch);
   BundleNetwork network_of(const Launch& launch) const;
   std::vector<std::string> command_of(const LaunchPlan& plan) const;
+  void narrow(const std::shared_ptr<Launch>& launch);
   void run(const std::shared_ptr<Launch>& launch);
   Result<Command> prepare(Launch& launch) const;
   void runtime_ended(Launch& launch, ProcessEnd end);
