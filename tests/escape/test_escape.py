@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import Server, wait_until
 from controls import INSIDE, Controls, missing_capability, shows
-from ways import WAYS, Surroundings, Way
+from processes import running
+from ways import LIMITS, WAYS, Surroundings, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,16 +68,24 @@ class Container:
     server: Server
 
     def attempt(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
-        return self.server.result("escape", "attempt", name=name, given=given)
+        answer = self.server.call("escape", "attempt", name=name, given=given)
+        if answer.status == 502 and answer.code == "out_of_memory":
+            return {"escaped": False, "how": answer.message}
+        assert answer.status == 200, answer
+        return answer.document
 
-    def skip_without(self, needed: str) -> None:
-        """Skips where this machine does not give that to containers, and Ember says so."""
+    def lacks(self, needed: str) -> str | None:
+        """Ember's word on why this machine does not give that to containers, if so."""
         status = self.server.http("GET", "/api/v1/status").document
         if needed == "network" and "of its own" not in status["network"]:
-            pytest.skip(status["network"])
-        for line in status["missing"]:
-            if needed and line.startswith(needed):
-                pytest.skip(line)
+            return status["network"]
+        return next(
+            (line for line in status["missing"] if needed and line.startswith(needed)), None
+        )
+
+    def exec(self, *words: str) -> list[str]:
+        """The command line that runs these in it."""
+        return self.server.command("container", "exec", self.directory.name, "--", *words)
 
     @property
     def directory(self) -> Path:
@@ -139,6 +148,7 @@ def surroundings(container: Container, here: Path) -> Iterator[Surroundings]:
             abstract=abstract,
             path=here / "service" / "socket",
             port=loopback.getsockname()[1],
+            api_port=int(container.server.url.rsplit(":", 1)[1]),
             shared_memory=key,
             key=container.server.data / "key",
             other_socket=container.another / "run" / "runner.sock",
@@ -154,9 +164,11 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
 
 @every_way
 def test_it_does_not_lead_out(way: Way, container: Container, surroundings: Surroundings) -> None:
-    container.skip_without(way.needs)
+    if (why := container.lacks(way.needs)) is not None:
+        pytest.skip(why)
     outcome = container.attempt(way.attempt, given(way, surroundings))
     assert "broken" not in outcome, outcome["broken"]
+    assert outcome["how"] != "EEXIST", "another attempt has left something in the way"
     assert not outcome["escaped"], outcome["how"]
 
 
@@ -170,9 +182,68 @@ def test_it_would_lead_out(way: Way, controls: Controls, surroundings: Surroundi
     outcome = controls.run(way.attempt, given(way, surroundings), removed)
     assert "broken" not in outcome, outcome["broken"]
     if outcome["how"] == "ENOSYS":
-        pytest.skip(f"no control: this machine's kernel has no {way.attempt}")
+        pytest.skip(f"no control: this machine's kernel has no {way.name}")
     names = ", ".join(removal.name for removal in removed)
     assert outcome["escaped"], f"stopped by {outcome['how']}, without {names}"
+
+
+def test_a_command_in_a_container_does_not_lead_out_either(
+    container: Container, surroundings: Surroundings
+) -> None:
+    """All ways but those whose end is the container's: `ember container exec` has the same walls."""
+    ways = [way for way in WAYS if way not in LIMITS and container.lacks(way.needs) is None]
+    asked = [json.dumps([way.attempt, json.dumps(given(way, surroundings))]) for way in ways]
+    done = subprocess.run(
+        container.exec("/usr/bin/python3", "/source/attempts.py"), input="\n".join(asked),
+        env=container.server.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    outcomes = map(json.loads, done.stdout.splitlines())
+    ended = {way.name: outcome for way, outcome in zip(ways, outcomes, strict=True)}
+    assert {
+        name: outcome
+        for name, outcome in ended.items()
+        if outcome["escaped"] or "broken" in outcome or outcome["how"] == "EEXIST"
+    } == {}
+
+
+def kept_in(process: int) -> dict[str, object]:
+    """All that keeps a process of the machine's in, as the kernel has it."""
+    at = Path(f"/proc/{process}")
+    words = ("Uid", "Gid", "Groups", "Cap", "NoNewPrivs", "Seccomp")
+    root = (at / "root").stat()
+    return {
+        "rights": [
+            line for line in (at / "status").read_text().splitlines() if line.startswith(words)
+        ],
+        "namespaces": {one.name: os.readlink(one) for one in (at / "ns").iterdir()},
+        "cgroups": (at / "cgroup").read_text(),
+        "limits": (at / "limits").read_text(),
+        "root": (root.st_dev, root.st_ino),
+    }
+
+
+def test_a_command_s_process_is_kept_as_the_container_s_first_is(container: Container) -> None:
+    first = int((container.directory / "pid").read_text().split()[0])
+    with subprocess.Popen(
+        container.exec("sleep", "3600"), env=container.server.environment
+    ) as command:
+        children: list[int] = []
+
+        def started() -> list[int]:
+            children[:] = [
+                process.pid
+                for process in running()
+                if process.words == ["sleep", "3600"]
+                and os.readlink(f"/proc/{process.pid}/ns/pid")
+                == os.readlink(f"/proc/{first}/ns/pid")
+            ]
+            return children
+
+        try:
+            wait_until("the command runs", started)
+            assert kept_in(children[0]) == kept_in(first)
+        finally:
+            command.kill()
 
 
 @dataclass
