@@ -26,6 +26,7 @@ def write_layout(
     directory: Path,
     layers: list[list[tuple[tarfile.TarInfo, bytes]]],
     architecture: str = "amd64",
+    config: dict[str, object] | None = None,
 ) -> str:
     """Writes an image of these layers; how `Image.from_registry` names it."""
     blobs = directory / "blobs" / "sha256"
@@ -44,25 +45,23 @@ def write_layout(
             for info, data in layer:
                 archive.addfile(info, io.BytesIO(data))
         diff_ids.append(f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}")
-        packed.append(put(gzip.compress(buffer.getvalue()), "layer.v1.tar+gzip"))
-    config = {
+        packed.append(put(gzip.compress(buffer.getvalue(), 1), "layer.v1.tar+gzip"))
+    described = {
         "architecture": architecture,
         "os": "linux",
-        "config": {},
+        "config": config or {},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     }
     manifest = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": put(json.dumps(config).encode(), "config.v1+json"),
+        "config": put(json.dumps(described).encode(), "config.v1+json"),
         "layers": packed,
     }
-    described = put(json.dumps(manifest).encode(), "manifest.v1+json")
-    described["annotations"] = {"org.opencontainers.image.ref.name": "made"}
+    named = put(json.dumps(manifest).encode(), "manifest.v1+json")
+    named["annotations"] = {"org.opencontainers.image.ref.name": "made"}
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    (directory / "index.json").write_text(
-        json.dumps({"schemaVersion": 2, "manifests": [described]})
-    )
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
     for path in (directory, *directory.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return f"oci:{directory}:made"
