@@ -145,6 +145,28 @@ def test_an_exception_travels_with_the_users_frames_only(runner: RunnerProcess) 
     assert report["pickle"] is not None
 
 
+def test_an_exception_is_reported_where_no_file_can_be_opened_any_more(
+    runner: RunnerProcess,
+) -> None:
+    runner.start("""
+    import os, resource
+
+    @app.function()
+    def f():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+        while True:
+            os.open("/dev/zero", os.O_RDONLY)
+    """).ready()
+    report = runner.call().json
+    assert (report["kind"], report["type"]) == ("user_exception", "OSError")
+    assert report["message"] == "[Errno 24] Too many open files: '/dev/zero'"
+    lines = report["traceback"].splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].endswith(", in f")
+    assert lines[-1] == f"OSError: {report['message']}"
+    assert "ember/runner" not in report["traceback"]
+
+
 @pytest.mark.parametrize(
     ("statement", "kind"),
     [

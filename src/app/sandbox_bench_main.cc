@@ -1,6 +1,7 @@
 // `ember-sandbox-bench`: how long a static program takes in a container of ours over a prepared
 // image, from the order to its end, beside `crun run` of the same image in a mount namespace that
 // is ready for it. One line of JSON a round, sides alternating.
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -85,13 +86,14 @@ class Bench {
     const std::string part = directory_.path + "/bench";
     std::filesystem::create_directories(part);
     const auto sandbox = machine_.builds->make(part);
+    const UniqueFd output(::memfd_create("output", MFD_CLOEXEC));
     auto command = sandbox->command({.argv = {program_},
                                      .env = {},
                                      .privileges = Privileges::none,
                                      .image = image_,
                                      .upper = "",
                                      .network = "",
-                                     .output = -1});
+                                     .output = output.get()});
     if (!command.ok()) return complain(command.error().message);
     PreparedCrun crun(*command);
     for (int round = 0; round < rounds; ++round) {

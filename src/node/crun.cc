@@ -1,5 +1,6 @@
 #include "node/crun.h"
 
+#include "base/assert.h"
 #include "node/container_files.h"
 #include "node/mount_table.h"
 
@@ -17,6 +18,8 @@ constexpr const char* kPath = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 }  // namespace
 
 Command crun_command(const CrunRun& run, const Stage& stage) {
+  // crun gives its streams to the container's user: none may be the machine's /dev/null.
+  EMBER_ASSERT(run.output >= 0);
   Command command;
   command.argv = crun_words(run.crun, run.state_directory, run.cgroups);
   command.argv.insert(command.argv.end(), {"run", "--bundle", run.bundle});

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import wait_until
+from neighbour import Neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 APP = "chatty"
 LINE_BYTES = 100
-# Of serve with its memory of logs and all that is under way; a sanitizer takes several times as much.
-RSS_BYTES = (160 << 20) * int(os.environ.get("EMBER_RSS_FACTOR", "1"))
 FILE_BYTES = 16 << 20  # of one container
 
 
@@ -28,41 +26,6 @@ def chatty(server: Server) -> Iterator[Server]:
     server.deploy("chatty.py")
     yield server
     server.cli("app", "stop", APP)
-
-
-class Neighbour:
-    """Calls one after the other, until told to end; each must succeed."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work)
-        self.calls = 0
-        self.failure: object = None
-        self.rss_bytes: dict[str, int] = {"serve": 0, "node": 0}
-
-    def __enter__(self) -> Neighbour:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        assert self.failure is None, self.failure
-        assert self.calls > 0
-        for role, size in self.rss_bytes.items():
-            assert size < RSS_BYTES, f"{role} had {size >> 20} MiB"
-
-    def _work(self) -> None:
-        try:
-            while not self._ended.is_set():
-                assert self._server.result(APP, "neighbour", n=self.calls) == self.calls + 1
-                self.calls += 1
-                for role in self.rss_bytes:
-                    pages = Path(f"/proc/{self._server.pid(role)}/statm").read_text().split()[1]
-                    self.rss_bytes[role] = max(self.rss_bytes[role], int(pages) * 4096)
-        except BaseException as error:
-            self.failure = error
 
 
 def container_of(server: Server, function: str) -> dict[str, Any]:
@@ -98,7 +61,7 @@ def is_quiet(server: Server, container: str) -> bool:
 def test_a_flood_harms_nobody_and_every_line_is_kept_or_counted(
     chatty: Server, function: str, megabytes: int, dropped: int
 ) -> None:
-    with Neighbour(chatty):
+    with Neighbour(chatty, APP):
         written = chatty.result(APP, function, megabytes=megabytes)
         container = container_of(chatty, function)["container_id"]
         # The runner's budget lets the last lines go within a second.
@@ -151,7 +114,7 @@ def test_a_gap_is_shown_where_it_is_with_the_call_that_wrote_there(chatty: Serve
 
 
 def test_a_child_that_never_stops_is_bounded(chatty: Server) -> None:
-    with Neighbour(chatty):
+    with Neighbour(chatty, APP):
         chatty.result(APP, "has_a_child", seconds=3)
     row = container_of(chatty, "has_a_child")
     wait_until("it is quiet", lambda: is_quiet(chatty, row["container_id"]))
@@ -163,7 +126,7 @@ def test_a_child_that_never_stops_is_bounded(chatty: Server) -> None:
 def test_frames_beyond_any_budget_make_their_own_container_wait(
     chatty: Server, small: bool
 ) -> None:
-    with Neighbour(chatty) as neighbour:
+    with Neighbour(chatty, APP) as neighbour:
         sent = chatty.result(APP, "speaks_frames", seconds=3, small=small)
         assert neighbour.failure is None
     # The burst, what the time allowed, and what was on its way: far below what a socket takes.

@@ -152,6 +152,10 @@ def _all_devices(launch: Launch) -> None:
     launch.resources["devices"] = [{"allow": True, "access": "rwm"}]
 
 
+def _machine_mounts(launch: Launch) -> None:
+    launch.leave_namespace("mount")
+
+
 def _own_cgroup(launch: Launch) -> None:
     cgroup = _SYSTEMS / "memory"
     source = cgroup if cgroup.exists() else _SYSTEMS
@@ -194,6 +198,7 @@ NO_NEW_PRIVILEGES = Removal(
 )
 NOT_ANY_USER = Removal("root without rights, not a user who may gain them", _ordinary_user)
 DEVICE_RULES = Removal("cgroup rules for devices", _all_devices)
+MOUNTS = Removal("mounts of its own", _machine_mounts)
 NO_CGROUP_FILES = Removal("no cgroup files in sight", _own_cgroup)
 OUTPUT_PIPE = Removal("output through a pipe", _output_file)
 CLOSED_DIRECTORIES = Removal("closed descriptors", _left_directory)

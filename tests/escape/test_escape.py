@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import ast
 import concurrent.futures
-import contextlib
-import ctypes
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections import Counter
@@ -28,28 +25,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import Server, wait_until
 from controls import INSIDE, Controls, missing_capability, shows
-from ways import WAYS, Surroundings, Way
+from library import Library, make_library
+from processes import running
+from surroundings import Surroundings, surroundings_of
+from ways import LIMITS, WAYS, Way, given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FLOOD_S = 60.0  # at most; it is ended before
 PRELOAD = Path(__file__).resolve().parent / "preload"
-
-# Leaves a note in a directory of the machine's that no container sees.
-LIBRARY = r"""
-#include <fcntl.h>
-#include <unistd.h>
-__attribute__((constructor)) static void leave_a_note(void) {
-  int note = open(NOTES "/note", O_WRONLY | O_CREAT | O_APPEND, 0666);
-  char program[256];
-  ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
-  if (note < 0 || size < 0) return;
-  program[size] = '\n';
-  if (write(note, program, (size_t)size + 1) < 0) _exit(1);
-}
-unsigned la_version(unsigned version) { return version; }
-"""
 
 
 @pytest.fixture(scope="session")
@@ -67,16 +52,24 @@ class Container:
     server: Server
 
     def attempt(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
-        return self.server.result("escape", "attempt", name=name, given=given)
+        answer = self.server.call("escape", "attempt", name=name, given=given)
+        if answer.status == 502 and answer.code == "out_of_memory":
+            return {"escaped": False, "how": answer.message}
+        assert answer.status == 200, answer
+        return answer.document
 
-    def skip_without(self, needed: str) -> None:
-        """Skips where this machine does not give that to containers, and Ember says so."""
+    def lacks(self, needed: str) -> str | None:
+        """Ember's word on why this machine does not give that to containers, if so."""
         status = self.server.http("GET", "/api/v1/status").document
         if needed == "network" and "of its own" not in status["network"]:
-            pytest.skip(status["network"])
-        for line in status["missing"]:
-            if needed and line.startswith(needed):
-                pytest.skip(line)
+            return status["network"]
+        return next(
+            (line for line in status["missing"] if needed and line.startswith(needed)), None
+        )
+
+    def exec(self, *words: str) -> list[str]:
+        """The command line that runs these in it."""
+        return self.server.command("container", "exec", self.directory.name, "--", *words)
 
     @property
     def directory(self) -> Path:
@@ -115,38 +108,9 @@ def controls(container: Container, here: Path) -> Controls:
 
 @pytest.fixture(scope="session")
 def surroundings(container: Container, here: Path) -> Iterator[Surroundings]:
-    library = ctypes.CDLL(None, use_errno=True)
-    with contextlib.ExitStack() as stack:
-        marker = here / "marker"
-        marker.write_text("reached")
-        sleeper = stack.enter_context(subprocess.Popen(["sleep", "infinity"]))
-        stack.callback(sleeper.kill)
-        (here / "service").mkdir()
-        abstract = f"ember-escape-{os.getpid()}"
-        for address in (f"\0{abstract}", str(here / "service" / "socket")):
-            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-            listener.bind(address)
-            listener.listen()
-        (here / "service" / "socket").chmod(0o666)
-        loopback = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        key = 0x45000000 + os.getpid()
-        segment = library.shmget(key, 4096, 0o1000 | 0o600)
-        assert segment >= 0, os.strerror(ctypes.get_errno())
-        stack.callback(library.shmctl, segment, 0, None)
-        yield Surroundings(
-            marker=marker,
-            process=sleeper.pid,
-            abstract=abstract,
-            path=here / "service" / "socket",
-            port=loopback.getsockname()[1],
-            shared_memory=key,
-            key=container.server.data / "key",
-            other_socket=container.another / "run" / "runner.sock",
-        )
-
-
-def given(way: Way, surroundings: Surroundings) -> dict[str, Any]:
-    return {**way.given, **way.led_to(surroundings)}
+    with surroundings_of(container.server, here) as made:
+        made.other_socket = container.another / "run" / "runner.sock"
+        yield made
 
 
 every_way = pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
@@ -154,9 +118,11 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
 
 @every_way
 def test_it_does_not_lead_out(way: Way, container: Container, surroundings: Surroundings) -> None:
-    container.skip_without(way.needs)
+    if (why := container.lacks(way.needs)) is not None:
+        pytest.skip(why)
     outcome = container.attempt(way.attempt, given(way, surroundings))
     assert "broken" not in outcome, outcome["broken"]
+    assert outcome["how"] != "EEXIST", "another attempt has left something in the way"
     assert not outcome["escaped"], outcome["how"]
 
 
@@ -170,38 +136,74 @@ def test_it_would_lead_out(way: Way, controls: Controls, surroundings: Surroundi
     outcome = controls.run(way.attempt, given(way, surroundings), removed)
     assert "broken" not in outcome, outcome["broken"]
     if outcome["how"] == "ENOSYS":
-        pytest.skip(f"no control: this machine's kernel has no {way.attempt}")
+        pytest.skip(f"no control: this machine's kernel has no {way.name}")
     names = ", ".join(removal.name for removal in removed)
     assert outcome["escaped"], f"stopped by {outcome['how']}, without {names}"
 
 
-@dataclass
-class Library:
-    """A library of a function's own, and the notes of the programs of the machine that load it."""
+def test_a_command_in_a_container_does_not_lead_out_either(
+    container: Container, surroundings: Surroundings
+) -> None:
+    """All ways but those whose end is the container's: `ember container exec` has the same walls."""
+    ways = [way for way in WAYS if way not in LIMITS and container.lacks(way.needs) is None]
+    asked = [json.dumps([way.attempt, json.dumps(given(way, surroundings))]) for way in ways]
+    done = subprocess.run(
+        container.exec("/usr/bin/python3", "/source/attempts.py"), input="\n".join(asked),
+        env=container.server.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    outcomes = map(json.loads, done.stdout.splitlines())
+    ended = {way.name: outcome for way, outcome in zip(ways, outcomes, strict=True)}
+    assert {
+        name: outcome
+        for name, outcome in ended.items()
+        if outcome["escaped"] or "broken" in outcome or outcome["how"] == "EEXIST"
+    } == {}
 
-    path: Path
-    app: Path
-    notes: Path
 
-    def loaded_by(self) -> list[str]:
-        note = self.notes / "note"
-        return note.read_text().split() if note.exists() else []
+def kept_in(process: int) -> dict[str, object]:
+    """All that keeps a process of the machine's in, as the kernel has it."""
+    at = Path(f"/proc/{process}")
+    words = ("Uid", "Gid", "Groups", "Cap", "NoNewPrivs", "Seccomp")
+    root = (at / "root").stat()
+    return {
+        "rights": [
+            line for line in (at / "status").read_text().splitlines() if line.startswith(words)
+        ],
+        "namespaces": {one.name: os.readlink(one) for one in (at / "ns").iterdir()},
+        "cgroups": (at / "cgroup").read_text(),
+        "limits": (at / "limits").read_text(),
+        "root": (root.st_dev, root.st_ino),
+    }
+
+
+def test_a_command_s_process_is_kept_as_the_container_s_first_is(container: Container) -> None:
+    first = int((container.directory / "pid").read_text().split()[0])
+    with subprocess.Popen(
+        container.exec("sleep", "3600"), env=container.server.environment
+    ) as command:
+        children: list[int] = []
+
+        def started() -> list[int]:
+            children[:] = [
+                process.pid
+                for process in running()
+                if process.words == ["sleep", "3600"]
+                and os.readlink(f"/proc/{process.pid}/ns/pid")
+                == os.readlink(f"/proc/{first}/ns/pid")
+            ]
+            return children
+
+        try:
+            wait_until("the command runs", started)
+            assert kept_in(children[0]) == kept_in(first)
+        finally:
+            command.kill()
 
 
 @pytest.fixture
-def library(tmp_path_factory: pytest.TempPathFactory, here: Path) -> Library:
-    app = here / "app" / "preload"
-    shutil.copytree(PRELOAD, app)
-    notes = here / "notes"
-    notes.mkdir()
-    notes.chmod(0o777)
-    source = tmp_path_factory.mktemp("library") / "library.c"
-    source.write_text(LIBRARY)
-    path = app / "library.so"
-    subprocess.run(
-        ["g++", "-x", "c", "-shared", "-fPIC", f'-DNOTES="{notes}"', "-o", path, source], check=True
-    )
-    return Library(path, app / "main.py", notes)
+def library(here: Path) -> Library:
+    shutil.copytree(PRELOAD, here / "app" / "preload")
+    return make_library(here / "app" / "preload" / "library.so", here / "notes")
 
 
 def test_a_function_s_environment_reaches_no_program_that_has_rights(
@@ -209,7 +211,9 @@ def test_a_function_s_environment_reaches_no_program_that_has_rights(
 ) -> None:
     """The shape of CVE-2025-23266: what a user says to load is loaded by a program outside."""
     places = (library.path, "/mnt/source/preload/library.so", "/source/preload/library.so")
-    container.server.cli("deploy", library.app, ESCAPE_LIBRARY=":".join(map(str, places)))
+    container.server.cli(
+        "deploy", library.path.parent / "main.py", ESCAPE_LIBRARY=":".join(map(str, places))
+    )
     assert container.server.result("preload", "loaded") == ["/source/preload/library.so"]
     assert library.loaded_by() == []
 

@@ -17,6 +17,7 @@ from controls import (
     DEVICE_RULES,
     IPC,
     MASKS,
+    MOUNTS,
     NAMES,
     NETWORK,
     NO_CGROUP_FILES,
@@ -38,23 +39,10 @@ from controls import (
     without_option,
     writable,
 )
+from surroundings import Surroundings
 
 MEMORY_BYTES = 256 << 20  # of the app's containers
 PID_LIMIT = 1024
-
-
-@dataclass
-class Surroundings:
-    """What of the machine's an attempt is led to; made for the test, and harmless to reach."""
-
-    marker: Path  # a file that everybody may read
-    process: int
-    abstract: str  # a Unix socket
-    path: Path  # another one
-    port: int  # on the loopback
-    shared_memory: int
-    key: Path  # the server's
-    other_socket: Path  # the runner's of another container
 
 
 Given = dict[str, Any]
@@ -75,6 +63,10 @@ class Way:
     def name(self) -> str:
         words = [str(value).strip("/").replace("/", "-") for value in self.given.values()]
         return "-".join([self.attempt.replace("_", "-"), *words, *self.to.split()])
+
+
+def given(way: Way, surroundings: Surroundings) -> Given:
+    return {**way.given, **way.led_to(surroundings)}
 
 
 def _lacks_file(path: str) -> Callable[[], str | None]:
@@ -127,6 +119,31 @@ def _lacks_controller() -> str | None:
     return None if there else "this machine has no cgroups of version 1"
 
 
+def _lacks_real_time() -> str | None:
+    grouped = Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists()
+    return "this machine's kernel gives new cgroups no real time" if grouped else None
+
+
+def _writable_below(directory: str) -> list[str]:
+    """Files that the machine's root may write."""
+    return [
+        os.path.join(parent, name)
+        for parent, _, names in os.walk(directory)
+        for name in names
+        if os.stat(os.path.join(parent, name)).st_mode & 0o200
+    ]
+
+
+def _first_writable(directory: str) -> Given:
+    return {"path": next(iter(_writable_below(directory)), f"{directory}/none")}
+
+
+def _lacks_writable(directory: str) -> Callable[[], str | None]:
+    none = f"no file below this machine's {directory} can be written"
+    return lambda: None if _writable_below(directory) else none
+
+
+_AF_XDP = 44
 _ADMIN = capabilities("CAP_SYS_ADMIN")
 _PTRACE = capabilities("CAP_SYS_PTRACE")
 
@@ -139,6 +156,8 @@ _NAMESPACES = [
     Way("clone", (SECCOMP,)),
     Way("clone3", (SECCOMP,)),
     Way("unshare_by_32_bit_call", (SECCOMP,)),
+    Way("unshare_by_another_numbers_call", (SECCOMP,)),
+    Way("unshare_by_notification", (SECCOMP,)),
     Way("setns", (SECCOMP, _ADMIN)),
 ]
 
@@ -155,8 +174,19 @@ _MOUNTS = [
     Way("unmount", (SECCOMP, _ADMIN)),
     Way("pivot_root", (SECCOMP, _ADMIN)),
     Way("chroot", (SECCOMP, capabilities("CAP_SYS_CHROOT"))),
+    Way(
+        "leave_by_chroot", (SECCOMP, USERS, MOUNTS, capabilities("CAP_SYS_CHROOT")),
+        led_to=lambda s: {"marker": str(s.marker)},
+    ),
     Way("fsopen", (SECCOMP, _ADMIN)),
     Way("open_tree", (SECCOMP, _ADMIN)),
+    *(
+        Way("reach", (SECCOMP, _ADMIN), {"call": call})
+        for call in (
+            "fsconfig", "fsmount", "fspick", "listmount", "mount_setattr", "move_mount",
+            "open_tree_attr", "statmount",
+        )
+    ),
 ]  # fmt: skip
 
 _CALLS = [
@@ -172,9 +202,24 @@ _CALLS = [
     Way("io_uring_setup", (SECCOMP,)),
     Way("io_setup", (SECCOMP,)),
     Way("fanotify_init", (SECCOMP, USERS, _ADMIN)),
+    *(
+        Way("reach", (SECCOMP,), {"call": call})
+        for call in (
+            "io_cancel", "io_destroy", "io_getevents", "io_pgetevents", "io_submit",
+            "io_uring_enter", "io_uring_register", "fanotify_mark", "memfd_secret",
+            "quotactl_fd", "set_mempolicy_home_node",
+            # Younger than the list of what is allowed, as the next ones will be.
+            "cachestat", "file_setattr", "lsm_list_modules",
+            # Of other times; some kernels have them still.
+            "_sysctl", "afs_syscall", "create_module", "epoll_ctl_old", "epoll_wait_old",
+            "get_kernel_syms", "get_thread_area", "getpmsg", "lookup_dcookie", "nfsservctl",
+            "putpmsg", "query_module", "security", "set_thread_area", "tuxcall", "vserver",
+        )
+    ),
     Way("keyctl", (SECCOMP,)),
     Way("add_key", (SECCOMP,)),
     Way("request_key", (SECCOMP,)),
+    Way("get_mempolicy", (SECCOMP,)),
     Way("mbind", (SECCOMP,)),
     Way("set_mempolicy", (SECCOMP,)),
     Way("move_pages", (SECCOMP,)),
@@ -186,11 +231,18 @@ _CALLS = [
     Way("finit_module", (SECCOMP, USERS, capabilities("CAP_SYS_MODULE"))),
     Way("delete_module", (SECCOMP, USERS, capabilities("CAP_SYS_MODULE"))),
     Way("kexec_load", (SECCOMP, USERS, capabilities("CAP_SYS_BOOT"))),
+    Way("reach", (SECCOMP, USERS, capabilities("CAP_SYS_BOOT")), {"call": "kexec_file_load"}),
     Way("reboot", (SECCOMP, USERS, capabilities("CAP_SYS_BOOT"))),
     Way("swapon", (SECCOMP, USERS, _ADMIN)),
     Way("swapoff", (SECCOMP, USERS, _ADMIN)),
     Way("settimeofday", (SECCOMP, USERS, capabilities("CAP_SYS_TIME"))),
     Way("clock_settime", (SECCOMP,)),
+    Way("adjtimex", (SECCOMP,)),
+    Way("clock_adjtime", (SECCOMP,)),
+    Way("sysfs", (SECCOMP,)),
+    Way("uselib", (SECCOMP,)),
+    Way("ustat", (SECCOMP,)),
+    Way("vhangup", (SECCOMP, USERS, capabilities("CAP_SYS_TTY_CONFIG"))),
     Way("quotactl", (SECCOMP,)),
     Way("acct", (SECCOMP, USERS, capabilities("CAP_SYS_PACCT"))),
     Way("sethostname", (SECCOMP, _ADMIN)),
@@ -205,8 +257,22 @@ _CALLS = [
     Way("machine_socket", (SECCOMP,), lacks=_lacks_socket(socket.AF_VSOCK, socket.SOCK_STREAM)),
     Way("packet_socket", (SECCOMP, USERS, capabilities("CAP_NET_RAW"))),
     Way("raw_socket", (USERS, capabilities("CAP_NET_RAW"))),
-    Way("netlink_socket", (SECCOMP,), {"protocol": 9}),
-    Way("netlink_socket", (SECCOMP,), {"protocol": 12}),
+    *(
+        Way(
+            "socket_of_family", (SECCOMP, USERS, capabilities("CAP_NET_ADMIN", "CAP_NET_RAW")),
+            {"family": family, "kind": kind}, lacks=_lacks_socket(family, kind),
+        )
+        for family, kind in (
+            (socket.AF_BLUETOOTH, socket.SOCK_RAW), (socket.AF_CAN, socket.SOCK_RAW),
+            (socket.AF_RDS, socket.SOCK_SEQPACKET), (socket.AF_TIPC, socket.SOCK_DGRAM),
+            (_AF_XDP, socket.SOCK_RAW),
+        )
+    ),
+    *(
+        Way("netlink_socket", (SECCOMP,), {"protocol": protocol})
+        # diagnosis, IPsec, SELinux, audit, naming, connector, netfilter, device events, generic
+        for protocol in (4, 6, 7, 9, 10, 11, 12, 15, 16)
+    ),
     Way("netlink_pair", (SECCOMP,), {"protocol": 9}),
     Way("change_network", (USERS, capabilities("CAP_NET_ADMIN"))),
     Way(
@@ -228,8 +294,36 @@ _PROC = [
         )
     ),
     *(
+        Way(
+            "open_to_write", (READ_ONLY_PROC, USERS), to=directory.split("/")[-1],
+            led_to=lambda _, directory=directory: _first_writable(directory),
+            lacks=_lacks_writable(directory),
+        )
+        for directory in ("/proc/bus", "/proc/fs")
+    ),
+    Way(
+        "open_to_write",
+        (READ_ONLY_PROC, capabilities("CAP_NET_ADMIN")),
+        {"path": "/proc/sys/net/ipv4/ip_forward"},
+    ),
+    Way(
+        "open_to_write", (READ_ONLY_PROC, USERS),
+        {"path": "/proc/sys/fs/binfmt_misc/register"},
+        lacks=_lacks_file("/proc/sys/fs/binfmt_misc/register"),
+    ),
+    *(
+        Way("open_to_read", (USERS,), {"path": path}, lacks=_lacks_file(path))
+        for path in (
+            "/proc/kpagecount", "/proc/kpageflags", "/proc/pagetypeinfo", "/proc/slabinfo",
+            "/proc/vmallocinfo",
+        )
+    ),
+    Way("open_to_read", (USERS, capabilities("CAP_SYSLOG")), {"path": "/proc/kmsg"}),
+    *(
         Way("read", (MASKS,), {"path": path}, lacks=_lacks_file(path))
-        for path in ("/proc/interrupts", "/proc/sched_debug", "/proc/latency_stats")
+        for path in (
+            "/proc/interrupts", "/proc/sched_debug", "/proc/latency_stats", "/proc/timer_stats",
+        )
     ),
     *(
         Way("read", (MASKS, USERS), {"path": path}, lacks=_lacks_file(path))
@@ -242,6 +336,13 @@ _PROC = [
     *(
         Way("list_directory", (MASKS,), {"path": path}, lacks=_lacks_names(path))
         for path in ("/proc/acpi", "/proc/scsi", "/proc/asound")
+    ),
+    *(
+        Way(
+            "list_directory", (Removal("a root without /sys", shows("/sys").apply), MASKS),
+            {"path": path}, lacks=_lacks_names(path),
+        )
+        for path in ("/sys", "/sys/firmware", "/sys/devices/virtual/powercap")
     ),
     Way(
         "open_to_write", (Removal("a root without /sys", shows("/sys").apply), USERS),
@@ -277,9 +378,34 @@ _DEVICES = [
     ),
     *(
         Way("open_device", (USERS, DEVICE_RULES, device(path)), {"path": path})
-        for path in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/mem", "/dev/kmsg")
+        for path in (
+            "/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-modeset",
+            "/dev/nvidia-caps/nvidia-cap1", "/dev/mem", "/dev/port", "/dev/kmsg", "/dev/kvm",
+            "/dev/fuse", "/dev/net/tun", "/dev/loop-control", "/dev/mapper/control",
+        )
     ),
     Way("change_device", (USERS,), {"path": "/dev/zero"}),
+]  # fmt: skip
+
+_RIGHTS = [
+    Way("set_capabilities", (SECCOMP,)),
+    Way("give_file_away", (capabilities("CAP_CHOWN"),)),
+    Way("read_without_mode", (capabilities("CAP_DAC_OVERRIDE"),)),
+    Way("change_mode_of", (USERS, NOT_ANY_USER, capabilities("CAP_FOWNER")), {"path": "/dev/full"}),
+    Way("keep_set_user_id", (USERS, capabilities("CAP_FSETID"))),
+    Way("become_user", (capabilities("CAP_SETUID"),)),
+    Way("become_group", (capabilities("CAP_SETGID"),)),
+    Way("drop_groups", (capabilities("CAP_SETGID"),)),
+    Way("change_securebits", (capabilities("CAP_SETPCAP"),)),
+    Way("bind_low_port", (capabilities("CAP_NET_BIND_SERVICE"),)),
+    Way("give_file_capabilities", (capabilities("CAP_SETFCAP"),)),
+    Way("signal_process", (PROCESSES, USERS, NOT_ANY_USER, capabilities("CAP_KILL")),
+        to="of another user", led_to=lambda s: {"process": s.process}),
+    Way("set_real_time", (USERS, capabilities("CAP_SYS_NICE")), lacks=_lacks_real_time),
+    Way("raise_priority", (USERS, capabilities("CAP_SYS_NICE"))),
+    Way("lock_memory", (USERS, capabilities("CAP_IPC_LOCK"))),
+    Way("make_immutable", (USERS, capabilities("CAP_LINUX_IMMUTABLE"))),
+    Way("set_wake_alarm", (USERS, capabilities("CAP_WAKE_ALARM"))),
 ]  # fmt: skip
 
 _FILES = [
@@ -333,16 +459,23 @@ _OTHERS = [
     Way("learn_machine_name", (NAMES,), led_to=lambda _: {"name": os.uname().nodename}),
     Way("connect_abstract", (NETWORK,), needs="network", led_to=lambda s: {"name": s.abstract}),
     Way("connect_loopback", (NETWORK,), needs="network", led_to=lambda s: {"port": s.port}),
+    Way("connect_loopback", (NETWORK,), needs="network", to="the server",
+        led_to=lambda s: {"port": s.api_port}),
     Way("connect_path", (), to="a service", led_to=lambda s: {"path": str(s.path)},
         shown=lambda s: [s.path.parent]),
     Way("connect_path", (), to="a runner", led_to=lambda s: {"path": str(s.other_socket)},
         shown=lambda s: [s.key.parent]),
 ]  # fmt: skip
 
-_LIMITS = [
+LIMITS = [
     Way("start_threads", (unlimited("pids"),), {"count": PID_LIMIT + 50}, needs="process limit"),
     Way("fork_processes", (unlimited("pids"), unlimited("memory")), {"count": PID_LIMIT + 50}, needs="process limit"),
     Way("take_memory", (unlimited("memory"),), {"size_bytes": MEMORY_BYTES + (64 << 20)}, needs="memory limit"),
+    *(
+        Way(attempt, (unlimited("memory"),), {"size_bytes": MEMORY_BYTES + (64 << 20)},
+            needs="memory limit")
+        for attempt in ("take_memory_by_file", "take_shared_memory")
+    ),
     *(
         Way("fill", (unlimited("memory"), unsized(directory)),
             {"directory": directory, "size_bytes": MEMORY_BYTES // 2 + (8 << 20)})
@@ -352,4 +485,4 @@ _LIMITS = [
     Way("raise_open_files", (USERS, capabilities("CAP_SYS_RESOURCE"))),
 ]  # fmt: skip
 
-WAYS = [*_NAMESPACES, *_MOUNTS, *_CALLS, *_PROC, *_DEVICES, *_FILES, *_OTHERS, *_LIMITS]
+WAYS = [*_NAMESPACES, *_MOUNTS, *_CALLS, *_PROC, *_DEVICES, *_RIGHTS, *_FILES, *_OTHERS, *LIMITS]

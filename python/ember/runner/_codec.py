@@ -19,6 +19,7 @@ _LARGE_BYTES = 256 << 10
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt
 _KEPT_BLOCK_BYTES, _KEPT_BYTES = 32 << 20, 128 << 20
 _MAX_TEXT = 64 << 10  # of a message or a traceback
+_MAX_BARE_FRAMES = 100
 _MAX_PICKLE_BYTES = 1 << 20  # of an exception
 _STATUS = {"bad_arguments": 400, "cancelled": 499}
 _OURS = __file__.rpartition("/")[0] + "/"
@@ -162,6 +163,13 @@ def user_error_body(kind: str, error: BaseException) -> bytes:
     when its exception is asked for its text or is pickled."""
     try:
         return _report(kind, error, traceback=_traceback(error), pickle=_pickled(error))
+    except BaseException:  # there may be no more files to be opened, which importing takes
+        return _bare_report(kind, error)
+
+
+def _bare_report(kind: str, error: BaseException) -> bytes:
+    try:
+        return _report(kind, error, traceback=_bare_traceback(error))
     except BaseException as broken:
         return _report(kind, error, f"(its report can't be made: {type(broken).__name__})")
 
@@ -189,14 +197,29 @@ def _traceback(error: BaseException) -> str:
     """The traceback as text, from the first frame of the user's on."""
     import traceback
 
-    trace = error.__traceback__
-    while trace is not None and _is_ours(trace):
-        trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace))
+    text = "".join(traceback.format_exception(type(error), error, _users_own(error.__traceback__)))
     if len(text) > _MAX_TEXT:
         half = _MAX_TEXT // 2
         text = f"{text[:half]}\n  ... cut ...\n{text[-half:]}"
     return text
+
+
+def _bare_traceback(error: BaseException) -> str:
+    """Without the lines of source, and so without a file that is opened."""
+    lines = ["Traceback (most recent call last):"]
+    trace = _users_own(error.__traceback__)
+    while trace is not None and len(lines) < _MAX_BARE_FRAMES:
+        code = trace.tb_frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {trace.tb_lineno}, in {code.co_name}')
+        trace = trace.tb_next
+    return "\n".join([*lines, f"{type(error).__qualname__}: {text_of(error)}\n"])
+
+
+def _users_own(trace: TracebackType | None) -> TracebackType | None:
+    """From the first frame on that is not ours."""
+    while trace is not None and _is_ours(trace):
+        trace = trace.tb_next
+    return trace
 
 
 def _is_ours(trace: TracebackType) -> bool:

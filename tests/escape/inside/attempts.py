@@ -1,7 +1,7 @@
-"""Runs one named attempt to get out of a container and tells how it ended.
+"""Runs named attempts to get out of a container and tells how each ended.
 
 The same code runs in a container of Ember's and, as a program, in one that lacks what is to stop
-it. An attempt returns what it reached, in words, or raises the error that stopped it. It runs in
+it: the program makes the attempt of its arguments, or those of its input, one a line. An attempt returns what it reached, in words, or raises the error that stopped it. It runs in
 a process of its own, since some are killed for trying.
 """
 
@@ -20,11 +20,12 @@ import on_devices
 import on_files
 import on_limits
 import on_others
+import on_rights
 from _system import Refused
 
 ATTEMPTS = {
     name: function
-    for module in (on_calls, on_devices, on_files, on_limits, on_others)
+    for module in (on_calls, on_devices, on_files, on_limits, on_others, on_rights)
     for name, function in vars(module).items()
     if not name.startswith("_") and getattr(function, "__module__", "") == module.__name__
 }
@@ -60,4 +61,6 @@ def _report(writing: int, name: str, given: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(outcome(sys.argv[1], json.loads(sys.argv[2]))))
+    asked = [sys.argv[1:]] if sys.argv[1:] else map(json.loads, sys.stdin)
+    for one_name, one_given in asked:
+        print(json.dumps(outcome(one_name, json.loads(one_given))), flush=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
+import select
 import signal
 import socket
 import struct
 
-from _system import Refused, call, reaches, sleeping_child
+from _system import Refused, call, is_reached, reaches, sleeping_child
 
 _NEW_NAMESPACES = {
     "cgroup": 0x02000000,
@@ -63,6 +65,49 @@ def unshare_by_32_bit_call() -> str:
     return "a user namespace, by a 32-bit call"
 
 
+def unshare_by_another_numbers_call() -> str:
+    """By x32's numbers, which begin above all others."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.syscall(0x40000000 + 272, _NEW_NAMESPACES["user"]) < 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    return "a user namespace, by an x32 call"
+
+
+def unshare_by_notification() -> str:
+    """A filter of our own asks us, and we let the call go on: where filters differ, which holds?"""
+    notify, allow, go_on = 0x7FC00000, 0x7FFF0000, 1
+    number = 272 if os.uname().machine == "x86_64" else 97
+    filter_ = b"".join(
+        struct.pack("HBBI", *one)
+        for one in (
+            (0x20, 0, 0, 0),
+            (0x15, 0, 1, number),
+            (0x06, 0, 0, notify),
+            (0x06, 0, 0, allow),
+        )
+    )
+    program = ctypes.create_string_buffer(filter_)
+    listener = call("seccomp", 1, 8, struct.pack("HxxxxxxQ", 4, ctypes.addressof(program)))
+    ended, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            call("unshare", _NEW_NAMESPACES["user"])
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or 1)
+    os.close(end)
+    if listener in select.select([listener, ended], [], [])[0]:
+        asked = bytearray(80)
+        fcntl.ioctl(listener, 0xC0502100, asked)
+        fcntl.ioctl(
+            listener, 0xC0182101, struct.pack("=Qqii", *struct.unpack_from("Q", asked), 0, 0, go_on)
+        )
+    if error := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        raise OSError(error, "unshare")
+    return "a user namespace, with our own leave"
+
+
 def setns() -> str:
     namespace = os.open("/proc/self/ns/uts", os.O_RDONLY)
     call("setns", namespace, _NEW_NAMESPACES["uts"])
@@ -79,20 +124,20 @@ def mount() -> str:
 
 def mount_proc() -> str:
     """A procfs without what was hidden of the first one."""
-    os.mkdir("/tmp/proc")
+    os.makedirs("/tmp/proc", exist_ok=True)
     call("mount", b"proc", b"/tmp/proc", b"proc", 0, None)
     with open("/tmp/proc/interrupts") as file:
         return file.readline()
 
 
 def mount_sysfs() -> str:
-    os.mkdir("/tmp/sys")
+    os.makedirs("/tmp/sys", exist_ok=True)
     call("mount", b"sysfs", b"/tmp/sys", b"sysfs", 0, None)
     return str(os.listdir("/tmp/sys"))
 
 
 def mount_cgroups_and_open_release_agent(controller: str) -> str:
-    os.mkdir("/tmp/cgroups")
+    os.makedirs("/tmp/cgroups", exist_ok=True)
     call("mount", b"x", b"/tmp/cgroups", b"cgroup", 0, controller.encode())
     os.close(os.open("/tmp/cgroups/release_agent", os.O_WRONLY))
     return "the program that the kernel runs as root when a cgroup empties"
@@ -131,6 +176,18 @@ def fsopen() -> str:
 def open_tree() -> str:
     call("open_tree", -100, b"/usr", 1)
     return "a copy of the mount of /usr"
+
+
+def leave_by_chroot(marker: str) -> str:
+    """Up from a directory that a new root left behind: as far as the mounts in sight go."""
+    outside = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    os.makedirs("/tmp/jail", exist_ok=True)
+    call("chroot", b"/tmp/jail")
+    os.fchdir(outside)
+    for _ in range(20):
+        os.chdir("..")
+    with open(marker.lstrip("/")) as file:
+        return file.read()
 
 
 # --- other processes ---
@@ -173,6 +230,13 @@ def process_madvise() -> str:
 def kcmp() -> str:
     call("kcmp", os.getpid(), os.getpid(), 1, 0, 0)
     return "it compares processes' parts in the kernel"
+
+
+# --- any part of the kernel ---
+
+
+def reach(call: str) -> str:
+    return is_reached(call)
 
 
 # --- large and young parts of the kernel ---
@@ -259,7 +323,39 @@ def personality() -> str:
     return "readable memory is executable"
 
 
+def get_mempolicy() -> str:
+    call("get_mempolicy", ctypes.create_string_buffer(4), None, 0, None, 0)
+    return "where the machine's memory is taken"
+
+
 # --- the machine's state ---
+
+
+def sysfs() -> str:
+    return f"{call('sysfs', 3)} kinds of file system"
+
+
+def vhangup() -> str:
+    call("vhangup")
+    return "it may hang terminals up"
+
+
+def adjtimex() -> str:
+    call("adjtimex", ctypes.create_string_buffer(256))
+    return "the clock's state, and to some its rate"
+
+
+def clock_adjtime() -> str:
+    call("clock_adjtime", 0, ctypes.create_string_buffer(256))
+    return "the clock's state, and to some its rate"
+
+
+def uselib() -> str:
+    return reaches("uselib", b"/nonexistent", beyond=(errno.ENOENT,))
+
+
+def ustat() -> str:
+    return reaches("ustat", 0, ctypes.create_string_buffer(64), beyond=(errno.EINVAL,))
 
 
 def syslog() -> str:
@@ -366,6 +462,10 @@ def packet_socket() -> str:
 
 def raw_socket() -> str:
     return _opens(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+
+
+def socket_of_family(family: int, kind: int, protocol: int = 0) -> str:
+    return _opens(family, kind, protocol)
 
 
 def netlink_socket(protocol: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import subprocess
@@ -45,6 +46,27 @@ def take_memory(size_bytes: int) -> str:
     step = 8 << 20
     held = [bytes([1]) * step for _ in range(size_bytes // step)]
     return f"{len(held) * step} bytes of memory"
+
+
+def take_memory_by_file(size_bytes: int) -> str:
+    """Of a file in memory that has no name."""
+    with os.fdopen(os.memfd_create("escape"), "wb", buffering=0) as file:
+        for _ in range(size_bytes >> 20):
+            file.write(b"\1" * (1 << 20))
+    return f"{size_bytes} bytes of memory"
+
+
+def take_shared_memory(size_bytes: int) -> str:
+    """A segment that outlives its process."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.shmat.restype = ctypes.c_void_p
+    segment = library.shmget(0, ctypes.c_size_t(size_bytes), 0o1600)
+    if segment < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+    address = library.shmat(segment, None, 0)
+    library.shmctl(segment, 0, None)  # goes with whoever has it
+    ctypes.memset(address, 1, size_bytes)
+    return f"{size_bytes} bytes of shared memory"
 
 
 def fill(directory: str, size_bytes: int) -> str:
