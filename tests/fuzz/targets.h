@@ -16,6 +16,7 @@ void frames(std::string_view bytes);
 void http(std::string_view bytes);
 void messages(std::string_view bytes);
 void names(std::string_view bytes);
+void oci_config(std::string_view bytes);
 void records(std::string_view bytes);
 void requests(std::string_view bytes);
 void requirement(std::string_view bytes);
@@ -26,14 +27,9 @@ struct Target {
 };
 
 inline constexpr Target kTargets[] = {
-    {"connection", connection},
-    {"frames", frames},
-    {"http", http},
-    {"messages", messages},
-    {"names", names},
-    {"records", records},
-    {"requests", requests},
-    {"requirement", requirement},
+    {"connection", connection}, {"frames", frames},     {"http", http},
+    {"messages", messages},     {"names", names},       {"oci_config", oci_config},
+    {"records", records},       {"requests", requests}, {"requirement", requirement},
 };
 
 // The first byte of an input is not for the code under test: it chooses how the rest is cut, or who
