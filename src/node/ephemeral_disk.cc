@@ -93,17 +93,16 @@ Result<UniqueFd> mount_device(const std::string& device) {
   return mount;
 }
 
-bool make_at(int directory, const std::string& path, mode_t mode) {
+bool make_at(int directory, const char* name, mode_t mode) {
   // The mode is set apart from mkdir, whose umask would narrow it.
-  return ::mkdirat(directory, path.c_str(), mode) == 0 &&
-         ::fchmodat(directory, path.c_str(), mode, 0) == 0;
+  return ::mkdirat(directory, name, mode) == 0 && ::fchmodat(directory, name, mode, 0) == 0;
 }
 
 // Beside what an overlay needs, the places where programs expect to write.
 bool make_directories(int disk) {
-  const std::string files = kOverlayFiles;
-  return make_at(disk, files, 0755) && make_at(disk, kOverlayWork, 0755) &&
-         make_at(disk, files + "/tmp", 01777) && make_at(disk, files + "/root", 0700);
+  if (!make_at(disk, kOverlayFiles, 0755) || !make_at(disk, kOverlayWork, 0755)) return false;
+  const UniqueFd files(::openat(disk, kOverlayFiles, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  return files && make_at(files.get(), "tmp", 01777) && make_at(files.get(), "root", 0700);
 }
 
 }  // namespace
