@@ -7,13 +7,16 @@ import hashlib
 import io
 import json
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def entry(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+Entry = tuple[tarfile.TarInfo, bytes]
+
+
+def entry(name: str, data: bytes = b"", **fields: object) -> Entry:
     """One entry of a layer: `type`, `mode`, `linkname` and the like as of tarfile.TarInfo."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
@@ -22,9 +25,25 @@ def entry(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarIn
     return info, data
 
 
+class Layer(NamedTuple):
+    """A layer as an image holds it."""
+
+    data: bytes
+    diff_id: str
+
+
+def pack(entries: list[Entry]) -> Layer:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for info, data in entries:
+            archive.addfile(info, io.BytesIO(data))
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    return Layer(gzip.compress(buffer.getvalue(), 1), f"sha256:{digest}")
+
+
 def write_layout(
     directory: Path,
-    layers: list[list[tuple[tarfile.TarInfo, bytes]]],
+    layers: list[list[Entry] | Layer],
     architecture: str = "amd64",
     config: dict[str, object] | None = None,
 ) -> str:
@@ -38,25 +57,18 @@ def write_layout(
         media_type = f"application/vnd.oci.image.{kind}"
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
-    packed, diff_ids = [], []
-    for layer in layers:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for info, data in layer:
-                archive.addfile(info, io.BytesIO(data))
-        diff_ids.append(f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}")
-        packed.append(put(gzip.compress(buffer.getvalue(), 1), "layer.v1.tar+gzip"))
+    packed = [layer if isinstance(layer, Layer) else pack(layer) for layer in layers]
     described = {
         "architecture": architecture,
         "os": "linux",
         "config": config or {},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in packed]},
     }
     manifest = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": put(json.dumps(described).encode(), "config.v1+json"),
-        "layers": packed,
+        "layers": [put(layer.data, "layer.v1.tar+gzip") for layer in packed],
     }
     named = put(json.dumps(manifest).encode(), "manifest.v1+json")
     named["annotations"] = {"org.opencontainers.image.ref.name": "made"}

@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oci_layout import entry, write_layout
+from oci_layout import Entry, Layer, entry, pack, write_layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,6 @@ _PYTHON = Path("/usr/bin/python3").resolve()
 _LIBRARY = Path("/usr/lib") / _PYTHON.name
 _LEFT_OUT = re.compile(r"__pycache__|/test/|/config-|/dist-packages/|/idlelib/|/tkinter/|/lib2to3/")
 
-Entry = tuple[tarfile.TarInfo, bytes]
-
 
 def _needed_by(programs: list[Path]) -> set[Path]:
     told = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
@@ -59,15 +57,16 @@ def _files() -> Iterator[tuple[str, Path]]:
 
 
 @functools.cache
-def base_layer() -> list[Entry]:
+def base_layer() -> Layer:
     links = [
         entry(name, type=tarfile.SYMTYPE, linkname=f"usr/{name}", mode=0o777)
         for name in ("bin", "lib", "lib64")
     ]
-    return links + [
+    files = [
         entry(place.lstrip("/"), path.read_bytes(), mode=path.stat().st_mode & 0o777)
         for place, path in sorted(_files())
     ]
+    return pack([*links, *files])
 
 
 def write_image(directory: Path, more: list[Entry], config: dict[str, object] | None = None) -> str:

@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 from unittest.mock import ANY
 
@@ -68,8 +70,40 @@ def is_out_of_reach(server: Server, service: tuple[str, int]) -> None:
     for host, port in (service, (METADATA, 80), ("10.1.2.3", 80)):
         answer = server.result("reaches-out", "reach", host=host, port=port)
         assert answer == "No route to host", host
+        by_device = server.result("reaches-out", "reach_by_device", host=host, port=port)
+        assert len(by_device) > 1 and "reached" not in by_device.values(), host
     assert server.result("reaches-out", "route", host=PUBLIC).startswith("1")
     assert "out of reach" in server.cli("status").stdout
+
+
+PAST_A_ROUTE = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+    try:
+        out.sendto(b"x", ("10.1.2.3", 9))
+    except OSError as error:
+        print(error.strerror)
+    out.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"device")
+    out.sendto(b"x", ("10.1.2.3", 9))
+    print("sent")
+"""
+
+
+def test_a_route_alone_stops_nobody_who_names_a_device() -> None:
+    """Why a firewall stands behind the routes: with a device named the kernel asks none."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("it takes root and iproute2")
+    script = (
+        "ip link add device type veth peer name other && ip link set other up && ip addr add 10.9.0.2/24 dev device && "
+        'ip link set device up && ip route add unreachable 10.0.0.0/8 && exec "$@"'
+    )
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", script, "sh", sys.executable, "-c", PAST_A_ROUTE],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "device type" in done.stderr or "not supported" in done.stderr:
+        pytest.skip(f"no control: {done.stderr.strip()}")
+    assert done.stdout.splitlines() == ["No route to host", "sent"], done.stderr
 
 
 def test_what_is_allowed_is_within_reach(mechanism: str, service: tuple[str, int]) -> None:

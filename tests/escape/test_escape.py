@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import ast
 import concurrent.futures
-import contextlib
-import ctypes
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections import Counter
@@ -28,29 +25,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import Server, wait_until
 from controls import INSIDE, Controls, missing_capability, shows
+from library import Library, make_library
 from processes import running
-from ways import LIMITS, WAYS, Surroundings, Way
+from surroundings import Surroundings, surroundings_of
+from ways import LIMITS, WAYS, Way, given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FLOOD_S = 60.0  # at most; it is ended before
 PRELOAD = Path(__file__).resolve().parent / "preload"
-
-# Leaves a note in a directory of the machine's that no container sees.
-LIBRARY = r"""
-#include <fcntl.h>
-#include <unistd.h>
-__attribute__((constructor)) static void leave_a_note(void) {
-  int note = open(NOTES "/note", O_WRONLY | O_CREAT | O_APPEND, 0666);
-  char program[256];
-  ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
-  if (note < 0 || size < 0) return;
-  program[size] = '\n';
-  if (write(note, program, (size_t)size + 1) < 0) _exit(1);
-}
-unsigned la_version(unsigned version) { return version; }
-"""
 
 
 @pytest.fixture(scope="session")
@@ -124,39 +108,9 @@ def controls(container: Container, here: Path) -> Controls:
 
 @pytest.fixture(scope="session")
 def surroundings(container: Container, here: Path) -> Iterator[Surroundings]:
-    library = ctypes.CDLL(None, use_errno=True)
-    with contextlib.ExitStack() as stack:
-        marker = here / "marker"
-        marker.write_text("reached")
-        sleeper = stack.enter_context(subprocess.Popen(["sleep", "infinity"]))
-        stack.callback(sleeper.kill)
-        (here / "service").mkdir()
-        abstract = f"ember-escape-{os.getpid()}"
-        for address in (f"\0{abstract}", str(here / "service" / "socket")):
-            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-            listener.bind(address)
-            listener.listen()
-        (here / "service" / "socket").chmod(0o666)
-        loopback = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        key = 0x45000000 + os.getpid()
-        segment = library.shmget(key, 4096, 0o1000 | 0o600)
-        assert segment >= 0, os.strerror(ctypes.get_errno())
-        stack.callback(library.shmctl, segment, 0, None)
-        yield Surroundings(
-            marker=marker,
-            process=sleeper.pid,
-            abstract=abstract,
-            path=here / "service" / "socket",
-            port=loopback.getsockname()[1],
-            api_port=int(container.server.url.rsplit(":", 1)[1]),
-            shared_memory=key,
-            key=container.server.data / "key",
-            other_socket=container.another / "run" / "runner.sock",
-        )
-
-
-def given(way: Way, surroundings: Surroundings) -> dict[str, Any]:
-    return {**way.given, **way.led_to(surroundings)}
+    with surroundings_of(container.server, here) as made:
+        made.other_socket = container.another / "run" / "runner.sock"
+        yield made
 
 
 every_way = pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
@@ -246,33 +200,10 @@ def test_a_command_s_process_is_kept_as_the_container_s_first_is(container: Cont
             command.kill()
 
 
-@dataclass
-class Library:
-    """A library of a function's own, and the notes of the programs of the machine that load it."""
-
-    path: Path
-    app: Path
-    notes: Path
-
-    def loaded_by(self) -> list[str]:
-        note = self.notes / "note"
-        return note.read_text().split() if note.exists() else []
-
-
 @pytest.fixture
-def library(tmp_path_factory: pytest.TempPathFactory, here: Path) -> Library:
-    app = here / "app" / "preload"
-    shutil.copytree(PRELOAD, app)
-    notes = here / "notes"
-    notes.mkdir()
-    notes.chmod(0o777)
-    source = tmp_path_factory.mktemp("library") / "library.c"
-    source.write_text(LIBRARY)
-    path = app / "library.so"
-    subprocess.run(
-        ["g++", "-x", "c", "-shared", "-fPIC", f'-DNOTES="{notes}"', "-o", path, source], check=True
-    )
-    return Library(path, app / "main.py", notes)
+def library(here: Path) -> Library:
+    shutil.copytree(PRELOAD, here / "app" / "preload")
+    return make_library(here / "app" / "preload" / "library.so", here / "notes")
 
 
 def test_a_function_s_environment_reaches_no_program_that_has_rights(
@@ -280,7 +211,9 @@ def test_a_function_s_environment_reaches_no_program_that_has_rights(
 ) -> None:
     """The shape of CVE-2025-23266: what a user says to load is loaded by a program outside."""
     places = (library.path, "/mnt/source/preload/library.so", "/source/preload/library.so")
-    container.server.cli("deploy", library.app, ESCAPE_LIBRARY=":".join(map(str, places)))
+    container.server.cli(
+        "deploy", library.path.parent / "main.py", ESCAPE_LIBRARY=":".join(map(str, places))
+    )
     assert container.server.result("preload", "loaded") == ["/source/preload/library.so"]
     assert library.loaded_by() == []
 

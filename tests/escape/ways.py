@@ -39,24 +39,10 @@ from controls import (
     without_option,
     writable,
 )
+from surroundings import Surroundings
 
 MEMORY_BYTES = 256 << 20  # of the app's containers
 PID_LIMIT = 1024
-
-
-@dataclass
-class Surroundings:
-    """What of the machine's an attempt is led to; made for the test, and harmless to reach."""
-
-    marker: Path  # a file that everybody may read
-    process: int
-    abstract: str  # a Unix socket
-    path: Path  # another one
-    port: int  # on the loopback
-    api_port: int  # the server's, there too
-    shared_memory: int
-    key: Path  # the server's
-    other_socket: Path  # the runner's of another container
 
 
 Given = dict[str, Any]
@@ -77,6 +63,10 @@ class Way:
     def name(self) -> str:
         words = [str(value).strip("/").replace("/", "-") for value in self.given.values()]
         return "-".join([self.attempt.replace("_", "-"), *words, *self.to.split()])
+
+
+def given(way: Way, surroundings: Surroundings) -> Given:
+    return {**way.given, **way.led_to(surroundings)}
 
 
 def _lacks_file(path: str) -> Callable[[], str | None]:
