@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <sstream>
@@ -70,6 +72,18 @@ BuiltImage machine_root() { return {}; }
 std::string option(const ImageStep& step, const std::string& name) {
   const auto found = step.options.find(name);
   return found == step.options.end() ? "" : found->second;
+}
+
+// What the probe prints: before it the loader may have had something to say of the image's
+// environment.
+std::array<std::string, 3> last_lines(const std::string& text) {
+  std::array<std::string, 3> last;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::rotate(last.begin(), last.begin() + 1, last.end());
+    last.back() = std::move(line);
+  }
+  return last;
 }
 
 Result<> make_directory(const std::string& path) {
@@ -296,11 +310,7 @@ void add_python_probe(LayerRecipe& recipe, const LayerJob& job, PythonProbe prob
              },
          .output = RecipeCommand::Output::kept,
          .after = [facts = recipe.facts](ProcessEnd end, const std::string& kept) -> Result<> {
-           std::istringstream lines(kept);
-           std::string python, version, libc;
-           std::getline(lines, python);
-           std::getline(lines, version);
-           std::getline(lines, libc);
+           const auto [python, version, libc] = last_lines(kept);
            if (end.exit_status == 0 && python.starts_with('/') && !version.empty()) {
              facts->python = python.substr(0, 1024);
              facts->python_version = version.substr(0, 8);

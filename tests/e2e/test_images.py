@@ -15,6 +15,7 @@ import pytest
 from conftest import APPS, Server, kill, processes_of, running_server, wait_until
 from image_project import Project
 from registry import running_registry
+from small_image import write_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -347,6 +348,15 @@ def test_an_image_that_is_not_there_is_told(project: Project, registry: str) -> 
 
 
 # --- keeping and pruning ----------------------------------------------------------------------
+
+
+def test_what_the_loader_says_of_an_image_s_environment_hides_no_python(
+    project: Project, data: Path
+) -> None:
+    config: dict[str, object] = {"Env": ["LD_PRELOAD=/opt/is-not-here.so"]}
+    base = write_image(data / "image", [], config)
+    project.deploy(f"ember.Image.from_registry({base!r})")
+    assert project.look()["env"]["LD_PRELOAD"] == "/opt/is-not-here.so"
 
 
 def test_prune_removes_what_no_app_uses_and_nothing_else(project: Project) -> None:
