@@ -7,6 +7,7 @@ import ctypes
 import os
 import socket
 import subprocess
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,14 +41,14 @@ def surroundings_of(server: Server, here: Path) -> Iterator[Surroundings]:
         sleeper = stack.enter_context(subprocess.Popen(["sleep", "infinity"]))
         stack.callback(sleeper.kill)
         (here / "service").mkdir()
-        abstract = f"ember-escape-{os.getpid()}"
+        abstract = f"ember-escape-{uuid.uuid4().hex}"
         for address in (f"\0{abstract}", str(here / "service" / "socket")):
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(address)
             listener.listen()
         (here / "service" / "socket").chmod(0o666)
         loopback = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        key = 0x45000000 + os.getpid()
+        key = uuid.uuid4().int & 0x7FFFFFFF | 1  # 0 would be one of nobody else's
         segment = library.shmget(key, 4096, 0o1000 | 0o600)
         assert segment >= 0, os.strerror(ctypes.get_errno())
         stack.callback(library.shmctl, segment, 0, None)
