@@ -169,6 +169,7 @@ void NodeContainer::stop(Duration grace) {
 
 // The runner by itself too: it may be so young that it bears no mark of its container yet.
 void NodeContainer::kill() {
+  killed_ = true;
   tools_.processes.signal(pid_, SIGKILL);
   isolation_.kill_all(record_, pid_);
 }
@@ -197,21 +198,24 @@ void NodeContainer::network_ended() {
 
 void NodeContainer::ended(ProcessEnd end, Time at) {
   state_ = State::ended;
+  // An init that lived to tell the runner's end was not ended itself.
+  const bool by_us = killed_ && end.signal == SIGKILL;
   end = isolation_.end_of_runner(record_, end);
   kill_timer_.cancel();
   boost::system::error_code ignored;
   listener_.close(ignored);
-  // The kernel may have ended another process of the container, and the runner gone on.
   const bool was_killed = end.signal == SIGKILL || (end.signal == 0 && end.exit_status < 0);
   const Isolation::Remains remains = isolation_.clean_up(record_, pid_);
-  const bool out_of_memory = remains.out_of_memory == Isolation::OutOfMemory::yes;
+  // The kernel may have ended another process of the container, and the runner gone on.
+  const bool out_of_memory =
+      was_killed && !by_us && remains.out_of_memory == Isolation::OutOfMemory::yes;
   ContainerExit exit{.container = record_.container,
                      .labels_json = record_.labels_json,
                      .started = record_.started,
                      .at = std::max(at, record_.started),
                      .devices = record_.devices,
                      .egress_bytes = std::max(egress_bytes_, remains.egress_bytes.value_or(0)),
-                     .out_of_memory = was_killed && out_of_memory,
+                     .out_of_memory = out_of_memory,
                      .gpu_used_bytes = was_killed ? over_share_bytes_ : 0,
                      .fault = fault_,
                      .exit_status = end.exit_status,

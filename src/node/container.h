@@ -87,6 +87,7 @@ class NodeContainer {
   boost::asio::steady_timer kill_timer_;
   UniqueFd runner_socket_;
   UniqueFd output_;                    // the node's end of its pipe
+  bool killed_ = false;                // by this node
   bool met_strangers_ = false;         // that connected and are not the runner
   std::string fault_;                  // for which the container is being ended
   std::int64_t over_share_bytes_ = 0;  // what it used of its device, when it is ended for that

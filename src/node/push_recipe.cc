@@ -86,7 +86,8 @@ Result<LayerRecipe> push_recipe(const LayerJob& job) {
           argv.insert(argv.end(), {"--dest-authfile", path});
         }
         if (is_loopback(reference)) argv.push_back("--dest-tls-verify=false");
-        argv.insert(argv.end(), {"oci:" + Stage::path("in") + ":image", "docker://" + reference});
+        argv.push_back("oci:" + Stage::path("in") + ":image");
+        argv.push_back("docker://" + reference);
         to_registry.argv = std::move(argv);
         return as_builder(to_registry);
       }});

@@ -7,9 +7,10 @@ test_full_disk.py, and that there would be no limit without what sets it in test
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Answer, Server, running_server, wait_until
@@ -96,6 +97,28 @@ def test_memory_of_a_child_ends_the_child(bombed: Server) -> None:
     needs(bombed, "memory limit")
     answer = explode(bombed, "a_child_s_memory", "child")
     assert (answer.status, answer.document) == (200, -9), answer
+
+
+def test_who_outlived_a_child_is_not_out_of_memory_when_it_is_stopped(bombed: Server) -> None:
+    """Its input runs again elsewhere, as any other's, and its log says no such thing."""
+    needs(bombed, "memory limit")
+
+    def containers() -> list[dict[str, Any]]:
+        rows = bombed.containers(APP)
+        return [row for row in rows if row["function"] == "a_child_s_memory"]
+
+    assert bombed.result(APP, "a_child_s_memory", kind="child") == -9
+    (there,) = containers()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        call = pool.submit(bombed.call, APP, "a_child_s_memory", kind="stay where it was")
+        wait_until("it runs there", lambda: [row["state"] for row in containers()] == ["busy"])
+        bombed.cli("container", "stop", there["container_id"], "--now")
+        answer = call.result()
+    assert (answer.status, answer.document) == (200, 0), answer
+    assert answer.headers["ember-container-id"] != there["container_id"]
+    gone = there["container_id"]
+    wait_until("it has gone", lambda: gone not in [row["container_id"] for row in containers()])
+    assert "out of memory" not in bombed.cli("container", "logs", gone).stdout
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import ember
 
@@ -64,8 +65,13 @@ def _fill_pipes(size: int) -> None:
 @app.function(memory=MEMORY_MB, max_containers=1)
 def a_child_s_memory(kind: str) -> int:
     """A program's exit status."""
-    if kind == "none":
+    mark = "/tmp/there-was-a-child"
+    while kind == "stay where it was" and os.path.exists(mark):
+        time.sleep(0.05)
+    if kind != "child":
         return 0
+    with open(mark, "w"):
+        pass
     script = f"x = bytearray({10 * MEMORY_MB} << 20); [x.__setitem__(i, 1) for i in range(0, len(x), 4096)]"
     return subprocess.run([sys.executable, "-c", script], check=False).returncode
 
