@@ -30,7 +30,12 @@ class PreparedCrun {
     orders_ = UniqueFd(orders[1]);
     answers_ = UniqueFd(answers[0]);
     pid_ = ::fork();
-    if (pid_ == 0) serve(command, orders[0], answers[1]);
+    if (pid_ == 0) {
+      // Its own ends of these would hide from it that this process has gone.
+      orders_.reset();
+      answers_.reset();
+      serve(command, orders[0], answers[1]);
+    }
     ::close(orders[0]);
     ::close(answers[1]);
   }
@@ -99,6 +104,7 @@ class Bench {
       const double ours = one_container();
       if (floor < 0 || ours < 0) return complain("a round failed: " + why_);
       std::printf("{\"crun_ms\": %.3f, \"ours_ms\": %.3f}\n", floor, ours);
+      std::fflush(stdout);
     }
     machine_.networks->end_all();
     return 0;
