@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -61,10 +62,11 @@ def pinned(core: int | None, command: list[str]) -> list[str]:
 
 
 def options(doc: str | None, **defaults: float) -> argparse.Namespace:
-    """A benchmark's options: numbers of the defaults' types."""
+    """A benchmark's options: numbers of the defaults' types. From then on SIGTERM ends it as Ctrl-C does."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit("told to end"))
     return parser.parse_args()
 
 

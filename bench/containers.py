@@ -44,14 +44,21 @@ def sandbox_rounds(directory: Path, rounds: int) -> list[dict[str, float]]:
     source = directory / "nothing.c"
     source.write_text(PROGRAM)
     subprocess.run(["cc", "-O2", "-static", "-o", root / "nothing", source], check=True)
-    done = subprocess.run(
-        [
-            BENCH, "--data", directory / "data", "--layer", root, "--program", "/nothing",
-            "--rounds", str(rounds),
-        ],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
-    )  # fmt: skip
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    command = [
+        BENCH, "--data", directory / "data", "--layer", root, "--program", "/nothing",
+        "--rounds", str(rounds),
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as bench:
+        try:
+            said, complaint = bench.communicate()
+        except BaseException:
+            bench.terminate()  # it ends its containers first
+            raise
+    if bench.returncode != 0:
+        sys.exit(f"ember-sandbox-bench: {complaint}")
+    return [json.loads(line) for line in said.splitlines()]
 
 
 def write_app(directory: Path, step: str) -> Path:
@@ -100,7 +107,7 @@ def paired_ratio(rounds: list[dict[str, float]], ours: str, floor: str) -> float
 
 def main() -> None:
     """Measure, and write the figures."""
-    options = common.options(__doc__, rounds=20, uv_rounds=5)
+    options = common.options(__doc__, sandbox_rounds=100, rounds=20, uv_rounds=5)
     common.need_programs("crun", "mmdebstrap", "cc")
     if os.geteuid() != 0:
         sys.exit("this benchmark takes root")
@@ -108,19 +115,19 @@ def main() -> None:
         directory = Path(name)
         directory.chmod(0o755)
         common.say("a static program in a container")
-        sandbox = sandbox_rounds(directory, int(options.rounds))
+        sandbox = sandbox_rounds(directory, options.sandbox_rounds)
         environment = {**os.environ, "EMBER_DATA": str(directory / "ember")}
         ember = str(common.EMBER)
         up = [ember, "up", "--listen", "127.0.0.1:0"]
-        subprocess.run(up, env=environment, check=True, capture_output=True)
         try:
+            subprocess.run(up, env=environment, check=True, capture_output=True)
             common.say("the base, once")
             path = write_app(directory, ".run_commands('true')")
             build = [ember, "image", "build", f"{path}::stepped"]
             base_ms = elapsed_ms(build, environment)
-            rebuilds = [{"ms": elapsed_ms(build, environment)} for _ in range(int(options.rounds))]
+            rebuilds = [{"ms": elapsed_ms(build, environment)} for _ in range(options.rounds)]
             common.say("packages by uv")
-            uv = uv_rounds(directory, environment, int(options.uv_rounds))
+            uv = uv_rounds(directory, environment, options.uv_rounds)
         finally:
             subprocess.run([ember, "down"], env=environment, check=False, capture_output=True)
     common.write(

@@ -1,6 +1,5 @@
 """Reads and writes a volume, for the benchmark."""
 
-import os
 import time
 
 import ember
@@ -29,8 +28,3 @@ def change(path: str) -> float:
     began_s = time.perf_counter()
     volume.commit()
     return time.perf_counter() - began_s
-
-
-@app.function()
-def nothing() -> str:
-    return os.uname().sysname

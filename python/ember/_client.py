@@ -79,6 +79,10 @@ class Client:
         """Bytes as they are, one after the other; the decoded answer."""
         return _json.loads(self._exchange_checked(method, path, data).body)
 
+    def send_file(self, path: str, body: _http.FilePart) -> Any:
+        """PUT of a part of a file; the decoded answer. EOFError: the file has become shorter."""
+        return _json.loads(self._exchange_checked("PUT", path, body).body)
+
     def get_bytes(self, path: str, /, **query: object) -> bytes:
         """GET of what isn't JSON."""
         return self._request("GET", path + encode_query(query)).body
@@ -177,7 +181,9 @@ class Client:
     ) -> Reply:
         return _checked(self._exchange(method, path, body, content_type, _TIMEOUT_S))
 
-    def _exchange_checked(self, method: str, path: str, data: Sequence[bytes]) -> Reply:
+    def _exchange_checked(
+        self, method: str, path: str, data: Sequence[bytes] | _http.FilePart
+    ) -> Reply:
         # No time limit: a server may hash for long, and a disk be slow.
         return _checked(self._exchange(method, path, data, "application/octet-stream", None))
 
@@ -185,7 +191,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Sequence[bytes],
+        body: Sequence[bytes] | _http.FilePart,
         content_type: str,
         timeout_s: float | None,
     ) -> Reply:
@@ -209,7 +215,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Sequence[bytes],
+        body: Sequence[bytes] | _http.FilePart,
         content_type: str,
         timeout_s: float | None,
         more_head: str = "",
@@ -217,12 +223,17 @@ class Client:
         """Sends a request and reads the head of its answer."""
         head = f"{method} {self._prefix}{path} HTTP/1.1\r\n{self._head}"
         head += more_head
+        in_file = isinstance(body, _http.FilePart)
         if body or method != "GET":
-            head += f"Content-Type: {content_type}\r\nContent-Length: {sum(map(len, body))}\r\n"
+            size_bytes = body.size_bytes if in_file else sum(map(len, body))
+            head += f"Content-Type: {content_type}\r\nContent-Length: {size_bytes}\r\n"
         connection = None
         try:
             connection = self._connection()
-            connection.send(head + "\r\n", body, timeout_s)
+            if in_file:
+                connection.send_file(head + "\r\n", body)
+            else:
+                connection.send(head + "\r\n", body, timeout_s)
             return (connection, *connection.read_head())
         except (OSError, ValueError, IndexError, _http.ProtocolError) as error:
             if connection is not None:

@@ -14,6 +14,7 @@ import stat
 
 from ember import _json
 from ember._client import encode_query
+from ember._http import FilePart
 from ember.exception import ConflictError, InvalidArgumentError
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 CHUNK_BYTES = 8 << 20
+_READ_BYTES = 256 << 10  # to hash: what stays in a core's cache
 _BATCH_BYTES = 4 << 20
 _BATCH_FILES = 2_000
 _LINES = 20_000  # of one question
@@ -212,12 +214,16 @@ class Upload:
             yield have
 
         def send(index: int) -> int:
+            size = _chunk_size(file, index)
             with open(file.local, "rb", buffering=0) as source:
-                data = os.pread(source.fileno(), _chunk_size(file, index), index * CHUNK_BYTES)
-            if len(data) != _chunk_size(file, index):
-                raise ConflictError(f"{file.local} has changed while it was read; put it again")
-            client.send_bytes("PUT", f"{path}/chunks/{index}", data)
-            return len(data)
+                part = FilePart(source.fileno(), index * CHUNK_BYTES, size)
+                try:
+                    client.send_file(f"{path}/chunks/{index}", part)
+                except EOFError:
+                    raise ConflictError(
+                        f"{file.local} has changed while it was read; put it again"
+                    ) from None
+            return size
 
         yield from _parallel(send, missing)
 
@@ -252,9 +258,15 @@ def _hash_large(file: _File) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     def digest(index: int) -> bytes:
+        buffer = bytearray(_READ_BYTES)
+        digest = hashlib.sha256()
         with open(file.local, "rb", buffering=0) as source:
             source.seek(index * CHUNK_BYTES)
-            return hashlib.sha256(_read_chunk(source)).digest()
+            left = _chunk_size(file, index)
+            while left and (got := source.readinto(memoryview(buffer)[:left])):
+                digest.update(memoryview(buffer)[:got])
+                left -= got
+        return digest.digest()
 
     count = -(-file.size_bytes // CHUNK_BYTES)
     with ThreadPoolExecutor(_THREADS, "ember-hash") as pool:

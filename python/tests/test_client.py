@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import pickle
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from fake_server import Answer, Asked, FakeServer, document
 
-from ember import _client, _config, exception
+from ember import _client, _config, _http, exception
 
 Serve = Callable[[Callable[[Asked], Answer]], tuple[FakeServer, _client.Client]]
 
@@ -65,6 +66,22 @@ def test_threads_use_connections_of_their_own(serve: Serve) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda i: client.get_json(f"/{i}"), range(8))
         assert [got["path"] for got in answers] == [f"/{i}" for i in range(8)]
+
+
+def test_a_part_of_a_file_is_sent_as_it_is_and_one_that_is_not_there_is_told(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server, client = serve(lambda _: document({"whole": True}))
+    data = random.Random(7).randbytes(3 << 20)
+    (tmp_path / "file").write_bytes(data)
+    with (tmp_path / "file").open("rb") as file:
+        part = _http.FilePart(file.fileno(), 5, len(data) - 9)
+        assert client.send_file("/api/v1/files/x/chunks/0", part) == {"whole": True}
+        with pytest.raises(EOFError):
+            client.send_file("/api/v1/files/x", _http.FilePart(file.fileno(), 5, len(data)))
+        assert client.send_file("/x", _http.FilePart(file.fileno(), 0, 1)) == {"whole": True}
+    assert server.asked[0].body == data[5:-4]
+    assert server.asked[-1].body == data[:1]
 
 
 def test_a_stream_gives_each_document_as_it_comes(serve: Serve) -> None:

@@ -5,8 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <spdlog/spdlog.h>
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 
@@ -17,6 +19,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kLimit{20};
+
+volatile std::sig_atomic_t told_to_end = 0;
 
 double since(Clock::time_point began) {
   return std::chrono::duration<double, std::milli>(Clock::now() - began).count();
@@ -31,7 +35,12 @@ class PreparedCrun {
     orders_ = UniqueFd(orders[1]);
     answers_ = UniqueFd(answers[0]);
     pid_ = ::fork();
-    if (pid_ == 0) serve(command, orders[0], answers[1]);
+    if (pid_ == 0) {
+      // Its own ends of these would hide from it that this process has gone.
+      orders_.reset();
+      answers_.reset();
+      serve(command, orders[0], answers[1]);
+    }
     ::close(orders[0]);
     ::close(answers[1]);
   }
@@ -79,7 +88,8 @@ class Bench {
       : directory_(std::move(directory)),
         image_(std::move(image)),
         program_(std::move(program)),
-        machine_(probe_machine(loop_, processes_, options, directory_)) {}
+        machine_(probe_machine(loop_, processes_, options, directory_)),
+        isolation_(machine_.isolation_of("container")) {}
 
   int run(int rounds) {
     if (!machine_.builds) return complain("containers are not to be had: " + machine_.refusal);
@@ -96,13 +106,13 @@ class Bench {
                                      .output = output.get()});
     if (!command.ok()) return complain(command.error().message);
     PreparedCrun crun(*command);
-    for (int round = 0; round < rounds; ++round) {
+    for (int round = 0; round < rounds && told_to_end == 0; ++round) {
       const double floor = crun.run();
       const double ours = one_container();
       if (floor < 0 || ours < 0) return complain("a round failed: " + why_);
       std::printf("{\"crun_ms\": %.3f, \"ours_ms\": %.3f}\n", floor, ours);
+      std::fflush(stdout);
     }
-    machine_.networks->end_all();
     return 0;
   }
 
@@ -128,19 +138,19 @@ class Bench {
       if (end.exit_status == 0) took = since(began);
       loop_.stop();
     };
-    machine_.isolation->launch({.record = record,
-                                .files = files,
-                                .env = {},
-                                .image = image_,
-                                .argv = {program_},
-                                .sandbox = {.network = {NetworkAccess::none}}},
-                               {}, [&](Result<pid_t> pid) {
-                                 if (pid.ok() && processes_.watch(*pid, ended).ok()) return;
-                                 if (!pid.ok()) why_ = pid.error().message;
-                                 loop_.stop();
-                               });
+    isolation_.launch({.record = record,
+                       .files = files,
+                       .env = {},
+                       .image = image_,
+                       .argv = {program_},
+                       .sandbox = {.network = {NetworkAccess::none}}},
+                      {}, [&](Result<pid_t> pid) {
+                        if (pid.ok() && processes_.watch(*pid, ended).ok()) return;
+                        if (!pid.ok()) why_ = pid.error().message;
+                        loop_.stop();
+                      });
     loop_.run_for(kLimit);
-    machine_.isolation->clean_up(record, 0);
+    isolation_.clean_up(record, 0);
     files.remove();
     return took;
   }
@@ -151,6 +161,7 @@ class Bench {
   const BuiltImage image_;
   const std::string program_;
   Machine machine_;
+  Isolation& isolation_;
   std::uint64_t last_ = 1;
   std::string why_;
 };
@@ -158,6 +169,7 @@ class Bench {
 int run_bench(int argc, char** argv) {
   CLI::App app("A static program in our container, and under crun alone");
   NodeOptions options;
+  options.isolation = IsolationChoice::process;  // of the node: it makes no networks ahead then
   BuiltImage image;
   image.on_host = false;
   std::string program;
@@ -167,6 +179,7 @@ int run_bench(int argc, char** argv) {
   app.add_option("--program", program, "in the image")->required();
   app.add_option("--rounds", rounds, "of both sides");
   CLI11_PARSE(app, argc, argv);
+  spdlog::set_level(spdlog::level::err);  // it logs to where the figures go
   auto directory = open_node_directory(options);
   if (!directory.ok()) {
     std::fprintf(stderr, "%s\n", directory.error().message.c_str());
@@ -178,4 +191,9 @@ int run_bench(int argc, char** argv) {
 }  // namespace
 }  // namespace ember
 
-int main(int argc, char** argv) { return ember::run_bench(argc, argv); }
+int main(int argc, char** argv) {
+  for (const int number : {SIGINT, SIGTERM}) {
+    std::signal(number, [](int) { ember::told_to_end = 1; });
+  }
+  return ember::run_bench(argc, argv);
+}

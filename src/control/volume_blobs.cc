@@ -230,6 +230,7 @@ Result<std::vector<std::size_t>> VolumeBlobs::open_incoming(Incoming& file) {
   const std::string name = "incoming/" + file.id;
   file.file = open_beneath(root(), name, O_RDWR | O_CREAT, 0600);
   if (!file.file) return disk_error(shown(name), errno);
+  file.direct = open_beneath(root(), name, O_WRONLY | O_DIRECT);
   return missing_of(file);
 }
 
@@ -276,8 +277,8 @@ Result<bool> VolumeBlobs::put_chunk(const std::string& id, std::size_t index,
   if (sha256(bytes) != file->chunks[index]) {
     return invalid("the chunk does not have its SHA-256; the file has changed: put it again");
   }
-  auto written = write_whole(file->file.get(), bytes,
-                             static_cast<std::int64_t>(index) * kChunkBytes, shown(id));
+  auto written = write_past_cache({.file = file->file.get(), .direct = file->direct.get()}, bytes,
+                                  static_cast<std::int64_t>(index) * kChunkBytes, shown(id));
   if (!written) return std::move(written).error();
   {
     const std::lock_guard lock(file->mutex);

@@ -78,6 +78,7 @@ class VolumeBlobs {
     std::int64_t size_bytes = 0;  // once its last chunk is here, whose digest says how long it is
     std::vector<Sha256> chunks;
     UniqueFd file;
+    UniqueFd direct;  // the same past the page cache; empty where the file system has no such way
 
     void note_end(std::size_t index, std::size_t chunk_bytes) {
       if (index + 1 < chunks.size()) return;

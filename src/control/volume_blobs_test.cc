@@ -45,6 +45,26 @@ TEST_F(VolumeBlobsTest, ALargeFileIsThereWhenItsLastChunkIs) {
   EXPECT_THAT(*begin(), IsEmpty());
 }
 
+// Whole blocks go past the page cache, what is left at the end through it.
+TEST_F(VolumeBlobsTest, WhatIsWrittenPastTheCacheIsReadAsItWas) {
+  const std::string name = path + "/written";
+  std::string bytes;
+  for (int i = 0; bytes.size() < (1u << 20) + 4096 + 5; ++i) bytes += std::to_string(i);
+  const UniqueFd file(::open(name.c_str(), O_RDWR | O_CREAT, 0600));
+  const UniqueFd direct(::open(name.c_str(), O_WRONLY | O_DIRECT));
+  for (const int past_cache : {direct.get(), -1}) {
+    for (const std::size_t length :
+         {std::size_t{0}, std::size_t{5}, std::size_t{4096}, bytes.size()}) {
+      ASSERT_EQ(::ftruncate(file.get(), 0), 0);
+      const std::string_view some = std::string_view(bytes).substr(0, length);
+      ASSERT_TRUE(write_past_cache({file.get(), past_cache}, some, 8192, name).ok());
+      EXPECT_EQ(*read_range(file.get(), 8192, bytes.size() + 1, name), some);
+    }
+  }
+  const UniqueFd unwritable(::open(name.c_str(), O_RDONLY));
+  EXPECT_FALSE(write_past_cache({unwritable.get(), unwritable.get()}, bytes, 0, name).ok());
+}
+
 TEST_F(VolumeBlobsTest, AnotherLifeOfTheServerGoesOnWithWhatIsOnDiskAndBelievesNothingElse) {
   ASSERT_TRUE(begin().ok());
   ASSERT_TRUE(blobs->put_chunk(id, 0, chunks[0]).ok());

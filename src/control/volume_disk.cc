@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "base/disk_error.h"
@@ -20,9 +22,14 @@ namespace ember {
 namespace {
 
 constexpr std::size_t kCopyBytes = 1 << 20;
+constexpr std::size_t kDirectBlock = 4096;  // of which memory, offset and length are multiples
 
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
+};
+
+struct FreeMemory {
+  void operator()(char* memory) const { std::free(memory); }
 };
 
 }  // namespace
@@ -70,6 +77,20 @@ Result<> write_whole(int file, std::string_view bytes, std::int64_t offset,
     offset += written;
   }
   return Ok{};
+}
+
+Result<> write_past_cache(FileToWrite to, std::string_view bytes, std::int64_t offset,
+                          const std::string& path) {
+  const std::unique_ptr<char, FreeMemory> block(
+      static_cast<char*>(std::aligned_alloc(kDirectBlock, kCopyBytes)));
+  while (to.direct >= 0 && block && bytes.size() >= kDirectBlock) {
+    const std::size_t size = std::min(bytes.size(), kCopyBytes) / kDirectBlock * kDirectBlock;
+    std::memcpy(block.get(), bytes.data(), size);
+    if (::pwrite(to.direct, block.get(), size, offset) != static_cast<ssize_t>(size)) break;
+    bytes.remove_prefix(size);
+    offset += static_cast<std::int64_t>(size);
+  }
+  return write_whole(to.file, bytes, offset, path);
 }
 
 Result<std::string> read_range(int file, std::int64_t offset, std::size_t at_most,

@@ -38,6 +38,15 @@ bool is_whiteout(const struct stat& status);
 
 Result<> write_whole(int file, std::string_view bytes, std::int64_t offset,
                      const std::string& path);
+// A file opened twice; `direct`, with O_DIRECT, is negative where there is no such way.
+struct FileToWrite {
+  int file;
+  int direct;
+};
+// The same for much at once: it goes to the disk now, and pushes nothing of others out of memory.
+// What cannot go that way, as the end of a file, is written as everything else.
+Result<> write_past_cache(FileToWrite to, std::string_view bytes, std::int64_t offset,
+                          const std::string& path);
 // Reads at most so many bytes; fewer at the file's end alone.
 Result<std::string> read_range(int file, std::int64_t offset, std::size_t at_most,
                                const std::string& path);

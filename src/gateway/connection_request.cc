@@ -8,7 +8,7 @@ namespace ember {
 namespace {
 
 constexpr std::size_t kReadAndRefuseBytes = 64u << 10;  // an unwanted body this small is read
-constexpr std::size_t kReservedBytes = 2u << 20;        // for a body, before it comes
+constexpr std::size_t kReservedBytes = 8u << 20;        // for a body: no memory until it comes
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 // The time taken tells nothing of where the two differ.
