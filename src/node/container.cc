@@ -71,6 +71,7 @@ void NodeContainer::adopt(Time last_seen) {
   const bool lives = ticks != 0 && (runner->start_ticks == 0 || runner->start_ticks == ticks);
   pid_ = lives ? runner->pid : 0;
   output_ = files_.hold_output();
+  if (lives) isolation_.adopt(record_);
   if (!lives || !listen().ok() || !follow()) ended({}, last_seen);
 }
 

@@ -144,6 +144,12 @@ Result<> ContainerFiles::write_network(const std::string& record) const {
   return write_file(directory_ + "/network", record + "\n", 0600);
 }
 
+Result<> ContainerFiles::write_destinations(const std::vector<std::string>& destinations) const {
+  std::string lines;
+  for (const std::string& one : destinations) lines += one + "\n";
+  return write_file(directory_ + "/destinations", lines, 0600);
+}
+
 Result<> ContainerFiles::keep_exit(const ContainerExit& exit) const {
   const auto write = [&] {
     return write_file(directory_ + "/exit.json", encode(NodeMessage(exit)), 0600, Durable::yes);
@@ -185,6 +191,15 @@ std::optional<std::string> ContainerFiles::read_network() const {
   auto record = read_file(directory_ + "/network");
   if (record && record->ends_with('\n')) record->pop_back();
   return record;
+}
+
+std::optional<std::vector<std::string>> ContainerFiles::read_destinations() const {
+  auto text = read_file(directory_ + "/destinations");
+  if (!text) return std::nullopt;
+  std::vector<std::string> destinations;
+  std::istringstream lines(std::move(*text));
+  for (std::string line; std::getline(lines, line);) destinations.push_back(line);
+  return destinations;
 }
 
 std::optional<ContainerExit> ContainerFiles::read_exit() const {

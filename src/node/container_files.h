@@ -3,6 +3,7 @@
 //   meta.json      who it is and what it holds: written before anything is started
 //   pid            the runner's pid and start time, once there is one
 //   network        by what its maker knows it (network_maker.h), where it has one of its own
+//   destinations   a line each, where its network leads to listed ones alone
 //   run/           seen by the container: runner.sock, function.json
 //   home/          working directory and scratch space where there is no sandbox
 //   output         what the runner's process writes outside frames
@@ -55,6 +56,7 @@ class ContainerFiles {
   Result<> create(const ContainerMeta& record, const std::string& function_json) const;
   Result<> write_runner(const ProcessIdentity& runner) const;
   Result<> write_network(const std::string& record) const;
+  Result<> write_destinations(const std::vector<std::string>& destinations) const;
   // Writes exit.json, on disk for good when it returns, and leaves nothing else. Where the disk
   // takes no writes it frees what it can and tries again; then meta.json and pid stay, and a later
   // life of the node tells of an end by them.
@@ -64,6 +66,8 @@ class ContainerFiles {
   // The runner, if it was started; it may have ended since.
   std::optional<ProcessIdentity> read_runner() const;
   std::optional<std::string> read_network() const;
+  // As listed_destinations() takes them; nothing where the network was not narrowed down.
+  std::optional<std::vector<std::string>> read_destinations() const;
   std::optional<ContainerExit> read_exit() const;
   // The last bytes of the output, whole lines where it was cut.
   std::string last_output(std::size_t at_most) const;

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <spdlog/spdlog.h>
 #include <filesystem>
 
 #include "node/bundle.h"
@@ -64,6 +65,21 @@ class CrunIsolation final : public Isolation {
                           launch->disk = std::move(*disk);
                           set_out(launch, std::move(*given));
                         });
+  }
+
+  void adopt(const ContainerMeta& record) override {
+    auto destinations = ContainerFiles(setup_.directory.path, record.container).read_destinations();
+    const auto network = network_of(record);
+    if (!destinations || !network) return;
+    auto policy = listed_destinations(std::move(*destinations));
+    const std::string who = record.container.text();
+    const auto told = [who](const Result<>& narrowed) {
+      if (narrowed.ok()) return;
+      spdlog::error("{}: names of its network list are not found: {}", who,
+                    narrowed.error().message);
+    };
+    if (!policy.ok()) return told(std::move(policy).error());
+    setup_.networks->narrow(*network, who, destinations_of(*policy), told);
   }
 
   void remount(const ContainerMeta& record, pid_t runner, VolumeDirectories volume, uid_t owner,
@@ -168,13 +184,17 @@ class CrunIsolation final : public Isolation {
     if (auto staged = set_stage(*launch, std::move(source)); !staged.ok()) {
       return launch->done(std::move(staged).error());
     }
-    if (!setup_.networks->makes() || launch->plan.sandbox.network.access == NetworkAccess::none) {
-      return run(launch);
+    const NetworkAccess access = launch->plan.sandbox.network.access;
+    if (!setup_.networks->makes() && access == NetworkAccess::listed) {
+      return launch->done(Error{
+          ErrorCode::unavailable,
+          "its network list cannot be kept: containers here are on the machine's own network"});
     }
+    if (!setup_.networks->makes() || access == NetworkAccess::none) return run(launch);
     setup_.networks->take([this, launch](Result<Network> network) {
       if (!network.ok()) return launch->done(std::move(network).error());
       launch->network = std::move(*network);
-      run(launch);
+      narrow(launch);
     });
   }
 
@@ -311,6 +331,20 @@ class CrunIsolation final : public Isolation {
     argv.insert(argv.end(), plan.image.entrypoint.begin(), plan.image.entrypoint.end());
     argv.insert(argv.end(), plan.argv.begin(), plan.argv.end());
     return argv;
+  }
+
+  // Down to the destinations that are listed, before anything runs in it.
+  void narrow(const std::shared_ptr<Launch>& launch) {
+    const NetworkPolicy& policy = launch->plan.sandbox.network;
+    if (policy.access != NetworkAccess::listed) return run(launch);
+    if (auto kept = launch->plan.files.write_destinations(policy.destinations); !kept.ok()) {
+      return fail(*launch, std::move(kept).error());
+    }
+    setup_.networks->narrow(launch->network.record, launch->plan.record.container.text(),
+                            destinations_of(policy), [this, launch](Result<> narrowed) {
+                              if (narrowed.ok()) return run(launch);
+                              fail(*launch, std::move(narrowed).error().within("network"));
+                            });
   }
 
   void run(const std::shared_ptr<Launch>& launch) {

@@ -24,7 +24,6 @@
 namespace ember {
 namespace {
 
-constexpr Ipv4Network kLoopback{0x7f00'0000, 8};
 constexpr int kWholeAddress = 32;
 // Of one container at once: the machine's table of connections is for all.
 constexpr int kMostConnections = 4096;
@@ -74,20 +73,6 @@ Result<> run(std::vector<std::string> argv) {
   const ssize_t got = ::pread(said.get(), text.data(), text.size(), 0);
   text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   return {ErrorCode::unavailable, "nft: " + text.substr(0, text.find('\n'))};
-}
-
-// The IPv4 name servers of a resolv.conf, in its order.
-std::vector<Ipv4Network> name_servers(const std::string& path) {
-  std::vector<Ipv4Network> all;
-  std::istringstream lines(read_file(path).value_or(""));
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string word, address;
-    words >> word >> address;
-    const auto server = parse_network(address);
-    if (word == "nameserver" && server.ok()) all.push_back(*server);
-  }
-  return all;
 }
 
 }  // namespace
@@ -238,16 +223,6 @@ void drain_firewall_events(int socket) {
   // One that overran has lost events: no matter, for what stands is looked at anew.
   while (::recv(socket, buffer.data(), buffer.size(), 0) >= 0 || errno == ENOBUFS) {
   }
-}
-
-Result<Ipv4Network> find_resolver() {
-  for (const char* path : {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}) {
-    for (const Ipv4Network& server : name_servers(path)) {
-      if (!kLoopback.covers(server)) return server;
-    }
-  }
-  return {ErrorCode::unavailable,
-          "this machine's name servers have no IPv4 address that containers could be led to"};
 }
 
 }  // namespace ember

@@ -43,8 +43,4 @@ std::optional<std::size_t> firewall_rules(const std::string& table);
 UniqueFd open_firewall_events();
 void drain_firewall_events(int socket);
 
-// The first name server of /etc/resolv.conf that is not this machine's loopback; behind systemd's
-// stub, the first that this asks itself.
-Result<Ipv4Network> find_resolver();
-
 }  // namespace ember

@@ -50,6 +50,8 @@ class Isolation {
   // passes signals on. A failed launch leaves nothing behind.
   virtual void launch(LaunchPlan plan, UniqueFd source,
                       std::function<void(Result<pid_t>)> done) = 0;
+  // An earlier life of the node launched it: takes up what that did for it.
+  virtual void adopt(const ContainerMeta&) {}
   // Puts another overlay in the place of a volume. Conflict where files of it are open.
   virtual void remount(const ContainerMeta&, pid_t, VolumeDirectories, uid_t,
                        std::function<void(Result<>)> done) {

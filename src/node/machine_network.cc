@@ -65,6 +65,7 @@ Result<ContainerNetworks> make_container_networks(boost::asio::io_context& loop,
   Makers makers(loop, processes, directory, options.allowed_networks);
   ContainerNetworks made;
   NetworkPool::Options pool;
+  pool.lists = std::make_unique<EgressLists>(loop, machine_name_servers);
   if (trial == Trial::yes) pool.spare = 0;
   if (mechanism == NetworkMechanism::veth) {
     Result<> ready = makers.veths->begin(options.container_range);

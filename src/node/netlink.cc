@@ -15,7 +15,7 @@
 namespace ember {
 namespace {
 
-constexpr int kPairBits = 31;
+constexpr std::uint8_t kPairBits = 31, kWholeAddress = 32;
 constexpr int kRoundsOfWaiting = 5000;  // a millisecond each
 constexpr std::uint8_t kRuns = 6;       // IF_OPER_UP, in a header that net/if.h shuts out
 // Shorter ones, as of a tunnel that takes all traffic, lead everywhere.
@@ -176,16 +176,27 @@ Result<> Netlink::wait_until_it_runs(const std::string& name) {
 }
 
 Result<> Netlink::add_address(const std::string& name, std::uint32_t address) {
+  return add_address(name, {address, kPairBits, RT_SCOPE_UNIVERSE});
+}
+
+Result<> Netlink::add_lone_address(const std::string& name, std::uint32_t address) {
+  return add_address(name, {address, kWholeAddress, RT_SCOPE_HOST});
+}
+
+Result<> Netlink::add_address(const std::string& name, const Address& address) {
   const unsigned index = ::if_nametoindex(name.c_str());
   if (index == 0) return no_interface(name);
   Request request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
   ifaddrmsg& head = request.head<ifaddrmsg>();
   head.ifa_family = AF_INET;
-  head.ifa_prefixlen = kPairBits;
+  head.ifa_prefixlen = address.prefix_bits;
+  head.ifa_scope = address.scope;
   head.ifa_index = index;
-  mnl_attr_put_u32(request.get(), IFA_LOCAL, htonl(address));
-  mnl_attr_put_u32(request.get(), IFA_ADDRESS, htonl(address));
-  return order(request.get());
+  mnl_attr_put_u32(request.get(), IFA_LOCAL, htonl(address.address));
+  mnl_attr_put_u32(request.get(), IFA_ADDRESS, htonl(address.address));
+  auto added = order(request.get());
+  if (!added.ok() && errno == EEXIST) return {ErrorCode::conflict, added.error().message};
+  return added;
 }
 
 Result<> Netlink::add_route(const Ipv4Network& to, std::uint32_t through) {
@@ -199,7 +210,9 @@ Result<> Netlink::add_route(const Ipv4Network& to, std::uint32_t through) {
   head.rtm_type = RTN_UNICAST;
   if (to.prefix_bits > 0) mnl_attr_put_u32(request.get(), RTA_DST, htonl(to.address));
   mnl_attr_put_u32(request.get(), RTA_GATEWAY, htonl(through));
-  return order(request.get());
+  auto added = order(request.get());
+  if (!added.ok() && errno == EEXIST) return {ErrorCode::conflict, added.error().message};
+  return added;
 }
 
 Result<> Netlink::remove_route(const Ipv4Network& to) {
@@ -210,7 +223,9 @@ Result<> Netlink::remove_route(const Ipv4Network& to) {
   head.rtm_table = RT_TABLE_MAIN;
   head.rtm_scope = RT_SCOPE_NOWHERE;
   mnl_attr_put_u32(request.get(), RTA_DST, htonl(to.address));
-  return order(request.get());
+  auto removed = order(request.get());
+  if (!removed.ok() && errno == ESRCH) return {ErrorCode::not_found, removed.error().message};
+  return removed;
 }
 
 std::optional<std::int64_t> Netlink::received_bytes(const std::string& name) {

@@ -35,8 +35,11 @@ class Netlink {
   Result<> wait_until_it_runs(const std::string& name);
   // One address of a network of two.
   Result<> add_address(const std::string& name, std::uint32_t address);
-  // The whole internet by default; through a neighbour.
+  // An address alone, which nothing is sent from by itself. `conflict`: it is there already.
+  Result<> add_lone_address(const std::string& name, std::uint32_t address);
+  // Through a neighbour. `conflict`: there is one to that network.
   Result<> add_route(const Ipv4Network& to, std::uint32_t through);
+  // `not_found`: there is none to that network.
   Result<> remove_route(const Ipv4Network& to);
 
   // What has come in by the interface; nothing if there is none of that name.
@@ -65,6 +68,11 @@ class Netlink {
   template <class Begin, class OnMessage>
   Result<> dump(nlmsghdr* request, Begin begin, OnMessage on_message);
   Result<> order(nlmsghdr* request);
+  struct Address {
+    std::uint32_t address = 0;
+    std::uint8_t prefix_bits = 0, scope = 0;
+  };
+  Result<> add_address(const std::string& name, const Address& address);
 
   std::unique_ptr<mnl_socket, Close> socket_;
   std::uint32_t sequence_ = 0;

@@ -21,6 +21,14 @@ struct Network {
   std::string record;  // one line, by which a later life of the node knows it
 };
 
+// By what a network leads out: an interface in its namespace, and the neighbour there that takes
+// everything on.
+struct WayOut {
+  std::string namespace_path;
+  std::string interface;
+  std::uint32_t gateway = 0;
+};
+
 class NetworkMaker {
  public:
   virtual ~NetworkMaker() = default;
@@ -29,6 +37,8 @@ class NetworkMaker {
   // Calls back once, from the loop or at once.
   virtual void make(std::function<void(Result<Network>)> done) = 0;
   virtual bool lives(const std::string& record) const = 0;
+  // Nothing once it has ended.
+  virtual std::optional<WayOut> way_out(const std::string& record) const = 0;
   // Calls back from the loop when the network has ended, unless end() ended it or forget() was
   // called before. False: it has ended before.
   virtual bool watch(const std::string& record, std::function<void()> on_end) = 0;

@@ -59,6 +59,14 @@ NetworkMaker* NetworkPool::maker_of(const std::string& record) const {
   return nullptr;
 }
 
+void NetworkPool::narrow(const std::string& record, std::string who, Destinations destinations,
+                         std::function<void(Result<>)> done) {
+  const NetworkMaker* maker = maker_of(record);
+  const auto way = maker != nullptr ? maker->way_out(record) : std::nullopt;
+  if (!way) return done(Error{ErrorCode::unavailable, "the network has ended"});
+  options_.lists->begin(record, std::move(who), *way, std::move(destinations), std::move(done));
+}
+
 bool NetworkPool::watch(const std::string& record, std::function<void()> on_end) {
   NetworkMaker* maker = maker_of(record);
   return maker != nullptr && maker->watch(record, std::move(on_end));
@@ -72,6 +80,8 @@ std::optional<std::int64_t> NetworkPool::egress_bytes(const std::string& record)
 void NetworkPool::end(const std::string& record) {
   NetworkMaker* maker = maker_of(record);
   if (maker == nullptr) return;
+  // What is open in the namespace would hold it.
+  options_.lists->end(record);
   maker->forget(record);
   maker->end(record);
 }
@@ -82,6 +92,7 @@ void NetworkPool::end_strays(const std::set<std::string>& used) {
 
 void NetworkPool::end_all() {
   ready_.clear();
+  options_.lists->end_all();
   for (const auto& maker : options_.makers) maker->end_all();
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "node/egress_lists.h"
 #include "node/network_maker.h"
 
 namespace ember {
@@ -20,6 +21,7 @@ class NetworkPool {
   struct Options {
     std::vector<std::unique_ptr<NetworkMaker>> makers;  // of networks that may be met here
     NetworkMaker* chosen = nullptr;                     // of new ones; null: there are no new ones
+    std::unique_ptr<EgressLists> lists;                 // of networks that are narrowed down
     std::size_t spare = 2;                              // made ahead
   };
   explicit NetworkPool(Options options);
@@ -31,6 +33,10 @@ class NetworkPool {
   // Calls back once, from the loop or at once.
   void take(std::function<void(Result<Network>)> done);
 
+  // Has a network that was taken lead to these alone, until it ends: what it means stands with
+  // EgressLists.
+  void narrow(const std::string& record, std::string who, Destinations destinations,
+              std::function<void(Result<>)> done);
   // Of a network that was taken, by its record; what they mean stands with NetworkMaker.
   bool watch(const std::string& record, std::function<void()> on_end);
   std::optional<std::int64_t> egress_bytes(const std::string& record) const;

@@ -26,6 +26,8 @@ constexpr int kNamespaceFd = 60;
 constexpr int kReadyFd = 61;
 constexpr int kCountersFd = 62;
 constexpr int kRoundsOfWaiting = 1000;  // a millisecond each
+constexpr const char* kInterface = "tap0";
+constexpr std::uint32_t kGateway = 0x0a00'0202;  // 10.0.2.2, slirp4netns's own choice
 
 std::string path_of_descriptor(pid_t pid, int descriptor) {
   return "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(descriptor);
@@ -88,6 +90,12 @@ class SlirpNetworks final : public NetworkMaker {
 
   bool lives(const std::string& record) const override { return process_of(record) > 0; }
 
+  std::optional<WayOut> way_out(const std::string& record) const override {
+    const pid_t pid = process_of(record);
+    if (pid <= 0) return std::nullopt;
+    return WayOut{path_of_descriptor(pid, kNamespaceFd), kInterface, kGateway};
+  }
+
   bool watch(const std::string& record, std::function<void()> on_end) override {
     const pid_t pid = process_of(record);
     return pid > 0 &&
@@ -148,7 +156,7 @@ class SlirpNetworks final : public NetworkMaker {
                     "--ready-fd=" + std::to_string(kReadyFd),
                     "--netns-type=path",
                     "/proc/self/fd/" + std::to_string(kNamespaceFd),
-                    "tap0"};
+                    kInterface};
     command.env = {setup_.mark, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
     command.steps = {{"make a network namespace",
                       [closed = closed_networks(own_addresses(), setup_.allowed)] {

@@ -1,6 +1,10 @@
 #include "node/veth_networks.h"
 
 #include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +18,7 @@
 
 #include "node/container_files.h"
 #include "node/firewall.h"
+#include "node/name_servers.h"
 #include "node/netlink.h"
 #include "node/network_worker.h"
 #include "node/veth_pair.h"
@@ -35,6 +40,14 @@ std::string digits_of(NodeId node) {
 }
 
 std::string name_of(std::string_view record) { return std::string(record.substr(kMark.size())); }
+
+std::optional<std::uint32_t> address_of(const std::string& interface) {
+  const UniqueFd control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  interface.copy(request.ifr_name, IFNAMSIZ - 1);
+  if (!control || ::ioctl(control.get(), SIOCGIFADDR, &request) != 0) return std::nullopt;
+  return ntohl(reinterpret_cast<const sockaddr_in&>(request.ifr_addr).sin_addr.s_addr);
+}
 
 // Says so, for it makes a router of the machine.
 Result<> allow_forwarding() {
@@ -104,6 +117,14 @@ class Veth final : public VethNetworks {
 
   bool lives(const std::string& record) const override {
     return netlink_.ok() && netlink_->received_bytes(name_of(record)).has_value();
+  }
+
+  // The pair's end here is the neighbour.
+  std::optional<WayOut> way_out(const std::string& record) const override {
+    const std::string name = name_of(record);
+    const auto gateway = address_of(name);
+    if (!gateway) return std::nullopt;
+    return WayOut{path_of(name), kVethInContainer, *gateway};
   }
 
   // Nothing but the node's own orders ends it.

@@ -20,7 +20,6 @@
 namespace ember {
 namespace {
 
-constexpr const char* kPeer = "eth0";
 constexpr const char* kLoopback = "lo";
 constexpr Ipv4Network kEverywhere{0, 0};
 // Documentation's own: nobody is there, and no container is kept from it.
@@ -37,15 +36,6 @@ Error failed(const std::string& what) {
 void set(const std::string& setting, const std::string& value) {
   const UniqueFd file(::open(("/proc/sys/net/" + setting).c_str(), O_WRONLY | O_CLOEXEC));
   [[maybe_unused]] const ssize_t ignored = ::write(file.get(), value.data(), value.size());
-}
-
-// Does it in the namespace, and comes back.
-Result<> in_namespace(const UniqueFd& there, const std::function<Result<>()>& what) {
-  const UniqueFd here = open_own_network_namespace();
-  if (!here || ::setns(there.get(), CLONE_NEWNET) != 0) return failed("enter the namespace");
-  auto done = what();
-  if (::setns(here.get(), CLONE_NEWNET) != 0) return failed("leave the namespace");
-  return done;
 }
 
 Result<UniqueFd> new_namespace(const std::vector<Ipv4Network>& closed) {
@@ -81,6 +71,12 @@ Result<> set_up_end_here(Netlink& netlink, const std::string& name, std::uint32_
   set("ipv6/conf/" + name + "/disable_ipv6", "1");
   set("ipv4/conf/" + name + "/forwarding", "1");
   set("ipv4/conf/" + name + "/send_redirects", "0");
+  // A container may send straight by its interface where it has no route (SO_BINDTODEVICE): it
+  // finds nobody there but this end, be it for this machine's other addresses or on behalf of
+  // others.
+  set("ipv4/conf/" + name + "/arp_ignore", "1");
+  set("ipv4/conf/" + name + "/medium_id", "-1");
+  set("ipv4/conf/" + name + "/accept_source_route", "0");
   return run_in_turn(
       {[&] { return netlink.add_address(name, address); }, [&] { return netlink.take_up(name); }});
 }
@@ -89,9 +85,9 @@ Result<> set_up_other_end(std::uint32_t address, std::uint32_t gateway) {
   auto netlink = Netlink::open();
   if (!netlink.ok()) return std::move(netlink).error();
   return run_in_turn({[&] { return netlink->take_up(kLoopback); },
-                      [&] { return netlink->add_address(kPeer, address); },
-                      [&] { return netlink->take_up(kPeer); },
-                      [&] { return netlink->wait_until_it_runs(kPeer); },
+                      [&] { return netlink->add_address(kVethInContainer, address); },
+                      [&] { return netlink->take_up(kVethInContainer); },
+                      [&] { return netlink->wait_until_it_runs(kVethInContainer); },
                       [&] { return netlink->add_route(kEverywhere, gateway); },
                       [&] { return netlink->add_route(*parse_network(kNameServer), gateway); }});
 }
@@ -99,7 +95,7 @@ Result<> set_up_other_end(std::uint32_t address, std::uint32_t gateway) {
 Result<> set_up(Netlink& netlink, const VethPair& pair, const UniqueFd& there) {
   return run_in_turn({[&] { return set_up_end_here(netlink, pair.name, pair.machine_address); },
                       [&] {
-                        return in_namespace(there, [&] {
+                        return in_network_namespace(there, [&] {
                           return set_up_other_end(pair.container_address, pair.machine_address);
                         });
                       },
@@ -119,7 +115,7 @@ sockaddr_in socket_address(std::uint32_t address) {
 // A datagram socket of that namespace.
 Result<UniqueFd> open_socket(const UniqueFd& there, std::uint32_t address) {
   UniqueFd socket;
-  auto opened = in_namespace(there, [&]() -> Result<> {
+  auto opened = in_network_namespace(there, [&]() -> Result<> {
     socket = UniqueFd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     const sockaddr_in own = socket_address(address);
     if (!socket || ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0) {
@@ -189,14 +185,17 @@ Result<> try_with(Netlink& netlink, const VethPair& pair, const std::string& out
   if (!there.ok()) return there.error();
   return run_in_turn(
       {[&] {
-         return netlink.add_veth({pair.name, kPeer, inside->get(), pair.mtu_bytes});
+         return netlink.add_veth({pair.name, kVethInContainer, inside->get(), pair.mtu_bytes});
        },
        [&] { return set_up(netlink, pair, *inside); },
        [&] {
-         return netlink.add_veth({outside_name, kPeer, outside->get(), pair.mtu_bytes});
+         return netlink.add_veth({outside_name, kVethInContainer, outside->get(), pair.mtu_bytes});
        },
        [&] { return set_up_end_here(netlink, outside_name, *there); },
-       [&] { return in_namespace(*outside, [&] { return set_up_other_end(*there + 1, *there); }); },
+       [&] {
+         return in_network_namespace(*outside,
+                                     [&] { return set_up_other_end(*there + 1, *there); });
+       },
        [&] { return netlink.wait_until_it_runs(outside_name); },
        [&] { return ask_and_answer(*inside, *outside, pair, *there + 1); }});
 }
@@ -208,7 +207,7 @@ Result<> make_veth_pair(const VethPair& pair, const std::vector<Ipv4Network>& cl
   if (!netlink.ok()) return std::move(netlink).error();
   auto made = new_namespace(closed);
   if (!made.ok()) return std::move(made).error();
-  auto added = netlink->add_veth({pair.name, kPeer, made->get(), pair.mtu_bytes});
+  auto added = netlink->add_veth({pair.name, kVethInContainer, made->get(), pair.mtu_bytes});
   if (!added.ok()) return added;
   auto done = run_in_turn({[&] { return set_up(*netlink, pair, *made); },
                            [&] { return hold(*made, pair.namespace_path); }});

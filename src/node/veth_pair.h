@@ -12,8 +12,11 @@
 
 namespace ember {
 
+// Of the end in the container.
+inline constexpr const char* kVethInContainer = "eth0";
+
 struct VethPair {
-  std::string name;            // of the end here; the other one's is eth0
+  std::string name;            // of the end here
   std::string namespace_path;  // where the namespace is to be held
   std::uint32_t machine_address = 0, container_address = 0;
   std::uint32_t mtu_bytes = 1500;
