@@ -226,9 +226,9 @@ def _data_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running_server(*options: str) -> Iterator[Server]:
+def running_server(*options: str, make: Callable[[Path], Server] = Server) -> Iterator[Server]:
     with _data_directory() as data:
-        server = Server(data)
+        server = make(data)
         server.up(*options)
         try:
             yield server

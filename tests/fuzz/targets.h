@@ -15,6 +15,7 @@ void connection(std::string_view bytes);
 void frames(std::string_view bytes);
 void http(std::string_view bytes);
 void messages(std::string_view bytes);
+void names(std::string_view bytes);
 void records(std::string_view bytes);
 void requests(std::string_view bytes);
 void requirement(std::string_view bytes);
@@ -25,8 +26,13 @@ struct Target {
 };
 
 inline constexpr Target kTargets[] = {
-    {"connection", connection},   {"frames", frames},   {"http", http},
-    {"messages", messages},       {"records", records}, {"requests", requests},
+    {"connection", connection},
+    {"frames", frames},
+    {"http", http},
+    {"messages", messages},
+    {"names", names},
+    {"records", records},
+    {"requests", requests},
     {"requirement", requirement},
 };
 
