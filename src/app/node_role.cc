@@ -7,6 +7,7 @@
 
 #include "app/data_directory.h"
 #include "app/privileges.h"
+#include "app/serve_limits.h"
 #include "node/agent.h"
 #include "node/container_range.h"
 
@@ -84,6 +85,7 @@ Result<> run_node_role(NodeFlags flags) {
   if (auto made = prepare_data_directory(options->data, Role::node); !made) return made;
   const auto pid_file = take_pid_file(options->data, Role::node);
   if (!pid_file) return pid_file.error();
+  raise_descriptor_limit();  // each container takes some, and what it asks for takes more
   if (run_node(*options) == 0) return Ok{};
   return {ErrorCode::unavailable, "the node could not go on; the lines above say why"};
 }

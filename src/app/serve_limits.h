@@ -1,4 +1,4 @@
-// How much the server may take on, by what the machine lets it open.
+// How much the server and the node may take on, by what the machine lets them open.
 #pragma once
 
 #include <cstddef>

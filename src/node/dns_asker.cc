@@ -94,6 +94,8 @@ class Asking : public std::enable_shared_from_this<Asking> {
   }
 
   void ask_by_connection() {
+    ErrorCodeOfAsio ignored;
+    datagrams_.close(ignored);
     connection_.async_connect({server_.address(), server_.port()},
                               [self = shared_from_this()](ErrorCodeOfAsio error) {
                                 if (!error) self->send_by_connection();

@@ -18,8 +18,11 @@ using boost::asio::ip::tcp;
 using boost::asio::ip::udp;
 using ErrorCodeOfAsio = boost::system::error_code;
 
-constexpr std::size_t kMostWaiting = 64;
-constexpr std::size_t kMostConnections = 16;
+constexpr std::size_t kMostWaiting = 32;
+constexpr std::size_t kMostConnections = 8;
+// So that who asks without end does not keep the loop from others.
+constexpr std::size_t kMostInATurn = 50;
+constexpr std::chrono::milliseconds kTurn{10};
 constexpr std::chrono::seconds kConnectionLimit{10};  // for a question and its answer
 constexpr std::size_t kMostQuestionBytes = 4096;
 // After one that could not be taken: descriptors are short, and become free again.
@@ -31,7 +34,8 @@ class DnsServer::Sockets : public std::enable_shared_from_this<Sockets> {
  public:
   Sockets(boost::asio::io_context& loop, UniqueFd datagrams, UniqueFd connections,
           OnQuestion on_question)
-      : datagrams_(loop, udp::v4(), datagrams.release()),
+      : loop_(loop),
+        datagrams_(loop, udp::v4(), datagrams.release()),
         connections_(loop, tcp::v4(), connections.release()),
         pause_(loop),
         on_question_(std::move(on_question)) {}
@@ -52,6 +56,19 @@ class DnsServer::Sockets : public std::enable_shared_from_this<Sockets> {
     });
   }
   bool is_busy() const { return waiting_ >= kMostWaiting; }
+  // Goes on with what hears one thing more of the stranger.
+  void in_turn(std::function<void()> next) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - turn_began_ >= kTurn) {
+      turn_began_ = now;
+      taken_ = 0;
+    }
+    if (++taken_ <= kMostInATurn) return next();
+    const auto pause = std::make_shared<boost::asio::steady_timer>(loop_, turn_began_ + kTurn);
+    pause->async_wait([self = shared_from_this(), pause, next = std::move(next)](ErrorCodeOfAsio) {
+      if (self->datagrams_.is_open()) self->in_turn(next);
+    });
+  }
 
  private:
   class Connection;
@@ -62,7 +79,7 @@ class DnsServer::Sockets : public std::enable_shared_from_this<Sockets> {
         [self = shared_from_this()](ErrorCodeOfAsio error, std::size_t size) {
           if (!self->datagrams_.is_open()) return;
           if (!error) self->received(std::string_view(self->datagram_.data(), size));
-          self->receive();
+          self->in_turn([sockets = self.get()] { sockets->receive(); });
         });
   }
 
@@ -83,6 +100,7 @@ class DnsServer::Sockets : public std::enable_shared_from_this<Sockets> {
     });
   }
 
+  boost::asio::io_context& loop_;
   udp::socket datagrams_;
   tcp::acceptor connections_;
   boost::asio::steady_timer pause_;
@@ -90,6 +108,8 @@ class DnsServer::Sockets : public std::enable_shared_from_this<Sockets> {
   std::array<char, kMostQuestionBytes> datagram_;
   udp::endpoint from_;
   std::size_t waiting_ = 0;
+  std::chrono::steady_clock::time_point turn_began_{};
+  std::size_t taken_ = 0;  // in the turn
   std::set<std::shared_ptr<Connection>> open_;
 };
 
@@ -145,8 +165,9 @@ class DnsServer::Sockets::Connection : public std::enable_shared_from_this<Conne
     message_ += answer;
     boost::asio::async_write(socket_, boost::asio::buffer(message_),
                              [self = shared_from_this()](ErrorCodeOfAsio error, std::size_t) {
-                               if (error) return self->end();
-                               self->read_length();
+                               const auto sockets = self->sockets_.lock();
+                               if (error || !sockets) return self->end();
+                               sockets->in_turn([self] { self->read_length(); });
                              });
   }
 
@@ -171,7 +192,7 @@ void DnsServer::Sockets::accept() {
       self->open_.insert(connection);
       connection->read_length();
     }
-    self->accept();
+    self->in_turn([sockets = self.get()] { sockets->accept(); });
   });
 }
 

@@ -1,6 +1,6 @@
 // Takes questions for names at two sockets, of datagrams and of connections, and brings the answers
-// back. What asks is a stranger: it has a bound to the questions that wait for an answer and to its
-// connections, and what is over them is not heard.
+// back. What asks is a stranger: there is a bound to its questions that wait for an answer, to its
+// connections and to how much of it is heard at a time. What is over them waits, or is lost.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

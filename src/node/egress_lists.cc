@@ -13,7 +13,8 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kMostLogged = 64;  // names of one container that are told of
+constexpr std::size_t kMostLogged = 64;   // names of one container that are told of
+constexpr std::size_t kMostAsking = 512;  // questions of all: each takes a descriptor
 
 using Answer = std::function<void(std::string)>;
 
@@ -22,16 +23,14 @@ using Answer = std::function<void(std::string)>;
 class EgressLists::List : public std::enable_shared_from_this<List> {
  public:
   List(EgressLists& all, std::string who, Destinations destinations, ListedRoutes routes)
-      : loop_(all.loop_),
-        servers_(all.servers_),
-        worker_(all.worker_),
+      : all_(all),
         who_(std::move(who)),
         destinations_(std::move(destinations)),
         routes_(std::make_shared<ListedRoutes>(std::move(routes))) {}
 
   // Questions that come while a list ends find none.
   void answer_for_names() {
-    server_.emplace(loop_, routes_->take_datagrams(), routes_->take_connections(),
+    server_.emplace(all_.loop_, routes_->take_datagrams(), routes_->take_connections(),
                     [weak = weak_from_this()](const DnsQuestion& question, Answer answer) {
                       if (const auto self = weak.lock()) self->take(question, std::move(answer));
                     });
@@ -47,9 +46,12 @@ class EgressLists::List : public std::enable_shared_from_this<List> {
     if (question.is_for_other_addresses()) {
       return answer(write_answer(question, DnsCode::no_error));
     }
-    ask_name_servers(loop_, servers_, question,
-                     [weak = weak_from_this(), question,
-                      answer = std::move(answer)](std::optional<DnsAnswer> found) {
+    if (all_.asking_ >= kMostAsking) return answer(write_answer(question, DnsCode::server_failure));
+    ++all_.asking_;
+    ask_name_servers(all_.loop_, all_.servers_, question,
+                     [&all = all_, alive = std::weak_ptr(all_.alive_), weak = weak_from_this(),
+                      question, answer = std::move(answer)](std::optional<DnsAnswer> found) {
+                       if (!alive.expired()) --all.asking_;
                        const auto self = weak.lock();
                        if (self) self->found(question, std::move(found), answer);
                      });
@@ -64,8 +66,8 @@ class EgressLists::List : public std::enable_shared_from_this<List> {
     if (!found) return answer(write_answer(question, DnsCode::server_failure));
     if (found->addresses.empty()) return answer(pass_on(std::move(found->bytes), question));
     // The loop does not wait for the kernel's routes.
-    worker_.post([weak = weak_from_this(), &loop = loop_, routes = routes_, question, answer,
-                  found = std::move(*found)]() mutable {
+    all_.worker_.post([weak = weak_from_this(), &loop = all_.loop_, routes = routes_, question,
+                       answer, found = std::move(*found)]() mutable {
       auto opened = routes->open(found.addresses);
       boost::asio::post(loop, [weak, question, answer, bytes = std::move(found.bytes),
                                opened = std::move(opened)]() mutable {
@@ -90,9 +92,7 @@ class EgressLists::List : public std::enable_shared_from_this<List> {
                  logged_.size() == kMostLogged ? "; more names are not told of" : "");
   }
 
-  boost::asio::io_context& loop_;
-  const DnsServers& servers_;
-  NetworkWorker& worker_;
+  EgressLists& all_;
   const std::string who_;
   const Destinations destinations_;
   // Shared: with the worker, whose they are after the start.

@@ -44,6 +44,7 @@ class EgressLists {
   const DnsServers servers_;
   // Shared: with questions on their way. Null: it begins.
   std::map<std::string, std::shared_ptr<List>> lists_;
+  std::size_t asking_ = 0;  // questions that wait for a name server
   // Callbacks that still sit in the loop ask it whether this has gone.
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
   NetworkWorker worker_;  // routes are its own

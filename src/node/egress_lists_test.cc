@@ -301,6 +301,28 @@ TEST_F(EgressListsTest, WhoSendsByTheInterfaceWithoutARouteReachesNobody) {
   });
 }
 
+TEST_F(EgressListsTest, ManyQuestionsAtOnceAreAnsweredInTurns) {
+  on_a_machine_with_names([&] {
+    const Container one = make_narrow({"pypi.org"});
+    std::optional<Datagrams> client;
+    DnsQuestion question;
+    question.name = "example.org";
+    question.type = ns_t_a;
+    constexpr int kMany = 150;
+    visit(one.there, [&] {
+      client.emplace();
+      for (int i = 0; i < kMany; ++i) {
+        EXPECT_EQ(client->send(write_question(question, 77), address(kNameServer), 53), 0);
+      }
+    });
+    int answers = 0;
+    run_until([&] {
+      while (client->receive_now() != "nothing") ++answers;
+      return answers == kMany;
+    });
+  });
+}
+
 TEST_F(EgressListsTest, ALongAnswerComesByConnection) {
   on_a_machine_with_names([&] {
     const Container one = make_narrow({"many.org"});
