@@ -144,7 +144,7 @@ Result<UniqueFd> mount_ephemeral_disk(int disk, int user_namespace) {
 
 std::string lacks_for_ephemeral_disks() {
   if (::access(kMakesFileSystems, X_OK) != 0) return "mkfs.ext4 is not installed (e2fsprogs)";
-  if (::access(kLoopControl, R_OK | W_OK) != 0) return std::string("there is no ") + kLoopControl;
+  if (::access(kLoopControl, R_OK | W_OK) != 0) return "there is no " + std::string(kLoopControl);
   return "";
 }
 

@@ -85,7 +85,7 @@ Result<LayerRecipe> push_recipe(const LayerJob& job) {
         if (const std::string path = credentials_path(to_registry); !path.empty()) {
           argv.insert(argv.end(), {"--dest-authfile", path});
         }
-        if (is_loopback(reference)) argv.push_back("--dest-tls-verify=false");
+        if (is_loopback(reference)) argv.emplace_back("--dest-tls-verify=false");
         argv.insert(argv.end(), {"oci:" + Stage::path("in") + ":image", "docker://" + reference});
         to_registry.argv = std::move(argv);
         return as_builder(to_registry);
