@@ -140,7 +140,7 @@ TEST_P(AgentIsolationTest, WithoutANetworkAContainerHasItsLoopbackAlone) {
   if (!in_container()) {
     node_->start(one, {});
     run_until([&] { return recorder_.refused.contains(id(1)); });
-    EXPECT_THAT(recorder_.refused[id(1)], HasSubstr("network=\"none\" cannot be kept"));
+    EXPECT_THAT(recorder_.refused[id(1)], HasSubstr("its network setting cannot be kept"));
     return;
   }
   const UniqueFd& runner = start(one);

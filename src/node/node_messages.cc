@@ -117,9 +117,10 @@ Json to_json(const SandboxSettings& sandbox) {
 
 SandboxSettings read_sandbox(JsonFields& fields) {
   SandboxSettings sandbox;
-  auto destinations = fields.texts_or_none("destinations");
-  auto network = destinations.empty() ? parse_network_policy(fields.text("network"))
-                                      : listed_destinations(std::move(destinations));
+  const std::string access = fields.text("network");
+  auto network = access == network_access_name(NetworkAccess::listed)
+                     ? listed_destinations(fields.texts_or_none("destinations"))
+                     : parse_network_policy(access);
   if (!network.ok()) fields.wrong("network");
   sandbox.network = network.ok() ? std::move(*network) : NetworkPolicy{NetworkAccess::none};
   const auto isolation = parse_isolation_class(fields.text("isolation"));

@@ -78,7 +78,7 @@ TEST(NodeMessages, CarryWhereAContainerCanSendToAndRefuseAnOrderThatDoesNotSay) 
   EXPECT_EQ(sandbox.network, start.spec.sandbox.network);
   EXPECT_EQ(sandbox.isolation, IsolationClass::gvisor);
   EXPECT_EQ(sandbox.ephemeral_disk_bytes, 1ll << 30);
-  const std::string field = "\"network\":\"none\",";
+  const std::string field = ",\"network\":\"listed\"";
   ASSERT_NE(text.find(field), std::string::npos);
   EXPECT_FALSE(decode_driver_message(text.replace(text.find(field), field.size(), "")).ok());
 }
