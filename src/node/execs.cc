@@ -207,6 +207,8 @@ void Execs::ended(ExecId id, ProcessEnd end) {
   constexpr int kEndedBySignal = 128;
   const bool by_runtime = !exec->launch.pid_path.empty();
   const int signal = by_runtime ? std::max(0, end.exit_status - kEndedBySignal) : end.signal;
+  // runsc ends so, with a word, when the whole container has.
+  if (by_runtime && end.exit_status == kEndedBySignal && !why.empty()) end = {.signal = SIGKILL};
   if (end.signal != 0 || (by_runtime && signal > 0 && signal < NSIG)) {
     return owner_.on_exec_ended(id, ExecExit{.status = -1, .signal = std::max(signal, end.signal)});
   }
