@@ -68,11 +68,11 @@ Command runsc_exec_command(const Runsc& runsc, const OciExecRun& run) {
   return command;
 }
 
-Command runsc_exec_kill_command(const Runsc& runsc, const OciExecRun& run) {
+Command runsc_exec_signal_command(const Runsc& runsc, const OciExecRun& run, int number) {
   Command command;
   command.argv = words(runsc, run.container);
   append(command.argv, {"kill", "--pid", read_file(run.inner_pid_path).value_or("0"),
-                        run.container.text(), "KILL"});
+                        run.container.text(), std::to_string(number)});
   command.env = {kPath};
   return command;
 }

@@ -48,7 +48,9 @@ class RunscIsolation final : public OciIsolation {
         });
     if (!launch.ok()) return launch;
     launch->word_of_errors = last_word_of_runsc;
-    launch->kill = [this, wanted] { return runsc_exec_kill_command(runsc(), wanted); };
+    launch->signal = [this, wanted](int number) {
+      return runsc_exec_signal_command(runsc(), wanted, number);
+    };
     return launch;
   }
 
