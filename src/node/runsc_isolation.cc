@@ -29,7 +29,7 @@ class RunscIsolation final : public OciIsolation {
 
   void remount(const ContainerMeta&, pid_t, VolumeDirectories, uid_t,
                std::function<void(Result<>)> done) override {
-    done(Error{ErrorCode::unavailable,
+    done(Error{ErrorCode::conflict,
                "a volume is not mounted anew in a container under gVisor: the next container has "
                "its newest version"});
   }

@@ -70,7 +70,7 @@ def test_this_machine_and_private_networks_are_out_of_reach(walled: Server) -> N
         for host, where in ((own, port), (METADATA, 80), ("10.1.2.3", 80), ("192.168.0.1", 80)):
             assert walled.result("walled", "reach", host=host, port=where) == "timed out", host
         told = walled.result("walled", "reach_from_nowhere", host=own, port=port)
-        assert told == "[Errno 101] Network is unreachable"
+        assert "unreachable" in told or "No route" in told
 
 
 def test_what_it_sends_is_on_the_bill(walled: Server) -> None:
@@ -113,7 +113,7 @@ def test_gpus_are_refused_at_the_deploy(walled: Server, tmp_path: Path) -> None:
         'import ember\n\napp = ember.App("wants-gpu")\n\n\n'
         '@app.function(isolation="gvisor", gpu="L4")\ndef f() -> None:\n    pass\n'
     )
-    refused = walled.cli("deploy", script, status=5)
+    refused = walled.cli("deploy", script, status=2)
     assert 'a GPU with isolation="gvisor"' in refused.stderr
 
 
@@ -134,7 +134,7 @@ def test_where_runsc_is_not_a_deploy_says_what_to_install(
         if server.json("status")["isolation"] != "container":
             pytest.skip("no containers on this machine")
         assert "apt-get install runsc" in server.cli("status").stdout
-        refused = server.cli("deploy", APPS / "walled.py", status=5, VOLUME="walled")
+        refused = server.cli("deploy", APPS / "walled.py", status=2, VOLUME="walled")
         assert "apt-get install runsc" in refused.stderr
     finally:
         server.cli("down", "--now")

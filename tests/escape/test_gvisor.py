@@ -34,7 +34,6 @@ TO_THE_MACHINE = {
     "open_process",
     "overwrite_running_program",
     "packet_socket",
-    "ptrace",
     "read",
     "read_environment",
     "read_memory",

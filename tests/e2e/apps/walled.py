@@ -44,7 +44,7 @@ def reload() -> str:
     """What a reload says."""
     try:
         volume.reload()
-    except ember.exception.Error as error:
+    except ember.exception.ConflictError as error:
         return str(error)
     return "reloaded"
 
