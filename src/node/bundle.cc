@@ -126,6 +126,10 @@ Json process(const Bundle& bundle) {
   const auto limit = [](const char* type, std::int64_t value) {
     return Json{{"type", type}, {"hard", value}, {"soft", value}};
   };
+  Json limits = {limit("RLIMIT_NOFILE", files_limit()), limit("RLIMIT_CORE", kNoCore)};
+  if (bundle.processes == ProcessesCounted::by_the_runtime) {
+    limits.push_back(limit("RLIMIT_NPROC", kPidLimit));
+  }
   return {{"terminal", false},
           {"user", {{"uid", 0}, {"gid", 0}}},
           {"args", bundle.argv},
@@ -133,7 +137,7 @@ Json process(const Bundle& bundle) {
           {"cwd", bundle.working_directory},
           {"capabilities", capabilities(bundle.privileges)},
           {"noNewPrivileges", true},
-          {"rlimits", {limit("RLIMIT_NOFILE", files_limit()), limit("RLIMIT_CORE", kNoCore)}}};
+          {"rlimits", std::move(limits)}};
 }
 
 Json namespaces(const Bundle& bundle) {

@@ -47,6 +47,10 @@ struct StagedVolume {
   MountAccess access = MountAccess::read_only;
 };
 
+// Who counts the container's processes for their limit: the machine by its control group, or the
+// runtime's own kernel, which the machine cannot look into.
+enum class ProcessesCounted { by_the_machine, by_the_runtime };
+
 struct BundleNetwork {
   enum class Kind { of_the_machine, made_before, loopback_alone };
   Kind kind = Kind::of_the_machine;
@@ -67,6 +71,7 @@ struct Bundle {
   const GpuGrant& gpus;
   BundleNetwork network;
   const Cgroups& cgroups;
+  ProcessesCounted processes = ProcessesCounted::by_the_machine;
 };
 
 // What a container may write to its own root and scratch directories: memory, counted as its own.

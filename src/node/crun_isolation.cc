@@ -52,12 +52,13 @@ class CrunIsolation final : public OciIsolation {
   }
 
   Result<ExecLaunch> exec(const ExecPlan& plan) override {
-    return oci_exec(plan, root_user(plan.record), [this](const OciExecRun& run) {
-      return crun_exec_command({.crun = setup().crun,
-                                .state_directory = state_directory(),
-                                .cgroups = setup().cgroups,
-                                .run = run});
-    });
+    return oci_exec(plan, root_user(plan.record), TerminalMaker::runtime,
+                    [this](const OciExecRun& run) {
+                      return crun_exec_command({.crun = setup().crun,
+                                                .state_directory = state_directory(),
+                                                .cgroups = setup().cgroups,
+                                                .run = run});
+                    });
   }
 
   pid_t runner_process(pid_t runner) const override {

@@ -48,14 +48,20 @@ struct Execs::Exec {
     if (const pid_t member = process(); member > 0) session = ::getsid(member);
   }
 
-  void signal_all(int number) const {
+  // What is left of its session, as the machine sees it.
+  void signal_session_of(int number) const {
     const auto belongs = [this](pid_t pid) { return isolation.has_process(record, pid); };
     signal_session(session, belongs, number);
   }
 
-  void kill_all() const {
-    if (launch.kill) (void)spawn(launch.kill()).ok();
-    signal_all(SIGKILL);
+  void hang_up() const {
+    if (launch.signal) return (void)spawn(launch.signal(SIGHUP)).ok();
+    signal_session_of(SIGHUP);
+  }
+
+  void kill() const {
+    if (launch.signal) (void)spawn(launch.signal(SIGKILL)).ok();
+    signal_session_of(SIGKILL);
   }
 
   const ExecId id;
@@ -82,7 +88,7 @@ Execs::Execs(boost::asio::io_context& loop, ProcessTable& processes, std::string
 Execs::~Execs() {
   for (const auto& [id, exec] : execs_) {
     exec->find_session();
-    exec->kill_all();  // nobody would be left to end it
+    exec->kill();  // nobody would be left to end it
     processes_.forget(exec->command);
     remove_files(exec->launch);
   }
@@ -175,12 +181,12 @@ void Execs::end(ExecId id) {
   if (found == execs_.end() || std::exchange(found->second->unwanted, true)) return;
   Exec& exec = *found->second;
   exec.find_session();
-  exec.signal_all(SIGHUP);
+  exec.hang_up();
   exec.kill_timer.expires_after(kHangUpGrace);
   exec.kill_timer.async_wait([this, id](auto error) {
     const auto still = execs_.find(id);
     if (error || still == execs_.end()) return;
-    still->second->kill_all();
+    still->second->kill();
     processes_.signal(still->second->command, SIGKILL);
   });
 }
@@ -196,7 +202,7 @@ void Execs::ended(ExecId id, ProcessEnd end) {
   execs_.erase(found);
   const bool ran = exec->launch.pid_path.empty() || exec->process() != 0;
   std::string why = read_file(exec->launch.errors_path).value_or("").substr(0, kErrorBytes);
-  exec->signal_all(SIGKILL);  // if it was unwanted: what is left of its session
+  exec->signal_session_of(SIGKILL);  // if it was unwanted: what is left of its session
   remove_files(exec->launch);
   if (!ran) {
     if (exec->launch.word_of_errors) why = exec->launch.word_of_errors(why);
@@ -207,6 +213,8 @@ void Execs::ended(ExecId id, ProcessEnd end) {
   constexpr int kEndedBySignal = 128;
   const bool by_runtime = !exec->launch.pid_path.empty();
   const int signal = by_runtime ? std::max(0, end.exit_status - kEndedBySignal) : end.signal;
+  // runsc ends so, with a word, when the whole container has.
+  if (by_runtime && end.exit_status == kEndedBySignal && !why.empty()) end = {.signal = SIGKILL};
   if (end.signal != 0 || (by_runtime && signal > 0 && signal < NSIG)) {
     return owner_.on_exec_ended(id, ExecExit{.status = -1, .signal = std::max(signal, end.signal)});
   }

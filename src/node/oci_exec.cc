@@ -25,7 +25,7 @@ Result<std::string> process_json(const ExecPlan& plan) {
 
 }  // namespace
 
-Result<ExecLaunch> oci_exec(const ExecPlan& plan, uid_t root_user,
+Result<ExecLaunch> oci_exec(const ExecPlan& plan, uid_t root_user, TerminalMaker maker,
                             const std::function<Command(const OciExecRun&)>& command_of) {
   auto process = process_json(plan);
   if (!process.ok()) return std::move(process).error();
@@ -38,15 +38,17 @@ Result<ExecLaunch> oci_exec(const ExecPlan& plan, uid_t root_user,
   launch.inner_pid_path = at + ".inner-pid";
   launch.errors_path = at + ".log";
   launch.process_path = at + ".json";
-  if (plan.spec.terminal) launch.console_path = at + ".tty";
+  const bool by_runtime = plan.spec.terminal && maker == TerminalMaker::runtime;
+  if (by_runtime) launch.console_path = at + ".tty";
   launch.command = command_of({.container = plan.record.container,
                                .process_path = launch.process_path,
                                .pid_path = launch.pid_path,
                                .inner_pid_path = launch.inner_pid_path,
                                .log_path = launch.errors_path,
                                .console_path = launch.console_path});
-  if (!plan.spec.terminal) {
-    auto given = give_pipes(launch, root_user);
+  if (!by_runtime) {
+    auto given = plan.spec.terminal ? give_terminal(launch, *plan.spec.terminal)
+                                    : give_pipes(launch, root_user);
     return given.ok() ? Result<ExecLaunch>(std::move(launch)) : std::move(given).error();
   }
   auto console = listen_unix(launch.console_path, 0600);

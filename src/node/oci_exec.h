@@ -20,10 +20,13 @@ struct OciExecRun {
   std::string console_path;    // the socket that the terminal is sent to; empty: none
 };
 
+// Within the container, where its programs can look it up by name, or here, as the command's own.
+enum class TerminalMaker { runtime, node };
+
 // The bundle's config.json is in the container's directory; the process is that of it, with other
-// arguments. A terminal is made by the runtime. `root_user` is the user that the container's root
+// arguments. `root_user` is the user that the container's root
 // is on this machine; the command stays as the process's parent, and ends with its exit status.
-Result<ExecLaunch> oci_exec(const ExecPlan& plan, uid_t root_user,
+Result<ExecLaunch> oci_exec(const ExecPlan& plan, uid_t root_user, TerminalMaker maker,
                             const std::function<Command(const OciExecRun&)>& command_of);
 
 }  // namespace ember

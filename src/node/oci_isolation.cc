@@ -315,7 +315,8 @@ Result<Command> OciIsolation::prepare(Launch& launch) const {
        .usr_mounts = mounts_in_usr(),
        .gpus = launch.plan.gpus,
        .network = network_of(launch),
-       .cgroups = setup_.cgroups});
+       .cgroups = setup_.cgroups,
+       .processes = processes_counted()});
   auto written = write_file(files.directory() + "/config.json", config, 0600);
   if (!written.ok()) return std::move(written).error();
   auto output = files.make_output_pipe();

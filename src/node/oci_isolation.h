@@ -62,6 +62,7 @@ class OciIsolation : public Isolation {
   virtual std::string_view program() const = 0;
   // Why it cannot start that container.
   virtual Result<> check(const LaunchPlan&) const { return Ok{}; }
+  virtual ProcessesCounted processes_counted() const { return ProcessesCounted::by_the_machine; }
   // Ends once the container runs, with a process that stands for its runner at `pid_path`.
   virtual Command run_command(const OciRun& run, const Stage& stage) const = 0;
 

@@ -19,8 +19,8 @@ std::vector<std::string> words(const Runsc& runsc, ContainerId container) {
   return {runsc.program, "--root", runsc.state_directory + "/" + container.text()};
 }
 
-// On the stage. The sandbox mounts a /proc of its own, which the kernel allows where it sees a whole
-// one: that is beside the other then.
+// On the stage. The sandbox mounts a /proc of its own, which the kernel allows where it sees a
+// whole one: that is beside the other then.
 bool hide_network_settings() {
   const std::string whole = Stage::path("proc");
   return ::mkdir(whole.c_str(), 0755) == 0 &&
@@ -60,7 +60,6 @@ Command runsc_exec_command(const Runsc& runsc, const OciExecRun& run) {
   append(command.argv,
          {"--log", run.log_path, "--log-format", "json", "exec", "--pid-file", run.pid_path,
           "--internal-pid-file", run.inner_pid_path, "--process", run.process_path});
-  if (!run.console_path.empty()) append(command.argv, {"--console-socket", run.console_path});
   command.argv.push_back(run.container.text());
   command.env = {kPath};
   command.steps.push_back(
@@ -69,11 +68,11 @@ Command runsc_exec_command(const Runsc& runsc, const OciExecRun& run) {
   return command;
 }
 
-Command runsc_exec_kill_command(const Runsc& runsc, const OciExecRun& run) {
+Command runsc_exec_signal_command(const Runsc& runsc, const OciExecRun& run, int number) {
   Command command;
   command.argv = words(runsc, run.container);
   append(command.argv, {"kill", "--pid", read_file(run.inner_pid_path).value_or("0"),
-                        run.container.text(), "KILL"});
+                        run.container.text(), std::to_string(number)});
   command.env = {kPath};
   return command;
 }

@@ -24,11 +24,11 @@ struct Runsc {
 // the container's first process does, and passes signals on to that.
 Command runsc_command(const Runsc& runsc, const OciRun& run, const Stage& stage);
 
-// Stays beside the process that it has run in the sandbox, in the container's control group; passes
-// signals on to it, ends with its status, and bears its own pid at `pid_path`.
+// Stays beside the process that it has run in the sandbox, in the container's control group; ends
+// with its status, and has its own pid at `pid_path`.
 Command runsc_exec_command(const Runsc& runsc, const OciExecRun& run);
-// Ends that process, which outlives the command above.
-Command runsc_exec_kill_command(const Runsc& runsc, const OciExecRun& run);
+// Signals that process, which outlives the command above.
+Command runsc_exec_signal_command(const Runsc& runsc, const OciExecRun& run, int number);
 
 // What it said last, of the lines of JSON that it logs.
 std::string last_word_of_runsc(const std::string& log);

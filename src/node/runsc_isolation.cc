@@ -29,7 +29,7 @@ class RunscIsolation final : public OciIsolation {
 
   void remount(const ContainerMeta&, pid_t, VolumeDirectories, uid_t,
                std::function<void(Result<>)> done) override {
-    done(Error{ErrorCode::unavailable,
+    done(Error{ErrorCode::conflict,
                "a volume is not mounted anew in a container under gVisor: the next container has "
                "its newest version"});
   }
@@ -41,13 +41,16 @@ class RunscIsolation final : public OciIsolation {
 
   Result<ExecLaunch> exec(const ExecPlan& plan) override {
     OciExecRun wanted;
-    auto launch = oci_exec(plan, root_user(plan.record), [&](const OciExecRun& run) {
-      wanted = run;
-      return runsc_exec_command(runsc(), run);
-    });
+    auto launch =
+        oci_exec(plan, root_user(plan.record), TerminalMaker::node, [&](const OciExecRun& run) {
+          wanted = run;
+          return runsc_exec_command(runsc(), run);
+        });
     if (!launch.ok()) return launch;
     launch->word_of_errors = last_word_of_runsc;
-    launch->kill = [this, wanted] { return runsc_exec_kill_command(runsc(), wanted); };
+    launch->signal = [this, wanted](int number) {
+      return runsc_exec_signal_command(runsc(), wanted, number);
+    };
     return launch;
   }
 
@@ -70,6 +73,8 @@ class RunscIsolation final : public OciIsolation {
     }
     return Ok{};
   }
+
+  ProcessesCounted processes_counted() const override { return ProcessesCounted::by_the_runtime; }
 
   Command run_command(const OciRun& run, const Stage& stage) const override {
     return runsc_command(runsc(), run, stage);
