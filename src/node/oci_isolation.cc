@@ -103,8 +103,7 @@ void OciIsolation::adopt(const ContainerMeta& record) {
   const std::string who = record.container.text();
   const auto told = [who](const Result<>& narrowed) {
     if (narrowed.ok()) return;
-    spdlog::error("{}: names of its network list are not found: {}", who,
-                  narrowed.error().message);
+    spdlog::error("{}: names of its network list are not found: {}", who, narrowed.error().message);
   };
   if (!policy.ok()) return told(std::move(policy).error());
   setup_.networks->narrow(*network, who, destinations_of(*policy), told);
