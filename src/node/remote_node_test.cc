@@ -122,7 +122,7 @@ TEST_F(RemoteNodeTest, WhatIsTooLongForAMessageIsRefusedAndCutsNothing) {
   client_->start(spec(1, kMaxMessageBytes), {});
   ImageSpec image;
   image.steps = {{.kind = "uv_pip_install", .arguments = {std::string(kMaxMessageBytes, 'x')}}};
-  client_->build("im-1", image, "", {});
+  client_->build({.name = "im-1", .spec = image});
   client_->start(spec(2, 10), {});
   run_until([&] { return node_->starts.size() == 1 && recorder_.built.contains("im-1"); });
   EXPECT_THAT(recorder_.refused[ContainerId{1}], HasSubstr("the most is 8388608"));
