@@ -19,10 +19,7 @@ TEST(Runsc, WhatItSaidLastIsTheLastMessageOfItsLog) {
 TEST(Runsc, AContainerWithoutANetworkOfItsOwnGetsNone) {
   const Cgroups cgroups(NodeId{1});
   const Stage stage;
-  const Runsc runsc{.program = "/usr/bin/runsc",
-                    .state_directory = "/state",
-                    .cgroups = cgroups,
-                    .network_settings = NetworkSettings::shown};
+  const Runsc runsc{.program = "/usr/bin/runsc", .state_directory = "/state", .cgroups = cgroups};
   OciRun run{.bundle = "/bundle",
              .container = ContainerId{7},
              .mark = "A=b",
