@@ -197,6 +197,7 @@ class AgentTest : public testing::TestWithParam<Setting> {
     options_.python = {{root_ + "/packages/ember", "ember"}};
     options_.isolation = GetParam().isolation;
     options_.network = GetParam().network;
+    if (!in_gvisor()) options_.runsc = "/there/is/none";  // no trial
     options_.allow_process = true;
     options_.cpu_millicores = 8000;
     options_.memory_bytes = 8ll << 30;

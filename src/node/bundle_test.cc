@@ -21,7 +21,8 @@ struct AnyBundle {
                         .usr_mounts = usr_mounts,
                         .gpus = grant,
                         .network = network,
-                        .cgroups = cgroups};
+                        .cgroups = cgroups,
+                        .processes = processes};
     return nlohmann::json::parse(config_json(bundle));
   }
 
@@ -31,6 +32,7 @@ struct AnyBundle {
   std::vector<std::string> usr_mounts;
   GpuGrant grant;
   BundleNetwork network;
+  ProcessesCounted processes = ProcessesCounted::by_the_machine;
 };
 
 struct GpuBundle : AnyBundle {
@@ -49,6 +51,21 @@ TEST(Bundle, SharesScarceCoresByWhatIsAskedForAndLendsSpareOnes) {
   const auto cpu = bundle.config()["linux"]["resources"]["cpu"];
   EXPECT_EQ(cpu["shares"], 512);  // of 1024 for a core
   EXPECT_EQ(cpu["quota"].get<std::int64_t>() / cpu["period"].get<std::int64_t>(), 16);
+}
+
+TEST(Bundle, LimitsProcessesThatTheRuntimeAloneCountsByTheFirstOnesOwnLimit) {
+  AnyBundle bundle;
+  const auto limits_of_first_process = [&] {
+    std::string names;
+    const auto config = bundle.config();
+    for (const auto& one : config["process"]["rlimits"]) {
+      names += one["type"].get<std::string>() + " ";
+    }
+    return names;
+  };
+  EXPECT_EQ(limits_of_first_process(), "RLIMIT_NOFILE RLIMIT_CORE ");
+  bundle.processes = ProcessesCounted::by_the_runtime;
+  EXPECT_EQ(limits_of_first_process(), "RLIMIT_NOFILE RLIMIT_CORE RLIMIT_NPROC ");
 }
 
 TEST(Bundle, JoinsTheNetworkThatWasMadeForItOrHasCrunMakeAnEmptyOne) {

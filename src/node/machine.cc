@@ -25,6 +25,8 @@ namespace ember {
 namespace {
 
 constexpr std::chrono::seconds kTrialLimit{20};
+// The node does without it, and starts are waited for.
+constexpr std::chrono::seconds kGvisorTrialLimit{10};
 // Static, so that nothing of the user's environment is loaded into it.
 constexpr const char* kInit = "/usr/bin/tini-static";
 constexpr const char* kNoInit =
@@ -53,7 +55,8 @@ std::set<std::string> networks_in_use(const NodeDirectory& directory) {
 
 // Runs a trivial program through the whole path of a container.
 Result<> try_isolation(boost::asio::io_context& loop, ProcessTable& processes,
-                       const NodeDirectory& directory, Isolation& isolation) {
+                       const NodeDirectory& directory, Isolation& isolation,
+                       std::chrono::seconds limit) {
   const ContainerMeta record{.container = ContainerId{directory.node.value},
                              .labels_json = "",
                              .devices = {},
@@ -76,43 +79,30 @@ Result<> try_isolation(boost::asio::io_context& loop, ProcessTable& processes,
     loop.stop();
   });
   loop.restart();
-  loop.run_for(kTrialLimit);
+  loop.run_for(limit);
   isolation.clean_up(record, 0);
   files.remove();
   return outcome;
 }
 
-// What runsc takes to start containers here.
-struct Gvisor {
-  std::string refusal;  // why it starts none; empty: it does
-  NetworkSettings network_settings = NetworkSettings::shown;
-};
-
-// gVisor takes no routes from a network that lead nowhere, so that the firewall of veth pairs alone
-// closes it.
-Gvisor try_gvisor(boost::asio::io_context& loop, ProcessTable& processes, OciSetup setup,
-                  NetworkMechanism mechanism) {
-  if (setup.runsc.empty()) return {.refusal = "runsc is not installed: apt-get install runsc"};
+// Why containers under gVisor are not to be had; empty: they are. It takes no routes from a network
+// that lead nowhere, so that the firewall of veth pairs alone closes it.
+std::string try_gvisor(boost::asio::io_context& loop, ProcessTable& processes,
+                       const OciSetup& setup, NetworkMechanism mechanism) {
+  if (setup.runsc.empty()) return "runsc is not installed: apt-get install runsc";
   if (mechanism != NetworkMechanism::veth) {
-    return {.refusal = "it takes networks that are veth pairs, and they are " +
-                       std::string(name_of(mechanism)) + " here"};
+    return "it takes networks that are veth pairs, and they are " +
+           std::string(name_of(mechanism)) + " here";
   }
-  if (!setup.cgroups.usable())
-    return {.refusal = "it takes control groups: " + setup.cgroups.missing().front()};
-  Gvisor found;
-  for (const NetworkSettings settings : {NetworkSettings::shown, NetworkSettings::hidden}) {
-    setup.network_settings = settings;
-    const auto isolation = make_runsc_isolation(processes, setup);
-    const auto tried = try_isolation(loop, processes, setup.directory, *isolation);
-    if (tried.ok()) return {.refusal = "", .network_settings = settings};
-    found.refusal = tried.error().message;
-  }
-  return found;
+  if (!setup.cgroups.usable()) return "it takes control groups: " + setup.cgroups.missing().front();
+  const auto isolation = make_runsc_isolation(processes, setup);
+  const auto tried = try_isolation(loop, processes, setup.directory, *isolation, kGvisorTrialLimit);
+  return tried.ok() ? "" : tried.error().message;
 }
 
-// No containers at all, or what they are under gVisor.
-Result<Gvisor> try_isolations(OciSetup setup, const NodeOptions& options,
-                              NetworkMechanism mechanism) {
+// What became of the trials: no containers at all, or why none are under gVisor.
+Result<std::string> try_isolations(OciSetup setup, const NodeOptions& options,
+                                   NetworkMechanism mechanism) {
   boost::asio::io_context loop(1);
   ProcessTable processes(loop);
   auto networks =
@@ -120,7 +110,7 @@ Result<Gvisor> try_isolations(OciSetup setup, const NodeOptions& options,
   if (!networks.ok()) return std::move(networks).error();
   setup.networks = networks->pool.get();
   const auto isolation = make_crun_isolation(processes, setup);
-  auto tried = try_isolation(loop, processes, setup.directory, *isolation);
+  auto tried = try_isolation(loop, processes, setup.directory, *isolation, kTrialLimit);
   if (!tried.ok()) return std::move(tried).error();
   return try_gvisor(loop, processes, setup, mechanism);
 }
@@ -157,11 +147,9 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
                  .rootfs = std::move(*rootfs),
                  .mount_points = std::move(*mount_points),
                  .cgroups = std::move(cgroups),
-                 .network_settings = NetworkSettings::shown,
                  .networks = nullptr};
-  auto gvisor = try_isolations(setup, options, mechanism);
-  if (!gvisor.ok()) return std::move(gvisor).error();
-  setup.network_settings = gvisor->network_settings;
+  auto no_gvisor = try_isolations(setup, options, mechanism);
+  if (!no_gvisor.ok()) return std::move(no_gvisor).error();
   auto networks =
       make_container_networks(loop, processes, directory, options, mechanism, Trial::no);
   if (!networks.ok()) return std::move(networks).error();
@@ -176,7 +164,7 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   if (!has_init) made.missing.push_back(kNoInit);
   setup.networks = made.networks.get();
   made.builds = std::make_unique<BuildSandboxes>(setup);
-  made.no_gvisor = std::move(gvisor->refusal);
+  made.no_gvisor = std::move(*no_gvisor);
   made.gvisor = make_runsc_isolation(processes, setup);
   made.isolation = make_crun_isolation(processes, std::move(setup));
   return made;

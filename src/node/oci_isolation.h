@@ -17,11 +17,6 @@
 
 namespace ember {
 
-// Whether runsc sees the settings of networks. One of 2022 refuses the network of a container where
-// one of them is there, which it takes for a sign of the machine's own; since Linux 6.7 it is in
-// all.
-enum class NetworkSettings { shown, hidden };
-
 struct OciSetup {
   std::string crun, runsc;  // the programs' paths; empty: not installed
   std::string init;  // of the program that collects orphans, below /usr; empty: there is none
@@ -29,7 +24,6 @@ struct OciSetup {
   std::string rootfs;        // what containers on the machine's own /usr have for their root
   std::string mount_points;  // what lies over an image that brings a root of its own
   Cgroups cgroups;
-  NetworkSettings network_settings = NetworkSettings::shown;
   NetworkPool* networks = nullptr;  // borrowed; where it makes none: the machine's own network
 };
 

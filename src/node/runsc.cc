@@ -19,8 +19,9 @@ std::vector<std::string> words(const Runsc& runsc, ContainerId container) {
   return {runsc.program, "--root", runsc.state_directory + "/" + container.text()};
 }
 
-// On the stage. The sandbox mounts a /proc of its own, which the kernel allows where it sees a
-// whole one: that is beside the other then.
+// On the stage. A runsc of 2022 takes one of them for a sign of the machine's own network, in which
+// it starts nothing; since Linux 6.7 every network has it. The sandbox mounts a /proc of its own,
+// which the kernel allows where it sees a whole one: that is beside the other then.
 bool hide_network_settings() {
   const std::string whole = Stage::path("proc");
   return ::mkdir(whole.c_str(), 0755) == 0 &&
@@ -48,9 +49,7 @@ Command runsc_command(const Runsc& runsc, const OciRun& run, const Stage& stage)
   command.output = run.output;
   command.steps = stage.steps();
   if (runsc.cgroups.hybrid()) command.steps.push_back(hide_v2_beside_v1());
-  if (runsc.network_settings == NetworkSettings::hidden) {
-    command.steps.push_back({"hide the settings of networks", hide_network_settings});
-  }
+  command.steps.push_back({"hide the settings of networks", hide_network_settings});
   return command;
 }
 

@@ -17,7 +17,6 @@ struct Runsc {
   std::string program;  // its path
   std::string state_directory;
   const Cgroups& cgroups;
-  NetworkSettings network_settings;
 };
 
 // Borrows the stage. The process at `pid_path` is the sandbox, which is gVisor's kernel: it ends as

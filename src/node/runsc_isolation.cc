@@ -81,10 +81,8 @@ class RunscIsolation final : public OciIsolation {
   }
 
   Runsc runsc() const {
-    return {.program = setup().runsc,
-            .state_directory = state_directory(),
-            .cgroups = setup().cgroups,
-            .network_settings = setup().network_settings};
+    return {
+        .program = setup().runsc, .state_directory = state_directory(), .cgroups = setup().cgroups};
   }
 };
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,9 +116,7 @@ def test_gpus_are_refused_at_the_deploy(walled: Server, tmp_path: Path) -> None:
     assert 'a GPU with isolation="gvisor"' in refused.stderr
 
 
-def test_where_runsc_is_not_a_deploy_says_what_to_install(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_runsc_is_not_a_deploy_says_what_to_install(data: Path, tmp_path: Path) -> None:
     """By a PATH that leads to every program but that one."""
     directories = [Path(one) for one in ("/usr/sbin", "/usr/bin", "/sbin", "/bin")]
     for directory in directories:
