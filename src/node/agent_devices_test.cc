@@ -150,7 +150,7 @@ TEST_P(AgentDevices, AreSharedAsFarAsTheirMemoryGoesAndWhoTakesMoreIsEnded) {
   EXPECT_THAT(recorder_.missing.back(), HasSubstr("shares of GPUs are not watched"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Isolation, AgentDevices, every_isolation(), setting_name);
+INSTANTIATE_TEST_SUITE_P(Isolation, AgentDevices, isolations_with_devices(), setting_name);
 
 TEST(GpuHealth, AProgramsOwnFaultSaysNothingAgainstTheDevice) {
   for (const std::uint64_t xid : {8, 13, 31, 43, 45, 63, 68, 92, 94, 109}) {

@@ -360,6 +360,9 @@ class AgentTest : public testing::TestWithParam<Setting> {
 inline constexpr Setting kGvisor{.isolation = IsolationChoice::container,
                                  .wanted = IsolationClass::gvisor};
 
+inline auto isolations_with_devices() {
+  return testing::Values(Setting{IsolationChoice::process}, Setting{IsolationChoice::container});
+}
 inline auto every_isolation() {
   return testing::Values(Setting{IsolationChoice::process}, Setting{IsolationChoice::container},
                          kGvisor);

@@ -16,7 +16,9 @@ namespace ember {
 namespace {
 
 constexpr const char* kWanted[] = {"memory", "pids", "cpu"};
-constexpr int kRemovals = 200;  // ended processes leave their groups a little later
+// Of all directories of a group together: ended processes leave it a little later, those that held
+// much memory on a busy machine a second or more.
+constexpr int kRemovals = 5000;
 
 std::vector<std::string> split(const std::string& text, char by) {
   std::vector<std::string> parts;
@@ -155,9 +157,10 @@ bool Cgroups::join(ContainerId container) const {
 }
 
 void Cgroups::remove(ContainerId container) const {
+  int tries = 0;
   for (const Hierarchy& one : hierarchies_) {
     const std::string directory = one.mount + path_of(container);
-    for (int tries = 0; tries < kRemovals; ++tries) {
+    for (; tries < kRemovals; ++tries) {
       if (::rmdir(directory.c_str()) == 0 || errno != EBUSY) break;
       end_processes(directory);
       ::usleep(1000);

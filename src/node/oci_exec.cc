@@ -19,6 +19,10 @@ Result<std::string> process_json(const ExecPlan& plan) {
   Json process = std::move(config["process"]);
   process["args"] = plan.spec.arguments;
   process["terminal"] = plan.spec.terminal.has_value();
+  if (plan.spec.terminal) {  // of the first moment; the terminal itself comes here a little later
+    process["consoleSize"] = {{"height", plan.spec.terminal->rows},
+                              {"width", plan.spec.terminal->columns}};
+  }
   if (plan.spec.terminal) process["env"].push_back("TERM=" + plan.spec.terminal_type);
   return process.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

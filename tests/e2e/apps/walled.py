@@ -69,14 +69,18 @@ def reach_from_nowhere(host: str, port: int) -> str:
     return "reached"
 
 
+def _left() -> int:
+    with open("/proc/net/dev") as file:
+        return next(int(line.split()[9]) for line in file if "eth0" in line)
+
+
 @app.function(isolation="gvisor", scaledown_window=0.5)
 def send(size: int) -> int:
     """Send bytes into the void; how many have left by the container's own count."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        for _ in range(size // 1000):
+        while (sent := _left()) < size:
             out.sendto(b"x" * 1000, ("10.0.2.3", 9))
-    with open("/proc/net/dev") as file:
-        return next(int(line.split()[9]) for line in file if "eth0" in line)
+    return sent
 
 
 @app.function(isolation="gvisor", memory=256, scaledown_window=300)
