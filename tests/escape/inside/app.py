@@ -7,7 +7,10 @@ import attempts
 import ember
 
 app = ember.App("escape")
-isolation = os.environ.get("ESCAPE_ISOLATION") or None
+# That of the node, where it is not asked for.
+isolation: Literal["gvisor"] | None = (
+    "gvisor" if os.environ.get("ESCAPE_ISOLATION") == "gvisor" else None
+)
 
 
 @app.function(memory=256, max_containers=1, isolation=isolation, scaledown_window=300)
