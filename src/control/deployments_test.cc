@@ -145,7 +145,7 @@ TEST_F(LiveDeployments, RefusesGvisorWhereTheNodeHasNoneAndWhatItCannotKeep) {
   Caller caller;
   call("docs", "echo", caller);
   EXPECT_EQ(node.only().spec.sandbox.isolation, IsolationClass::gvisor);
-  for (const char* setting : {R"("gpu": ["L4"])", R"("network": ["192.0.2.1/32"])"}) {
+  for (const char* setting : {R"("gpu": ["L4"])", R"("network": ["203.0.113.0/24"])"}) {
     const auto wish = R"("isolation": "gvisor", )" + std::string(setting);
     const auto refused = deploy("docs", {function("echo", wish)});
     ASSERT_FALSE(refused.ok()) << setting;

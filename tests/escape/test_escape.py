@@ -84,10 +84,10 @@ class Container:
         return self.server.data / "node" / "containers" / row["container_id"]
 
 
-def deployed(server: Server, **environment: str) -> Container:
+def deployed(server: Server, isolation: str = "") -> Container:
     if server.http("GET", "/api/v1/status").document["isolation"] != "container":
         pytest.skip("no containers on this machine: there is nothing to get out of")
-    server.cli("deploy", INSIDE / "app.py", **environment)
+    server.cli("deploy", INSIDE / "app.py", ESCAPE_ISOLATION=isolation)
     container = Container(server)
     assert container.attempt("list_directory", {"path": "/usr"})["escaped"], "it does nothing"
     return container

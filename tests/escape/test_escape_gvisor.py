@@ -49,7 +49,7 @@ def container() -> Iterator[Container]:
     with running_server() as server:
         if why := server.json("status")["no_gvisor"]:
             pytest.skip(f"no gVisor here: {why}")
-        container = deployed(server, ESCAPE_ISOLATION="gvisor")
+        container = deployed(server, isolation="gvisor")
         server.result("escape", "another_container")
         yield container
 

@@ -1,13 +1,16 @@
 """The app that tries to get out. What it tries is in the modules beside it."""
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import attempts
 import ember
 
 app = ember.App("escape")
-isolation = os.environ.get("ESCAPE_ISOLATION")  # of the node, where there is none
+# That of the node, where it is not asked for.
+isolation: Literal["gvisor"] | None = (
+    "gvisor" if os.environ.get("ESCAPE_ISOLATION") == "gvisor" else None
+)
 
 
 @app.function(memory=256, max_containers=1, isolation=isolation, scaledown_window=300)
