@@ -10,35 +10,34 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
 
-    class _Typed(Generic[P, R]):
-        pass
+    class Typed(Generic[P, R]):
+        """What has the parameters and the result of a function."""
 else:
 
-    class _Typed:
+    class Typed:
         def __class_getitem__(cls, _parameters: object) -> type:
             return cls
 
 
-class Bound(_Typed["P", "R"]):
+class Bound(Typed["P", "R"]):
     """A blocking method of one object."""
 
-    __slots__ = ("_method",)
-
     def __init__(self, method: Callable[P, R]) -> None:
-        self._method = method
+        self.__wrapped__ = method
+        self.__doc__ = method.__doc__
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Blocks for the result."""
-        return self._method(*args, **kwargs)
+        return self.__wrapped__(*args, **kwargs)
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The same for async code, on a thread: the loop goes on."""
         import asyncio
 
-        return await asyncio.to_thread(self._method, *args, **kwargs)
+        return await asyncio.to_thread(self.__wrapped__, *args, **kwargs)
 
 
-class blocking(_Typed["P", "R"]):
+class blocking(Typed["P", "R"]):
     """Gives a method its twin."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], R]) -> None:

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from ember import _invoke
+from ember._aio import Typed
 from ember._settings import Concurrency, Settings, check_name
 from ember.exception import InvalidArgumentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, Generic, ParamSpec, TypeVar
+    from typing import Any, ParamSpec, TypeVar
 
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
 
-    class _Typed(Generic[P, R]):
-        pass
-else:
-
-    class _Typed:
-        def __class_getitem__(cls, _parameters: object) -> type:
-            return cls
-
-
 _CO_COROUTINE, _CO_GENERATOR, _CO_ASYNC_GENERATOR = 0x80, 0x20, 0x200
 
 
-class Remote(_Typed["P", "R"]):
+class Remote(Typed["P", "R"]):
     """`fn.remote(...)` blocks for the result; `await fn.remote.aio(...)` doesn't block the loop."""
 
     __slots__ = ("_function",)
@@ -45,7 +37,7 @@ class Remote(_Typed["P", "R"]):
         return _invoke.call_async(function.app_name, function.name, args, kwargs)
 
 
-class Function(_Typed["P", "R"]):
+class Function(Typed["P", "R"]):
     """One function of an app. Made by `@app.function(...)` or `Function.from_name(...)`."""
 
     def __init__(

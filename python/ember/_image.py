@@ -310,13 +310,14 @@ def _auth(auth: Secret | None) -> str:
     """The name of the secret: builds and rebuilds look its values up themselves."""
     if auth is None:
         return ""
-    name = getattr(auth, "name", None)
-    if not name:
+    from ember._secret import Secret
+
+    if not isinstance(auth, Secret) or not auth.name:
         raise InvalidArgumentError(
             "auth: expected a Secret.from_name(...) with REGISTRY_USERNAME and REGISTRY_PASSWORD; "
             "`ember secret create` makes one"
         )
-    return name
+    return auth.name
 
 
 def _text(what: str, value: object) -> str:

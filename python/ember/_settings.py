@@ -194,6 +194,8 @@ def size_bytes(name: str, value: object) -> int | None:
 
 def _network(network: object) -> str | list[str] | None:
     """ "internet", "none", or the only destinations: networks, names and "*.name"."""
+    if isinstance(network, str) and ("." in network or "/" in network):
+        raise InvalidArgumentError(f"network: destinations are a list: network=[{network!r}]")
     if not isinstance(network, (list, tuple)):
         return _known("network", network, _NETWORKS, "a list of destinations")
     if not 0 < len(network) <= _MAX_DESTINATIONS:
@@ -205,7 +207,7 @@ def _network(network: object) -> str | list[str] | None:
             raise InvalidArgumentError(
                 f"network: expected str in the list, got {type(one).__name__}"
             )
-        if "://" in one or ":" in one:
+        if ":" in one:
             raise InvalidArgumentError(
                 f'network: {one!r} is no destination: a name without scheme and port ("pypi.org"), '
                 'all names below one ("*.pypi.org") or a network of IPv4 ("203.0.113.0/24")'

@@ -2,8 +2,8 @@
 
 A handle talks to no server until it is used. In a container the files are where the volume is
 mounted; `commit` publishes what was written there and `reload` moves to the newest version. Outside
-of one the other methods read and change the volume over HTTP. What blocks has a twin for async
-code: `await volume.commit.aio()`.
+of one the other methods read and change the volume over HTTP. Methods that answer at once have
+a twin for async code, `await volume.commit.aio()`; those that yield have none.
 """
 
 from __future__ import annotations

@@ -98,6 +98,7 @@ def test_what_is_not_given_is_left_to_the_server() -> None:
         ({"env": {"A": 1}}, "must be str"),
         ({"env": {"EMBER_X": "1"}}, "Ember's own"),
         ({"network": False}, "network: expected str, got bool"),
+        ({"network": "pypi.org"}, r"network=\['pypi.org'\]"),
         ({"network": []}, "network: list 1 to 64 destinations"),
         ({"network": ["https://pypi.org"]}, "without scheme and port"),
         ({"isolation": "gVisor"}, 'did you mean "gvisor"'),

@@ -47,7 +47,7 @@ std::string LiveControl::status_json() {
        {"uptime_ms", (now - parts.started).whole_ms()},
        {"data", parts.options.data},
        {"isolation", node.isolation},
-       {"no_gvisor", node.no_gvisor},
+       {"no_gvisor", parts.fleet.has_met() ? node.no_gvisor : std::string("no node has joined")},
        {"network", node.network},
        {"missing", missing},
        {"simulated_gpus", parts.fleet.has_simulated_gpus()},

@@ -293,7 +293,10 @@ Result<SecretBytes> Secrets::open(const std::string& name, std::vector<std::stri
   if (auto fine = check_use(use, who); !fine) return std::move(fine).error();
   const SecretRecord& newest = find(use)->newest;
   auto values = unseal(*key_, place_of(newest), newest.sealed);
-  if (!values) return {ErrorCode::conflict, std::string(who) + ": " + name + " cannot be opened"};
+  if (!values) {
+    return {ErrorCode::conflict,
+            std::string(who) + ": " + name + " cannot be opened; " + kRightKey};
+  }
   return std::move(*values);
 }
 

@@ -242,6 +242,8 @@ std::vector<Finding> examine_programs(const NodeOptions& options) {
       Needed{"slirp4netns", Verdict::warning,
              "containers are on the machine's own network, and egress is not metered",
              "apt-get install slirp4netns"},
+      Needed{options.runsc, Verdict::warning, "functions cannot have isolation=\"gvisor\"",
+             "apt-get install runsc"},
       Needed{options.uv, Verdict::warning, "images with packages cannot be built",
              "make setup, or pip install uv"},
       Needed{kPython, Verdict::trouble, "no function can run", "apt-get install python3"}};

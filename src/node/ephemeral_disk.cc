@@ -109,6 +109,9 @@ bool make_directories(int disk) {
 
 void make_ephemeral_disk(ProcessTable& processes, const std::string& directory, std::int64_t bytes,
                          std::function<void(Result<UniqueFd>)> done) {
+  if (const std::string lacks = lacks_for_ephemeral_disks(); !lacks.empty()) {
+    return done(Error{ErrorCode::unavailable, "an ephemeral disk: " + lacks});
+  }
   if (auto room = check_room(directory, bytes); !room.ok()) return done(std::move(room).error());
   const std::string path = directory + "/disk";
   auto file =
@@ -142,7 +145,8 @@ Result<UniqueFd> mount_ephemeral_disk(int disk, int user_namespace) {
 }
 
 std::string lacks_for_ephemeral_disks() {
-  if (::access(kMakesFileSystems, X_OK) != 0) return "mkfs.ext4 is not installed (e2fsprogs)";
+  if (::access(kMakesFileSystems, X_OK) != 0)
+    return "mkfs.ext4 is not installed: apt-get install e2fsprogs";
   if (::access(kLoopControl, R_OK | W_OK) != 0) return "there is no /dev/loop-control";
   return "";
 }

@@ -66,7 +66,9 @@ Result<> try_isolation(boost::asio::io_context& loop, ProcessTable& processes,
                              .slot = kMaxSlots - 1};
   const ContainerFiles files(directory.path, record.container);
   if (auto created = files.create(record, "{}"); !created.ok()) return created;
-  Result<> outcome{ErrorCode::unavailable, "it did not come to an end"};
+  Result<> outcome{ErrorCode::unavailable,
+                   "a trial program did not end within " + std::to_string(limit.count()) +
+                       " s; start Ember again when the machine is less busy"};
   const auto ended = [&](ProcessEnd end) {
     loop.stop();
     outcome = end.exit_status == 0 ? Result<>(Ok{})
@@ -92,7 +94,7 @@ std::string try_gvisor(boost::asio::io_context& loop, ProcessTable& processes,
   if (setup.runsc.empty()) return "runsc is not installed: apt-get install runsc";
   if (mechanism != NetworkMechanism::veth) {
     return "it takes networks that are veth pairs, and they are " +
-           std::string(name_of(mechanism)) + " here";
+           std::string(name_of(mechanism)) + " here: `ember up --network veth` says why";
   }
   if (!setup.cgroups.usable()) return "it takes control groups: " + setup.cgroups.missing().front();
   const auto isolation = make_runsc_isolation(processes, setup);

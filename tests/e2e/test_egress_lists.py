@@ -222,4 +222,5 @@ def test_a_listed_network_that_is_closed_is_refused(server: Server) -> None:
 
 
 def test_what_is_no_destination_is_refused_at_the_deploy(server: Server) -> None:
-    assert "is no destination" in deploy(server, "https://pypi.org", status=2)
+    assert "is no destination" in deploy(server, "https://pypi.org", status=2)  # says the SDK
+    assert "is no IPv4 network" in deploy(server, "1.2.3.4/33", status=2)  # says the server
