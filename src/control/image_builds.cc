@@ -55,7 +55,8 @@ void ImageBuilds::watch(const ImageSpec& image, std::shared_ptr<BuildObserver> o
 
 void ImageBuilds::push(const ImageSpec& image, const Push& push,
                        std::shared_ptr<BuildObserver> observer) {
-  watch(image_id(image) + " to " + push.reference, image, push, std::move(observer));
+  const std::string with = push.auth.empty() ? "" : " with " + push.auth;
+  watch(image_id(image) + " to " + push.reference + with, image, push, std::move(observer));
 }
 
 void ImageBuilds::watch(const std::string& id, const ImageSpec& image, const Push& push,
@@ -73,8 +74,10 @@ void ImageBuilds::watch(const std::string& id, const ImageSpec& image, const Pus
   if (!running) send(id, image, push);
 }
 
+// Those of the push where there is one: what its image is made of is here already.
 Result<UniqueFd> ImageBuilds::credentials_of(const ImageSpec& image, const Push& push) const {
   if (!push.auth.empty()) return registry_credentials(secrets_, push.auth, push.reference);
+  if (!push.reference.empty()) return UniqueFd{};
   const auto auth = image.base.options.find(kAuthOption);
   if (auth == image.base.options.end()) return UniqueFd{};
   return registry_credentials(secrets_, auth->second, image.base.arguments.front());
@@ -83,10 +86,11 @@ Result<UniqueFd> ImageBuilds::credentials_of(const ImageSpec& image, const Push&
 // The node sees all sources by name, and the image those that its steps name.
 void ImageBuilds::send(const std::string& id, const ImageSpec& image, const Push& push) {
   auto credentials = credentials_of(image, push);
-  if (!credentials) return on_built(id, std::move(credentials).error());
+  // An image whose layers are all here needs none.
+  if (!credentials) on_line(id, credentials.error().message);
   auto order = std::make_shared<BuildOrder>(
       BuildOrder{.name = id, .spec = image, .push_to = push.reference, .sources = {}});
-  order->credentials = std::move(*credentials);
+  if (credentials.ok()) order->credentials = std::move(*credentials);
   std::vector<std::string> named;
   for (const ImageStep& step : image.steps) {
     if (!step.files.empty()) named.push_back(step.files);

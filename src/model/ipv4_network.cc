@@ -32,7 +32,8 @@ Result<Ipv4Network> parse_network(std::string_view text) {
   in_addr network_order{};
   const auto [end, error] =
       std::from_chars(bits.data(), bits.data() + bits.size(), network.prefix_bits);
-  if (::inet_pton(AF_INET, std::string(text.substr(0, slash)).c_str(), &network_order) != 1 ||
+  if (text.find('\0') != std::string_view::npos ||
+      ::inet_pton(AF_INET, std::string(text.substr(0, slash)).c_str(), &network_order) != 1 ||
       error != std::errc() || end != bits.data() + bits.size() || network.prefix_bits < 0 ||
       network.prefix_bits > 32) {
     return {ErrorCode::invalid_argument, "\"" + std::string(text) +

@@ -28,6 +28,7 @@ TEST(NetworkPolicy, RefusesWhatIsNoDestination) {
                             "1.2.3.4/33", "1.2.3.0.5", "::1", "300.1.1.1", "*.*.org"}) {
     EXPECT_FALSE(listed_destinations({wrong}).ok()) << wrong;
   }
+  EXPECT_FALSE(listed_destinations({std::string("1.2.3.4\0\n*.a.org", 16)}).ok());
   EXPECT_FALSE(listed_destinations({std::string(300, 'a')}).ok());
   EXPECT_FALSE(listed_destinations({}).ok());
   EXPECT_FALSE(listed_destinations(std::vector<std::string>(65, "a.org")).ok());

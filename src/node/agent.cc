@@ -147,6 +147,7 @@ class NodeAgent final : public Agent,
   void forget_driver() {
     driver_.reset();
     driver_said_hello_ = false;
+    credentials_ = {};
     execs_.end_all();
   }
 

@@ -50,9 +50,19 @@ Result<> take_bytes(int file, const std::string& path, std::int64_t bytes) {
   return disk_error(path, errno);
 }
 
-Command file_system_maker(const std::string& path) {
+Command file_system_maker(int file) {
   Command command;
-  command.argv = {kMakesFileSystems, "-q", "-F", "-m", "0", "-O", kFeatures, "-E", kExtended, path};
+  command.argv = {kMakesFileSystems,
+                  "-q",
+                  "-F",
+                  "-m",
+                  "0",
+                  "-O",
+                  kFeatures,
+                  "-E",
+                  kExtended,
+                  "/proc/self/fd/" + std::to_string(file)};
+  command.inherited = {file};
   command.env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
   return command;
 }
@@ -117,17 +127,15 @@ void make_ephemeral_disk(ProcessTable& processes, const std::string& directory, 
   auto file =
       std::make_shared<UniqueFd>(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!*file) return done(disk_error(path, errno));
+  ::unlink(path.c_str());
   if (auto taken = take_bytes(file->get(), path, bytes); !taken.ok()) {
-    ::unlink(path.c_str());
     return done(std::move(taken).error());
   }
-  const auto made = [path, file, done](ProcessEnd end) {
-    ::unlink(path.c_str());
+  const auto made = [file, done](ProcessEnd end) {
     if (end.exit_status == 0) return done(std::move(*file));
     done(Error{ErrorCode::unavailable, "an ephemeral disk: mkfs.ext4 failed"});
   };
-  if (auto running = processes.run(file_system_maker(path), made); !running.ok()) {
-    ::unlink(path.c_str());
+  if (auto running = processes.run(file_system_maker(file->get()), made); !running.ok()) {
     done(std::move(running).error());
   }
 }

@@ -36,8 +36,8 @@ struct ExecLaunch {
   std::function<std::string(const std::string&)> word_of_errors;  // of it, for people; empty: all
   // Further files of the launch; empty: none.
   std::string process_path, console_path, inner_pid_path;
-  // What signals the process where that is hidden from the machine.
-  std::function<Command(int)> signal = {};
+  // What signals the process where that is hidden from the machine; nothing while there is none.
+  std::function<std::optional<Command>(int)> signal = {};
 };
 
 // Three pipes, which the user may open anew by /proc/self/fd, and the step that makes them those of

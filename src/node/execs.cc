@@ -55,13 +55,17 @@ struct Execs::Exec {
   }
 
   void hang_up() const {
-    if (launch.signal) return (void)spawn(launch.signal(SIGHUP)).ok();
+    if (launch.signal) return signal_inside(SIGHUP);
     signal_session_of(SIGHUP);
   }
 
   void kill() const {
-    if (launch.signal) (void)spawn(launch.signal(SIGKILL)).ok();
+    if (launch.signal) signal_inside(SIGKILL);
     signal_session_of(SIGKILL);
+  }
+
+  void signal_inside(int number) const {
+    if (const auto signalled = launch.signal(number)) (void)spawn(*signalled).ok();
   }
 
   const ExecId id;

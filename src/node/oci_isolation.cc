@@ -176,6 +176,9 @@ Result<> OciIsolation::set_stage(Launch& launch, UniqueFd source) {
     add("init", setup_.init, kInitBesideImages);
   }
   add("run", launch.plan.files.run_directory(), "/ember/run");
+  if (launch.plan.sandbox.ephemeral_disk_bytes > 0 && covers_an_empty_tmp()) {
+    launch.directories.push_back({"rootfs/tmp", "/tmp", MountAccess::read_write});
+  }
   if (source) {
     launch.stage.add_open_directory("source", std::move(source));
     launch.directories.push_back({"source", "/source"});

@@ -57,6 +57,8 @@ class OciIsolation : public Isolation {
   // Why it cannot start that container.
   virtual Result<> check(const LaunchPlan&) const { return Ok{}; }
   virtual ProcessesCounted processes_counted() const { return ProcessesCounted::by_the_machine; }
+  // Whether it lays memory over a /tmp in which there is nothing.
+  virtual bool covers_an_empty_tmp() const { return false; }
   // Ends once the container runs, with a process that stands for its runner at `pid_path`.
   virtual Command run_command(const OciRun& run, const Stage& stage) const = 0;
 

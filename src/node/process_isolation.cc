@@ -95,6 +95,10 @@ class ProcessIsolation final : public Isolation {
           "its network setting cannot be kept: this node runs plain processes, on the machine's "
           "own network"};
     }
+    if (plan.sandbox.ephemeral_disk_bytes > 0) {
+      return {ErrorCode::unavailable,
+              "its ephemeral disk takes containers: this node runs plain processes"};
+    }
     if (plan.image.has_own_root()) {
       return {ErrorCode::unavailable,
               "its image has a root of its own, which takes containers: this node runs plain "

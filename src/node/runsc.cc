@@ -67,11 +67,15 @@ Command runsc_exec_command(const Runsc& runsc, const OciExecRun& run) {
   return command;
 }
 
-Command runsc_exec_signal_command(const Runsc& runsc, const OciExecRun& run, int number) {
+std::optional<Command> runsc_exec_signal_command(const Runsc& runsc, const OciExecRun& run,
+                                                 int number) {
+  const std::string told = read_file(run.inner_pid_path).value_or("");
+  const long pid = std::strtol(told.c_str(), nullptr, 10);
+  if (pid <= 0) return std::nullopt;  // by 0 runsc knows the container's own first process
   Command command;
   command.argv = words(runsc, run.container);
-  append(command.argv, {"kill", "--pid", read_file(run.inner_pid_path).value_or("0"),
-                        run.container.text(), std::to_string(number)});
+  append(command.argv,
+         {"kill", "--pid", std::to_string(pid), run.container.text(), std::to_string(number)});
   command.env = {kPath};
   return command;
 }

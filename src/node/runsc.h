@@ -2,6 +2,7 @@
 // The same words for Debian's of 2022 and the newest.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,8 @@ Command runsc_command(const Runsc& runsc, const OciRun& run, const Stage& stage)
 // with its status, and has its own pid at `pid_path`.
 Command runsc_exec_command(const Runsc& runsc, const OciExecRun& run);
 // Signals that process, which outlives the command above.
-Command runsc_exec_signal_command(const Runsc& runsc, const OciExecRun& run, int number);
+std::optional<Command> runsc_exec_signal_command(const Runsc& runsc, const OciExecRun& run,
+                                                 int number);
 
 // What it said last, of the lines of JSON that it logs.
 std::string last_word_of_runsc(const std::string& log);

@@ -71,9 +71,13 @@ class RunscIsolation final : public OciIsolation {
     if (!plan.record.devices.empty()) {
       return {ErrorCode::unavailable, "GPUs are not to be had under gVisor"};
     }
+    if (plan.sandbox.network.access == NetworkAccess::listed) {
+      return {ErrorCode::unavailable, "its network list cannot be kept under gVisor"};
+    }
     return Ok{};
   }
 
+  bool covers_an_empty_tmp() const override { return true; }
   ProcessesCounted processes_counted() const override { return ProcessesCounted::by_the_runtime; }
 
   Command run_command(const OciRun& run, const Stage& stage) const override {

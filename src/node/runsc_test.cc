@@ -1,6 +1,10 @@
 #include "node/runsc.h"
 
 #include <gmock/gmock.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "node/container_files.h"
 
 namespace ember {
 namespace {
@@ -30,6 +34,26 @@ TEST(Runsc, AContainerWithoutANetworkOfItsOwnGetsNone) {
   EXPECT_THAT(runsc_command(runsc, run, stage).argv, Contains("--network=none"));
   run.network = BundleNetwork::Kind::of_the_machine;
   EXPECT_THAT(runsc_command(runsc, run, stage).argv, Not(Contains("--network=host")));
+  cgroups.remove_parents();
+}
+
+TEST(Runsc, SignalsNothingBeforeACommandHasAPidOfItsOwn) {
+  const Cgroups cgroups(NodeId{1});
+  const Runsc runsc{.program = "/usr/bin/runsc", .state_directory = "/state", .cgroups = cgroups};
+  const std::string path = testing::TempDir() + "ember-inner-pid-" + std::to_string(::getpid());
+  OciExecRun run;
+  run.container = ContainerId{7};
+  run.inner_pid_path = path;
+  EXPECT_FALSE(runsc_exec_signal_command(runsc, run, SIGHUP));
+  for (const char* none : {"", "0", "-1", "x"}) {
+    ASSERT_TRUE(write_file(path, none, 0600).ok());
+    EXPECT_FALSE(runsc_exec_signal_command(runsc, run, SIGHUP)) << none;
+  }
+  ASSERT_TRUE(write_file(path, "12\n", 0600).ok());
+  const auto command = runsc_exec_signal_command(runsc, run, SIGHUP);
+  ASSERT_TRUE(command);
+  EXPECT_THAT(command->argv, Contains("12"));
+  ::unlink(path.c_str());
   cgroups.remove_parents();
 }
 

@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import wait_until
+from conftest import APPS, wait_until
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -44,6 +44,17 @@ def test_it_is_all_of_the_root_that_can_be_written(server: Server, scribbles: st
     assert set(sizes) == {"/", "/tmp", "/root", "/opt"}
     assert all(300 < size <= 400 for size in sizes.values()), sizes
     assert server.result(scribbles, "modes") == ["0o755", "0o1777", "0o700"]
+
+
+def test_it_is_so_under_gvisor_too(server: Server, scribbles: str) -> None:
+    del scribbles
+    if why := server.json("status")["no_gvisor"]:
+        pytest.skip(why)
+    walled = {"SCRIBBLES_APP": "walled-scribbles", "SCRIBBLES_ISOLATION": "gvisor"}
+    server.cli("deploy", APPS / "scribbles.py", **walled)
+    sizes = server.result("walled-scribbles", "sizes")
+    server.cli("app", "stop", "walled-scribbles")
+    assert all(300 < size <= 400 for size in sizes.values()), sizes
 
 
 def test_a_full_disk_is_full_for_its_container_alone(server: Server, scribbles: str) -> None:
