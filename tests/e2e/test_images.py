@@ -401,7 +401,14 @@ def test_prune_removes_what_no_app_uses_and_nothing_else(project: Project) -> No
 
 def test_nothing_of_the_builds_runs_on(builder: Server) -> None:
     expected = {"emberd", "tini-static", "init", "python3", "slirp4netns"}
-    wait_until(
-        "the end of what builds ran",
-        lambda: {os.path.basename(one.program) for one in processes_of(builder.data)} <= expected,
-    )
+    running: set[str] = set()
+
+    def have_ended() -> bool:
+        running.clear()
+        running.update(os.path.basename(one.program) for one in processes_of(builder.data))
+        return running <= expected
+
+    try:
+        wait_until("the end of what builds ran", have_ended)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {running - expected}") from None

@@ -155,7 +155,10 @@ def test_a_killed_node_comes_back_to_its_containers_networks_and_sweeps_the_rest
     before = set(networks_of(server.data))
     kill(server, "node")
     server.up()
-    assert {veth} == before & {name for _, name in socket.if_nameindex()}
+    wait_until(
+        "the others have been swept",
+        lambda: {veth} == before & {name for _, name in socket.if_nameindex()},
+    )
     assert server.result("reaches-out", "route", host=PUBLIC) == route
     assert server.containers("reaches-out") == [container | {"idle_ms": ANY}]
 
