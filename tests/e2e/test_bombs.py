@@ -130,10 +130,12 @@ def test_processes_and_threads(bombed: Server, kind: str, exception: str) -> Non
     assert name == exception, message
 
 
-def test_processes_that_make_others_without_end_time_out(bombed: Server) -> None:
+def test_processes_that_make_others_without_end(bombed: Server) -> None:
+    """Which of its limits ends it first is the machine's business."""
     needs(bombed, "process limit")
     answer = explode(bombed, "processes_without_end", "bomb")
-    assert (answer.status, answer.code) == (504, "timed_out"), answer
+    ends = {(504, "timed_out"), (502, "out_of_memory")}
+    assert (answer.status, answer.code) in ends, answer
 
 
 @pytest.mark.parametrize("kind", ["files", "pipes"])

@@ -50,8 +50,10 @@ def test_it_is_so_under_gvisor_too(server: Server, scribbles: str) -> None:
     del scribbles
     if why := server.json("status")["no_gvisor"]:
         pytest.skip(why)
-    walled = {"SCRIBBLES_APP": "walled-scribbles", "SCRIBBLES_ISOLATION": "gvisor"}
-    server.cli("deploy", APPS / "scribbles.py", **walled)
+    server.cli(
+        "deploy", APPS / "scribbles.py",
+        SCRIBBLES_APP="walled-scribbles", SCRIBBLES_ISOLATION="gvisor",
+    )  # fmt: skip
     sizes = server.result("walled-scribbles", "sizes")
     server.cli("app", "stop", "walled-scribbles")
     assert all(300 < size <= 400 for size in sizes.values()), sizes

@@ -130,6 +130,15 @@ def build(server: Server, reference: str) -> str:
     return done.stderr
 
 
+def below(root: Path, name: str) -> list[Path]:
+    """All of that name below it; what is removed meanwhile is passed over."""
+    return [
+        Path(parent) / name
+        for parent, directories, files in os.walk(root)
+        if name in directories or name in files
+    ]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_is_written_outside_the_root(
     builder: Server, data: Path, outside: Path, way: str
@@ -137,7 +146,7 @@ def test_nothing_is_written_outside_the_root(
     told = build(builder, write_layout(data / "image", [ways_out(outside)[way]]))
     assert "base (registry" in told, "it got as far as the layers"
     assert is_untouched(outside)
-    assert not [path for path in builder.data.rglob(MARK) if "files" not in path.parts]
+    assert not [path for path in below(builder.data, MARK) if "files" not in path.parts]
 
 
 @pytest.mark.parametrize("way", WAYS)
