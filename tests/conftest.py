@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -234,6 +235,39 @@ def running_server(*options: str, make: Callable[[Path], Server] = Server) -> It
             yield server
         finally:
             _take_down(server)
+
+
+def skip_without_own_roots(*tools: str) -> None:
+    """Skips where images with a root of their own cannot be made by these."""
+    if os.geteuid() != 0:
+        pytest.skip("images with a root of their own take root")
+    if missing := [tool for tool in tools if shutil.which(tool) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+@contextlib.contextmanager
+def running_builder(*tools: str, options: tuple[str, ...] = ()) -> Iterator[Server]:
+    """A server that builds images with a root of their own by these tools."""
+    skip_without_own_roots(*tools)
+    with running_server(*options) as server:
+        if server.json("status")["isolation"] != "container":
+            pytest.skip("containers are not to be had on this machine")
+        yield server
+
+
+@pytest.fixture
+def service() -> Iterator[tuple[str, int]]:
+    """A service on an address of this machine that is not its loopback's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        try:
+            out.connect(("1.1.1.1", 9))  # sends nothing
+        except OSError as error:
+            pytest.skip(f"this machine has a loopback alone: {error}")
+        address = out.getsockname()[0]
+    with socket.create_server((address, 0)) as listener:
+        port = listener.getsockname()[1]
+        socket.create_connection((address, port), timeout=5).close()  # the machine reaches it
+        yield address, port
 
 
 @pytest.fixture(scope="session")

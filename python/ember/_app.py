@@ -81,7 +81,7 @@ class App:
         queue_limit: inputs that may wait; one more is refused.
         secrets: of `ember.Secret`; of two with the same key the later one holds, over env too.
         network: "internet", the default; "none": nothing can be sent from its containers; or the
-        only destinations, ["pypi.org", "*.hf.co", "203.0.113.0/24"]. Calls to functions go on.
+        only destinations, ["example.org", "*.example.net", "203.0.113.0/24"]. Calls go on.
         isolation: "container", or "gvisor": a kernel of its own, for code that nobody trusts.
         ephemeral_disk: MiB, or text such as "20GB": what each container can write on disk; without
         it scratch space is memory.

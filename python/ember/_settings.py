@@ -209,8 +209,9 @@ def _network(network: object) -> str | list[str] | None:
             )
         if ":" in one:
             raise InvalidArgumentError(
-                f'network: {one!r} is no destination: a name without scheme and port ("pypi.org"), '
-                'all names below one ("*.pypi.org") or a network of IPv4 ("203.0.113.0/24")'
+                f"network: {one!r} is no destination: a name without scheme and port "
+                '("example.org"), all names below one ("*.example.org") or a network of IPv4 '
+                '("203.0.113.0/24")'
             )
     return list(network)
 

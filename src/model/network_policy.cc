@@ -58,7 +58,7 @@ Result<> check_destination(std::string_view text) {
   return {ErrorCode::invalid_argument,
           quoted(text) +
               " is no destination: use a network of IPv4 (\"203.0.113.0/24\"), a name "
-              "(\"pypi.org\") or all names below one (\"*.pypi.org\")"};
+              "(\"example.org\") or all names below one (\"*.example.org\")"};
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ enum class NetworkAccess {
 
 struct NetworkPolicy {
   NetworkAccess access = NetworkAccess::internet;
-  // listed: networks ("203.0.113.0/24"), names ("pypi.org"), names below one ("*.pypi.org").
+  // listed: networks ("203.0.113.0/24"), names ("example.org"), names below one ("*.example.org").
   std::vector<std::string> destinations = {};
 
   bool operator==(const NetworkPolicy&) const = default;
@@ -28,7 +28,7 @@ struct NetworkPolicy {
 struct Destinations {
   std::vector<Ipv4Network> networks;
   std::vector<std::string> names;    // lower case
-  std::vector<std::string> parents;  // of "*.pypi.org": "pypi.org"
+  std::vector<std::string> parents;  // of "*.example.org": "example.org"
 
   // Whether the name, in whatever case, is listed or below a listed parent.
   bool has(std::string_view name) const;

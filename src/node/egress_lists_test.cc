@@ -199,14 +199,14 @@ class EgressListsTest : public NetworkTest {
 
 TEST_F(EgressListsTest, AListedNameIsToldOnceThereIsAWayToItAndNothingElseIs) {
   on_a_machine_with_names([&] {
-    const Container one = make_narrow({"pypi.org", "*.hf.co"});
-    names_->addresses = {{"pypi.org", {kListed}}, {"cdn.HF.co", {kNeighbour}}};
+    const Container one = make_narrow({"example.org", "*.example.net"});
+    names_->addresses = {{"example.org", {kListed}}, {"cdn.EXAMPLE.net", {kNeighbour}}};
     EXPECT_EQ(send(one, kListed), ENETUNREACH);
-    EXPECT_THAT(look_up(one, "pypi.org").addresses, ElementsAre(kListed));
+    EXPECT_THAT(look_up(one, "example.org").addresses, ElementsAre(kListed));
     EXPECT_EQ(send(one, kListed), 0);
     EXPECT_EQ(send(one, kUnlisted), ENETUNREACH);
     EXPECT_EQ(send(one, kNeighbour), ENETUNREACH);
-    EXPECT_THAT(look_up(one, "cdn.HF.co").addresses, ElementsAre(kNeighbour));
+    EXPECT_THAT(look_up(one, "cdn.EXAMPLE.net").addresses, ElementsAre(kNeighbour));
     EXPECT_EQ(send(one, kNeighbour), 0);
     EXPECT_EQ(send(one, "10.66.0.1"), EHOSTUNREACH);
   });
@@ -214,10 +214,10 @@ TEST_F(EgressListsTest, AListedNameIsToldOnceThereIsAWayToItAndNothingElseIs) {
 
 TEST_F(EgressListsTest, ANameThatIsNotListedIsAskedOfNobody) {
   on_a_machine_with_names([&] {
-    const Container one = make_narrow({"pypi.org", "*.hf.co"});
-    names_->addresses = {{"hf.co", {kUnlisted}}};
-    for (const char* name :
-         {"example.org", "hf.co", "pypi.org.example", "xpypi.org", "x\\.hf.co", "."}) {
+    const Container one = make_narrow({"example.org", "*.example.net"});
+    names_->addresses = {{"example.net", {kUnlisted}}};
+    for (const char* name : {"other.org", "example.net", "example.org.example", "xexample.org",
+                             "x\\.example.net", "."}) {
       const Told told = look_up(one, name);
       EXPECT_EQ(told.code, 3) << name;
       EXPECT_THAT(told.addresses, IsEmpty());
@@ -229,10 +229,10 @@ TEST_F(EgressListsTest, ANameThatIsNotListedIsAskedOfNobody) {
 
 TEST_F(EgressListsTest, AListedNameThatIsUnknownOrLeadsByIPv6AloneIsToldSo) {
   on_a_machine_with_names([&] {
-    const Container one = make_narrow({"pypi.org", "gone.org"});
-    names_->addresses = {{"pypi.org", {kListed}}};
+    const Container one = make_narrow({"example.org", "gone.org"});
+    names_->addresses = {{"example.org", {kListed}}};
     EXPECT_EQ(look_up(one, "gone.org").code, 3);
-    const Told told = look_up(one, "pypi.org", ns_t_aaaa);
+    const Told told = look_up(one, "example.org", ns_t_aaaa);
     EXPECT_EQ(told.code, 0);
     EXPECT_THAT(told.addresses, IsEmpty());
     EXPECT_THAT(names_->asked, ElementsAre("gone.org"));
@@ -295,15 +295,15 @@ TEST_F(EgressListsTest, WhoSendsByTheInterfaceWithoutARouteReachesNobody) {
       EXPECT_EQ(outside.receive_now(), "nothing");
     });
     EXPECT_EQ(machine.receive_now(), "nothing") << "an address that is open, but not listed";
-    names_->addresses = {{"example.org", {kUnlisted}}};
-    EXPECT_EQ(look_up(one, "example.org", ns_t_a, kVethInContainer).code, 3);
+    names_->addresses = {{"other.org", {kUnlisted}}};
+    EXPECT_EQ(look_up(one, "other.org", ns_t_a, kVethInContainer).code, 3);
     EXPECT_THAT(names_->asked, IsEmpty());
   });
 }
 
 TEST_F(EgressListsTest, ManyQuestionsAtOnceAreAnsweredInTurns) {
   on_a_machine_with_names([&] {
-    const Container one = make_narrow({"pypi.org"});
+    const Container one = make_narrow({"example.org"});
     std::optional<Datagrams> client;
     DnsQuestion question;
     question.name = "example.org";
@@ -355,17 +355,17 @@ TEST_F(EgressListsTest, ALongAnswerComesByConnection) {
 
 TEST_F(EgressListsTest, AnotherLifeOfTheNodeFindsTheWaysAndAnswersAgain) {
   on_a_machine_with_names([&] {
-    const Container one = make_narrow({"pypi.org", "hf.co"});
-    names_->addresses = {{"pypi.org", {kListed}}, {"hf.co", {kNeighbour}}};
-    look_up(one, "pypi.org");
+    const Container one = make_narrow({"example.org", "example.net"});
+    names_->addresses = {{"example.org", {kListed}}, {"example.net", {kNeighbour}}};
+    look_up(one, "example.org");
     lists_.reset();
     EXPECT_EQ(send(one, kListed), 0);
     EXPECT_EQ(send(one, kNeighbour), ENETUNREACH);
     make_lists();
-    ASSERT_TRUE(begin(one, {"pypi.org", "hf.co"}).ok());
+    ASSERT_TRUE(begin(one, {"example.org", "example.net"}).ok());
     EXPECT_EQ(send(one, kListed), 0);
-    EXPECT_THAT(look_up(one, "pypi.org").addresses, ElementsAre(kListed));
-    EXPECT_THAT(look_up(one, "hf.co").addresses, ElementsAre(kNeighbour));
+    EXPECT_THAT(look_up(one, "example.org").addresses, ElementsAre(kListed));
+    EXPECT_THAT(look_up(one, "example.net").addresses, ElementsAre(kNeighbour));
     EXPECT_EQ(send(one, kNeighbour), 0);
     EXPECT_EQ(send(one, kUnlisted), ENETUNREACH);
   });
@@ -373,7 +373,7 @@ TEST_F(EgressListsTest, AnotherLifeOfTheNodeFindsTheWaysAndAnswersAgain) {
 
 TEST_F(EgressListsTest, NobodyAnswersForAListThatHasEnded) {
   on_a_machine_with_names([&] {
-    const Container one = make_narrow({"pypi.org"});
+    const Container one = make_narrow({"example.org"});
     lists_->end(one.network.record);
     visit(one.there, [&] {
       const UniqueFd free(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));

@@ -68,7 +68,7 @@ TEST(NodeMessages, CarrySharesOfADeviceAndWhatWasUsedOfOne) {
 TEST(NodeMessages, CarryWhereAContainerCanSendToAndRefuseAnOrderThatDoesNotSay) {
   StartRequest start;
   start.spec.container = ContainerId{7};
-  start.spec.sandbox = {.network = *listed_destinations({"203.0.113.0/24", "*.pypi.org"}),
+  start.spec.sandbox = {.network = *listed_destinations({"203.0.113.0/24", "*.example.org"}),
                         .isolation = IsolationClass::gvisor,
                         .ephemeral_disk_bytes = 1ll << 30};
   std::string text = encode(DriverMessage(start));

@@ -8,12 +8,10 @@ test_full_disk.py, and that there would be no limit without what sets it in test
 from __future__ import annotations
 
 import concurrent.futures
-import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Answer, Server, running_server, wait_until
+from conftest import Answer, Server, running_server, skip_without_own_roots, wait_until
 from leftovers import held
 from neighbour import Neighbour
 from small_image import write_image
@@ -152,10 +150,7 @@ def test_a_full_directory(bombed: Server, directory: str) -> None:
 
 
 def test_a_full_root_of_an_image(bombed: Server, data: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("images with a root of their own take root")
-    if missing := [tool for tool in ("skopeo", "umoci") if shutil.which(tool) is None]:
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    skip_without_own_roots("skopeo", "umoci")
     file = data / "of_an_image.py"
     file.write_text(OF_AN_IMAGE.format(base=write_image(data / "image", [])))
     bombed.cli("deploy", file)

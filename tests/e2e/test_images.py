@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import APPS, Server, kill, processes_of, running_server, wait_until
+from conftest import APPS, Server, kill, processes_of, running_builder, running_server, wait_until
 from image_project import Project
 from registry import running_registry
 from small_image import write_image
@@ -27,13 +27,7 @@ TOOLS = ("crun", "mmdebstrap", "skopeo", "umoci", "docker-registry")
 @pytest.fixture(scope="module")
 def builder() -> Iterator[Server]:
     """A server of this module's, whose images stay while it runs."""
-    if os.geteuid() != 0:
-        pytest.skip("images with a root of their own take root")
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    with running_server() as server:
-        if server.json("status")["isolation"] != "container":
-            pytest.skip("containers are not to be had on this machine")
+    with running_builder(*TOOLS) as server:
         yield server
 
 

@@ -15,27 +15,11 @@ import pytest
 from conftest import APPS, Server, kill, networks_of, running_server, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PUBLIC = "1.1.1.1"
 METADATA = "169.254.169.254"
 NAME = "pypi.org"
-
-
-@pytest.fixture
-def service() -> Iterator[tuple[str, int]]:
-    """A service on an address of this machine that is not its loopback's."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-        try:
-            out.connect((PUBLIC, 9))  # sends nothing
-        except OSError as error:
-            pytest.skip(f"this machine has a loopback alone: {error}")
-        address = out.getsockname()[0]
-    with socket.create_server((address, 0)) as listener:
-        port = listener.getsockname()[1]
-        socket.create_connection((address, port), timeout=5).close()  # the machine reaches it
-        yield address, port
 
 
 @pytest.fixture(params=["veth", "slirp4netns"])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Server, running_server, wait_until
+from conftest import Server, running_builder, wait_until
 from controls import INSIDE
 from library import Library, make_library
 from oci_layout import entry
@@ -75,13 +75,7 @@ CALLS_OF_CONTAINERS = {"fsconfig", "fsmount", "mount_setattr", "move_mount"}
 
 @pytest.fixture(scope="module")
 def builder() -> Iterator[Server]:
-    if os.geteuid() != 0:
-        pytest.skip("images with a root of their own take root")
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"not installed: {', '.join(missing)}")
-    with running_server() as server:
-        if server.json("status")["isolation"] != "container":
-            pytest.skip("containers are not to be had on this machine")
+    with running_builder(*TOOLS) as server:
         yield server
 
 
