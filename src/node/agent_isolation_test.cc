@@ -36,6 +36,23 @@ TEST_P(AgentIsolationTest, NoneOfItsMemoryIsSwap) {
   EXPECT_EQ(v1 ? *v1 : *v2, v1 ? "268435456\n" : "0\n");
 }
 
+TEST_P(AgentIsolationTest, AGroupThatIsNotEmptyYetHoldsNobodyUpAndGoesWhenItIs) {
+  if (!in_container() || in_gvisor()) GTEST_SKIP() << "another runtime, or no groups";
+  start(spec(1));
+  const std::string group = "/ember/" + recorder_.hellos.back().node.text() + "/" + id(1).text();
+  std::string inner;  // a group in it: it cannot be removed before that
+  for (const char* hierarchy : {"/sys/fs/cgroup/memory", "/sys/fs/cgroup"}) {
+    inner = hierarchy + group + "/inner";
+    if (::mkdir(inner.c_str(), 0755) == 0) break;
+    inner.clear();
+  }
+  if (inner.empty()) GTEST_SKIP() << "this machine has no control groups for containers";
+  node_->stop(id(1), Duration{0});
+  next_exit();
+  ASSERT_EQ(::rmdir(inner.c_str()), 0) << "whoever waited for the exit waited for the group";
+  run_until([&] { return cgroups_named(id(1).text()).empty(); });
+}
+
 TEST_P(AgentIsolationTest, AProcessLimitStopsABomb) {
   if (!in_container()) GTEST_SKIP() << "process isolation has no limits";
   for (const std::string& line : recorder_.hellos.back().missing) {

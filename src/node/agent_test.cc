@@ -120,7 +120,7 @@ TEST_P(AgentTest, GrandchildrenThatHideDieWithTheContainer) {
             "hidden");
   node_->stop(id(1), Duration::seconds(30));
   next_exit();
-  EXPECT_EQ(leftovers(), "");
+  run_until([this] { return leftovers().empty(); });
 }
 
 TEST_P(AgentTest, ADeviceIsLeasedToOneContainer) {

@@ -45,7 +45,7 @@ BuildSandboxes::BuildSandboxes(OciSetup setup) : setup_(std::move(setup)) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(setup_.directory.path + "/builds", ignored)) {
     if (const auto id = ContainerId::parse(entry.path().filename().string())) {
-      setup_.cgroups.remove(*id);
+      setup_.cgroups.remove(*id, Cgroups::Patience::long_enough);
       fs::remove_all(setup_.directory.path + "/crun/" + id->text(), ignored);
     }
   }
@@ -180,7 +180,7 @@ std::string BuildSandbox::mark() const {
 void BuildSandbox::end() {
   const OciSetup& setup = owner_.setup_;
   if (!setup.cgroups.usable()) end_marked_processes(mark());
-  setup.cgroups.remove(id_);
+  setup.cgroups.remove(id_, Cgroups::Patience::long_enough);
   std::error_code ignored;
   fs::remove_all(setup.directory.path + "/crun/" + id_.text(), ignored);
 }

@@ -16,9 +16,9 @@ namespace ember {
 namespace {
 
 constexpr const char* kWanted[] = {"memory", "pids", "cpu"};
-// Of all directories of a group together: ended processes leave it a little later, those that held
-// much memory on a busy machine a second or more.
-constexpr int kRemovals = 5000;
+// Of all directories of a group together, a millisecond each: ended processes leave it a little
+// later, those that held much memory on a busy machine a second or more.
+constexpr int kBriefRemovals = 10, kRemovals = 10'000;
 
 std::vector<std::string> split(const std::string& text, char by) {
   std::vector<std::string> parts;
@@ -156,16 +156,17 @@ bool Cgroups::join(ContainerId container) const {
   return true;
 }
 
-void Cgroups::remove(ContainerId container) const {
-  int tries = 0;
+bool Cgroups::remove(ContainerId container, Patience patience) const {
+  int left = patience == Patience::brief ? kBriefRemovals : kRemovals;
   for (const Hierarchy& one : hierarchies_) {
     const std::string directory = one.mount + path_of(container);
-    for (; tries < kRemovals; ++tries) {
-      if (::rmdir(directory.c_str()) == 0 || errno != EBUSY) break;
+    while (::rmdir(directory.c_str()) != 0 && errno == EBUSY) {
+      if (left-- == 0) return false;
       end_processes(directory);
       ::usleep(1000);
     }
   }
+  return true;
 }
 
 void Cgroups::remove_parents() const {

@@ -35,8 +35,10 @@ class Cgroups {
   bool has_process(ContainerId container, pid_t process) const;
   // Puts this process into the container's groups. False: errno says why.
   bool join(ContainerId container) const;
-  // Ends what still runs in them and removes the directories.
-  void remove(ContainerId container) const;
+  // Ends what still runs in them and removes the directories, which waits for the last process to
+  // go: for some milliseconds at most where it must not hold others up. Whether they have gone.
+  enum class Patience { brief, long_enough };
+  bool remove(ContainerId container, Patience patience) const;
   // The node's own directories; those that still have containers stay.
   void remove_parents() const;
 

@@ -1,6 +1,7 @@
 #include "node/oci_isolation.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <spdlog/spdlog.h>
 #include <filesystem>
@@ -59,7 +60,13 @@ OciIsolation::OciIsolation(ProcessTable& processes, OciSetup setup, std::string 
       setup_(std::move(setup)),
       state_directory_(std::move(state_directory)) {}
 
-OciIsolation::~OciIsolation() { setup_.cgroups.remove_parents(); }
+OciIsolation::~OciIsolation() {
+  for (const auto& [container, pid] : removing_) {
+    processes_.forget(pid);
+    ::waitpid(pid, nullptr, 0);
+  }
+  setup_.cgroups.remove_parents();
+}
 
 void OciIsolation::launch(LaunchPlan plan, UniqueFd source,
                           std::function<void(Result<pid_t>)> done) {
@@ -132,12 +139,27 @@ std::optional<std::int64_t> OciIsolation::egress_bytes(const ContainerMeta& reco
 OciIsolation::Remains OciIsolation::clean_up(const ContainerMeta& record, pid_t) {
   const bool out_of_memory = setup_.cgroups.ran_out_of_memory(record.container);
   end_marked_processes(mark_of(record));
-  setup_.cgroups.remove(record.container);
+  if (!setup_.cgroups.remove(record.container, Cgroups::Patience::brief)) {
+    remove_group_later(record.container);
+  }
   std::error_code ignored;
   fs::remove_all(state_directory_ + "/" + record.container.text(), ignored);
   const Remains remains{out_of_memory ? OutOfMemory::yes : OutOfMemory::no, egress_bytes(record)};
   if (const auto network = network_of(record)) setup_.networks->end(*network);
   return remains;
+}
+
+// By a process of its own, which a node that is killed does not take along.
+void OciIsolation::remove_group_later(ContainerId container) {
+  if (removing_.contains(container)) return;
+  Command command;
+  command.argv = {"/bin/true"};
+  command.steps = {{"remove a control group", [cgroups = &setup_.cgroups, container] {
+                      return cgroups->remove(container, Cgroups::Patience::long_enough);
+                    }}};
+  const auto pid =
+      processes_.run(command, [this, container](ProcessEnd) { removing_.erase(container); });
+  if (pid.ok()) removing_[container] = *pid;
 }
 
 // The record of the container's own network.

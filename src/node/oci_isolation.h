@@ -3,6 +3,7 @@
 // class says (crun_isolation.h, runsc_isolation.h).
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -73,6 +74,7 @@ class OciIsolation : public Isolation {
  private:
   struct Launch;
 
+  void remove_group_later(ContainerId container);
   std::optional<std::string> network_of(const ContainerMeta& record) const;
   std::string mark_of(const ContainerMeta& record) const;
   void set_out(const std::shared_ptr<Launch>& launch, UniqueFd source);
@@ -92,6 +94,7 @@ class OciIsolation : public Isolation {
   const OciSetup setup_;
   const std::string state_directory_;
   IdMaps id_maps_;
+  std::map<ContainerId, pid_t> removing_;  // processes that remove their control groups
 };
 
 }  // namespace ember
