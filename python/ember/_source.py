@@ -85,13 +85,9 @@ def upload_files(
     digests: dict[str, str] = {}
     files: list[dict[str, object]] = []
     for path, local in paths.items():
-        with open(local, "rb") as file:
-            sha256, size_bytes = hashlib.sha256(), 0
-            while block := file.read(_BLOCK):
-                sha256.update(block)
-                size_bytes += len(block)
-        digests[sha256.hexdigest()] = local
-        entry = {"path": path, "sha256": sha256.hexdigest(), "size_bytes": size_bytes}
+        sha256, size_bytes = _digest(local)
+        digests[sha256] = local
+        entry = {"path": path, "sha256": sha256, "size_bytes": size_bytes}
         files.append({**entry, "executable": True} if os.access(local, os.X_OK) else entry)
     answer = client.post_json("/api/v1/sources", {"files": files})
     if answer["missing"] and uploading is not None:
@@ -102,6 +98,22 @@ def upload_files(
     if answer["missing"]:
         answer = client.post_json("/api/v1/sources", {"files": files})
     return answer["digest"]
+
+
+def _digest(local: str) -> tuple[str, int]:
+    """A file's SHA-256, and how many bytes it has."""
+    sha256, size_bytes = hashlib.sha256(), 0
+    try:
+        with open(local, "rb") as file:
+            while block := file.read(_BLOCK):
+                sha256.update(block)
+                size_bytes += len(block)
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"{local} cannot be read: {error.strerror}; all beside an app travels with it: "
+            "move one of them to a directory of its own"
+        ) from error
+    return sha256.hexdigest(), size_bytes
 
 
 def _root_of(module: str) -> str:

@@ -401,6 +401,12 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
     platform.server.close()
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, platform: Platform) -> None:
+    gone = tmp_path / "gone.py"
+    with pytest.raises(InvalidArgumentError, match=rf"{gone} cannot be read: No such file"):
+        _source.upload_files({"gone.py": str(gone)}, _client.shared())
+
+
 def test_deploy_builds_uploads_and_switches_in_this_order(platform: Platform) -> None:
     app, _ = make_app(image=ember.Image.host().uv_pip_install("numpy"))
     app.function()(later)
