@@ -1,8 +1,9 @@
 """Runs named attempts to get out of a container and tells how each ended.
 
 The same code runs in a container of Ember's and, as a program, in one that lacks what is to stop
-it: the program makes the attempt of its arguments, or those of its input, one a line. An attempt returns what it reached, in words, or raises the error that stopped it. It runs in
-a process of its own, since some are killed for trying.
+it: the program makes the attempt of its arguments, or those of its input, one a line. An attempt
+returns what it reached, in words, or raises the error that stopped it. It runs in a process of its
+own, since some are killed for trying.
 """
 
 from __future__ import annotations
@@ -19,13 +20,22 @@ import on_calls
 import on_devices
 import on_files
 import on_limits
+import on_namespaces
 import on_others
 import on_rights
 from _system import Refused
 
 ATTEMPTS = {
     name: function
-    for module in (on_calls, on_devices, on_files, on_limits, on_others, on_rights)
+    for module in (
+        on_calls,
+        on_devices,
+        on_files,
+        on_limits,
+        on_namespaces,
+        on_others,
+        on_rights,
+    )
     for name, function in vars(module).items()
     if not name.startswith("_") and getattr(function, "__module__", "") == module.__name__
 }
