@@ -15,8 +15,9 @@ setup: ## install what a bare Debian 12 lacks (packages, .venv)
 $(BUILD)/build.ninja: CMakeLists.txt cmake/ember.cmake | setup
 	@cmake -S . -B $(BUILD) -G Ninja --log-level=WARNING
 
-build: setup $(BUILD)/build.ninja ## build everything into build/
-	@ninja -C $(BUILD) --quiet -j $(JOBS)
+TARGETS := all
+build: setup $(BUILD)/build.ninja ## build what runs into build/ (TARGETS="all tests": tests too)
+	@ninja -C $(BUILD) --quiet -j $(JOBS) $(TARGETS)
 
 test: setup ## everything that CI runs
 	@tools/test

@@ -5,6 +5,9 @@ find_package(Threads REQUIRED)
 find_package(GTest REQUIRED)
 include(GoogleTest)
 
+# What only tests need: `make test` builds it, `make build` does not.
+add_custom_target(tests)
+
 add_library(ember_flags INTERFACE)
 target_include_directories(ember_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 target_compile_options(ember_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
@@ -60,7 +63,8 @@ function(ember_folder name)
     target_precompile_headers(ember_${name} PRIVATE ${dear})
   endif()
   if(tests)
-    add_executable(${name}_test ${tests})
+    add_executable(${name}_test EXCLUDE_FROM_ALL ${tests})
+    add_dependencies(tests ${name}_test)
     target_link_libraries(${name}_test PRIVATE ember_${name} GTest::gtest GTest::gmock GTest::gtest_main)
     target_compile_options(${name}_test PRIVATE -O0)
     list(LENGTH tests files)
