@@ -4,6 +4,9 @@ A file is known by the SHA-256 of its chunks' SHA-256s; chunks are of 8 MiB. The
 which files it lacks; small ones travel many in a request, large ones chunk by chunk, several at
 once; then one commit names them all. What has arrived stays there for a day, so that an upload that
 was interrupted goes on where it was.
+
+A large file whose size and first chunk say that the server cannot have it is not hashed here: it
+travels as a draft, which the server hashes and names.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from functools import partial
 
 from ember import _json
 from ember._client import encode_query
@@ -39,14 +43,16 @@ _THREADS = 4
 
 
 class _File:
-    __slots__ = ("digests", "id", "local", "path", "program", "size_bytes")
+    __slots__ = ("digests", "head", "id", "local", "path", "program", "size_bytes", "state")
 
-    def __init__(self, path: str, local: str, size_bytes: int, *, program: bool) -> None:
+    def __init__(self, path: str, local: str, status: os.stat_result) -> None:
         self.path = path
         self.local = local
-        self.size_bytes = size_bytes
-        self.program = program
+        self.size_bytes = status.st_size
+        self.program = bool(status.st_mode & stat.S_IXUSR)
+        self.state = _state(status)
         self.digests = b""
+        self.head = ""  # the SHA-256 of a large one's first chunk
         self.id = ""
 
 
@@ -142,8 +148,7 @@ class Upload:
             raise InvalidArgumentError(
                 f"over {_MAX_FILES:,} files: put the directories one after the other"
             )
-        program = bool(status.st_mode & stat.S_IXUSR)
-        self._files[path] = _File(path, local, status.st_size, program=program)
+        self._files[path] = _File(path, local, status)
 
     def _commit(self, progress: Progress) -> int:
         self._volume._refuse_version("put")
@@ -151,27 +156,34 @@ class Upload:
         files = list(self._files.values())
         for _ in _parallel(_hash, _groups([f for f in files if f.size_bytes <= CHUNK_BYTES])):
             pass
-        for file in files:
-            if file.size_bytes > CHUNK_BYTES:
+        large = [file for file in files if file.size_bytes > CHUNK_BYTES]
+        for _ in _parallel(_hash_head, large):
+            pass
+        drafts = self._never_seen(large)
+        for file in large:
+            if file not in drafts:
                 _hash_large(file)
-        needed = self._needed(files)
-        total = sum(file.size_bytes for file in needed)
+        needed = self._needed([file for file in files if file.id])
+        total = sum(file.size_bytes for file in (*needed, *drafts))
         stored = 0
         progress(0, total)
-        small = [file for file in needed if file.size_bytes <= CHUNK_BYTES]
-        for sent in _parallel(self._send_batch, _batches(small)):
+        for sent in self._send(needed, drafts):
             stored += sent
-            progress(stored, total)
-        for file in needed:
-            if file.size_bytes > CHUNK_BYTES:
-                for sent in self._send_large(file):
-                    stored += sent
-                    progress(stored, total)
+            progress(min(stored, total), total)
         self.bytes_sent = stored
         body = "\n".join(map(_json.dumps, [{"message": "put"}, *self._lines(files)])).encode()
         answer = client.send_bytes("POST", self._volume._path("commit"), body)
         self.version, self.changed = answer["version"], answer["changed"]
         return self.version
+
+    def _send(self, needed: list[_File], drafts: Iterable[_File]) -> Iterator[int]:
+        small = [file for file in needed if file.size_bytes <= CHUNK_BYTES]
+        yield from _parallel(self._send_batch, _batches(small))
+        for file in needed:
+            if file.size_bytes > CHUNK_BYTES:
+                yield from self._send_large(file)
+        for file in drafts:
+            yield from self._send_new(file)
 
     def _lines(self, files: list[_File]) -> Iterator[dict[str, Any]]:
         for file in files:
@@ -183,17 +195,24 @@ class Upload:
 
     def _needed(self, files: list[_File]) -> list[_File]:
         """Those the server lacks, each content once."""
-        client = self._volume._client()
         by_id = {file.id: file for file in files}
-        unique = list(by_id)
-        needed: list[_File] = []
-        for begin in range(0, len(unique), _LINES):
-            lines = [f'{{"id":"{one}"}}' for one in unique[begin : begin + _LINES]]
-            answer = client.send_bytes(
-                "POST", self._volume._path("needs"), "\n".join(lines).encode()
-            )
-            needed += [by_id[one] for one in answer["needed"]]
-        return needed
+        return [by_id[one] for one in self._ask("needed", [f'{{"id":"{one}"}}' for one in by_id])]
+
+    def _never_seen(self, large: list[_File]) -> dict[_File, None]:
+        """Those whose beginning neither the server nor another of them has."""
+        by_head = {(file.head, file.size_bytes): file for file in large}
+        lines = [f'{{"head":"{head}","size_bytes":{size}}}' for head, size in by_head]
+        known = set(self._ask("maybe", lines))
+        again = {file.head for file in large if by_head[file.head, file.size_bytes] is not file}
+        return {file: None for file in large if file.head not in known | again}
+
+    def _ask(self, answered: str, lines: list[str]) -> list[str]:
+        client = self._volume._client()
+        found: list[str] = []
+        for begin in range(0, len(lines), _LINES):
+            question = "\n".join(lines[begin : begin + _LINES]).encode()
+            found += client.send_bytes("POST", self._volume._path("needs"), question)[answered]
+        return found
 
     def _send_batch(self, files: list[_File]) -> int:
         parts: list[bytes] = []
@@ -213,19 +232,52 @@ class Upload:
         if have:
             yield have
 
-        def send(index: int) -> int:
-            size = _chunk_size(file, index)
-            with open(file.local, "rb", buffering=0) as source:
-                part = FilePart(source.fileno(), index * CHUNK_BYTES, size)
-                try:
-                    client.send_file(f"{path}/chunks/{index}", part)
-                except EOFError:
-                    raise ConflictError(
-                        f"{file.local} has changed while it was read; put it again"
-                    ) from None
-            return size
+        yield from _parallel(partial(self._send_chunk, file, path), missing)
 
-        yield from _parallel(send, missing)
+    def _send_new(self, file: _File) -> Iterator[int]:
+        """As a draft. Who puts the same at once may end it first: then as any other."""
+        try:
+            yield from self._send_draft(file)
+        except ConflictError:
+            if _has_changed(file):
+                raise _changed(file) from None
+            _hash_large(file)
+            for one in self._needed([file]):
+                yield from self._send_large(one)
+
+    def _send_draft(self, file: _File) -> Iterator[int]:
+        client = self._volume._client()
+        path = f"/api/v1/drafts/{self._draft_name(file)}"
+        query = encode_query({"size_bytes": file.size_bytes})
+        chunks = client.send_bytes("PUT", path + query)["chunks"]
+
+        def sent(index: int) -> int:
+            if chunks[index] is None or chunks[index] != _chunk_digest(file, index).hex():
+                return self._send_chunk(file, path, index)
+            return _chunk_size(file, index)
+
+        yield from _parallel(sent, range(len(chunks)))
+        if _has_changed(file):
+            raise _changed(file)
+        file.id = client.send_bytes("POST", path + "/finish")["id"]
+
+    def _draft_name(self, file: _File) -> str:
+        """The same for the same unchanged file, and known to nobody without the key."""
+        import hmac
+
+        who = (os.uname().nodename, os.path.abspath(file.local), *file.state, file.head)
+        key = self._volume._client().config.key.encode()
+        return hmac.digest(key, repr(who).encode("utf-8", "surrogateescape"), "sha256").hex()
+
+    def _send_chunk(self, file: _File, path: str, index: int) -> int:
+        size = _chunk_size(file, index)
+        with open(file.local, "rb", buffering=0) as source:
+            part = FilePart(source.fileno(), index * CHUNK_BYTES, size)
+            try:
+                self._volume._client().send_file(f"{path}/chunks/{index}", part)
+            except EOFError:
+                raise _changed(file) from None
+        return size
 
 
 def leads_outside(path: str, target: str) -> bool:
@@ -234,6 +286,19 @@ def leads_outside(path: str, target: str) -> bool:
         return True
     end = os.path.normpath(os.path.join(os.path.dirname(path), target))
     return end == ".." or end.startswith("../")
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when the file does."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _has_changed(file: _File) -> bool:
+    return _state(os.stat(file.local)) != file.state
+
+
+def _changed(file: _File) -> ConflictError:
+    return ConflictError(f"{file.local} has changed while it was read; put it again")
 
 
 def _chunk_size(file: _File, index: int) -> int:
@@ -257,21 +322,26 @@ def _hash_large(file: _File) -> None:
     """The same for a file of several chunks, which are hashed side by side."""
     from concurrent.futures import ThreadPoolExecutor
 
-    def digest(index: int) -> bytes:
-        buffer = bytearray(_READ_BYTES)
-        digest = hashlib.sha256()
-        with open(file.local, "rb", buffering=0) as source:
-            source.seek(index * CHUNK_BYTES)
-            left = _chunk_size(file, index)
-            while left and (got := source.readinto(memoryview(buffer)[:left])):
-                digest.update(memoryview(buffer)[:got])
-                left -= got
-        return digest.digest()
-
     count = -(-file.size_bytes // CHUNK_BYTES)
     with ThreadPoolExecutor(_THREADS, "ember-hash") as pool:
-        file.digests = b"".join(pool.map(digest, range(count)))
+        file.digests = b"".join(pool.map(partial(_chunk_digest, file), range(count)))
     file.id = hashlib.sha256(file.digests).hexdigest()
+
+
+def _hash_head(file: _File) -> None:
+    file.head = _chunk_digest(file, 0).hex()
+
+
+def _chunk_digest(file: _File, index: int) -> bytes:
+    buffer = bytearray(_READ_BYTES)
+    digest = hashlib.sha256()
+    with open(file.local, "rb", buffering=0) as source:
+        source.seek(index * CHUNK_BYTES)
+        left = _chunk_size(file, index)
+        while left and (got := source.readinto(memoryview(buffer)[:left])):
+            digest.update(memoryview(buffer)[:got])
+            left -= got
+    return digest.digest()
 
 
 def _read_chunk(source: Any) -> bytes:

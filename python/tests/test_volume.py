@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fake_server import Answer, Asked, FakeServer
 
 import ember
-from ember import _volume_upload
+from ember import _client, _config, _volume_upload
 from ember._volume import Volume, mount_specs
 from ember.exception import ConflictError, InvalidArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -122,3 +125,133 @@ def test_a_file_is_known_by_the_digests_of_its_chunks(tmp_path: Path) -> None:
     assert [file.id for file in files] == [
         hashlib.sha256(b"".join(chunks)).hexdigest(), hashlib.sha256(b"").hexdigest()
     ]  # fmt: skip
+
+
+class Store:
+    """As much of the server as a put needs. `here` is what it has of each draft."""
+
+    def __init__(self) -> None:
+        self.server = FakeServer(self.answer)
+        self.maybe: list[str] = []
+        self.here: list[str | None] = [None, None]
+        self.on_chunk = lambda: None
+        self.refuses_drafts = False
+        self.sent: dict[str, bytes] = {}  # what came, by the path that it came to
+
+    def answer(self, asked: Asked) -> Answer:
+        path = asked.path.removeprefix("/api/v1/").partition("?")[0]
+        said: Any = {}
+        if path.endswith("/needs"):
+            lines = [json.loads(line) for line in asked.body.splitlines()]
+            ids = [line["id"] for line in lines if "id" in line]
+            said = {"needed": ids, "maybe": self.maybe}
+        elif path.endswith("/commit"):
+            said = {"version": 1, "changed": True}
+        elif "/chunks/" in path:
+            self.sent[path] = asked.body
+            self.on_chunk()
+        elif path.endswith("/finish"):
+            said = {"id": "f" * 64}
+        elif path.startswith("drafts/"):
+            said = {"chunks": self.here}
+        elif path.startswith("files/"):
+            said = {"missing": [0, 1]}
+        if path.startswith("drafts/") and self.refuses_drafts:
+            error = {"error": {"code": "conflict", "message": "it has ended"}}
+            return 409, {}, json.dumps(error).encode()
+        return 200, {}, json.dumps(said).encode()
+
+    def put(self, *files: Path) -> _volume_upload.Upload:
+        upload = _volume_upload.Upload(Volume("v"))
+        for file in files:
+            upload.put_file(file, f"/{file.name}")
+        upload.commit()
+        return upload
+
+    @property
+    def commit(self) -> str:
+        return next(asked.body.decode() for asked in self.server.asked if "commit" in asked.path)
+
+    @property
+    def draft(self) -> str:
+        """The name of the only one."""
+        (name,) = {path.split("/")[1] for path in self.sent if path.startswith("drafts/")}
+        return name
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    store = Store()
+    client = _client.Client(_config.Config(store.server.url, "secret"))
+    monkeypatch.setattr(Volume, "_client", lambda _volume: client)
+    yield store
+    store.server.close()
+
+
+CHUNK = _volume_upload.CHUNK_BYTES
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A file of two chunks."""
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(CHUNK + 3))
+    return path
+
+
+def test_a_large_file_that_the_server_cannot_have_is_hashed_there(
+    store: Store, large: Path
+) -> None:
+    data = large.read_bytes()
+    assert store.put(large).bytes_sent == len(data)
+    name = store.draft
+    assert store.sent == {
+        f"drafts/{name}/chunks/0": data[:CHUNK], f"drafts/{name}/chunks/1": data[CHUNK:]
+    }  # fmt: skip
+    assert "f" * 64 in store.commit
+    store.put(large)
+    assert store.draft == name, "an unchanged file goes on with its draft"
+    os.utime(large, ns=(1, 1))
+    store.sent.clear()
+    store.put(large)
+    assert store.draft != name
+
+
+def test_of_a_draft_that_is_taken_up_only_what_differs_travels(store: Store, large: Path) -> None:
+    store.here = [hashlib.sha256(large.read_bytes()[:CHUNK]).hexdigest(), "0" * 64]
+    store.put(large)
+    assert list(store.sent) == [f"drafts/{store.draft}/chunks/1"]
+
+
+def test_a_large_file_that_changes_while_it_is_sent_is_not_put(store: Store, large: Path) -> None:
+    store.on_chunk = lambda: os.utime(large, ns=(1, 1))
+    with pytest.raises(ConflictError, match="has changed while it was read"):
+        store.put(large)
+    assert not any("finish" in asked.path for asked in store.server.asked)
+
+
+def test_a_large_file_that_the_server_may_have_is_asked_for_by_its_id(
+    store: Store, large: Path
+) -> None:
+    store.maybe = [hashlib.sha256(large.read_bytes()[:CHUNK]).hexdigest()]
+    store.put(large)
+    (path,) = {path.partition("/chunks/")[0] for path in store.sent}
+    assert path.startswith("files/") and path.removeprefix("files/") in store.commit
+
+
+def test_of_two_large_files_that_begin_alike_each_content_travels_once(
+    store: Store, large: Path
+) -> None:
+    same = large.with_name("same")
+    same.write_bytes(large.read_bytes())
+    store.put(large, same)
+    assert len(store.sent) == 2
+    assert all(path.startswith("files/") for path in store.sent)
+
+
+def test_a_draft_that_somebody_else_has_ended_is_put_as_any_other_file(
+    store: Store, large: Path
+) -> None:
+    store.refuses_drafts = True
+    store.put(large)
+    assert sum(path.startswith("files/") for path in store.sent) == 2

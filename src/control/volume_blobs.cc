@@ -6,20 +6,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 
 #include "base/disk_error.h"
 
 namespace ember {
 namespace {
 
-constexpr std::time_t kKeptSeconds = 24 * 60 * 60;
 constexpr std::size_t kMaxIncoming = 1000;
 
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message)}; }
 
-std::size_t chunks_of(std::int64_t size_bytes) {
-  return static_cast<std::size_t>((size_bytes + kChunkBytes - 1) / kChunkBytes);
+std::string head_path(const std::string& first_chunk, std::int64_t size_bytes) {
+  return "heads/" + first_chunk + "." + std::to_string(size_bytes);
 }
 
 mode_t mode_of(FileKind kind) {
@@ -43,6 +41,10 @@ Result<> check_id(const std::string& id) {
 
 }  // namespace
 
+std::size_t chunks_of(std::int64_t size_bytes) {
+  return static_cast<std::size_t>((size_bytes + kChunkBytes - 1) / kChunkBytes);
+}
+
 std::string file_id(const std::vector<Sha256>& chunks) { return hex(sha256(as_text(chunks))); }
 
 Result<> VolumeBlobs::prepare() {
@@ -50,7 +52,7 @@ Result<> VolumeBlobs::prepare() {
   root_ = UniqueFd(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root_) return disk_error(path_, errno);
   remove_tree(root(), "tmp");
-  for (const char* name : {"blobs", "chunks", "incoming", "tmp"}) {
+  for (const char* name : {"blobs", "chunks", "heads", "incoming", "tmp"}) {
     if (auto made = make_directories(root(), name, shown(name)); !made) return made;
   }
   return Ok{};
@@ -143,11 +145,53 @@ Result<> VolumeBlobs::publish(int file, const std::string& name, const std::stri
     auto whole = write_whole(written->get(), as_text(chunks), 0, shown(list));
     if (!whole) return whole;
     ::renameat(root(), list.c_str(), root(), ("chunks/" + id).c_str());
+    struct stat status {};
+    if (::fstat(file, &status) == 0) note_head(hex(chunks.front()), status.st_size);
   }
   if (::renameat(root(), name.c_str(), root(), blob.c_str()) != 0) {
     return disk_error(shown(blob), errno);
   }
   return Ok{};
+}
+
+Result<StoredFile> VolumeBlobs::adopt(int file, const std::string& name, FileKind kind,
+                                      const std::vector<Sha256>& chunks) {
+  const std::string id = file_id(chunks);
+  if (status_of(id, kind)) {
+    ::unlinkat(root(), name.c_str(), 0);
+    return find(id, kind);
+  }
+  if (auto done = publish(file, name, id, kind, chunks); !done) return std::move(done).error();
+  return status_of(id, kind);
+}
+
+// --- heads ------------------------------------------------------------------------------------
+
+bool VolumeBlobs::may_have(const std::string& first_chunk, std::int64_t size_bytes) const {
+  return is_sha256_hex(first_chunk) &&
+         ::faccessat(root(), head_path(first_chunk, size_bytes).c_str(), F_OK, 0) == 0;
+}
+
+// Where that fails, a file travels again that need not.
+void VolumeBlobs::note_head(const std::string& first_chunk, std::int64_t size_bytes) {
+  const UniqueFd head =
+      open_beneath(root(), head_path(first_chunk, size_bytes), O_WRONLY | O_CREAT, 0600);
+  if (head) ::futimens(head.get(), nullptr);
+}
+
+// Notes those of all files anew, so that those which nobody has any more grow old.
+void VolumeBlobs::note_heads() {
+  const auto lists = entries_of(open_to_list(root(), "chunks"), shown("chunks"));
+  for (std::size_t i = 0; lists && i < lists->size(); ++i) {
+    const std::string& id = (*lists)[i].name;
+    auto file = status_of(id, FileKind::plain);
+    if (!file) file = status_of(id, FileKind::program);
+    const UniqueFd list = open_beneath(root(), "chunks/" + id, O_RDONLY);
+    if (!file || !list) continue;
+    const auto first = read_range(list.get(), 0, sizeof(Sha256), shown(id));
+    if (!first || first->size() != sizeof(Sha256)) continue;
+    note_head(hex(read_digests(*first).front()), file->size_bytes);
+  }
 }
 
 // --- small files ------------------------------------------------------------------------------
@@ -216,7 +260,7 @@ Result<std::vector<std::size_t>> VolumeBlobs::begin(const std::string& id, std::
   }
   file->id = id;
   file->chunks = read_digests(chunk_digests);
-  auto missing = open_incoming(*file);
+  auto missing = open_incoming(*file, size_bytes);
   if (missing && !missing->empty()) return missing;
   if (missing) {
     if (auto finished = finish(*file); !finished) missing = std::move(finished).error();
@@ -226,11 +270,13 @@ Result<std::vector<std::size_t>> VolumeBlobs::begin(const std::string& id, std::
   return missing;
 }
 
-Result<std::vector<std::size_t>> VolumeBlobs::open_incoming(Incoming& file) {
+Result<std::vector<std::size_t>> VolumeBlobs::open_incoming(Incoming& file,
+                                                            std::int64_t size_bytes) {
   const std::string name = "incoming/" + file.id;
   file.file = open_beneath(root(), name, O_RDWR | O_CREAT, 0600);
   if (!file.file) return disk_error(shown(name), errno);
   file.direct = open_beneath(root(), name, O_WRONLY | O_DIRECT);
+  note_head(hex(file.chunks.front()), size_bytes);
   return missing_of(file);
 }
 
@@ -336,17 +382,11 @@ Result<StoredFile> VolumeBlobs::take(int source, int directory, const std::strin
     size += static_cast<std::int64_t>(piece->size());
     if (static_cast<std::int64_t>(piece->size()) < kChunkBytes) break;
   }
-  const std::string id = file_id(chunks);
-  if (done && status_of(id, kind)) {
-    ::unlinkat(root(), name.c_str(), 0);
-    return find(id, kind);
-  }
-  if (done) done = publish(how == Take::link ? source : copy.get(), name, id, kind, chunks);
-  if (!done) {
-    ::unlinkat(root(), name.c_str(), 0);
-    return std::move(done).error();
-  }
-  return status_of(id, kind);
+  Result<StoredFile> taken =
+      done ? adopt(how == Take::link ? source : copy.get(), name, kind, chunks)
+           : Result<StoredFile>(std::move(done).error());
+  if (!taken) ::unlinkat(root(), name.c_str(), 0);
+  return taken;
 }
 
 // --- collecting -------------------------------------------------------------------------------
@@ -363,6 +403,8 @@ void VolumeBlobs::collect() {
     const bool used = status_of(id, FileKind::plain).ok() || status_of(id, FileKind::program).ok();
     if (!used) ::unlinkat(root(), ("chunks/" + id).c_str(), 0);
   }
+  note_heads();
+  collect_in("heads");
 }
 
 void VolumeBlobs::collect_in(const std::string& directory) {

@@ -6,6 +6,7 @@
 //   blobs/ab/cdef…[.x]   a file; volumes hold hard links to it, so one with a single link is
 //                        nobody's
 //   chunks/cdef…         the digests of the chunks of one that has several
+//   heads/cdef….123      the digest of the first chunk and the size of one that has several
 //   incoming/cdef…       one that is on its way, as long as it will be
 //   tmp/                 emptied at start
 //
@@ -13,6 +14,7 @@
 #pragma once
 
 #include <atomic>
+#include <ctime>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,6 +30,7 @@ namespace ember {
 
 inline constexpr std::int64_t kChunkBytes = 8 << 20;
 inline constexpr std::int64_t kMaxVolumeFileBytes = std::int64_t{1} << 40;
+inline constexpr std::time_t kKeptSeconds = 24 * 60 * 60;  // what nobody has linked to
 
 enum class FileKind : std::uint8_t { plain, program };
 
@@ -55,6 +58,11 @@ class VolumeBlobs {
   // Makes the name, which must not be there, a link to the file.
   Result<> link(const StoredFile& file, int directory, const std::string& name);
 
+  // Whether a file of several chunks may be here, or on its way, that is as long and begins with
+  // this chunk. True at times of one that has gone; never false of one that is here, but for those
+  // that a server from before heads/ has stored, until collect() has run.
+  bool may_have(const std::string& first_chunk, std::int64_t size_bytes) const;
+
   // Small files, each whole: u32 little-endian length, bytes, and so on to the end.
   Result<std::size_t> put_whole(std::string_view batch);
 
@@ -67,6 +75,10 @@ class VolumeBlobs {
   // Takes a file of a container's. `link`: nobody can write to it any more.
   Result<StoredFile> take(int file, int directory, const std::string& name, FileKind kind,
                           Take how);
+  // Gives a file that is written, by a name beneath root(), its place as the one with these chunks.
+  // One that is here already stays instead.
+  Result<StoredFile> adopt(int file, const std::string& name, FileKind kind,
+                           const std::vector<Sha256>& chunks);
 
   // Removes what nobody has linked to, or gone on with, for a day.
   void collect();
@@ -96,10 +108,12 @@ class VolumeBlobs {
   Result<> publish(int file, const std::string& name, const std::string& id, FileKind kind,
                    const std::vector<Sha256>& chunks);
   Result<> put_one(std::string_view bytes);
+  void note_head(const std::string& first_chunk, std::int64_t size_bytes);
+  void note_heads();
   Result<> copy_again(const StoredFile& file);
   Result<> make_program_of(const std::string& id);
   std::shared_ptr<Incoming> incoming(const std::string& id);
-  Result<std::vector<std::size_t>> open_incoming(Incoming& file);
+  Result<std::vector<std::size_t>> open_incoming(Incoming& file, std::int64_t size_bytes);
   Result<std::vector<std::size_t>> missing_of(Incoming& file);
   Result<> finish(Incoming& file);
   void collect_in(const std::string& directory);
@@ -112,6 +126,7 @@ class VolumeBlobs {
   std::map<std::string, std::shared_ptr<Incoming>> incoming_;
 };
 
+std::size_t chunks_of(std::int64_t size_bytes);
 // The name of the file with these chunks.
 std::string file_id(const std::vector<Sha256>& chunks);
 

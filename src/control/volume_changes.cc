@@ -35,6 +35,16 @@ FileKind kind_of(Fields& fields) {
   return fields.flag_or("program", false) ? FileKind::program : FileKind::plain;
 }
 
+// A file that is known by its size and the SHA-256 of its first chunk alone.
+Result<> look_for_head(Fields& fields, VolumeBlobs& blobs, std::set<std::string>& maybe) {
+  const std::string head = fields.text("head");
+  const std::int64_t size_bytes = fields.integer_or("size_bytes", 0);
+  if (auto all = fields.finish(); !all) return all;
+  if (!is_sha256_hex(head)) return invalid("a head is 64 lower-case hex digits");
+  if (blobs.may_have(head, size_bytes)) maybe.insert(head);
+  return Ok{};
+}
+
 class Changes {
  public:
   Changes(VolumeBlobs& blobs, LayerBuilder& builder) : blobs_(blobs), builder_(builder) {}
@@ -175,9 +185,10 @@ Result<> apply_changes(std::string_view lines, VolumeBlobs& blobs, LayerBuilder&
 }
 
 Result<std::string> needed_files(std::string_view lines, VolumeBlobs& blobs) {
-  std::set<std::string> needed;
+  std::set<std::string> needed, maybe;
   auto read = for_each_line(lines, [&](const JsonValue& line) -> Result<> {
     Fields fields(line, "");
+    if (line.contains("head")) return look_for_head(fields, blobs, maybe);
     const std::string id = fields.text("id");
     const FileKind kind = kind_of(fields);
     if (auto all = fields.finish(); !all) return all;
@@ -187,9 +198,7 @@ Result<std::string> needed_files(std::string_view lines, VolumeBlobs& blobs) {
     return Ok{};
   });
   if (!read) return std::move(read).error();
-  JsonValue list = JsonValue::array();
-  for (const std::string& id : needed) list.push_back(id);
-  return dump_json({{"needed", std::move(list)}});
+  return dump_json({{"needed", needed}, {"maybe", maybe}});
 }
 
 std::string message_of(std::string_view lines) {

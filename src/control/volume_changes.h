@@ -11,7 +11,8 @@ namespace ember {
 // Made on the builder in their order; the first that is wrong is told, with its line.
 Result<> apply_changes(std::string_view lines, VolumeBlobs& blobs, LayerBuilder& builder);
 
-// `{"needed": [id…]}`: which of the files, a document a line, are not stored.
+// `{"needed": [id…], "maybe": [head…]}`: which of the files, a document a line, are not stored;
+// and of those asked for by their first chunk, which may be.
 Result<std::string> needed_files(std::string_view lines, VolumeBlobs& blobs);
 
 // The message of the first line, where that is one; "put" otherwise.

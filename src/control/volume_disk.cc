@@ -83,6 +83,9 @@ Result<> write_past_cache(FileToWrite to, std::string_view bytes, std::int64_t o
                           const std::string& path) {
   const std::unique_ptr<char, FreeMemory> block(
       static_cast<char*>(std::aligned_alloc(kDirectBlock, kCopyBytes)));
+  // Direct writes to one file go side by side where none of them makes it longer. Without room for
+  // that, the write itself fails.
+  if (to.direct >= 0) ::fallocate(to.file, 0, offset, static_cast<off_t>(bytes.size()));
   while (to.direct >= 0 && block && bytes.size() >= kDirectBlock) {
     const std::size_t size = std::min(bytes.size(), kCopyBytes) / kDirectBlock * kDirectBlock;
     std::memcpy(block.get(), bytes.data(), size);

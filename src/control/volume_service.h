@@ -54,6 +54,10 @@ class VolumeService {
   virtual void begin_file(std::string id, std::int64_t size_bytes, std::string digests,
                           Done done) = 0;
   virtual void put_chunk(std::string id, std::int64_t index, std::string bytes, Done done) = 0;
+  virtual void begin_draft(std::string name, std::int64_t size_bytes, Done done) = 0;
+  virtual void put_draft_chunk(std::string name, std::int64_t index, std::string bytes,
+                               Done done) = 0;
+  virtual void finish_draft(std::string name, Done done) = 0;
 };
 
 }  // namespace ember

@@ -131,6 +131,7 @@ void Volumes::sweep() {
             [this, gone] {
               for (const std::string& name : gone) remove_tree(blobs_.root(), "layers/" + name);
               blobs_.collect();
+              drafts_.collect();
               return gone.size();
             },
             [](std::size_t) {});

@@ -33,6 +33,7 @@ Volumes::Volumes(boost::asio::io_context& loop, EngineDriver& driver, Store& sto
 
 Result<> Volumes::prepare(const Snapshot& snapshot) {
   if (auto ready = blobs_.prepare(); !ready) return ready;
+  if (auto ready = drafts_.prepare(); !ready) return ready;
   for (const char* name : {"layers", "empty", "uppers"}) {
     auto made = make_directories(blobs_.root(), name, blobs_.path() + "/" + name);
     if (!made) return made;
@@ -212,6 +213,40 @@ void Volumes::put_chunk(std::string id, std::int64_t index, std::string bytes, D
         auto whole = blobs_.put_chunk(id, static_cast<std::size_t>(index), bytes);
         if (!whole) return std::move(whole).error();
         return dump_json({{"whole", *whole}});
+      },
+      std::move(done));
+}
+
+void Volumes::begin_draft(std::string name, std::int64_t size_bytes, Done done) {
+  background_.run(
+      [this, name = std::move(name), size_bytes]() -> Result<std::string> {
+        const auto digests = drafts_.begin(name, size_bytes);
+        if (!digests) return digests.error();
+        JsonValue chunks = JsonValue::array();
+        for (const auto& digest : *digests) {
+          chunks.push_back(digest ? JsonValue(hex(*digest)) : JsonValue());
+        }
+        return dump_json({{"chunks", std::move(chunks)}});
+      },
+      std::move(done));
+}
+
+void Volumes::put_draft_chunk(std::string name, std::int64_t index, std::string bytes, Done done) {
+  background_.run(
+      [this, name = std::move(name), index, bytes = std::move(bytes)]() -> Result<std::string> {
+        auto put = drafts_.put_chunk(name, static_cast<std::size_t>(index), bytes);
+        if (!put) return std::move(put).error();
+        return std::string("{}");
+      },
+      std::move(done));
+}
+
+void Volumes::finish_draft(std::string name, Done done) {
+  background_.run(
+      [this, name = std::move(name)]() -> Result<std::string> {
+        auto id = drafts_.finish(name);
+        if (!id) return std::move(id).error();
+        return dump_json({{"id", *id}});
       },
       std::move(done));
 }

@@ -19,6 +19,7 @@
 #include "control/engine_driver.h"
 #include "control/id_source.h"
 #include "control/volume_catalog.h"
+#include "control/volume_drafts.h"
 #include "control/volume_layer.h"
 #include "control/volume_service.h"
 
@@ -66,6 +67,9 @@ class Volumes final : public VolumeService {
   void put_files(std::string batch, Done done) override;
   void begin_file(std::string id, std::int64_t size_bytes, std::string digests, Done done) override;
   void put_chunk(std::string id, std::int64_t index, std::string bytes, Done done) override;
+  void begin_draft(std::string name, std::int64_t size_bytes, Done done) override;
+  void put_draft_chunk(std::string name, std::int64_t index, std::string bytes, Done done) override;
+  void finish_draft(std::string name, Done done) override;
 
  private:
   struct Job {
@@ -110,6 +114,7 @@ class Volumes final : public VolumeService {
   IdSource& ids_;
   const PriceBook& prices_;
   VolumeBlobs blobs_;
+  VolumeDrafts drafts_{blobs_};
   VolumeCatalog catalog_;
   std::map<VolumeId, std::deque<Job>> jobs_;  // the front one runs
   Background background_;                     // ends before what its threads work on

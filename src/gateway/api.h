@@ -87,6 +87,9 @@ void handle_volume_commit(ApiRequest& request, Reply reply);
 void handle_put_files(ApiRequest& request, Reply reply);
 void handle_begin_file(ApiRequest& request, Reply reply);
 void handle_put_chunk(ApiRequest& request, Reply reply);
+void handle_begin_draft(ApiRequest& request, Reply reply);
+void handle_put_draft_chunk(ApiRequest& request, Reply reply);
+void handle_finish_draft(ApiRequest& request, Reply reply);
 // api_logs.cc
 void handle_logs(ApiRequest& request, Reply reply);
 

@@ -87,7 +87,10 @@ INSTANTIATE_TEST_SUITE_P(
         RouteCase{"POST", "/api/v1/volumes/v/commit", "x", "commit v x"},
         RouteCase{"PUT", "/api/v1/files", "x", "files x"},
         RouteCase{"PUT", "/api/v1/files/ab?size_bytes=9", "x", "begin ab 9 x"},
-        RouteCase{"PUT", "/api/v1/files/ab/chunks/3", "x", "chunk ab 3 x"}));
+        RouteCase{"PUT", "/api/v1/files/ab/chunks/3", "x", "chunk ab 3 x"},
+        RouteCase{"PUT", "/api/v1/drafts/ab?size_bytes=9", "", "draft ab 9"},
+        RouteCase{"PUT", "/api/v1/drafts/ab/chunks/3", "x", "draft chunk ab 3 x"},
+        RouteCase{"POST", "/api/v1/drafts/ab/finish", "", "finish ab"}));
 
 struct BadRequestCase {
   const char* method;

@@ -59,6 +59,21 @@ Result<VolumeRange> range_of(const ApiRequest& request) {
                      .length = *length};
 }
 
+Result<std::int64_t> size_of(const ApiRequest& request) {
+  return number(Query(request.query), "size_bytes", 0, std::int64_t{1} << 52);
+}
+
+// The second parameter of the path.
+Result<std::int64_t> chunk_index_of(const ApiRequest& request) {
+  const std::string& digits = request.parameters[1];
+  std::uint32_t index = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+  if (error != std::errc() || end != digits.data() + digits.size()) {
+    return invalid("a chunk's index is a whole number");
+  }
+  return std::int64_t{index};
+}
+
 }  // namespace
 
 void handle_volumes(ApiRequest& request, Reply reply) {
@@ -123,21 +138,34 @@ void handle_put_files(ApiRequest& request, Reply reply) {
 }
 
 void handle_begin_file(ApiRequest& request, Reply reply) {
-  const auto size = number(Query(request.query), "size_bytes", 0, std::int64_t{1} << 52);
+  const auto size = size_of(request);
   if (!size) return reply.send(error_response(size.error()));
   request.control.volumes().begin_file(request.parameters[0], *size, std::move(request.body),
                                        json_answer(reply));
 }
 
 void handle_put_chunk(ApiRequest& request, Reply reply) {
-  const std::string& digits = request.parameters[1];
-  std::uint32_t index = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
-  if (error != std::errc() || end != digits.data() + digits.size()) {
-    return reply.send(error_response(invalid("a chunk's index is a whole number")));
-  }
-  request.control.volumes().put_chunk(request.parameters[0], index, std::move(request.body),
+  const auto index = chunk_index_of(request);
+  if (!index) return reply.send(error_response(index.error()));
+  request.control.volumes().put_chunk(request.parameters[0], *index, std::move(request.body),
                                       json_answer(reply));
+}
+
+void handle_begin_draft(ApiRequest& request, Reply reply) {
+  const auto size = size_of(request);
+  if (!size) return reply.send(error_response(size.error()));
+  request.control.volumes().begin_draft(request.parameters[0], *size, json_answer(reply));
+}
+
+void handle_put_draft_chunk(ApiRequest& request, Reply reply) {
+  const auto index = chunk_index_of(request);
+  if (!index) return reply.send(error_response(index.error()));
+  request.control.volumes().put_draft_chunk(request.parameters[0], *index, std::move(request.body),
+                                            json_answer(reply));
+}
+
+void handle_finish_draft(ApiRequest& request, Reply reply) {
+  request.control.volumes().finish_draft(request.parameters[0], json_answer(reply));
 }
 
 }  // namespace ember

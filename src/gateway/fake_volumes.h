@@ -54,6 +54,14 @@ class FakeVolumes final : public VolumeService {
   void put_chunk(std::string id, std::int64_t index, std::string bytes, Done done) override {
     done(answer("chunk " + id + " " + std::to_string(index) + " " + bytes));
   }
+  void begin_draft(std::string name, std::int64_t size_bytes, Done done) override {
+    done(answer("draft " + name + " " + std::to_string(size_bytes)));
+  }
+  void put_draft_chunk(std::string name, std::int64_t index, std::string bytes,
+                       Done done) override {
+    done(answer("draft chunk " + name + " " + std::to_string(index) + " " + bytes));
+  }
+  void finish_draft(std::string name, Done done) override { done(answer("finish " + name)); }
 
  private:
   Result<std::string> answer(std::string question) {

@@ -267,6 +267,56 @@ def test_an_interrupted_put_goes_on_where_it_was_also_after_a_crash(own_server: 
     assert (server.data / "got").read_bytes() == b"".join(chunks)
 
 
+KILLED_UPLOAD = """
+import os, sys
+from ember import Volume
+from ember._volume_upload import Upload
+upload = Upload(Volume.from_name("v"))
+upload.put_file(sys.argv[1], "large")
+upload.commit(lambda done, _total: done and os.kill(os.getpid(), 9))
+"""
+
+
+def test_a_new_large_file_goes_on_where_its_put_was_killed(
+    own_server: Server, tmp_path: Path
+) -> None:
+    server = own_server
+    server.cli("volume", "create", "v")
+    large, renamed = tmp_path / "large", tmp_path / "renamed"
+    large.write_bytes(os.urandom(12 * CHUNK + 5))
+    drafts = server.data / "serve" / "volumes" / "drafts"
+    killed = [sys.executable, "-c", KILLED_UPLOAD, large]
+    assert subprocess.run(killed, env=server.environment, check=False).returncode == -9
+    assert len(list(drafts.iterdir())) == 1
+    kill(server, "serve")
+    server.up()
+    assert server.json("volume", "put", "v", large)["version"] == 1
+    assert not list(drafts.iterdir())
+    server.cli("volume", "get", "v", "large", tmp_path / "got")
+    assert (tmp_path / "got").read_bytes() == large.read_bytes()
+    assert server.json("volume", "put", "v", large)["bytes_sent"] == 0
+    large.rename(renamed)
+    moved = server.json("volume", "put", "v", renamed)
+    assert (moved["version"], moved["bytes_sent"]) == (2, 0)
+
+
+def test_two_who_put_the_same_new_large_file_at_once_both_have_it(
+    server: Server, shelf: str, tmp_path: Path
+) -> None:
+    (tmp_path / "large").write_bytes(os.urandom(5 * CHUNK + 5))
+    threads = [
+        threading.Thread(target=server.cli, args=("volume", "put", shelf, tmp_path / "large", who))
+        for who in ("a", "b")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for who in ("a", "b"):
+        server.cli("volume", "get", shelf, who, tmp_path / who)
+        assert (tmp_path / who).read_bytes() == (tmp_path / "large").read_bytes()
+
+
 def test_two_who_put_at_once_both_have_their_files(
     server: Server, shelf: str, tmp_path: Path
 ) -> None:
