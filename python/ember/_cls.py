@@ -164,6 +164,8 @@ class Instance:
         self._ember_local: Local | None = None
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith(("__", "_ember_")):  # what copying and pickling ask an empty one for
+            raise AttributeError(name)
         cls = self._ember_cls
         if cls.raw is not None and name in cls.parameters:
             return cls.parameters[name].value_of(self._ember_given)

@@ -242,6 +242,28 @@ def test_a_killed_serve_adopts_the_containers_of_an_earlier_version_s_variants(
     assert server.containers("classes")[0]["variant"] == id
 
 
+@pytest.mark.parametrize(("spread", "devices"), [(False, 1), (True, 2)])
+def test_containers_that_lie_apart_take_devices_without_their_own(
+    server: Server, app_name: str, tmp_path: Path, spread: bool, devices: int
+) -> None:
+    script = tmp_path / "apart.py"
+    script.write_text(f"""
+import ember
+app = ember.App("{app_name}")
+
+@app.cls(gpu="L4", vram="1GB", min_containers=2, spread={spread})
+class Shares:
+    @ember.method()
+    def get(self):
+        return 1
+""")
+    server.cli("deploy", script)
+    wait_until("both are there", lambda: len(server.containers(app_name)) == 2)
+    held = {id for row in server.containers(app_name) for id in row["devices"]}
+    assert len(held) == devices
+    server.cli("app", "stop", app_name)
+
+
 def test_the_command_line_knows_classes(server: Server, app: str) -> None:
     done = server.cli("call", "classes.Model.predict", "3", "--param", "size=9b")
     assert done.stdout.startswith('["9b", 3, 1, ')
