@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from ember import exception as exception
     from ember._app import App as App
     from ember._app import LocalEntrypoint as LocalEntrypoint
+    from ember._class_parameter import parameter as parameter
+    from ember._cls import Cls as Cls
     from ember._context import current_call_id as current_call_id
     from ember._context import current_input_id as current_input_id
     from ember._context import is_local as is_local
     from ember._function import Function as Function
     from ember._function import concurrent as concurrent
     from ember._image import Image as Image
+    from ember._lifecycle import enter as enter
+    from ember._lifecycle import exit as exit
+    from ember._lifecycle import method as method
     from ember._secret import Secret as Secret
     from ember._volume import Volume as Volume
     from ember.exception import EmberError as EmberError
@@ -30,6 +35,11 @@ _HOMES = {
     "exception": "ember.exception",
     "App": "ember._app",
     "LocalEntrypoint": "ember._app",
+    "Cls": "ember._cls",
+    "parameter": "ember._class_parameter",
+    "enter": "ember._lifecycle",
+    "exit": "ember._lifecycle",
+    "method": "ember._lifecycle",
     "Function": "ember._function",
     "concurrent": "ember._function",
     "Image": "ember._image",

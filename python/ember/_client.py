@@ -87,19 +87,33 @@ class Client:
         """GET of what isn't JSON."""
         return self._request("GET", path + encode_query(query)).body
 
-    def call(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
+    def call(
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        content_type: str,
+        variant: str | None = None,
+    ) -> Reply:
         """Calls a function with an encoded body and waits for as long as it takes."""
-        path = call_path(app, function)
+        path = call_path(app, function, variant)
         reply = self._exchange("POST", path, (body,), content_type, None)
         return self._told(reply, content_type)
 
-    async def call_async(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
+    async def call_async(
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        content_type: str,
+        variant: str | None = None,
+    ) -> Reply:
         """The same on the running event loop. Cancelling the awaiting task cancels the call."""
         import httpx
 
         try:
             answer = await self._async_client().post(
-                self.config.url + call_path(app, function),
+                self.config.url + call_path(app, function, variant),
                 content=body,
                 headers={"Content-Type": content_type},
             )
@@ -276,9 +290,14 @@ def shared() -> Client:
     return _shared
 
 
-def call_path(app: str, function: str) -> str:
-    """The path that calls a function."""
-    return f"/fn/{quote(app)}/{quote(function)}"
+def call_path(app: str, function: str, variant: str | None = None) -> str:
+    """The path that calls a function, or a variant of it."""
+    return f"/fn/{quote(app)}/{quote(function)}" + (f"?variant={variant}" if variant else "")
+
+
+def variants_path(app: str, function: str) -> str:
+    """The path that makes variants of a function or class."""
+    return app_path(app, f"functions/{quote(function)}/variants")
 
 
 def app_path(app: str, verb: str = "") -> str:

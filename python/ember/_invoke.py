@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
-from ember import _context
+from ember import _context, _variant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ember._variant import Variant
 
-def call(app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+
+def call(
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    variant: Variant | None = None,
+) -> Any:
     """Calls and waits for the result, or raises what the function raised."""
     body = _pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
-        return _unpickled(_calls.call(_context.deployed_app(app), function, body))
+        name = _context.deployed_app(app)
+        return _unpickled(
+            _variant.call(name, variant, lambda id: _calls.call(name, function, body, id))
+        )
     from ember import _client
 
-    return _unpickled(_client.shared().call(app, function, body, _client.PICKLE).body)
+    def send(id: str | None) -> bytes:
+        return _client.shared().call(app, function, body, _client.PICKLE, id).body
+
+    return _unpickled(_variant.call(app, variant, send))
 
 
-async def call_async(app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def call_async(
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    variant: Variant | None = None,
+) -> Any:
     """The same without blocking the running event loop."""
     body = _pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
-        return _unpickled(await _calls.call_async(_context.deployed_app(app), function, body))
+        name = _context.deployed_app(app)
+        return _unpickled(
+            await _variant.call_async(
+                name, variant, lambda id: _calls.call_async(name, function, body, id)
+            )
+        )
     from ember import _client
 
-    reply = await _client.shared().call_async(app, function, body, _client.PICKLE)
-    return _unpickled(reply.body)
+    async def send(id: str | None) -> bytes:
+        return (await _client.shared().call_async(app, function, body, _client.PICKLE, id)).body
+
+    return _unpickled(await _variant.call_async(app, variant, send))
 
 
 def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

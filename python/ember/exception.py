@@ -47,6 +47,12 @@ class NotFoundError(EmberError):
     code = "not_found"
 
 
+class UnknownVariantError(NotFoundError):
+    """The server has lost a class's parameters or a function's options: tell it of them again."""
+
+    code = "unknown_variant"
+
+
 class ConflictError(EmberError):
     """The state of the named thing forbids it."""
 
@@ -166,8 +172,9 @@ _BY_CODE: dict[str, type[EmberError]] = {
     error.code: error
     for error in (
         InvalidArgumentError, PayloadTooLargeError, AuthError, PermissionDeniedError, NotFoundError,
-        ConflictError, ResourceExhaustedError, UnavailableError, StorageFailedError,
-        FunctionTimeoutError, CallCancelledError, ContainerCrashedError, OutOfMemoryError,
+        UnknownVariantError, ConflictError, ResourceExhaustedError, UnavailableError,
+        StorageFailedError, FunctionTimeoutError, CallCancelledError, ContainerCrashedError,
+        OutOfMemoryError,
         StartFailedError, RemoteError, InternalError,
     )
 }  # fmt: skip

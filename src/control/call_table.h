@@ -30,6 +30,7 @@ struct CallReply {
 struct Call {
   CallId id;
   FunctionPtr function;
+  std::uint8_t method = 0;       // of a class
   KeyId caller;                  // zero: a container's own
   CallWaiter* waiter = nullptr;  // borrowed; null once the caller has gone
   Body arguments;                // kept until the end: an attempt that is lost is made again
@@ -57,6 +58,7 @@ struct FinishedCall {
   Duration execute_share;
   std::shared_ptr<const Tariff> tariff;  // of its last container; none if it never had one
   StartSteps start;                      // that it waited for, if it was cold
+  std::uint8_t method = 0;               // of a class
 };
 
 class CallTable {

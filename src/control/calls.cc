@@ -70,19 +70,48 @@ Error Calls::no_such_function(std::string_view app, std::string_view function) c
   if (!found || found->record.stopped) return catalog_.not_running(app);
   std::string names;
   for (const FunctionPtr& one : found->functions) {
-    names += (names.empty() ? "" : ", ") + one->spec.name;
+    std::uint8_t method = 0;
+    do {
+      names += (names.empty() ? "" : ", ") + callable_name(*one, method);
+    } while (++method < one->spec.of_class.methods.size());
   }
   return {ErrorCode::not_found, "the app " + found->name() + " has no function \"" +
                                     std::string(function.substr(0, 64)) + "\"; it has " + names};
 }
 
+Result<Callable> Calls::find(const CallRequest& request) const {
+  Callable callable = catalog_.find_callable(request.app, request.function);
+  if (!callable.function) return no_such_function(request.app, request.function);
+  const Function& deployed = **callable.function;
+  if (request.variant.empty()) {
+    if (!deployed.spec.of_class.needs_parameters()) return callable;
+    return {ErrorCode::invalid_argument,
+            "the class " + deployed.spec.name + " needs parameters: give them in Python as " +
+                deployed.spec.name +
+                "(name=value), on the command line by --param, or name a variant that has them"};
+  }
+  callable.function = catalog_.find_variant(deployed, request.variant);
+  if (callable.function) return callable;
+  return {ErrorCode::not_found, "the function " + deployed.spec.name + " has no variant \"" +
+                                    std::string(request.variant.substr(0, 64)) +
+                                    "\" in this version; register it again"};
+}
+
 StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin) {
-  const FunctionPtr* function = catalog_.find_callable(request.app, request.function);
-  if (!function) return no_such_function(request.app, request.function);
+  const auto found = find(request);
+  if (!found) {
+    CallFailure refusal{found.error()};
+    const bool is_there = catalog_.find_callable(request.app, request.function).function != nullptr;
+    if (is_there && !request.variant.empty()) refusal.told_code = kUnknownVariant;
+    return refusal;
+  }
+  const FunctionPtr* function = found->function;
   const Time now = driver_.now();
   const CallId id{ids_.next(now)};
   Call& call = table_.add(id);
   call.function = *function;
+  call.function->used = now;
+  call.method = found->method;
   call.caller = request.caller;
   call.waiter = waiter;
   call.arguments = std::move(request.arguments);
@@ -141,6 +170,7 @@ void Calls::dispatch(const DispatchInput& action) {
   call->dispatched = driver_.now();
   UniqueFd file = attempt_file(*call);
   auto format = static_cast<std::uint8_t>(call->arguments.format);
+  format = static_cast<std::uint8_t>(format | call->method << kFrameMethodShift);
   if (file) format |= kFrameBodyInFile;
   containers_.send(action.container, {0, FrameType::input, format, action.attempt, number},
                    little_endian(number), call->arguments.bytes, std::move(file));
@@ -221,7 +251,8 @@ void Calls::end(Call& call, CallState state, std::optional<Error> error, const C
                         report,
                         execute_share,
                         container ? container->tariff : nullptr,
-                        {}};
+                        {},
+                        call.method};
   if (report.cold) finished.start = container->steps(call.arrived);
   finished.report.gpu.clear();
   table_.finish(std::move(finished));

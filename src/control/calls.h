@@ -37,6 +37,8 @@ class Calls {
 
  private:
   Error no_such_function(std::string_view app, std::string_view function) const;
+  // What the request calls, or why there is nothing to call.
+  Result<Callable> find(const CallRequest& request) const;
   void end(Call& call, CallState state, std::optional<Error> error, const CallReport& report,
            Duration execute_share);
   void count(const Call& call, CallState state, const CallReport& report);

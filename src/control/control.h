@@ -58,7 +58,13 @@ struct CallFailure {
   std::int64_t retry_after_s = 0;  // for resource_exhausted and unavailable, where it is known
   Limit limit = {};                // for resource_exhausted, where it has a number
   int status = 0;                  // of HTTP, 400 to 599, that the body asks for; 0: none
+  // Told as its code instead of the error's own, for programs that can mend it: kUnknownVariant, or
+  // empty.
+  std::string_view told_code = {};
 };
+
+// The variant was dropped, or was of an earlier version: registering it again makes it.
+inline constexpr std::string_view kUnknownVariant = "unknown_variant";
 
 // The id of a call that was started, or why it was not.
 class StartedCall {
@@ -97,6 +103,7 @@ struct CallRequest {
   std::string_view function;
   Body arguments;     // moved away
   KeyId caller = {};  // waiting calls are served fairly between callers; zero: nobody that is known
+  std::string_view variant = {};  // of the function; empty: as it is deployed
 };
 
 struct UploadResult {
@@ -195,6 +202,10 @@ class Control {
   virtual void rollback(std::string app, std::uint32_t version, Done done) = 0;
   virtual void stop_app(std::string app, Done done) = 0;
   virtual Result<> heartbeat(std::string_view app) = 0;  // keeps an ephemeral app alive
+  // A pool of the function's own code with other parameters or options; known as the same from then
+  // on.
+  virtual void make_variant(std::string app, std::string function, std::string request_json,
+                            Done done) = 0;
 
   // --- leases of devices to people ---
   // Answered once it is granted or refused. Whoever lets go of what is returned before that does

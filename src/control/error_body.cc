@@ -62,7 +62,8 @@ ErrorBody mend_error_body(std::string& json) {
 // What a runner made itself goes on unread; the rest takes its form.
 std::string to_error_body(const CallFailure& failure) {
   if (!failure.body.empty()) return failure.body;
-  return dump_json({{"kind", error_name(failure.error.code)},
+  const bool told = !failure.told_code.empty();
+  return dump_json({{"kind", told ? failure.told_code : error_name(failure.error.code)},
                     {"type", "EmberError"},
                     {"message", failure.error.message},
                     {"retry_after_s",

@@ -236,6 +236,9 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* secrets = fields.array("secrets");
   const JsonValue* parameters = fields.array("parameters");
   const JsonValue* volumes = fields.array("volumes");
+  const JsonValue* methods = fields.array("methods");
+  const JsonValue* class_parameters = fields.array("class_parameters");
+  spec.spread = fields.flag_or("spread", false) ? Spread::apart : Spread::packed;
   const JsonValue* network = fields.any("network");
   const std::string isolation = fields.text_or("isolation", "");
   spec.sandbox.ephemeral_disk_bytes = fields.integer_or("ephemeral_disk_bytes", 0);
@@ -264,6 +267,9 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   if (spec.parameters.size() > kMaxParametersBytes) {
     return invalid(path + "parameters has more than 64 KiB");
   }
+  auto of_class = parse_class_spec(methods, class_parameters, path);
+  if (!of_class) return std::move(of_class).error();
+  spec.of_class = std::move(of_class).value();
   if (auto fits = check_entry(spec, path); !fits) return std::move(fits).error();
   return spec;
 }
@@ -350,7 +356,10 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"isolation", isolation_class_name(spec.sandbox.isolation)},
                      {"ephemeral_disk_bytes", spec.sandbox.ephemeral_disk_bytes},
                      {"volumes", to_json(spec.volumes)},
-                     {"parameters", JsonValue::parse(spec.parameters, nullptr, false)}};
+                     {"parameters", JsonValue::parse(spec.parameters, nullptr, false)},
+                     {"methods", methods_json(spec.of_class)},
+                     {"class_parameters", parameters_json(spec.of_class)},
+                     {"spread", spec.spread == Spread::apart}};
   value.update(to_json(spec.settings));
   return value;
 }

@@ -51,11 +51,13 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       nested(calls, containers),
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
                   volumes.catalog(), ids, prices),
+      variants(driver, catalog, store, background, deployments, ids),
+      variant_requests(variants, containers),
       leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
       execs(loop, driver, node, containers, ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs, leases),
       performer(*this),
-      startup(store, background, catalog, deployments, containers),
+      startup(store, background, catalog, deployments, variants, containers),
       started(driver.now()) {
   driver.set_performer(&performer);
   containers.set_listener(&performer);
@@ -98,6 +100,11 @@ void LiveControl::Performer::on_nested_call(Container& container, const FrameHea
 void LiveControl::Performer::on_volume_request(Container& container, const FrameHeader& header,
                                                std::string& body) {
   parts_.volume_requests.start(container.id, header, body);
+}
+
+void LiveControl::Performer::on_variant_request(Container& container, const FrameHeader& header,
+                                                std::string& body) {
+  parts_.variant_requests.start(container.id, header, body);
 }
 
 void LiveControl::Performer::on_runner_gone(ContainerId container) {
@@ -268,6 +275,12 @@ void LiveControl::rollback(std::string app, std::uint32_t version, Done done) {
 
 void LiveControl::stop_app(std::string app, Done done) {
   parts_->deployments.stop(app, std::move(done));
+}
+
+void LiveControl::make_variant(std::string app, std::string function, std::string request_json,
+                               Done done) {
+  if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
+  parts_->variants.make(app, function, request_json, std::move(done));
 }
 
 void LiveControl::set_url(std::string url) { parts_->deployments.set_url(std::move(url)); }

@@ -92,6 +92,8 @@ class LiveControl final : public Control, private NodeObserver {
   void rollback(std::string app, std::uint32_t version, Done done) override;
   void stop_app(std::string app, Done done) override;
   Result<> heartbeat(std::string_view app) override;
+  void make_variant(std::string app, std::string function, std::string request_json,
+                    Done done) override;
   std::shared_ptr<void> ask_lease(KeyId key, std::string request_json, Done done) override;
   Result<std::string> end_lease(std::string_view lease) override;
   std::string leases_json() override;

@@ -12,6 +12,7 @@ constexpr std::size_t kMaxNestedPerServer = 100'000;
 struct CallHead {
   std::string app, function;
   std::string call;  // that makes it, as the container says; "" for none
+  std::string variant;
 };
 
 // u16 length, JSON of that length; the arguments follow.
@@ -24,7 +25,8 @@ Result<CallHead> take_head(std::string& body) {
   auto value = parse_json(std::string_view(body).substr(sizeof length, length), "the call", length);
   if (!value) return std::move(value).error();
   Fields fields(*value, "");
-  CallHead head{fields.text("app"), fields.text("function"), fields.text_or("call", "")};
+  CallHead head{fields.text("app"), fields.text("function"), fields.text_or("call", ""),
+                fields.text_or("variant", "")};
   if (auto read = fields.finish(); !read) return std::move(read).error();
   body.erase(0, sizeof length + length);
   return head;
@@ -76,7 +78,8 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
   CallRequest request{head->app,
                       head->function,
                       {body_format(header), std::move(body)},
-                      caller_of(container, head->call)};
+                      caller_of(container, head->call),
+                      head->variant};
   auto started = calls_.start(std::move(request), waiter.get(), Origin::running_input);
   if (!started) return refuse(key, started.refusal());
   waiter->call = *started;

@@ -19,6 +19,8 @@
 #include "control/nested_calls.h"
 #include "control/secrets.h"
 #include "control/startup.h"
+#include "control/variant_requests.h"
+#include "control/variants.h"
 #include "control/volume_requests.h"
 #include "control/volumes.h"
 
@@ -34,6 +36,8 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
   void on_nested_call(Container& container, const FrameHeader& header, std::string& body) override;
   void on_volume_request(Container& container, const FrameHeader& header,
                          std::string& body) override;
+  void on_variant_request(Container& container, const FrameHeader& header,
+                          std::string& body) override;
   void on_runner_gone(ContainerId container) override;
 
  private:
@@ -69,6 +73,8 @@ struct LiveControl::Parts {
   Calls calls;
   NestedCalls nested;
   Deployments deployments;
+  Variants variants;
+  VariantRequests variant_requests;
   Leases leases;
   ExecSessions execs;
   Listings listings;

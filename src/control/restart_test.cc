@@ -252,6 +252,32 @@ TEST_F(Restarts, BillAnUnwrittenContainerOfAnEarlierVersionThatEndedMeanwhile) {
 }
 
 // The node tells an end again when it has not heard that it was taken.
+TEST_F(Restarts, BillAnUnwrittenContainerOfAnEarlierVersionsVariantByItsOwnOptions) {
+  must_deploy("docs", {function("slow", R"("scaledown_window_ms": 3600000)")});
+  const auto made = wait_for<std::string>([&](auto done) {
+    control->make_variant("docs", "slow", R"({"options": {"gpu": ["L4"]}})", done);
+  });
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const std::string variant = json(*made)["variant"];
+  flaky.full = true;
+  Caller caller;
+  ASSERT_TRUE(
+      control->start_call({"docs", "slow", {BodyFormat::json, "{}"}, {}, variant}, &caller).ok());
+  until_running();
+  const Time started = node.only().started;
+  const ContainerId id = node.ids()[0];
+  flaky.full = false;
+  must_deploy("docs", {function("echo")});
+  flaky.full = true;
+  close();
+  flaky.full = false;
+  clock.advance(Duration::seconds(30));
+  const Time ended = clock.now();
+  node.end(id, 1);
+  open();
+  expect_billed(started, ended);
+}
+
 TEST_F(Restarts, BillAnEndThatIsToldTwiceOnce) {
   const Time started = start_idle();
   const ContainerId id = node.ids()[0];

@@ -18,10 +18,14 @@ namespace ember {
 
 // --- what is deployed -------------------------------------------------------------------------
 
+// Whether its containers are put beside each other, or apart where there is room.
+enum class Spread : std::uint8_t { packed, apart };
+
 struct PoolSpec {
   PoolId pool;          // new for each deploy
   FunctionId function;  // the same over all versions of the function
   FunctionSettings settings;
+  Spread spread = Spread::packed;
 };
 
 // A new version of an app is declared, whole and at once. From now on these pools are its current
@@ -31,6 +35,13 @@ struct AppDeployed {
   AppId app;
   std::vector<PoolSpec> pools;
   WorkspaceId workspace = kDefaultWorkspace;  // that owns the app; never another
+};
+
+// One more pool of the newest version: of a function with other parameters or options. From now on
+// it is as those that were declared with the version. Of an app that is not deployed: ignored.
+struct PoolAdded {
+  AppId app;
+  PoolSpec pool;
 };
 
 // The app is gone: waiting inputs fail as cancelled, running ones are cancelled, containers stop.
@@ -202,10 +213,10 @@ struct DrainStarted {};
 // next_deadline() has come.
 struct TimerDue {};
 
-using Event = std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
-                           ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
-                           ContainerExited, EgressReported, ContainerAdopted, ContainerUnwanted,
-                           NodeJoined, NodeLost, LeaseAsked, LeaseEnded, LeaseRestored,
-                           RecoveryEnded, DrainStarted, TimerDue>;
+using Event = std::variant<AppDeployed, PoolAdded, AppStopped, InputArrived, InputCancelled,
+                           InputFinished, ContainerStarted, ContainerLoading, ContainerReady,
+                           ContainerRefused, ContainerExited, EgressReported, ContainerAdopted,
+                           ContainerUnwanted, NodeJoined, NodeLost, LeaseAsked, LeaseEnded,
+                           LeaseRestored, RecoveryEnded, DrainStarted, TimerDue>;
 
 }  // namespace ember

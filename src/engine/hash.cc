@@ -65,6 +65,7 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(state.workspaces[pool.workspace].id.value);
   hash.add(state.workspaces[pool.workspace].waiting.total());
   add_settings(hash, pool.settings);
+  hash.add(static_cast<std::uint64_t>(pool.spread));
   hash.add(static_cast<std::uint64_t>(pool.ended));
   hash.add(pool.in_flight);
   hash.add(pool.waiting.size());

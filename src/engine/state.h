@@ -84,6 +84,7 @@ class State {
     Slot app = kNoSlot;
     Slot workspace = kNoSlot;
     FunctionSettings settings;
+    Spread spread = Spread::packed;
     ReasonCode ended = ReasonCode::none;  // retired or app_stopped
     std::uint32_t in_flight = 0;          // slots taken, by running and ending inputs
     WaitingQueue waiting;

@@ -101,6 +101,7 @@ void pause_leases(State& state, NodeId node);
 // --- deploys.cc, nodes.cc ---------------------------------------------------------------------
 
 void handle_event(State& state, const AppDeployed& event);
+void handle_event(State& state, const PoolAdded& event);
 void handle_event(State& state, const AppStopped& event);
 void handle_event(State& state, const RecoveryEnded& event);
 void handle_event(State& state, const DrainStarted& event);

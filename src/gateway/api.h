@@ -43,6 +43,7 @@ void handle_deploy(ApiRequest& request, Reply reply);
 void handle_rollback(ApiRequest& request, Reply reply);
 void handle_stop_app(ApiRequest& request, Reply reply);
 void handle_heartbeat(ApiRequest& request, Reply reply);
+void handle_make_variant(ApiRequest& request, Reply reply);
 // api_look.cc
 void handle_history(ApiRequest& request, Reply reply);
 void handle_status(ApiRequest& request, Reply reply);

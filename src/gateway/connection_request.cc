@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "gateway/connection.h"
 #include "gateway/error_response.h"
+#include "gateway/query.h"
 
 namespace ember {
 namespace {
@@ -254,8 +255,10 @@ void Connection::make_call() {
   if (const auto refusal = edge_->client_calls.refusal(key_id_, bytes)) {
     return respond(refusal_response(*refusal));
   }
+  const std::string_view query = parser_.head().query();
+  const std::string variant = query.empty() ? std::string() : Query(query).text("variant");
   const auto call = edge_->control.start_call(
-      {parameters_[0], parameters_[1], std::move(arguments), key_id_}, this);
+      {parameters_[0], parameters_[1], std::move(arguments), key_id_, variant}, this);
   if (!call) return respond(refusal_response(call.refusal()));
   call_ = *call;
   call_bytes_ = bytes;

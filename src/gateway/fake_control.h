@@ -21,6 +21,7 @@ class FakeControl final : public Control {
     Body arguments;
     KeyId caller;
     CallWaiter* waiter = nullptr;
+    std::string variant = {};
   };
   struct Follower {
     LogQuery query;
@@ -107,7 +108,8 @@ class FakeControl final : public Control {
     if (refuse_calls) return *refuse_calls;
     const CallId id{++last_call_};
     calls.push_back({id, std::string(request.app), std::string(request.function),
-                     std::move(request.arguments), request.caller, waiter});
+                     std::move(request.arguments), request.caller, waiter,
+                     std::string(request.variant)});
     return id;
   }
   void abandon_call(CallId call) override { abandoned.push_back(call); }
@@ -153,6 +155,10 @@ class FakeControl final : public Control {
     answer("rollback " + app + " " + std::to_string(version), std::move(done));
   }
   void stop_app(std::string app, Done done) override { answer("stop " + app, std::move(done)); }
+  void make_variant(std::string app, std::string function, std::string request_json,
+                    Done done) override {
+    answer("variant " + app + " " + function + " " + request_json, std::move(done));
+  }
   Result<> heartbeat(std::string_view app) override {
     asked.push_back("heartbeat " + std::string(app));
     if (refuse_documents) return *refuse_documents;

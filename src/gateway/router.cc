@@ -72,6 +72,7 @@ std::vector<Route> make_routes(std::size_t body_bytes) {
       {post, "/api/v1/apps/{app}/rollback", small, keyed, handle_rollback},
       {post, "/api/v1/apps/{app}/stop", small, keyed, handle_stop_app},
       {post, "/api/v1/apps/{app}/heartbeat", small, keyed, handle_heartbeat},
+      {post, "/api/v1/apps/{app}/functions/{function}/variants", small, keyed, handle_make_variant},
       {get, "/api/v1/keys", small, keyed, handle_keys},
       {post, "/api/v1/keys", small, keyed, handle_create_key},
       {post, "/api/v1/keys/{key}/revoke", small, keyed, handle_revoke_key},

@@ -7,6 +7,7 @@ namespace ember {
 namespace {
 
 constexpr std::uint64_t kFunctionsPerApp = 3;
+constexpr std::uint64_t kFirstVariant = 1'000;  // of functions' ids
 
 AppId app_of(FunctionId function) { return {1 + (function.value - 1) / kFunctionsPerApp}; }
 
@@ -116,6 +117,31 @@ AppDeployed Catalog::roll_back(AppId app) {
   std::vector<DeployedPool> pools;
   for (const PoolId id : versions[random_.below(versions.size())]) pools.push_back(pools_.at(id));
   return declare(app, pools);
+}
+
+PoolAdded Catalog::add_variant(AppId app) {
+  std::vector<PoolId>& version = apps_.at(app).versions.back();
+  const DeployedPool& base = pools_.at(version[random_.below(version.size())]);
+  DeployedPool pool = base;
+  pool.variant_of = base.variant_of ? base.variant_of : base.spec.function;
+  pool.spec.pool = PoolId{next_pool_++};
+  pool.spec.function = FunctionId{kFirstVariant + 4 * pool.variant_of.value + random_.below(4)};
+  pool.spec.settings = draw_settings(pool.spec.function);
+  pool.spec.settings.scaling.min_containers = 0;  // all the floors together leave room
+  pool.spec.spread = random_.chance(300) ? Spread::apart : Spread::packed;
+  version.push_back(pool.spec.pool);
+  pools_.emplace(pool.spec.pool, pool);
+  return {app, pool.spec};
+}
+
+std::vector<PoolId> Catalog::variants(FunctionId function) const {
+  std::vector<PoolId> pools;
+  const DeployedApp& app = apps_.at(app_of(function));
+  if (app.stopped || app.versions.empty()) return pools;
+  for (const PoolId id : app.versions.back()) {
+    if (pools_.at(id).variant_of == function) pools.push_back(id);
+  }
+  return pools;
 }
 
 std::optional<PoolId> Catalog::current_pool(FunctionId function) const {

@@ -69,6 +69,19 @@ void Facts::deploy(const AppDeployed& event) {
   }
 }
 
+void Facts::add(const PoolAdded& event) {
+  const auto serving = std::ranges::find_if(pools_, [&](const auto& entry) {
+    return entry.second.app == event.app && entry.second.end == PoolEnd::none;
+  });
+  if (serving == pools_.end()) return;
+  const WorkspaceId workspace = serving->second.workspace;
+  PoolFact& pool = pools_[event.pool.pool];
+  pool.spec = event.pool;
+  pool.app = event.app;
+  pool.workspace = workspace;
+  max_containers_[event.pool.function] = event.pool.settings.scaling.max_containers;
+}
+
 void Facts::stop(AppId app) {
   for (auto& [id, pool] : pools_) {
     if (pool.app == app) pool.end = PoolEnd::stopped;
@@ -91,6 +104,7 @@ void Facts::apply(const Event& event, Time now) {
   };
   std::visit(Overload{
                  [&](const AppDeployed& one) { deploy(one); },
+                 [&](const PoolAdded& one) { add(one); },
                  [&](const AppStopped& one) { stop(one.app); },
                  [&](const InputArrived& one) {
                    const std::uint64_t order = next_order_++;

@@ -91,6 +91,7 @@ class Facts {
 
  private:
   void deploy(const AppDeployed& event);
+  void add(const PoolAdded& event);
   void stop(AppId app);
   void finish(const InputFinished& event);
   void wait(InputId id, const InputFact& input);

@@ -40,6 +40,9 @@ std::string describe(const Event& event) {
   return std::visit(
       Overload{
           [](const AppDeployed& e) { return words("AppDeployed", e.app) + pools(e); },
+          [](const PoolAdded& e) {
+            return words("PoolAdded", e.app, e.pool.pool, "of", e.pool.function);
+          },
           [](const AppStopped& e) { return words("AppStopped", e.app); },
           [](const InputArrived& e) {
             return words("InputArrived", e.input, e.pool, "of", e.caller);

@@ -172,8 +172,24 @@ CREATE TABLE volume_versions (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
-                            kRevokedAt, kSecrets, kSharesAndLeases, kVolumes};
+// Functions of a version with other parameters or options, as JSON.
+constexpr const char* kVariants = R"sql(
+CREATE TABLE variants (
+  id INTEGER PRIMARY KEY,
+  app INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  function TEXT NOT NULL,
+  line INTEGER NOT NULL,
+  pool INTEGER NOT NULL,
+  parameters_json TEXT NOT NULL,
+  options_json TEXT NOT NULL,
+  created_us INTEGER NOT NULL
+);
+CREATE INDEX variants_by_version ON variants (app, version);
+)sql";
+
+constexpr std::array kSteps{kTables,  kIndexes,         kQuantity, kWorkspaces, kRevokedAt,
+                            kSecrets, kSharesAndLeases, kVolumes,  kVariants};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

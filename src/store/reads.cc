@@ -87,6 +87,18 @@ Result<std::vector<VersionRecord>> versions_where(Database& database, AppId app,
   return collect_versions(*query, static_cast<std::int64_t>(app.value), version);
 }
 
+VariantRecord variant_of(const Statement& row) {
+  return {id_at<VariantId>(row, 0),
+          id_at<AppId>(row, 1),
+          version_at(row, 2),
+          row.text(3),
+          id_at<FunctionId>(row, 4),
+          id_at<PoolId>(row, 5),
+          row.text(6),
+          row.text(7),
+          time_at(row, 8)};
+}
+
 struct GroupColumn {
   CostGroup group;
   const char* expression;
@@ -183,6 +195,13 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   auto versions = versions_where(database, AppId{}, 0);
   if (!versions) return std::move(versions).error();
   snapshot.versions = std::move(versions).value();
+  auto variants =
+      for_each(database,
+               "SELECT v.* FROM variants v JOIN apps a ON a.id = v.app "
+               "WHERE (a.stopped = 0 AND v.version = a.version) "
+               "OR v.pool IN (SELECT pool FROM containers WHERE ended_us = 0) ORDER BY v.id",
+               [&](Statement& row) { snapshot.variants.push_back(variant_of(row)); });
+  if (!variants) return variants;
   auto secrets = for_each(database, "SELECT * FROM secrets ORDER BY id, version",
                           [&](Statement& row) { snapshot.secrets.push_back(secret_of(row)); });
   if (!secrets) return secrets;

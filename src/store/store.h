@@ -19,6 +19,7 @@
 #include "model/ids.h"
 #include "model/secret.h"
 #include "model/usage.h"
+#include "model/variant.h"
 #include "model/volume.h"
 #include "model/workspace.h"
 
@@ -63,6 +64,23 @@ struct VersionRecord {
   std::string source;   // digest of the source manifest
   std::string message;  // who or what made it: "deploy", "rollback to 3"
   std::vector<FunctionRecord> functions;
+};
+
+// A function of a version with other parameters or options, which has a pool of its own. Never
+// changed after it is written.
+struct VariantRecord {
+  VariantId id;
+  AppId app;
+  std::uint32_t version = 0;
+  std::string function;
+  FunctionId line;  // the same over all versions
+  PoolId pool;
+  std::string parameters_json, options_json;  // validated
+  Time created;
+};
+
+struct ForgottenVariant {
+  VariantId id;
 };
 
 struct ContainerRecord {
@@ -146,9 +164,10 @@ struct ForgottenVolumeVersion {
   std::uint32_t version = 0;
 };
 
-using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, ContainerRecord,
-                           LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret, VolumeRecord,
-                           VolumeVersionRecord, ForgottenVolumeVersion>;
+using Write =
+    std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord, ForgottenVariant,
+                 ContainerRecord, LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret,
+                 VolumeRecord, VolumeVersionRecord, ForgottenVolumeVersion>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -168,6 +187,7 @@ struct Snapshot {
   std::vector<KeyRecord> keys;
   std::vector<AppRecord> apps;
   std::vector<VersionRecord> versions;      // all of apps that are not stopped, newest last
+  std::vector<VariantRecord> variants;      // of current versions, and of those containers; by id
   std::vector<ContainerRecord> containers;  // those without an end
   std::vector<BilledSoFar> billed;          // for those that are in the ledger
   std::vector<SecretRecord> secrets;        // by id, then version

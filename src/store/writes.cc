@@ -50,6 +50,14 @@ constexpr std::string_view kErasedValues =
 constexpr std::string_view kOldSecrets = "DELETE FROM secrets WHERE id = ? AND version <= ?";
 constexpr std::string_view kForgottenSecret = "DELETE FROM secrets WHERE id = ?";
 
+constexpr std::string_view kVariant =
+    "INSERT INTO variants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+// Of versions before, but for those whose containers may live.
+constexpr std::string_view kOldVariants =
+    "DELETE FROM variants WHERE app = ? AND version < ? "
+    "AND pool NOT IN (SELECT pool FROM containers WHERE ended_us = 0)";
+constexpr std::string_view kForgottenVariant = "DELETE FROM variants WHERE id = ?";
+
 std::string lines(const std::vector<std::string>& texts) {
   std::string all;
   for (const std::string& text : texts) all.append(text).append("\n");
@@ -70,7 +78,8 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
                Statement function, Statement container, Statement lease, Statement ledger,
                Statement secret, Statement erased_values, Statement old_secrets,
                Statement forgotten_secret, Statement volume, Statement volume_version,
-               Statement forgotten_volume_version)
+               Statement forgotten_volume_version, Statement variant, Statement old_variants,
+               Statement forgotten_variant)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
@@ -85,13 +94,18 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
       forgotten_secret_(std::move(forgotten_secret)),
       volume_(std::move(volume)),
       volume_version_(std::move(volume_version)),
-      forgotten_volume_version_(std::move(forgotten_volume_version)) {}
+      forgotten_volume_version_(std::move(forgotten_volume_version)),
+      variant_(std::move(variant)),
+      old_variants_(std::move(old_variants)),
+      forgotten_variant_(std::move(forgotten_variant)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
-  constexpr std::array kTexts{
-      kKey,        kForgottenKey,    kApp,    kVersion,       kFunction,
-      kContainer,  kLease,           kLedger, kSecret,        kErasedValues,
-      kOldSecrets, kForgottenSecret, kVolume, kVolumeVersion, kForgottenVolumeVersion};
+  constexpr std::array kTexts{kKey,          kForgottenKey,  kApp,
+                              kVersion,      kFunction,      kContainer,
+                              kLease,        kLedger,        kSecret,
+                              kErasedValues, kOldSecrets,    kForgottenSecret,
+                              kVolume,       kVolumeVersion, kForgottenVolumeVersion,
+                              kVariant,      kOldVariants,   kForgottenVariant};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
@@ -102,7 +116,8 @@ Result<Writer> Writer::prepare(Database& database) {
                 *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]),
                 *std::move(ready[6]), *std::move(ready[7]), *std::move(ready[8]),
                 *std::move(ready[9]), *std::move(ready[10]), *std::move(ready[11]),
-                *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]));
+                *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]),
+                *std::move(ready[15]), *std::move(ready[16]), *std::move(ready[17]));
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -137,6 +152,17 @@ Result<> Writer::write_one(const VersionRecord& record) {
                            function.pool.value, function.name, function.spec_json);
   }
   return result;
+}
+
+Result<> Writer::write_one(const VariantRecord& record) {
+  auto result = variant_.run(record.id.value, record.app.value, record.version, record.function,
+                             record.line.value, record.pool.value, record.parameters_json,
+                             record.options_json, record.created.us);
+  return result ? old_variants_.run(record.app.value, record.version) : result;
+}
+
+Result<> Writer::write_one(const ForgottenVariant& record) {
+  return forgotten_variant_.run(record.id.value);
 }
 
 Result<> Writer::write_one(const ContainerRecord& record) {

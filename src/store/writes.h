@@ -20,6 +20,8 @@ class Writer {
   Result<> write_one(const ForgottenKey& record);
   Result<> write_one(const AppRecord& record);
   Result<> write_one(const VersionRecord& record);
+  Result<> write_one(const VariantRecord& record);
+  Result<> write_one(const ForgottenVariant& record);
   Result<> write_one(const ContainerRecord& record);
   Result<> write_one(const LeaseRecord& record);
   Result<> write_one(const LedgerRecord& record);
@@ -33,11 +35,13 @@ class Writer {
          Statement function, Statement container, Statement lease, Statement ledger,
          Statement secret, Statement erased_values, Statement old_secrets,
          Statement forgotten_secret, Statement volume, Statement volume_version,
-         Statement forgotten_volume_version);
+         Statement forgotten_volume_version, Statement variant, Statement old_variants,
+         Statement forgotten_variant);
 
   Statement key_, forgotten_key_, app_, version_, function_, container_, lease_, ledger_;
   Statement secret_, erased_values_, old_secrets_, forgotten_secret_;
   Statement volume_, volume_version_, forgotten_volume_version_;
+  Statement variant_, old_variants_, forgotten_variant_;
 };
 
 }  // namespace ember

@@ -78,6 +78,7 @@ _STATUSES = {
     "invalid_argument": _exit.USAGE,
     "payload_too_large": _exit.USAGE,
     "not_found": _exit.USAGE,
+    "unknown_variant": _exit.USAGE,
     "conflict": _exit.USAGE,
     "unauthenticated": _exit.AUTHENTICATION,
     "permission_denied": _exit.AUTHENTICATION,

@@ -6,10 +6,12 @@ import sys
 
 from ember import _context, _json
 from ember.exception import UnavailableError, from_report
+from ember.runner import _frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ember.runner._runner import Runner
 
@@ -44,40 +46,52 @@ class Waiter:
         raise from_report(_json.loads(self._body), unpickle=True)
 
 
-def call(app: str, function: str, body: bytes) -> bytes:
+def call(app: str, function: str, body: bytes, variant: str | None = None) -> bytes:
     """Calls another function with a pickle of (args, kwargs), and blocks for the pickled result."""
     from queue import SimpleQueue
 
     answered: SimpleQueue[None] = SimpleQueue()
     waiter = Waiter(lambda: answered.put(None))
     runner = _runner()
-    runner.start_call(app, function, body, waiter)
+    runner.start_call(app, function, body, waiter, variant)
     runner.wait(waiter, answered.get)
     return waiter.result()
 
 
 def volume(action: str, name: str) -> int:
     """Commits or reloads a volume that is mounted here; the number of its newest version."""
+    return _ask(_frames.VOLUME, {"action": action, "volume": name})["version"]
+
+
+def variant(
+    app: str, function: str, parameters: dict[str, Any], options: dict[str, Any]
+) -> str | None:
+    """The id of a pool of the function with these; None for that which is deployed."""
+    request = {"app": app, "function": function, "parameters": parameters, "options": options}
+    return _ask(_frames.VARIANT, request)["variant"]
+
+
+def _ask(kind: int, request: dict[str, Any]) -> Any:
     from queue import SimpleQueue
 
     answered: SimpleQueue[None] = SimpleQueue()
     waiter = Waiter(lambda: answered.put(None))
     runner = _runner()
-    runner.start_volume_request(action, name, waiter)
+    runner.start_request(kind, request, waiter)
     runner.wait(waiter, answered.get)
-    return _json.loads(waiter.result())["version"]
+    return _json.loads(waiter.result())
 
 
-async def call_async(app: str, function: str, body: bytes) -> bytes:
+async def call_async(app: str, function: str, body: bytes, variant: str | None = None) -> bytes:
     """The same without blocking the event loop that runs this."""
     asyncio = sys.modules["asyncio"]
     loop = asyncio.get_running_loop()
     runner = _runner()
     if not runner.owns(loop):  # a loop of the user's own, in a sync function
-        return await loop.run_in_executor(None, call, app, function, body)
+        return await loop.run_in_executor(None, call, app, function, body, variant)
     answered = loop.create_future()
     waiter = Waiter(lambda: answered.done() or answered.set_result(None))
-    runner.start_call(app, function, body, waiter)
+    runner.start_call(app, function, body, waiter, variant)
     await answered
     return waiter.result()
 

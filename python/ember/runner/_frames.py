@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 HELLO, READY, FAILED, INPUT, RESULT, ERROR, CANCEL, LOG = 1, 2, 3, 4, 7, 8, 9, 10
 PING, PONG, CALL, CALL_RESULT, CALL_ERROR, STOP, SECRETS, VOLUME = 13, 14, 15, 16, 17, 18, 19, 20
+VARIANT = 21
 NONE, JSON, PICKLE, BYTES = 0, 1, 2, 3
+FORMAT_MASK = 0x03  # of the format byte
+METHOD_SHIFT, METHOD_MASK = 2, 31  # of an Input's: which method of the class it is for
 IN_FILE = 0x80
 
 HEADER = struct.Struct("<IBBHQ")

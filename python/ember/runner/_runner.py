@@ -28,18 +28,50 @@ class Stopped(BaseException):
     """No input follows: the process is to end."""
 
 
-class Function:
-    """The user's function, loaded."""
+class Entry:
+    """What an input is for: the function, or one method of the class."""
 
-    __slots__ = ("base", "handler", "is_async", "max_inputs", "plan")
+    __slots__ = ("handler", "is_async", "plan")
 
-    def __init__(
-        self, handler: Callable[..., Any], plan: Plan, *, is_async: bool, max_inputs: int
-    ) -> None:
+    def __init__(self, handler: Callable[..., Any], plan: Plan, *, is_async: bool) -> None:
         self.handler = handler
         self.plan = plan
         self.is_async = is_async
+
+
+class Hook:
+    """What a class wants called before the first input or after the last."""
+
+    __slots__ = ("handler", "is_async")
+
+    def __init__(self, handler: Callable[[], Any], *, is_async: bool) -> None:
+        self.handler = handler
+        self.is_async = is_async
+
+
+class Function:
+    """The user's function or class, loaded. Where any part of it is async, all of it is."""
+
+    __slots__ = ("base", "enter", "entries", "exit", "is_async", "max_inputs")
+
+    def __init__(
+        self,
+        entries: list[Entry],
+        *,
+        is_async: bool,
+        max_inputs: int,
+        enter: list[Hook] | None = None,
+        exit: list[Hook] | None = None,
+    ) -> None:
+        self.entries = entries
+        self.enter = enter or []
+        self.exit = exit or []
+        self.is_async = is_async
         self.max_inputs = max_inputs
+        self.settle()
+
+    def settle(self) -> None:
+        """Loading is done: with a class, so is its enter."""
         # Inputs run in copies of the context that importing left: what one sets in a
         # ContextVar, another never sees.
         self.base = contextvars.copy_context()
@@ -59,9 +91,29 @@ class Runner:
         self._waiters: dict[int, Waiter] = {}  # calls of other functions, by our number
         self._numbers = count(1)
 
+    def call_hooks(self, hooks: list[Hook]) -> None:
+        """Calls them, in order, while no input runs. Not at all where there are none."""
+        raise NotImplementedError
+
+    def enter(self) -> None:
+        """Has the class load what its inputs share; what it raises comes up."""
+        if self.function.enter:
+            self.call_hooks(self.function.enter)
+            self.function.settle()
+
     def run(self, ready: bytes) -> None:
         """Serves until Stopped comes up."""
         raise NotImplementedError
+
+    def exit(self) -> None:
+        """No input follows: one hook that fails keeps no other from its turn."""
+        for hook in self.function.exit:
+            try:
+                self.call_hooks([hook])
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
 
     def send(self, data: bytes) -> None:
         """Sends whole frames, from any thread, also in the middle of user code."""
@@ -98,22 +150,24 @@ class Runner:
         elif kind != _frames.PONG:
             raise _frames.ProtocolError(f"a frame of type {kind}")
 
-    def start_call(self, app: str, function: str, body: bytes, waiter: Waiter) -> None:
+    def start_call(
+        self, app: str, function: str, body: bytes, waiter: Waiter, variant: str | None = None
+    ) -> None:
         """Asks the server to call another function; the answer goes to the waiter."""
         number = next(self._numbers)
         self._waiters[number] = waiter
-        target = _json.dumps(
-            {"app": app, "function": function, "call": current_call_id() or ""}
-        ).encode()
+        named = {"app": app, "function": function, "call": current_call_id() or ""}
+        if variant:
+            named["variant"] = variant
+        target = _json.dumps(named).encode()
         head = len(target).to_bytes(2, "little") + target
         self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, head + body))
 
-    def start_volume_request(self, action: str, volume: str, waiter: Waiter) -> None:
-        """Asks the server to commit or reload a volume; the answer goes to the waiter."""
+    def start_request(self, kind: int, request: dict[str, Any], waiter: Waiter) -> None:
+        """Asks the server for something by a Volume or Variant; the answer goes to the waiter."""
         number = next(self._numbers)
         self._waiters[number] = waiter
-        body = _json.dumps({"action": action, "volume": volume}).encode()
-        self.send(frame(_frames.VOLUME, _frames.JSON, 0, number, body))
+        self.send(frame(kind, _frames.JSON, 0, number, _json.dumps(request).encode()))
 
     def fail_waiters(self) -> None:
         """The answers to calls made on a lost connection never come."""

@@ -15,7 +15,18 @@ from time import monotonic
 from ember.exception import InputCancelled
 from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_result, error_body
-from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
+from ember.runner._frames import (
+    CANCEL,
+    ERROR,
+    FORMAT_MASK,
+    HEADER,
+    INPUT,
+    JSON,
+    METHOD_MASK,
+    METHOD_SHIFT,
+    RESULT,
+    ConnectionLost,
+)
 from ember.runner._logs import pending
 from ember.runner._runner import Runner, Stopped, enter
 
@@ -26,7 +37,7 @@ if TYPE_CHECKING:
 
     from ember._context import InputKey
     from ember.runner._calls import Waiter
-    from ember.runner._runner import Answer
+    from ember.runner._runner import Answer, Hook
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
 _LARGE_BYTES = 64 << 10
@@ -62,6 +73,14 @@ class SyncRunner(Runner):
                 self._serve()
             except ConnectionLost:
                 self._reconnect()
+
+    def call_hooks(self, hooks: list[Hook]) -> None:
+        self._end_lending()
+        self._lent = True
+        self._reading.release()
+        for hook in hooks:
+            hook.handler()
+        self._end_lending()
 
     def sole_input(self) -> InputKey | None:
         return self._running
@@ -125,6 +144,9 @@ class SyncRunner(Runner):
             self._held_since_s = now_s
         if now_s - self._held_since_s > _HOLD_S or len(data) > _LARGE_BYTES:
             self._flush()
+        self._end_lending()
+
+    def _end_lending(self) -> None:
         if self._lent:
             self._lent = False
             if not self._reading.acquire(False):
@@ -132,22 +154,22 @@ class SyncRunner(Runner):
 
     def _execute(self, key: InputKey, format: int, body: Any) -> Answer:
         try:
-            args, kwargs = decode_arguments(format, body, self.function.plan)
-            value = self._call(key, args, kwargs)
-            return RESULT, format & 0x7F, encode_result(format, value)
+            entry = self.function.entries[format >> METHOD_SHIFT & METHOD_MASK]
+            args, kwargs = decode_arguments(format, body, entry.plan)
+            value = self._call(key, entry.handler, args, kwargs)
+            return RESULT, format & FORMAT_MASK, encode_result(format, value)
         except BaseException as error:
             return ERROR, JSON, error_body(error)
 
-    def _call(self, key: InputKey, args: Any, kwargs: Any) -> Any:
+    def _call(self, key: InputKey, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Runs user code: here, and only here, may InputCancelled be raised."""
-        function = self.function
         self._lent = True
         self._reading.release()
         if self._wakes:
             self._wake_others()  # a thread that an earlier input left may have to read now
         try:
             self._rearm(key)
-            return function.base.copy().run(enter, key, function.handler, args, kwargs)
+            return self.function.base.copy().run(enter, key, handler, args, kwargs)
         finally:
             self._armed = None
 

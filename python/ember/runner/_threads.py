@@ -10,7 +10,18 @@ from queue import SimpleQueue
 from ember.exception import InputCancelled
 from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_result, error_body
-from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
+from ember.runner._frames import (
+    CANCEL,
+    ERROR,
+    FORMAT_MASK,
+    HEADER,
+    INPUT,
+    JSON,
+    METHOD_MASK,
+    METHOD_SHIFT,
+    RESULT,
+    ConnectionLost,
+)
 from ember.runner._runner import Runner, Stopped, enter
 
 TYPE_CHECKING = False
@@ -20,7 +31,8 @@ if TYPE_CHECKING:
 
     from ember._context import InputKey
     from ember.runner._calls import Waiter
-    from ember.runner._runner import Answer
+    from ember.runner._frames import Frame
+    from ember.runner._runner import Answer, Hook
 
 
 class Job:
@@ -78,6 +90,7 @@ class ThreadRunner(Runner):
         self._own = threading.local()
         self._lock = threading.Lock()  # guards _jobs and _stale
         self._idle = False  # the main thread may be ended by SIGTERM
+        self._main = get_ident()
         self._ready = b""
 
     def run(self, ready: bytes) -> None:
@@ -104,18 +117,28 @@ class ThreadRunner(Runner):
         except ConnectionLost:
             pass  # found again, and mended, by the main thread
 
+    def call_hooks(self, hooks: list[Hook]) -> None:
+        for hook in hooks:
+            hook.handler()
+
     def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+        if get_ident() == self._main:
+            return self._read_for(waiter)
         job: Job | None = getattr(self._own, "job", None)
-        if job is not None:
-            job.wake = waiter.wake
-        try:
-            while not waiter.done:
-                if job is not None and job.cancelled:
-                    job.raise_here()
-                sleep()
-        finally:
-            if job is not None:
-                job.wake = None
+        wait_in_job(job, waiter, sleep)
+        return None
+
+    def _read_for(self, waiter: Waiter) -> None:
+        """A hook waits, on the thread that reads."""
+        while not waiter.done:
+            received = self.link.next_frame()
+            if received is not None:
+                self._take(received)
+                continue
+            try:
+                self.link.receive()
+            except ConnectionLost:
+                self.fail_waiters()
 
     # --- the main thread ---
 
@@ -126,16 +149,19 @@ class ThreadRunner(Runner):
             if received is None:
                 self._receive()
                 continue
-            kind, format, attempt, stream, call_id, begin, end = received
-            if kind == INPUT:
-                body = link.body(format, begin, end)
-                self._start(Job((stream, attempt, call_id), format & 0x7F, bytes(body)))
-            elif kind == CANCEL:
-                job = self._jobs.get(stream)
-                if job is not None and job.key[1] == attempt:
-                    job.cancel()
-            else:
-                self.handle(received)
+            self._take(received)
+
+    def _take(self, received: Frame) -> None:
+        kind, format, attempt, stream, call_id, begin, end = received
+        if kind == INPUT:
+            body = self.link.body(format, begin, end)
+            self._start(Job((stream, attempt, call_id), format & 0x7F, bytes(body)))
+        elif kind == CANCEL:
+            job = self._jobs.get(stream)
+            if job is not None and job.key[1] == attempt:
+                job.cancel()
+        else:
+            self.handle(received)
 
     def _receive(self) -> None:
         self._idle = True
@@ -190,16 +216,18 @@ class ThreadRunner(Runner):
 
     def _execute(self, job: Job) -> Answer:
         function = self.function
+        format = job.format & FORMAT_MASK
         try:
-            args, kwargs = decode_arguments(job.format, job.body, function.plan)
+            entry = function.entries[job.format >> METHOD_SHIFT & METHOD_MASK]
+            args, kwargs = decode_arguments(format, job.body, entry.plan)
             job.body = b""
             try:
                 job.enter()
                 context = function.base.copy()
-                value = context.run(enter, job.key, function.handler, args, kwargs)
+                value = context.run(enter, job.key, entry.handler, args, kwargs)
             finally:
                 job.leave()
-            return RESULT, job.format, encode_result(job.format, value)
+            return RESULT, format, encode_result(format, value)
         except BaseException as error:
             job.leave()  # the first one may have been interrupted itself
             return ERROR, JSON, error_body(error)
@@ -226,6 +254,20 @@ class ThreadRunner(Runner):
                     self.logs.outbox.taken()
         if self.stopping and not self._jobs:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def wait_in_job(job: Job | None, waiter: Waiter, sleep: Callable[[], object]) -> None:
+    """Sleeps on a job's own thread until the waiter is done or the job cancelled."""
+    if job is not None:
+        job.wake = waiter.wake
+    try:
+        while not waiter.done:
+            if job is not None and job.cancelled:
+                job.raise_here()
+            sleep()
+    finally:
+        if job is not None:
+            job.wake = None
 
 
 def _leave_it(_data: bytes) -> bool:
