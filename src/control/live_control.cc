@@ -69,6 +69,7 @@ void LiveControl::Performer::perform(const Action& action) {
         if constexpr (std::is_same_v<Kind, CancelInput>) parts_.calls.interrupt(wanted);
         if constexpr (std::is_same_v<Kind, AnswerInput>) parts_.calls.answer(wanted);
         if constexpr (std::is_same_v<Kind, FailInput>) parts_.calls.fail(wanted);
+        if constexpr (std::is_same_v<Kind, RetryInput>) parts_.calls.retry(wanted);
         if constexpr (std::is_same_v<Kind, StartContainer>) parts_.containers.start(wanted);
         if constexpr (std::is_same_v<Kind, StopContainer>) parts_.containers.stop(wanted);
         if constexpr (std::is_same_v<Kind, ReleaseContainer>) parts_.containers.release(wanted);

@@ -26,7 +26,9 @@ void Engine::take_actions(Actions& actions) {
 Time Engine::next_deadline() const {
   const auto& pools = state_->pool_deadlines;
   const auto& containers = state_->container_deadlines;
-  return std::min({pools.empty() ? Time::never() : pools.top().key.at,
+  const auto& inputs = state_->input_deadlines;
+  return std::min({inputs.empty() ? Time::never() : inputs.top().key.at,
+                   pools.empty() ? Time::never() : pools.top().key.at,
                    containers.empty() ? Time::never() : containers.top().key.at,
                    state_->lease_due});
 }

@@ -54,7 +54,8 @@ struct PoolView {
   FunctionId function;
   AppId app;
   bool retired = false;
-  std::uint32_t waiting = 0, running = 0;                        // inputs
+  std::uint32_t waiting = 0, running = 0;  // inputs
+  std::uint32_t delayed = 0;               // inputs that failed and run again later
   std::uint32_t starting = 0, idle = 0, busy = 0, stopping = 0;  // containers
   std::uint32_t desired = 0;
   Reason scale_reason;  // why desired is what it is
