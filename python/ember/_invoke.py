@@ -15,10 +15,28 @@ def call(app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any])
     if _context.in_container:
         from ember.runner import _calls
 
-        return _unpickled(_calls.call(_context.deployed_app(app), function, body))
+        return unpickled(_calls.call(_context.deployed_app(app), function, body))
     from ember import _client
 
-    return _unpickled(_client.shared().call(app, function, body, _client.PICKLE).body)
+    return unpickled(_client.shared().call(app, function, body, _client.PICKLE).body)
+
+
+def spawn(
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: dict[str, object],
+) -> str:
+    """Starts a call that nobody waits for; its id, once it is on the server's disk."""
+    body = _pickled(args, kwargs)
+    if _context.in_container:
+        from ember.runner import _calls
+
+        return _calls.spawn(_context.deployed_app(app), function, body, options)
+    from ember import _client
+
+    return _client.shared().spawn(app, function, body, _client.PICKLE, options)["call_id"]
 
 
 async def call_async(app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -27,11 +45,11 @@ async def call_async(app: str, function: str, args: tuple[Any, ...], kwargs: dic
     if _context.in_container:
         from ember.runner import _calls
 
-        return _unpickled(await _calls.call_async(_context.deployed_app(app), function, body))
+        return unpickled(await _calls.call_async(_context.deployed_app(app), function, body))
     from ember import _client
 
     reply = await _client.shared().call_async(app, function, body, _client.PICKLE)
-    return _unpickled(reply.body)
+    return unpickled(reply.body)
 
 
 def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -50,7 +68,8 @@ def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         raise InvalidArgumentError(f"the arguments can't be pickled: {error}") from error
 
 
-def _unpickled(data: bytes) -> Any:
+def unpickled(data: bytes) -> Any:
+    """A result that came as a pickle."""
     import pickle
 
     try:

@@ -91,6 +91,12 @@ class FunctionTimeoutError(EmberError):
     code = "timed_out"
 
 
+class PendingError(EmberError, TimeoutError):
+    """The call has not ended in the time that was given for it. Ask again later."""
+
+    code = "pending"
+
+
 class CallCancelledError(EmberError):
     """The call was withdrawn by its caller or by an operator."""
 
@@ -167,8 +173,8 @@ _BY_CODE: dict[str, type[EmberError]] = {
     for error in (
         InvalidArgumentError, PayloadTooLargeError, AuthError, PermissionDeniedError, NotFoundError,
         ConflictError, ResourceExhaustedError, UnavailableError, StorageFailedError,
-        FunctionTimeoutError, CallCancelledError, ContainerCrashedError, OutOfMemoryError,
-        StartFailedError, RemoteError, InternalError,
+        FunctionTimeoutError, PendingError, CallCancelledError, ContainerCrashedError,
+        OutOfMemoryError, StartFailedError, RemoteError, InternalError,
     )
 }  # fmt: skip
 

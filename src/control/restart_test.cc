@@ -29,6 +29,17 @@ class FlakyStore final : public Store {
                      std::function<void(Result<VersionRecord>)> done) override {
     real_->query_version(app, version, std::move(done));
   }
+  void query_call(CallId call, std::function<void(Result<StoredCall>)> done) override {
+    real_->query_call(call, std::move(done));
+  }
+  void query_call_by_key(WorkspaceId workspace, std::string key,
+                         std::function<void(Result<StoredCall>)> done) override {
+    real_->query_call_by_key(workspace, std::move(key), std::move(done));
+  }
+  void query_calls(CallQuery query,
+                   std::function<void(Result<std::vector<StoredCall>>)> done) override {
+    real_->query_calls(std::move(query), std::move(done));
+  }
   void query_container(ContainerId container,
                        std::function<void(Result<ContainerRecord>)> done) override {
     if (mute) return done({ErrorCode::storage_failed, "state.db: input/output error"});

@@ -33,6 +33,12 @@ Time Engine::next_deadline() const {
                    state_->lease_due});
 }
 
+Reason Engine::refusal(PoolId pool, KeyId caller, std::uint32_t on_their_way) const {
+  const Slot slot = state_->pool_index.find(pool);
+  if (slot == kNoSlot) return {};
+  return refusal_of(*state_, state_->pools[slot], caller, on_their_way);
+}
+
 bool Engine::could_ever_place(const Resources& resources) const {
   return ember::could_ever_place(state_->fleet, resources);
 }

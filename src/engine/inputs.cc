@@ -38,19 +38,6 @@ Duration retry_after(State& state, const State::Pool& pool, KeyId caller) {
   return returns - state.now;
 }
 
-// Why the input may not wait in the pool; none if it may.
-Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller) {
-  const std::uint32_t limit = pool.settings.scaling.queue_limit;
-  const std::uint32_t own = pool.waiting.size_of(state.caller_lines, caller);
-  if (!admits({limit, pool.waiting.size(), own, pool.waiting.callers()})) {
-    return {ReasonCode::queue_full, limit};
-  }
-  const std::uint32_t most = state.options.workspace_queue_limit;
-  const CallerCounts& all = state.workspaces[pool.workspace].waiting;
-  if (admits({most, all.total(), all.of(caller), all.callers()})) return {};
-  return {ReasonCode::workspace_full, most};
-}
-
 Slot add_input(State& state, const InputArrived& event, Slot pool) {
   const Slot slot = state.inputs.add();
   InputEntry& input = state.inputs[slot];
@@ -187,6 +174,19 @@ std::optional<InputFailure> charge(State& state, Slot slot, ExitCause cause, Com
 
 }  // namespace
 
+Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller,
+                  std::uint32_t on_their_way) {
+  const std::uint32_t limit = pool.settings.scaling.queue_limit;
+  const std::uint32_t own = pool.waiting.size_of(state.caller_lines, caller);
+  if (!admits({limit, pool.waiting.size() + on_their_way, own, pool.waiting.callers()})) {
+    return {ReasonCode::queue_full, limit};
+  }
+  const std::uint32_t most = state.options.workspace_queue_limit;
+  const CallerCounts& all = state.workspaces[pool.workspace].waiting;
+  if (admits({most, all.total(), all.of(caller), all.callers()})) return {};
+  return {ReasonCode::workspace_full, most};
+}
+
 InputReport report_of(const State& state, const InputEntry& input, Duration share) {
   InputReport report;
   report.arrived = input.arrived;
@@ -225,7 +225,7 @@ void handle_event(State& state, const InputArrived& event) {
   State::Pool& pool = state.pools[pool_slot];
   if (!pool.free_slots.empty()) {
     dispatch(state, add_input(state, event, pool_slot), pool.free_slots.top().slot);
-  } else if (const Reason full = granted ? Reason{} : refusal_of(state, pool, event.caller);
+  } else if (const Reason full = granted ? Reason{} : refusal_of(state, pool, event.caller, 0);
              full.code != ReasonCode::none) {
     return refuse(state, event, ErrorCode::resource_exhausted, full,
                   retry_after(state, pool, event.caller));

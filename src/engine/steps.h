@@ -35,6 +35,9 @@ void take_inputs_back(State& state, Slot container);
 // time to take back from their shares.
 void settle_inputs(State& state, Slot container, ExitCause cause, Duration overrun);
 
+// Why an input may not wait in the pool, with so many more on their way to it; none if it may.
+Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller,
+                  std::uint32_t on_their_way);
 // Where its time went, with this share of its container's execute time.
 InputReport report_of(const State& state, const InputEntry& input, Duration share);
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ember._client import Reply
 
-_FLAGS = ("--json", "--no-prices")
+_FLAGS = ("--json", "--no-prices", "--spawn")
 
 
 def call(prog: str, summary: str, argv: list[str]) -> int:
@@ -36,12 +36,18 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument(
         "--no-prices", action="store_true", help="leave out what the call would cost elsewhere"
     )
+    parser.add_argument(
+        "--spawn", action="store_true", help="do not wait: print the call's id once it is accepted"
+    )
     parser.add_json()
     options = parser.parse_args(own)
     if not words:
         raise usage_error("which function? name it as APP.FUNCTION", next_step="ember app list")
     app, function = _target(words.pop(0))
-    reply = _call(app, function, _body(app, function, words, options.json_args))
+    body = _body(app, function, words, options.json_args)
+    if options.spawn:
+        return _spawn(app, function, body, as_json=options.json)
+    reply = _call(app, function, body)
     call_id = reply.headers["ember-call-id"]
     if options.json:
         _print_document(reply, call_id)
@@ -51,6 +57,20 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
     from . import _report
 
     _report.report([call_id], with_prices=not options.no_prices)
+    return _exit.OK
+
+
+def _spawn(app: str, function: str, body: bytes, *, as_json: bool) -> int:
+    try:
+        answer = shared().spawn(app, function, body, JSON, {})
+    except NotFoundError as error:
+        _find(app, function)
+        raise error
+    if as_json:
+        _terminal.document(answer)
+    else:
+        _terminal.data(answer["call_id"])
+        _terminal.say(f"next: ember call result {answer['call_id']} --wait")
     return _exit.OK
 
 

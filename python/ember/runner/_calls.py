@@ -56,6 +56,28 @@ def call(app: str, function: str, body: bytes) -> bytes:
     return waiter.result()
 
 
+def spawn(app: str, function: str, body: bytes, options: dict[str, object]) -> str:
+    """Starts a call that nobody waits for; its id, once it is on the server's disk."""
+    head = {"app": app, "function": function, "mode": "async", **options}
+    return _json.loads(_ask(head, body))["call_id"]
+
+
+def result(call_id: str, wait_ms: int) -> bytes:
+    """The pickled result of a call; PendingError if it has not ended after so long."""
+    return _ask({"result_of": call_id, "wait_ms": wait_ms}, b"")
+
+
+def _ask(head: dict[str, object], body: bytes) -> bytes:
+    from queue import SimpleQueue
+
+    answered: SimpleQueue[None] = SimpleQueue()
+    waiter = Waiter(lambda: answered.put(None))
+    runner = _runner()
+    runner.ask(head, body, waiter)
+    runner.wait(waiter, answered.get)
+    return waiter.result()
+
+
 def volume(action: str, name: str) -> int:
     """Commits or reloads a volume that is mounted here; the number of its newest version."""
     from queue import SimpleQueue

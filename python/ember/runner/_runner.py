@@ -100,13 +100,15 @@ class Runner:
 
     def start_call(self, app: str, function: str, body: bytes, waiter: Waiter) -> None:
         """Asks the server to call another function; the answer goes to the waiter."""
+        self.ask({"app": app, "function": function}, body, waiter)
+
+    def ask(self, head: dict[str, object], body: bytes, waiter: Waiter) -> None:
+        """Asks the server for what the head says; the answer goes to the waiter."""
         number = next(self._numbers)
         self._waiters[number] = waiter
-        target = _json.dumps(
-            {"app": app, "function": function, "call": current_call_id() or ""}
-        ).encode()
-        head = len(target).to_bytes(2, "little") + target
-        self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, head + body))
+        text = _json.dumps({**head, "call": current_call_id() or ""}).encode()
+        data = len(text).to_bytes(2, "little") + text + body
+        self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, data))
 
     def start_volume_request(self, action: str, volume: str, waiter: Waiter) -> None:
         """Asks the server to commit or reload a volume; the answer goes to the waiter."""
