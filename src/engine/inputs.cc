@@ -177,7 +177,8 @@ std::optional<InputFailure> charge(State& state, Slot slot, ExitCause cause, Com
 Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller,
                   std::uint32_t on_their_way) {
   const std::uint32_t limit = pool.settings.scaling.queue_limit;
-  const std::uint32_t own = pool.waiting.size_of(state.caller_lines, caller);
+  // Whose those on their way are is not known: they count as the caller's.
+  const std::uint32_t own = pool.waiting.size_of(state.caller_lines, caller) + on_their_way;
   if (!admits({limit, pool.waiting.size() + on_their_way, own, pool.waiting.callers()})) {
     return {ReasonCode::queue_full, limit};
   }
