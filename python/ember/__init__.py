@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from ember._context import is_local as is_local
     from ember._function import Function as Function
     from ember._function import concurrent as concurrent
+    from ember._function_call import FunctionCall as FunctionCall
+    from ember._function_call import gather as gather
     from ember._image import Image as Image
     from ember._lifecycle import enter as enter
     from ember._lifecycle import exit as exit
     from ember._lifecycle import method as method
+    from ember._retries import Retries as Retries
     from ember._secret import Secret as Secret
     from ember._volume import Volume as Volume
     from ember.exception import EmberError as EmberError
     from ember.exception import InputCancelled as InputCancelled
+    from ember.exception import PendingError as PendingError
 
 _HOMES = {
     "exception": "ember.exception",
@@ -42,6 +46,9 @@ _HOMES = {
     "method": "ember._lifecycle",
     "Function": "ember._function",
     "concurrent": "ember._function",
+    "FunctionCall": "ember._function_call",
+    "gather": "ember._function_call",
+    "Retries": "ember._retries",
     "Image": "ember._image",
     "Secret": "ember._secret",
     "Volume": "ember._volume",
@@ -50,6 +57,7 @@ _HOMES = {
     "is_local": "ember._context",
     "EmberError": "ember.exception",
     "InputCancelled": "ember.exception",
+    "PendingError": "ember.exception",
 }
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ember._cls import Cls
     from ember._deploy import Deployment, Progress
     from ember._image import Image
+    from ember._retries import Retries
     from ember._secret import Secret
     from ember._volume import Volume
 
@@ -57,6 +58,7 @@ class App:
         memory: int | str | None = None,
         image: Image | None = None,
         timeout: float | None = None,
+        retries: int | Retries | None = None,
         startup_timeout: float | None = None,
         min_containers: int | None = None,
         max_containers: int | None = None,
@@ -77,6 +79,8 @@ class App:
         vram: MiB, or text such as "6GB". With a gpu, a share of one device's memory: others of the
         workspace use the rest of it. Without one, any GPU that has as much, the cheapest first.
         cpu: cores. memory: MiB, or text such as "2GB".
+        retries: how often it is run again after an exception, a time-out or a crash; a number,
+        a second apart, or ember.Retries(...).
         timeout: of one execution; startup_timeout: of a container's start with its imports.
         min_containers: kept when idle; max_containers: never exceeded; buffer_containers: extra
         idle ones while the function is in use; scaledown_window: the longest a container idles.
@@ -96,6 +100,7 @@ class App:
             memory=memory,
             image=image,
             timeout=timeout,
+            retries=retries,
             startup_timeout=startup_timeout,
             min_containers=min_containers,
             max_containers=max_containers,

@@ -7,7 +7,7 @@ asynchronous call. Failures come out as `ember.exception` types.
 from __future__ import annotations
 
 from ember import _config, _http, _json
-from ember.exception import InternalError, UnavailableError, from_error_body
+from ember.exception import InternalError, PendingError, UnavailableError, from_error_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 PICKLE = "application/x-ember-pickle"
+_ACCEPTED = 202  # of HTTP: it has not ended
 _TIMEOUT_S = 60.0  # of everything that isn't a call or a stream
 
 
@@ -99,6 +100,30 @@ class Client:
         path = call_path(app, function, variant)
         reply = self._exchange("POST", path, (body,), content_type, None)
         return self._told(reply, content_type)
+
+    def spawn(
+        self, app: str, function: str, body: bytes, content_type: str, options: dict[str, object]
+    ) -> Any:
+        """Starts a call that nobody waits for; the answer, once it is on the server's disk."""
+        path = call_path(app, function) + encode_query(
+            {
+                "mode": "async",
+                "ttl_ms": options.get("ttl_ms"),
+                "variant": options.get("variant"),
+            }
+        )
+        key = options.get("idempotency_key")
+        head = f"Idempotency-Key: {key}\r\n" if key else ""
+        reply = self._exchange("POST", path, (body,), content_type, _TIMEOUT_S, head)
+        return _json.loads(_checked(reply, unpickle=content_type == PICKLE).body)
+
+    def call_result(self, call_id: str, wait_ms: int) -> Reply:
+        """The outcome of a call; PendingError if it has none after so long."""
+        path = f"/api/v1/calls/{quote(call_id)}/result{encode_query({'wait_ms': wait_ms})}"
+        reply = _checked(self._exchange("GET", path, (), JSON, None), unpickle=True)
+        if reply.status == _ACCEPTED:
+            raise pending(_json.loads(reply.body))
+        return reply
 
     async def call_async(
         self,
@@ -208,9 +233,12 @@ class Client:
         body: Sequence[bytes] | _http.FilePart,
         content_type: str,
         timeout_s: float | None,
+        more_head: str = "",
     ) -> Reply:
         """One request and its whole answer, whatever its status."""
-        connection, status, headers = self._start(method, path, body, content_type, timeout_s)
+        connection, status, headers = self._start(
+            method, path, body, content_type, timeout_s, more_head
+        )
         try:
             data = b"".join(connection.read_body())
         except (OSError, _http.ProtocolError) as error:
@@ -288,6 +316,12 @@ def shared() -> Client:
     if _shared is None:
         _shared = Client()
     return _shared
+
+
+def pending(document: dict[str, Any]) -> PendingError:
+    """Of a call that has not ended, as its document has it."""
+    why = document.get("reason") or document.get("state") or "it has not ended"
+    return PendingError(f"{document.get('call_id')}: {why}", call_id=document.get("call_id"))
 
 
 def call_path(app: str, function: str, variant: str | None = None) -> str:

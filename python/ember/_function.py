@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ember import _invoke
 from ember._aio import Typed
+from ember._function_call import Spawn
 from ember._settings import Concurrency, Settings, check_name, options_spec
 from ember._variant import variant_of
 from ember.exception import InvalidArgumentError
@@ -67,6 +68,7 @@ class Function(Typed["P", "R"]):
         self.settings = settings or Settings()
         self.concurrency = concurrency or Concurrency(1, None)
         self.remote: Remote[P, R] = Remote(self)
+        self.spawn = Spawn(self, {})
         if raw is not None:
             self.__doc__ = raw.__doc__
             self.__module__ = raw.__module__

@@ -24,7 +24,7 @@ def call(
         from ember.runner import _calls
 
         name = _context.deployed_app(app)
-        return _unpickled(
+        return unpickled(
             _variant.call(name, variant, lambda id: _calls.call(name, function, body, id))
         )
     from ember import _client
@@ -32,7 +32,36 @@ def call(
     def send(id: str | None) -> bytes:
         return _client.shared().call(app, function, body, _client.PICKLE, id).body
 
-    return _unpickled(_variant.call(app, variant, send))
+    return unpickled(_variant.call(app, variant, send))
+
+
+def spawn(
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: dict[str, object],
+    variant: Variant | None = None,
+) -> str:
+    """Starts a call that nobody waits for; its id, once it is on the server's disk."""
+    body = _pickled(args, kwargs)
+    if _context.in_container:
+        from ember.runner import _calls
+
+        name = _context.deployed_app(app)
+        return _variant.call(
+            name,
+            variant,
+            lambda id: _calls.spawn(name, function, body, {**options, "variant": id or ""}),
+        )
+    from ember import _client
+
+    def send(id: str | None) -> str:
+        client = _client.shared()
+        told = {**options, "variant": id}
+        return client.spawn(app, function, body, _client.PICKLE, told)["call_id"]
+
+    return _variant.call(app, variant, send)
 
 
 async def call_async(
@@ -48,7 +77,7 @@ async def call_async(
         from ember.runner import _calls
 
         name = _context.deployed_app(app)
-        return _unpickled(
+        return unpickled(
             await _variant.call_async(
                 name, variant, lambda id: _calls.call_async(name, function, body, id)
             )
@@ -58,7 +87,7 @@ async def call_async(
     async def send(id: str | None) -> bytes:
         return (await _client.shared().call_async(app, function, body, _client.PICKLE, id)).body
 
-    return _unpickled(await _variant.call_async(app, variant, send))
+    return unpickled(await _variant.call_async(app, variant, send))
 
 
 def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -77,7 +106,8 @@ def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         raise InvalidArgumentError(f"the arguments can't be pickled: {error}") from error
 
 
-def _unpickled(data: bytes) -> Any:
+def unpickled(data: bytes) -> Any:
+    """A result that came as a pickle."""
     import pickle
 
     try:

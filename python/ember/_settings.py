@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ember._image import Image
+from ember._retries import retries_spec
 from ember.exception import InvalidArgumentError
 
 TYPE_CHECKING = False
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, TypedDict
 
+    from ember._retries import Retries
     from ember._secret import Secret
     from ember._volume import Volume
 
@@ -68,6 +70,7 @@ class Settings:
         memory: int | str | None = None,
         image: Image | None = None,
         timeout: float | None = None,
+        retries: int | Retries | None = None,
         startup_timeout: float | None = None,
         min_containers: int | None = None,
         max_containers: int | None = None,
@@ -94,6 +97,7 @@ class Settings:
             "vram_bytes": _vram(vram, gpu),
             "memory_bytes": size_bytes("memory", memory),
             "timeout_ms": _milli("timeout", timeout, least=1, most=_MAX_TIMEOUT_S),
+            "retries": retries_spec(retries),
             "startup_timeout_ms": _milli(
                 "startup_timeout", startup_timeout, least=1, most=_MAX_TIMEOUT_S
             ),

@@ -97,6 +97,12 @@ class FunctionTimeoutError(EmberError):
     code = "timed_out"
 
 
+class PendingError(EmberError, TimeoutError):
+    """The call has not ended in the time that was given for it. Ask again later."""
+
+    code = "pending"
+
+
 class CallCancelledError(EmberError):
     """The call was withdrawn by its caller or by an operator."""
 
@@ -173,9 +179,8 @@ _BY_CODE: dict[str, type[EmberError]] = {
     for error in (
         InvalidArgumentError, PayloadTooLargeError, AuthError, PermissionDeniedError, NotFoundError,
         UnknownVariantError, ConflictError, ResourceExhaustedError, UnavailableError,
-        StorageFailedError, FunctionTimeoutError, CallCancelledError, ContainerCrashedError,
-        OutOfMemoryError,
-        StartFailedError, RemoteError, InternalError,
+        StorageFailedError, FunctionTimeoutError, PendingError, CallCancelledError,
+        ContainerCrashedError, OutOfMemoryError, StartFailedError, RemoteError, InternalError,
     )
 }  # fmt: skip
 

@@ -39,6 +39,7 @@ struct Call {
   ContainerId container;               // of the last attempt
   Attempt attempt = 0;                 // zero: not dispatched yet
   Time dispatched;                     // the last attempt
+  Money earlier_cost;                  // of attempts that failed before it
   bool starting = false;               // inside start_call
   std::optional<CallFailure> refusal;  // for start_call to return
   CallReply reply;

@@ -79,6 +79,28 @@ Error Calls::no_such_function(std::string_view app, std::string_view function) c
                                     std::string(function.substr(0, 64)) + "\"; it has " + names};
 }
 
+CallFailure Calls::not_found(const CallRequest& request, const Error& error) const {
+  CallFailure failure{error};
+  const bool is_there = catalog_.find_callable(request.app, request.function).function != nullptr;
+  if (is_there && !request.variant.empty()) failure.told_code = kUnknownVariant;
+  return failure;
+}
+
+CallFailure Calls::refusal(const Function& function, const Reason& reason,
+                           std::int64_t retry_after_s) const {
+  FailInput action;
+  action.code = ErrorCode::resource_exhausted;
+  action.reason = reason;
+  CallFailure failure = failure_of(action, function);
+  failure.retry_after_s = retry_after_s;
+  return failure;
+}
+
+bool Calls::is_running(CallId id) const {
+  const Call* call = table_.find(id);
+  return call && call->container;
+}
+
 Result<Callable> Calls::find(const CallRequest& request) const {
   Callable callable = catalog_.find_callable(request.app, request.function);
   if (!callable.function) return no_such_function(request.app, request.function);
@@ -97,17 +119,12 @@ Result<Callable> Calls::find(const CallRequest& request) const {
                                     "\" in this version; register it again"};
 }
 
-StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin) {
+StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin, CallTerms terms) {
   const auto found = find(request);
-  if (!found) {
-    CallFailure refusal{found.error()};
-    const bool is_there = catalog_.find_callable(request.app, request.function).function != nullptr;
-    if (is_there && !request.variant.empty()) refusal.told_code = kUnknownVariant;
-    return refusal;
-  }
+  if (!found) return not_found(request, found.error());
   const FunctionPtr* function = found->function;
   const Time now = driver_.now();
-  const CallId id{ids_.next(now)};
+  const CallId id = terms.id ? terms.id : CallId{ids_.next(now)};
   Call& call = table_.add(id);
   call.function = *function;
   call.function->used = now;
@@ -115,15 +132,21 @@ StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin)
   call.caller = request.caller;
   call.waiter = waiter;
   call.arguments = std::move(request.arguments);
-  call.arrived = now;
+  call.arrived = terms.arrived.us != 0 ? terms.arrived : now;
+  const InputArrived arrival{.input = InputId{id.value},
+                             .call = id,
+                             .pool = call.function->pool,
+                             .caller = request.caller,
+                             .origin = origin,
+                             .admission = terms.admission,
+                             .expires = terms.expires};
   if (driver_.handling()) {
     // From inside an answer: whatever becomes of it is told through the waiter.
-    driver_.handle(
-        InputArrived{InputId{id.value}, id, call.function->pool, request.caller, origin});
+    driver_.handle(arrival);
     return id;
   }
   call.starting = true;
-  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, request.caller, origin});
+  driver_.handle(arrival);
   call.starting = false;
   if (!call.refusal) return id;
   CallFailure refusal = *std::move(call.refusal);
@@ -212,11 +235,12 @@ CallReport Calls::report_of(const Call& call, const InputReport& report) const {
   const bool dispatched = report.dispatched.us != 0;
   result.queued_us = dispatched ? (report.dispatched - report.arrived).us : result.total_us;
   result.execute_us = dispatched ? (report.finished - report.dispatched).us : 0;
+  result.cost = call.earlier_cost;
   const Container* container = containers_.find(report.container);
   if (!container) return result;
   const Tariff& tariff = *container->tariff;
   result.gpu = tariff.gpu_text();
-  result.cost = tariff.cost(report.execute_share);
+  result.cost = call.earlier_cost + tariff.cost(report.execute_share);
   result.cold = report.cold && !container->adopted;
   if (!result.cold) return result;
   result.boot_ms = container->boot().whole_ms();
@@ -276,6 +300,18 @@ void Calls::answer(const AnswerInput& action) {
   CallFailure failure{{reply.code, std::move(reply.message)}, std::move(reply.body.bytes)};
   failure.status = reply.status;
   waiter->on_failure(std::move(failure), report);
+}
+
+// Its attempt has failed, and what that cost is the call's.
+void Calls::retry(const RetryInput& action) {
+  Call* call = table_.find(CallId{action.input.value});
+  EMBER_ASSERT(call);
+  if (const Container* container = containers_.find(action.report.container)) {
+    call->earlier_cost += container->tariff->cost(action.report.execute_share);
+  }
+  call->function->line->stats.add_invocation(action.report.finished - action.report.dispatched);
+  call->reply = {};
+  call->container = {};
 }
 
 CallFailure Calls::failure_of(const FailInput& action, const Function& function) const {

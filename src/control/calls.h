@@ -15,20 +15,39 @@
 
 namespace ember {
 
+// What is particular about a call that has been accepted before it starts.
+struct CallTerms {
+  CallId id = {};  // zero: a new one
+  Admission admission = Admission::to_be_asked;
+  Time expires = Time::never();
+  Time arrived = {};  // zero: now
+};
+
 class Calls {
  public:
   Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, NodeFleet& fleet,
         LogBook& logs, NodeClient& node, IdSource& ids);
 
-  StartedCall start(CallRequest request, CallWaiter* waiter, Origin origin);
+  StartedCall start(CallRequest request, CallWaiter* waiter, Origin origin, CallTerms terms = {});
   void abandon(CallId id);
   Result<> cancel(CallId id);
+
+  // What the request calls, or why there is nothing to call.
+  Result<Callable> find(const CallRequest& request) const;
+  CallFailure not_found(const CallRequest& request, const Error& error) const;
+  // What a caller is told whom a limit keeps out.
+  CallFailure refusal(const Function& function, const Reason& reason,
+                      std::int64_t retry_after_s) const;
+  // Whether it is on a container, as far as is known here.
+  bool is_running(CallId id) const;
+  bool knows(CallId id) const { return table_.find(id) || table_.find_finished(id); }
 
   // --- what the engine wants ---
   void dispatch(const DispatchInput& action);
   void interrupt(const CancelInput& action);
   void answer(const AnswerInput& action);
   void fail(const FailInput& action);
+  void retry(const RetryInput& action);
 
   // A runner's Result or Error.
   void on_reply(Container& container, const FrameHeader& header, std::string& body);
@@ -37,8 +56,6 @@ class Calls {
 
  private:
   Error no_such_function(std::string_view app, std::string_view function) const;
-  // What the request calls, or why there is nothing to call.
-  Result<Callable> find(const CallRequest& request) const;
   void end(Call& call, CallState state, std::optional<Error> error, const CallReport& report,
            Duration execute_share);
   void count(const Call& call, CallState state, const CallReport& report);

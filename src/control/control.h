@@ -21,6 +21,7 @@
 
 namespace ember {
 
+class AsyncCalls;     // async_calls.h
 class VolumeService;  // volume_service.h
 
 struct Body {
@@ -185,6 +186,7 @@ class Control {
   // The waiter has gone: cancel the call, answer nobody.
   virtual void abandon_call(CallId call) = 0;
   virtual Result<> cancel_call(CallId call) = 0;
+  virtual AsyncCalls& async_calls() = 0;
 
   // --- deploying; bodies are JSON documents of docs/reference/http.md ---
   using Done = std::function<void(Result<std::string>)>;  // with a document

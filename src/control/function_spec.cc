@@ -68,6 +68,24 @@ std::uint32_t count_or(Fields& fields, std::string_view name, std::uint32_t fall
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(count, 0, INT32_MAX));
 }
 
+// A number of retries, or an object that says also when they come.
+Retries read_retries(Fields& fields) {
+  Retries retries;
+  const JsonValue* given = fields.any("retries");
+  if (!given || given->is_null()) return retries;
+  if (!given->is_object()) {
+    fields.fail("retries", "must be an object");
+    return retries;
+  }
+  Fields inner(*given, "retries.");
+  retries.max_retries = count_or(inner, "max_retries", retries.max_retries);
+  retries.initial_delay = milliseconds_or(inner, "initial_delay_ms", retries.initial_delay);
+  retries.backoff_permille = count_or(inner, "backoff_permille", retries.backoff_permille);
+  retries.max_delay = milliseconds_or(inner, "max_delay_ms", retries.max_delay);
+  if (auto read = inner.finish(); !read) fields.fail("retries", read.error().message);
+  return retries;
+}
+
 FunctionSettings read_settings(Fields& fields) {
   FunctionSettings settings;
   Resources& resources = settings.resources;
@@ -75,6 +93,7 @@ FunctionSettings read_settings(Fields& fields) {
   resources.memory_bytes = fields.integer_or("memory_bytes", resources.memory_bytes);
   resources.gpu.share_bytes = fields.integer_or("vram_bytes", 0);
   settings.timeout = milliseconds_or(fields, "timeout_ms", settings.timeout);
+  settings.retries = read_retries(fields);
   settings.startup_timeout =
       milliseconds_or(fields, "startup_timeout_ms", settings.startup_timeout);
   Scaling& scaling = settings.scaling;
@@ -310,6 +329,13 @@ JsonValue to_json(const GpuDemand& demand) {
   return list;
 }
 
+JsonValue to_json(const Retries& retries) {
+  return {{"max_retries", retries.max_retries},
+          {"initial_delay_ms", retries.initial_delay.whole_ms()},
+          {"backoff_permille", retries.backoff_permille},
+          {"max_delay_ms", retries.max_delay.whole_ms()}};
+}
+
 JsonValue to_json(const FunctionSettings& settings) {
   const Scaling& scaling = settings.scaling;
   return {
@@ -318,6 +344,7 @@ JsonValue to_json(const FunctionSettings& settings) {
       {"vram_bytes", settings.resources.gpu.share_bytes + settings.resources.gpu.least_vram_bytes},
       {"timeout_ms", settings.timeout.whole_ms()},
       {"startup_timeout_ms", settings.startup_timeout.whole_ms()},
+      {"retries", to_json(settings.retries)},
       {"min_containers", scaling.min_containers},
       {"max_containers", scaling.max_containers},
       {"buffer_containers", scaling.buffer_containers},

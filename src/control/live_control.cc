@@ -48,7 +48,15 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
                  mounts),
       volume_requests(mounts, containers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
-      nested(calls, containers),
+      durable_calls({.driver = driver,
+                     .catalog = catalog,
+                     .calls = calls,
+                     .store = store,
+                     .background = background,
+                     .ids = ids,
+                     .kept = options.results_kept,
+                     .describe = [this](CallId call) { return listings.call(call); }}),
+      nested(calls, durable_calls, containers),
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
                   volumes.catalog(), ids, prices),
       variants(driver, catalog, store, background, deployments, ids),
@@ -71,6 +79,7 @@ void LiveControl::Performer::perform(const Action& action) {
         if constexpr (std::is_same_v<Kind, CancelInput>) parts_.calls.interrupt(wanted);
         if constexpr (std::is_same_v<Kind, AnswerInput>) parts_.calls.answer(wanted);
         if constexpr (std::is_same_v<Kind, FailInput>) parts_.calls.fail(wanted);
+        if constexpr (std::is_same_v<Kind, RetryInput>) parts_.calls.retry(wanted);
         if constexpr (std::is_same_v<Kind, StartContainer>) parts_.containers.start(wanted);
         if constexpr (std::is_same_v<Kind, StopContainer>) parts_.containers.stop(wanted);
         if constexpr (std::is_same_v<Kind, ReleaseContainer>) parts_.containers.release(wanted);
@@ -120,7 +129,7 @@ LiveControl::~LiveControl() = default;
 
 Result<> LiveControl::start() {
   if (auto prepared = parts_->sources.prepare(); !prepared) return prepared;
-  const Snapshot snapshot = std::exchange(parts_->snapshot, {});
+  Snapshot snapshot = std::exchange(parts_->snapshot, {});
   if (auto prepared = parts_->volumes.prepare(snapshot); !prepared) return prepared;
   parts_->mounts.restore();
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
@@ -128,6 +137,7 @@ Result<> LiveControl::start() {
   if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
   parts_->leases.restore(snapshot);
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
+  parts_->durable_calls.restore(std::move(snapshot.calls));
   return Ok{};
 }
 
@@ -200,15 +210,16 @@ Result<> LiveControl::refuse_while_draining() const {
 void LiveControl::begin_drain(std::function<void()> drained) {
   parts_->draining = true;
   parts_->drained = std::move(drained);
+  parts_->durable_calls.leave_waiting();
   parts_->driver.handle(DrainStarted{});
   check_drained();
 }
 
-// Five parts have to be done, each in its own time: looked at now and then rather than told by all.
+// Six parts have to be done, each in its own time: looked at now and then rather than told by all.
 void LiveControl::check_drained() {
-  const bool done = parts_->calls.table().live() == 0 && parts_->containers.size() == 0 &&
-                    parts_->mounts.is_settled() && parts_->biller.backlog() == 0 &&
-                    parts_->logs.is_written();
+  const bool done = parts_->calls.table().live() == 0 && parts_->durable_calls.is_settled() &&
+                    parts_->containers.size() == 0 && parts_->mounts.is_settled() &&
+                    parts_->biller.backlog() == 0 && parts_->logs.is_written();
   if (done) return parts_->background.later(std::exchange(parts_->drained, {}));
   parts_->driver.after(kDrainLook, [this] { check_drained(); });
 }
@@ -224,6 +235,8 @@ StartedCall LiveControl::start_call(CallRequest request, CallWaiter* waiter) {
 void LiveControl::abandon_call(CallId call) { parts_->calls.abandon(call); }
 
 Result<> LiveControl::cancel_call(CallId call) { return parts_->calls.cancel(call); }
+
+AsyncCalls& LiveControl::async_calls() { return parts_->durable_calls; }
 
 // --- deploying ---
 

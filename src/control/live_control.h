@@ -38,6 +38,7 @@ struct LiveControlOptions {
   Duration node_grace = Duration::seconds(10);  // from a lost connection to a lost node
   LogLimits logs;
   std::uint32_t workspace_queue_limit = EngineOptions{}.workspace_queue_limit;
+  Duration results_kept = Duration::seconds(7 * 24 * 3600);  // of asynchronous calls, at least
   std::optional<MasterKey> master_key;  // none: no secret can be sealed or opened
 };
 
@@ -79,6 +80,7 @@ class LiveControl final : public Control, private NodeObserver {
   StartedCall start_call(CallRequest request, CallWaiter* waiter) override;
   void abandon_call(CallId call) override;
   Result<> cancel_call(CallId call) override;
+  AsyncCalls& async_calls() override;
   void register_source(std::string manifest_json,
                        std::function<void(Result<UploadResult>)> done) override;
   void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) override;

@@ -10,6 +10,7 @@
 
 #include "control/calls.h"
 #include "control/deployments.h"
+#include "control/durable_calls.h"
 #include "control/exec_sessions.h"
 #include "control/image_admin.h"
 #include "control/keys.h"
@@ -71,6 +72,7 @@ struct LiveControl::Parts {
   Containers containers;
   VolumeRequests volume_requests;
   Calls calls;
+  DurableCalls durable_calls;
   NestedCalls nested;
   Deployments deployments;
   Variants variants;

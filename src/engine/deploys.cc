@@ -65,6 +65,7 @@ void stop_pool(State& state, Slot slot) {
   const InputFailure failure{ErrorCode::cancelled, {ReasonCode::app_stopped}, {}};
   pool.ended = ReasonCode::app_stopped;
   fail_waiting(state, slot, failure);
+  fail_delayed(state, slot, failure);
   while (!pool.running.empty()) end_early(state, pool.running.front(), failure);
   stop_idle(state, slot);
 }

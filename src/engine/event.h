@@ -54,12 +54,18 @@ struct AppStopped {
 // Who wants it: while the engine drains, what runs may still call on others to come to its end.
 enum class Origin : std::uint8_t { outside, running_input };
 
+// Whether limits have been asked already, and its place promised: then it is never refused for
+// them.
+enum class Admission : std::uint8_t { to_be_asked, granted };
+
 struct InputArrived {
   InputId input;
   CallId call;
   PoolId pool;  // the current pool of the function at arrival; never retired in the same batch
   KeyId caller = {};  // waiting inputs are served fairly between callers; zero: none that has a key
   Origin origin = Origin::outside;
+  Admission admission = Admission::to_be_asked;
+  Time expires = Time::never();  // fails if its first attempt has not begun by then
 };
 
 // The caller withdrew the input or went away. Unknown and finished inputs are ignored.
@@ -67,7 +73,12 @@ struct InputCancelled {
   InputId input;
 };
 
-enum class InputOutcome : std::uint8_t { succeeded, failed, cancelled };
+enum class InputOutcome : std::uint8_t {
+  succeeded,
+  failed,   // the function's own doing; run again if its settings say so
+  refused,  // the runner could not give it to the function: again would be no better
+  cancelled
+};
 
 // A runner reported the end of an attempt. Stale attempts and wrong containers are ignored.
 struct InputFinished {

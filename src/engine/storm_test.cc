@@ -303,6 +303,7 @@ class Storm {
   }
 
   // Nobody leases here; sim/check_leases.cc looks at those.
+  void check(const RetryInput&) {}
   void check(const GrantLease&) {}
   void check(const RefuseLease&) {}
   void check(const ReleaseLease&) {}

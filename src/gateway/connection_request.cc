@@ -8,6 +8,7 @@
 namespace ember {
 namespace {
 
+constexpr std::int64_t kMostTtlMs = 7ll * 24 * 3600 * 1000;
 constexpr std::size_t kReadAndRefuseBytes = 64u << 10;  // an unwanted body this small is read
 constexpr std::size_t kReservedBytes = 8u << 20;        // for a body: no memory until it comes
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -251,11 +252,16 @@ void Connection::make_call() {
                                      "{\"name\": value}"}));
     }
   }
+  const std::string_view query = parser_.head().query();
+  const std::string mode = query.empty() ? std::string() : Query(query).text("mode");
+  if (mode == "async") return spawn_call(std::move(arguments));
+  if (!mode.empty() && mode != "sync") {
+    return respond(error_response({ErrorCode::invalid_argument, "mode must be sync or async"}));
+  }
   const std::size_t bytes = arguments.bytes.size();
   if (const auto refusal = edge_->client_calls.refusal(key_id_, bytes)) {
     return respond(refusal_response(*refusal));
   }
-  const std::string_view query = parser_.head().query();
   const std::string variant = query.empty() ? std::string() : Query(query).text("variant");
   const auto call = edge_->control.start_call(
       {parameters_[0], parameters_[1], std::move(arguments), key_id_, variant}, this);
@@ -263,6 +269,27 @@ void Connection::make_call() {
   call_ = *call;
   call_bytes_ = bytes;
   edge_->client_calls.add(key_id_, bytes);
+}
+
+// Answered once it is on disk; from then on it needs nobody.
+void Connection::spawn_call(Body arguments) {
+  const RequestHead& head = parser_.head();
+  const auto ttl_ms = Query(head.query()).number("ttl_ms");
+  if (ttl_ms && (*ttl_ms < 1 || *ttl_ms > kMostTtlMs)) {
+    return respond(
+        error_response({ErrorCode::invalid_argument, "ttl_ms must be 1 to 604800000: a week"}));
+  }
+  edge_->control.async_calls().spawn(
+      {.app = parameters_[0],
+       .function = parameters_[1],
+       .variant = Query(head.query()).text("variant"),
+       .arguments = std::move(arguments),
+       .caller = key_id_,
+       .idempotency_key = head.idempotency_key,
+       .time_to_live = Duration::milliseconds(ttl_ms.value_or(0))},
+      [reply = Reply(weak_from_this())](const StartedCall& call, Acceptance acceptance) {
+        reply.send(spawned_response(call, acceptance));
+      });
 }
 
 void Connection::let_go_of_call() {

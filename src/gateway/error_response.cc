@@ -98,7 +98,7 @@ Response error_response(int status, const Error& error) {
 
 Response refusal_response(const CallFailure& refusal) {
   Response response;
-  response.status = status_of(refusal.error.code);
+  response.status = refusal.status ? refusal.status : status_of(refusal.error.code);
   append_limit_fields(response.headers, response.status, refusal.retry_after_s, refusal.limit);
   response.body = error_body(refusal, {}, {});
   return response;

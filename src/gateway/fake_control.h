@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control/control.h"
+#include "gateway/fake_async_calls.h"
 #include "gateway/fake_volumes.h"
 
 namespace ember {
@@ -113,6 +114,8 @@ class FakeControl final : public Control {
     return id;
   }
   void abandon_call(CallId call) override { abandoned.push_back(call); }
+  FakeAsyncCalls fake_async_calls;
+  AsyncCalls& async_calls() override { return fake_async_calls; }
   Result<> cancel_call(CallId call) override {
     if (refuse_documents) return *refuse_documents;
     cancelled.push_back(call);

@@ -71,6 +71,11 @@ FunctionSettings Catalog::draw_settings(FunctionId function) {
   scaling.queue_limit = random_.chance(200) ? 8 : 10'000;
   draw_floor(random_, settings);
   settings.timeout = draw_ms(random_, 2'000, 12'000);
+  settings.retries.max_retries =
+      random_.chance(500) ? 0 : static_cast<std::uint32_t>(random_.between(1, 3));
+  settings.retries.initial_delay = draw_ms(random_, 0, 2'000);
+  settings.retries.backoff_permille = static_cast<std::uint32_t>(random_.between(1'000, 3'000));
+  settings.retries.max_delay = draw_ms(random_, 1, 5'000);
   settings.startup_timeout = draw_ms(random_, 3'000, 8'000);
   EMBER_ASSERT(function && check(settings).ok());
   return settings;

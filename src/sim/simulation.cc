@@ -316,7 +316,9 @@ void Simulation::call(FunctionId function) {
   const auto pool = pool_for(function);
   if (!pool || !driver_.up()) return;
   const InputId input{next_input_++};
-  driver_.handle(InputArrived{input, CallId{input.value}, *pool, workload_.caller()});
+  InputArrived arrival{input, CallId{input.value}, *pool, workload_.caller()};
+  if (workload_.expires()) arrival.expires = agenda_.now() + workload_.patience();
+  driver_.handle(arrival);
   if (workload_.caller_leaves()) agenda_.after(workload_.patience(), CallerLeaves{input});
 }
 

@@ -116,6 +116,10 @@ std::string describe(const Action& action) {
             return words("FailInput", a.input, std::string(error_name(a.code)), "share",
                          a.report.execute_share.us, "-", a.reason);
           },
+          [](const RetryInput& a) {
+            return words("RetryInput", a.input, std::string(error_name(a.code)), "share",
+                         a.report.execute_share.us, "due", a.due.us, "-", a.reason);
+          },
           [](const RecordUsage& a) {
             return words("RecordUsage", a.row.lease ? a.row.lease.text() : a.row.container.text(),
                          std::string(meter_name(a.row.meter)), std::string(phase_name(a.row.phase)),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ember._client import Reply
 
-_FLAGS = ("--json", "--no-prices")
+_FLAGS = ("--json", "--no-prices", "--spawn")
 
 
 def call(prog: str, summary: str, argv: list[str]) -> int:
@@ -37,6 +37,9 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument(
         "--no-prices", action="store_true", help="leave out what the call would cost elsewhere"
     )
+    parser.add_argument(
+        "--spawn", action="store_true", help="do not wait: print the call's id once it is accepted"
+    )
     parser.add_json()
     options = parser.parse_args(own)
     if not words:
@@ -47,6 +50,8 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
     params = first_params + params
     body = _body(app, function, words, options.json_args)
     variant = _variant(app, function, params) if params else None
+    if options.spawn:
+        return _spawn(app, function, body, variant, as_json=options.json)
     reply = _call(app, function, body, variant)
     call_id = reply.headers["ember-call-id"]
     if options.json:
@@ -57,6 +62,20 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
     from . import _report
 
     _report.report([call_id], with_prices=not options.no_prices)
+    return _exit.OK
+
+
+def _spawn(app: str, function: str, body: bytes, variant: str | None, *, as_json: bool) -> int:
+    try:
+        answer = shared().spawn(app, function, body, JSON, {"variant": variant})
+    except NotFoundError as error:
+        _find(app, function)
+        raise error
+    if as_json:
+        _terminal.document(answer)
+    else:
+        _terminal.data(answer["call_id"])
+        _terminal.say(f"next: ember call result {answer['call_id']} --wait")
     return _exit.OK
 
 

@@ -23,6 +23,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "call": ("_call", "call", "call a deployed function"),
     "call list": ("_call_list", "list_calls", "recent calls"),
     "call show": ("_call_list", "show_call", "one call: state, phases, price, why it waits"),
+    "call result": ("_call_list", "show_result", "what a spawned call returned"),
+    "call retry": ("_call_list", "retry_calls", "run ended calls again, as new ones"),
     "call cancel": ("_call_list", "cancel_call", "cancel a call"),
     "app list": ("_app", "list_apps", "apps of this server"),
     "app history": ("_app", "history", "versions of an app"),

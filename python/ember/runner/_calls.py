@@ -48,14 +48,20 @@ class Waiter:
 
 def call(app: str, function: str, body: bytes, variant: str | None = None) -> bytes:
     """Calls another function with a pickle of (args, kwargs), and blocks for the pickled result."""
-    from queue import SimpleQueue
+    return _wait_for(lambda runner, waiter: runner.start_call(app, function, body, waiter, variant))
 
-    answered: SimpleQueue[None] = SimpleQueue()
-    waiter = Waiter(lambda: answered.put(None))
-    runner = _runner()
-    runner.start_call(app, function, body, waiter, variant)
-    runner.wait(waiter, answered.get)
-    return waiter.result()
+
+def spawn(app: str, function: str, body: bytes, options: dict[str, object]) -> str:
+    """Starts a call that nobody waits for; its id, once it is on the server's disk."""
+    head: dict[str, object] = {"app": app, "function": function, "mode": "async", **options}
+    answer = _wait_for(lambda runner, waiter: runner.ask(head, body, waiter))
+    return _json.loads(answer)["call_id"]
+
+
+def result(call_id: str, wait_ms: int) -> bytes:
+    """The pickled result of a call; PendingError if it has not ended after so long."""
+    head: dict[str, object] = {"result_of": call_id, "wait_ms": wait_ms}
+    return _wait_for(lambda runner, waiter: runner.ask(head, b"", waiter))
 
 
 def volume(action: str, name: str) -> int:
@@ -72,14 +78,20 @@ def variant(
 
 
 def _ask(kind: int, request: dict[str, Any]) -> Any:
+    answer = _wait_for(lambda runner, waiter: runner.start_request(kind, request, waiter))
+    return _json.loads(answer)
+
+
+def _wait_for(ask: Callable[[Runner, Waiter], None]) -> bytes:
+    """Asks the server, and blocks for its answer."""
     from queue import SimpleQueue
 
     answered: SimpleQueue[None] = SimpleQueue()
     waiter = Waiter(lambda: answered.put(None))
     runner = _runner()
-    runner.start_request(kind, request, waiter)
+    ask(runner, waiter)
     runner.wait(waiter, answered.get)
-    return _json.loads(waiter.result())
+    return waiter.result()
 
 
 async def call_async(app: str, function: str, body: bytes, variant: str | None = None) -> bytes:

@@ -154,14 +154,18 @@ class Runner:
         self, app: str, function: str, body: bytes, waiter: Waiter, variant: str | None = None
     ) -> None:
         """Asks the server to call another function; the answer goes to the waiter."""
+        head: dict[str, object] = {"app": app, "function": function}
+        if variant:
+            head["variant"] = variant
+        self.ask(head, body, waiter)
+
+    def ask(self, head: dict[str, object], body: bytes, waiter: Waiter) -> None:
+        """Asks the server for what the head says; the answer goes to the waiter."""
         number = next(self._numbers)
         self._waiters[number] = waiter
-        named = {"app": app, "function": function, "call": current_call_id() or ""}
-        if variant:
-            named["variant"] = variant
-        target = _json.dumps(named).encode()
-        head = len(target).to_bytes(2, "little") + target
-        self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, head + body))
+        text = _json.dumps({**head, "call": current_call_id() or ""}).encode()
+        data = len(text).to_bytes(2, "little") + text + body
+        self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, data))
 
     def start_request(self, kind: int, request: dict[str, Any], waiter: Waiter) -> None:
         """Asks the server for something by a Volume or Variant; the answer goes to the waiter."""
