@@ -56,15 +56,17 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
                      .ids = ids,
                      .kept = options.results_kept,
                      .describe = [this](CallId call) { return listings.call(call); }}),
+      scheduled(driver, catalog, store, background, durable_calls, zones),
       nested(calls, durable_calls, containers),
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
-                  volumes.catalog(), ids, prices),
+                  volumes.catalog(), zones, ids, prices),
       leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
       execs(loop, driver, node, containers, ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs, leases),
       performer(*this),
       startup(store, background, catalog, deployments, containers),
       started(driver.now()) {
+  deployments.on_change([this](const App& app) { scheduled.refresh(app); });
   driver.set_performer(&performer);
   containers.set_listener(&performer);
 }
@@ -129,8 +131,10 @@ Result<> LiveControl::start() {
   for (const SecretRecord& secret : snapshot.secrets) parts_->secrets.restore(secret);
   if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
   parts_->leases.restore(snapshot);
+  parts_->scheduled.restore(std::move(snapshot.schedules));
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   parts_->durable_calls.restore(std::move(snapshot.calls));
+  parts_->scheduled.begin();
   return Ok{};
 }
 
@@ -203,6 +207,7 @@ Result<> LiveControl::refuse_while_draining() const {
 void LiveControl::begin_drain(std::function<void()> drained) {
   parts_->draining = true;
   parts_->drained = std::move(drained);
+  parts_->scheduled.stop();
   parts_->durable_calls.leave_waiting();
   parts_->driver.handle(DrainStarted{});
   check_drained();
@@ -230,6 +235,8 @@ void LiveControl::abandon_call(CallId call) { parts_->calls.abandon(call); }
 Result<> LiveControl::cancel_call(CallId call) { return parts_->calls.cancel(call); }
 
 AsyncCalls& LiveControl::async_calls() { return parts_->durable_calls; }
+
+ScheduleService& LiveControl::schedules() { return parts_->scheduled; }
 
 // --- deploying ---
 

@@ -18,8 +18,10 @@
 #include "control/listings.h"
 #include "control/live_control.h"
 #include "control/nested_calls.h"
+#include "control/schedules.h"
 #include "control/secrets.h"
 #include "control/startup.h"
+#include "control/time_zones.h"
 #include "control/volume_requests.h"
 #include "control/volumes.h"
 
@@ -69,6 +71,8 @@ struct LiveControl::Parts {
   VolumeRequests volume_requests;
   Calls calls;
   DurableCalls durable_calls;
+  TimeZones zones;
+  Schedules scheduled;
   NestedCalls nested;
   Deployments deployments;
   Leases leases;
