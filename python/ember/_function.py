@@ -134,6 +134,10 @@ def make_function(
     if _flags(raw) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):
         raise InvalidArgumentError(f"{qualname}: generators can't be Ember functions yet")
     checked = check_name("function", name or raw.__name__)
+    if settings.schedule is not None:
+        from ember._schedule import check_callable_alone
+
+        check_callable_alone(checked, raw)
     return Function(app_name, checked, raw, settings, concurrency)
 
 
