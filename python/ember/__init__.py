@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ember._lifecycle import exit as exit
     from ember._lifecycle import method as method
     from ember._retries import Retries as Retries
+    from ember._schedule import Cron as Cron
+    from ember._schedule import Period as Period
     from ember._secret import Secret as Secret
     from ember._volume import Volume as Volume
     from ember.exception import EmberError as EmberError
@@ -49,6 +51,8 @@ _HOMES = {
     "FunctionCall": "ember._function_call",
     "gather": "ember._function_call",
     "Retries": "ember._retries",
+    "Cron": "ember._schedule",
+    "Period": "ember._schedule",
     "Image": "ember._image",
     "Secret": "ember._secret",
     "Volume": "ember._volume",

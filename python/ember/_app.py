@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ember._deploy import Deployment, Progress
     from ember._image import Image
     from ember._retries import Retries
+    from ember._schedule import Cron, Period
     from ember._secret import Secret
     from ember._volume import Volume
 
@@ -71,6 +72,7 @@ class App:
         isolation: Literal["container", "gvisor"] | None = None,
         ephemeral_disk: int | str | None = None,
         volumes: Mapping[str, Volume] | None = None,
+        schedule: Cron | Period | None = None,
         name: str | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Makes a function of this app. Durations are seconds.
@@ -92,6 +94,8 @@ class App:
         ephemeral_disk: MiB, or text such as "20GB": what each container can write on disk; without
         it scratch space is memory.
         volumes: what its containers see where, {"/data": Volume.from_name("models")}.
+        schedule: ember.Cron(...) or ember.Period(...): when the server calls it by itself, without
+        arguments, while the app is deployed.
         """
         settings = Settings(
             gpu=gpu,
@@ -113,6 +117,7 @@ class App:
             isolation=isolation,
             ephemeral_disk=ephemeral_disk,
             volumes=volumes,
+            schedule=schedule,
         )
 
         def decorate(raw: Callable[P, R]) -> Function[P, R]:

@@ -176,6 +176,10 @@ def make_function(
     check_place(raw, "function")
     refuse_generator(raw)
     checked = check_name("function", name or raw.__name__)
+    if settings.schedule is not None:
+        from ember._schedule import check_callable_alone
+
+        check_callable_alone(checked, raw)
     return Function(app_name, checked, raw, settings, concurrency)
 
 

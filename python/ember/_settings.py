@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ember._image import Image
 from ember._retries import retries_spec
+from ember._schedule import schedule_spec
 from ember.exception import InvalidArgumentError
 
 TYPE_CHECKING = False
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     from ember._retries import Retries
+    from ember._schedule import Cron, Period
     from ember._secret import Secret
     from ember._volume import Volume
 
@@ -84,6 +86,7 @@ class Settings:
         ephemeral_disk: int | str | None = None,
         volumes: Mapping[str, Volume] | None = None,
         spread: bool | None = None,
+        schedule: Cron | Period | None = None,
     ) -> None:
         if image is not None and not isinstance(image, Image):
             raise InvalidArgumentError(
@@ -91,6 +94,7 @@ class Settings:
             )
         self.image = image
         self.secrets = _secrets(secrets)
+        self.schedule = schedule
         self._values: dict[str, object] = {
             "gpu": _gpu(gpu),
             "cpu_millicores": _milli("cpu", cpu, least=0.01, most=1024),
@@ -114,6 +118,7 @@ class Settings:
             "ephemeral_disk_bytes": _ephemeral_disk(ephemeral_disk),
             "volumes": self._mounts(volumes),
             "spread": _flag("spread", spread),
+            "schedule": schedule_spec(schedule),
         }
         if max_containers is not None and (min_containers or 0) > max_containers:
             raise InvalidArgumentError(

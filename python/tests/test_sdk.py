@@ -40,6 +40,49 @@ def make_app(**settings: Any) -> tuple[ember.App, Any]:
 # --- declaring ---
 
 
+def tick(_count: int = 0, *_more: int, _name: str = "", **_rest: str) -> None:
+    pass
+
+
+def test_a_schedule_becomes_a_field_of_a_deploy() -> None:
+    def spec(schedule: Any) -> dict[str, Any]:
+        return ember.App("ticks").function(schedule=schedule)(tick).spec()["schedule"]
+
+    assert spec(ember.Cron("0 6 * * *", timezone="Europe/Berlin")) == {
+        "cron": "0 6 * * *", "timezone": "Europe/Berlin", "missed": "skip", "overlap": "skip",
+    }  # fmt: skip
+    assert spec(ember.Cron("@daily", missed="run_once"))["missed"] == "run_once"
+    assert spec(ember.Period(days=1, hours=2, minutes=3, seconds=4.5, overlap="allow")) == {
+        "period_ms": 93_784_500, "missed": "skip", "overlap": "allow",
+    }  # fmt: skip
+    assert "schedule" not in ember.App("ticks").function()(tick).spec()
+
+
+CRON: Any = ember.Cron  # to be given what no type checker takes
+PERIOD: Any = ember.Period
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: CRON("0 6 * *"), "five fields"),
+        (lambda: CRON(6), "expected str"),
+        (lambda: CRON("@daily", timezone=None), "timezone"),
+        (lambda: CRON("@daily", missed="all"), '"skip" or "run_once"'),
+        (lambda: PERIOD(seconds=1, overlap="no"), '"skip" or "allow"'),
+        (lambda: PERIOD(), "between 1 second and 366 days"),
+        (lambda: PERIOD(days=367), "between 1 second and 366 days"),
+        (lambda: PERIOD(seconds=float("nan")), "between 1 second and 366 days"),
+        (lambda: PERIOD(seconds="1"), "seconds: expected a number"),
+        (lambda: make_app(schedule="0 6 * * *"), "ember.Cron"),
+        (lambda: make_app(schedule=ember.Period(hours=1)), "give n a default"),
+    ],
+)
+def test_a_schedule_that_is_wrong_is_refused_where_it_is_written(make: Any, said: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=said):
+        make()
+
+
 def test_settings_become_the_fields_of_a_deploy() -> None:
     _, function = make_app(
         gpu="H100:2", cpu=0.5, memory="2GB", timeout=1.5, startup_timeout=60, min_containers=1,

@@ -21,8 +21,9 @@
 
 namespace ember {
 
-class AsyncCalls;     // async_calls.h
-class VolumeService;  // volume_service.h
+class AsyncCalls;       // async_calls.h
+class ScheduleService;  // schedule_service.h
+class VolumeService;    // volume_service.h
 
 struct Body {
   BodyFormat format = BodyFormat::none;
@@ -187,6 +188,7 @@ class Control {
   virtual void abandon_call(CallId call) = 0;
   virtual Result<> cancel_call(CallId call) = 0;
   virtual AsyncCalls& async_calls() = 0;
+  virtual ScheduleService& schedules() = 0;
 
   // --- deploying; bodies are JSON documents of docs/reference/http.md ---
   using Done = std::function<void(Result<std::string>)>;  // with a document

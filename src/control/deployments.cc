@@ -41,7 +41,8 @@ struct Deployments::Change {
 Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store,
                          Background& background, SourceStore& sources, ImageBuilds& images,
                          Secrets& secrets, const NodeFleet& fleet, const Calls& calls,
-                         const VolumeCatalog& volumes, IdSource& ids, const PriceBook& prices)
+                         const VolumeCatalog& volumes, TimeZones& zones, IdSource& ids,
+                         const PriceBook& prices)
     : driver_(driver),
       catalog_(catalog),
       store_(store),
@@ -52,6 +53,7 @@ Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store
       fleet_(fleet),
       calls_(calls),
       volumes_(volumes),
+      zones_(zones),
       ids_(ids),
       prices_(prices) {
   rank_gpus();
@@ -142,6 +144,13 @@ Result<> Deployments::check_volumes(const FunctionSpec& spec) const {
   return Ok{};
 }
 
+Result<> Deployments::check_schedule(const FunctionSpec& spec) const {
+  if (!spec.schedule) return Ok{};
+  const auto zone = zones_.find(spec.schedule->timezone);
+  if (!zone) return Error(zone.error()).within("the schedule of " + spec.name);
+  return Ok{};
+}
+
 Result<> Deployments::check_request(const std::string& app, const DeployRequest& request) const {
   if (auto named = check_name("app", app); !named) return named;
   if (!fleet_.has_met()) {
@@ -160,6 +169,7 @@ Result<> Deployments::check_request(const std::string& app, const DeployRequest&
     if (auto fits = check_fleet(spec); !fits) return fits;
     if (auto given = secrets_.check(spec.secrets, spec.name); !given) return given;
     if (auto there = check_volumes(spec); !there) return there;
+    if (auto known = check_schedule(spec); !known) return known;
     if (!images_.is_built(spec.image)) {
       return {ErrorCode::conflict,
               "the image " + image_id(spec.image) + " of " + spec.name +
@@ -336,6 +346,7 @@ Result<> Deployments::install(const AppRecord& record, const VersionRecord& vers
   app.lease_ends = record.ephemeral ? driver_.now() + kLease : Time::never();
   if (record.ephemeral) driver_.after(kLease, [this] { check_leases(); });
   driver_.handle(AppDeployed{record.id, pool_specs(app)});
+  changed_(app);
   return Ok{};
 }
 
@@ -382,6 +393,7 @@ void Deployments::stop(const std::string& name, Done done) {
         const auto cancelled = std::ranges::count_if(live, of_app);
         catalog_.set_stopped(record);
         driver_.handle(AppStopped{record.id});
+        changed_(*catalog_.find_app(record.name));
         done(dump_json({{"app", record.name}, {"cancelled", cancelled}}));
       }));
 }

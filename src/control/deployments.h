@@ -18,6 +18,7 @@
 #include "control/image_builds.h"
 #include "control/secrets.h"
 #include "control/source_store.h"
+#include "control/time_zones.h"
 #include "control/volume_catalog.h"
 #include "store/store.h"
 
@@ -29,7 +30,7 @@ class Deployments {
 
   Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store, Background& background,
               SourceStore& sources, ImageBuilds& images, Secrets& secrets, const NodeFleet& fleet,
-              const Calls& calls, const VolumeCatalog& volumes, IdSource& ids,
+              const Calls& calls, const VolumeCatalog& volumes, TimeZones& zones, IdSource& ids,
               const PriceBook& prices);
 
   void deploy(std::string app, const std::string& request_json, Done done);
@@ -39,6 +40,9 @@ class Deployments {
   // its user's code.
   void open_shell(const std::string& app, const std::string& function, Done done);
   Result<> heartbeat(std::string_view app);
+
+  // Told of each app that has other functions now, or has been stopped.
+  void on_change(std::function<void(const App&)> changed) { changed_ = std::move(changed); }
 
   // At start: what the store remembers.
   Result<> restore(const AppRecord& app, const VersionRecord& current);
@@ -57,6 +61,7 @@ class Deployments {
   Result<> check_placeable(const FunctionSpec& spec) const;
   Result<> check_sandbox(const FunctionSpec& spec) const;
   Result<> check_volumes(const FunctionSpec& spec) const;
+  Result<> check_schedule(const FunctionSpec& spec) const;
   std::string name_for_shell(const std::string& app) const;
   Result<> begin(const std::string& app);
   void end(const std::string& app);
@@ -79,8 +84,10 @@ class Deployments {
   const NodeFleet& fleet_;
   const Calls& calls_;
   const VolumeCatalog& volumes_;
+  TimeZones& zones_;
   IdSource& ids_;
   const PriceBook& prices_;
+  std::function<void(const App&)> changed_ = [](const App&) {};
   std::string url_;
   std::set<std::string> changing_;  // apps
 };

@@ -182,17 +182,32 @@ std::optional<CallFailure> DurableCalls::refusal(const AsyncRequest& request,
 }
 
 void DurableCalls::spawn(AsyncRequest request, OnStarted done) {
+  if (request.idempotency_key.starts_with(kOwnKeys)) {
+    return done(
+        Error{ErrorCode::invalid_argument,
+              "an Idempotency-Key that begins with \"ember:\" is Ember's own; take another"},
+        Acceptance::fresh);
+  }
+  spawn_beside(std::move(request), {}, std::move(done));
+}
+
+void DurableCalls::spawn_beside(AsyncRequest request, Beside beside, OnStarted done) {
   const CallRequest named{request.app, request.function, {}, request.caller, request.variant};
   const auto callable = parts_.calls.find(named);
   if (!callable) return done(parts_.calls.not_found(named, callable.error()), Acceptance::fresh);
   const FunctionPtr function = *callable->function;
   if (!request.idempotency_key.empty()) {
-    return spawn_once(std::move(request), function, std::move(done));
+    return spawn_once(std::move(request), function, std::move(beside), std::move(done));
   }
   if (auto refused = refusal(request, function)) {
     return done(*std::move(refused), Acceptance::fresh);
   }
-  accept(record_of(std::move(request), {}), function->pool, std::move(done));
+  accept(record_of(std::move(request), {}), function->pool, beside, std::move(done));
+}
+
+std::string_view DurableCalls::live_state(CallId call) const {
+  if (!live_.contains(call)) return {};
+  return parts_.calls.is_running(call) ? "running" : "waiting";
 }
 
 CallRecord DurableCalls::record_of(AsyncRequest request, std::string request_sha256) {
@@ -214,14 +229,15 @@ CallRecord DurableCalls::record_of(AsyncRequest request, std::string request_sha
 }
 
 // One request of a key at a time: the next one finds what the first has made of it.
-void DurableCalls::spawn_once(AsyncRequest request, FunctionPtr function, OnStarted done) {
+void DurableCalls::spawn_once(AsyncRequest request, FunctionPtr function, Beside beside,
+                              OnStarted done) {
   const std::string key = request.idempotency_key;
   const auto [in_use, is_first] = keys_in_use_.try_emplace(key);
   if (!is_first) {
-    in_use->second.push_back(
-        [this, request = std::move(request), done = std::move(done)]() mutable {
-          spawn(std::move(request), std::move(done));
-        });
+    in_use->second.push_back([this, request = std::move(request), beside = std::move(beside),
+                              done = std::move(done)]() mutable {
+      spawn_beside(std::move(request), std::move(beside), std::move(done));
+    });
     return;
   }
   OnStarted told = [this, key, done = std::move(done)](StartedCall call, Acceptance acceptance) {
@@ -229,6 +245,7 @@ void DurableCalls::spawn_once(AsyncRequest request, FunctionPtr function, OnStar
     free_key(key);
   };
   auto looked_up = [this, request = std::move(request), function = std::move(function),
+                    beside = std::move(beside),
                     told = std::move(told)](Result<StoredCall> found) mutable {
     const std::string digest = digest_of(request);
     if (found.ok()) {
@@ -239,7 +256,7 @@ void DurableCalls::spawn_once(AsyncRequest request, FunctionPtr function, OnStar
     if (auto refused = refusal(request, function)) {
       return told(*std::move(refused), Acceptance::fresh);
     }
-    accept(record_of(std::move(request), digest), function->pool, std::move(told));
+    accept(record_of(std::move(request), digest), function->pool, beside, std::move(told));
   };
   parts_.store.query_call_by_key(kDefaultWorkspace, key,
                                  parts_.background.to_loop(std::move(looked_up)));
@@ -250,10 +267,11 @@ void DurableCalls::free_key(const std::string& key) {
   for (auto& next : in_use.mapped()) next();
 }
 
-void DurableCalls::accept(CallRecord record, PoolId pool, OnStarted done) {
+void DurableCalls::accept(CallRecord record, PoolId pool, const Beside& beside, OnStarted done) {
   ++promised_[pool];
   ++writing_;
   Batch batch{record};
+  if (auto with = beside ? beside(record.id) : std::nullopt) batch.emplace_back(*std::move(with));
   auto written = [this, record = std::move(record), pool,
                   done = std::move(done)](Result<> result) mutable {
     --writing_;
@@ -379,7 +397,7 @@ void DurableCalls::repeat(CallId call, KeyId caller, OnStarted done) {
     record.expires = Time::never();
     record.idempotency_key = record.request_sha256 = {};
     record.repeats = call;
-    accept(std::move(record), pool, std::move(done));
+    accept(std::move(record), pool, {}, std::move(done));
   };
   parts_.store.query_call(call, parts_.background.to_loop(std::move(looked_up)));
 }

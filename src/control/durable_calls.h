@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -38,6 +39,14 @@ class DurableCalls final : public AsyncCalls {
   explicit DurableCalls(Parts parts);
   ~DurableCalls() override;
 
+  // What is to be on disk with a call, or not at all.
+  using Beside = std::function<std::optional<ScheduleRecord>(CallId)>;
+  // Of Ember's own making: its key may begin with kOwnKeys, as no other's may.
+  void spawn_beside(AsyncRequest request, Beside beside, OnStarted done);
+  static constexpr std::string_view kOwnKeys = "ember:";
+  // "waiting" or "running"; empty once its end is on disk.
+  std::string_view live_state(CallId call) const;
+
   // Those without an end, as the last server left them; once all apps are there.
   void restore(std::vector<CallRecord> calls);
   // At a drain: what does not run yet is left to the next server.
@@ -60,8 +69,8 @@ class DurableCalls final : public AsyncCalls {
   std::optional<CallFailure> refusal(const AsyncRequest& request,
                                      const FunctionPtr& function) const;
   CallRecord record_of(AsyncRequest request, std::string request_sha256);
-  void accept(CallRecord record, PoolId pool, OnStarted done);
-  void spawn_once(AsyncRequest request, FunctionPtr function, OnStarted done);
+  void accept(CallRecord record, PoolId pool, const Beside& beside, OnStarted done);
+  void spawn_once(AsyncRequest request, FunctionPtr function, Beside beside, OnStarted done);
   void free_key(const std::string& key);
   void start(CallRecord record);
   void ended(Live& call, CallOutcome outcome);

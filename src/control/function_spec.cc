@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "control/schedule_spec.h"
+
 namespace ember {
 namespace {
 
@@ -259,6 +261,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* class_parameters = fields.array("class_parameters");
   spec.spread = fields.flag_or("spread", false) ? Spread::apart : Spread::packed;
   const JsonValue* network = fields.any("network");
+  const JsonValue* schedule = fields.any("schedule");
   const std::string isolation = fields.text_or("isolation", "");
   spec.sandbox.ephemeral_disk_bytes = fields.integer_or("ephemeral_disk_bytes", 0);
   if (auto read = fields.finish(); !read) return std::move(read).error();
@@ -282,6 +285,11 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto mounts = parse_volumes(volumes, path + "volumes");
   if (!mounts) return std::move(mounts).error();
   spec.volumes = std::move(mounts).value();
+  if (schedule && !schedule->is_null()) {
+    auto parsed = parse_schedule(*schedule, path + "schedule");
+    if (!parsed) return std::move(parsed).error();
+    spec.schedule = std::move(*parsed);
+  }
   if (parameters) spec.parameters = dump_json(*parameters);
   if (spec.parameters.size() > kMaxParametersBytes) {
     return invalid(path + "parameters has more than 64 KiB");
@@ -388,6 +396,7 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"class_parameters", parameters_json(spec.of_class)},
                      {"spread", spec.spread == Spread::apart}};
   value.update(to_json(spec.settings));
+  if (spec.schedule) value["schedule"] = to_json(*spec.schedule);
   return value;
 }
 

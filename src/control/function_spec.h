@@ -3,6 +3,7 @@
 // request and, complete with defaults, in the store.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "model/function.h"
 #include "model/image.h"
 #include "model/sandbox.h"
+#include "model/schedule.h"
 #include "model/volume.h"
 
 namespace ember {
@@ -30,6 +32,7 @@ struct FunctionSpec {
   std::vector<SecretUse> secrets;
   SandboxSettings sandbox;
   std::vector<VolumeMount> volumes;
+  std::optional<Schedule> schedule;
   std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
   ClassSpec of_class;             // where it is a class
   Spread spread = Spread::packed;

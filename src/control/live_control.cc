@@ -56,9 +56,10 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
                      .ids = ids,
                      .kept = options.results_kept,
                      .describe = [this](CallId call) { return listings.call(call); }}),
+      scheduled(driver, catalog, store, background, durable_calls, zones),
       nested(calls, durable_calls, containers),
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
-                  volumes.catalog(), ids, prices),
+                  volumes.catalog(), zones, ids, prices),
       variants(driver, catalog, store, background, deployments, ids),
       variant_requests(variants, containers),
       leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
@@ -67,6 +68,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       performer(*this),
       startup(store, background, catalog, deployments, variants, containers),
       started(driver.now()) {
+  deployments.on_change([this](const App& app) { scheduled.refresh(app); });
   driver.set_performer(&performer);
   containers.set_listener(&performer);
 }
@@ -136,8 +138,10 @@ Result<> LiveControl::start() {
   for (const SecretRecord& secret : snapshot.secrets) parts_->secrets.restore(secret);
   if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
   parts_->leases.restore(snapshot);
+  parts_->scheduled.restore(std::move(snapshot.schedules));
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   parts_->durable_calls.restore(std::move(snapshot.calls));
+  parts_->scheduled.begin();
   return Ok{};
 }
 
@@ -210,6 +214,7 @@ Result<> LiveControl::refuse_while_draining() const {
 void LiveControl::begin_drain(std::function<void()> drained) {
   parts_->draining = true;
   parts_->drained = std::move(drained);
+  parts_->scheduled.stop();
   parts_->durable_calls.leave_waiting();
   parts_->driver.handle(DrainStarted{});
   check_drained();
@@ -237,6 +242,8 @@ void LiveControl::abandon_call(CallId call) { parts_->calls.abandon(call); }
 Result<> LiveControl::cancel_call(CallId call) { return parts_->calls.cancel(call); }
 
 AsyncCalls& LiveControl::async_calls() { return parts_->durable_calls; }
+
+ScheduleService& LiveControl::schedules() { return parts_->scheduled; }
 
 // --- deploying ---
 

@@ -8,7 +8,7 @@
 //   Secrets        sealed values for containers
 //   ImageBuilds    images                            Listings     documents to look at
 //   ImageAdmin     what is kept of them              Leases       devices that people have
-//   Volumes        file trees and their versions
+//   Volumes        file trees and their versions     Schedules    calls at their times
 //   ExecSessions   commands in containers
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
@@ -81,6 +81,7 @@ class LiveControl final : public Control, private NodeObserver {
   void abandon_call(CallId call) override;
   Result<> cancel_call(CallId call) override;
   AsyncCalls& async_calls() override;
+  ScheduleService& schedules() override;
   void register_source(std::string manifest_json,
                        std::function<void(Result<UploadResult>)> done) override;
   void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) override;

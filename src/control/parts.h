@@ -18,8 +18,10 @@
 #include "control/listings.h"
 #include "control/live_control.h"
 #include "control/nested_calls.h"
+#include "control/schedules.h"
 #include "control/secrets.h"
 #include "control/startup.h"
+#include "control/time_zones.h"
 #include "control/variant_requests.h"
 #include "control/variants.h"
 #include "control/volume_requests.h"
@@ -73,6 +75,8 @@ struct LiveControl::Parts {
   VolumeRequests volume_requests;
   Calls calls;
   DurableCalls durable_calls;
+  TimeZones zones;
+  Schedules scheduled;
   NestedCalls nested;
   Deployments deployments;
   Variants variants;

@@ -95,6 +95,11 @@ void handle_call_result(ApiRequest& request, Reply reply);
 void handle_retry_call(ApiRequest& request, Reply reply);
 void handle_cancel_call(ApiRequest& request, Reply reply);
 void handle_call_cost(ApiRequest& request, Reply reply);
+// api_schedules.cc
+void handle_schedules(ApiRequest& request, Reply reply);
+void handle_run_schedule(ApiRequest& request, Reply reply);
+void handle_pause_schedule(ApiRequest& request, Reply reply);
+void handle_resume_schedule(ApiRequest& request, Reply reply);
 // api_logs.cc
 void handle_logs(ApiRequest& request, Reply reply);
 

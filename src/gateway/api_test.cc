@@ -178,6 +178,21 @@ TEST_F(ApiTest, TakesSourcesBlobsHeartbeatsAndCancellations) {
   EXPECT_EQ(control.cancelled, std::vector{CallId{9}});
 }
 
+TEST_F(ApiTest, ListsRunsAndPausesSchedules) {
+  EXPECT_TRUE(json::parse(ask("GET", "/api/v1/schedules").body)["schedules"].empty());
+  const std::string path = "/api/v1/apps/docs/functions/echo/schedule/";
+  const auto run = ask("POST", path + "run");
+  EXPECT_EQ(run.status, 202);
+  EXPECT_EQ(json::parse(run.body)["call_id"], CallId{0x123}.text());
+  EXPECT_EQ(json::parse(ask("POST", path + "pause").body)["paused"], true);
+  EXPECT_EQ(json::parse(ask("POST", path + "resume").body)["paused"], false);
+  EXPECT_EQ(ask("POST", "/api/v1/apps/shop/functions/echo/schedule/run").status, 404);
+  EXPECT_EQ(ask("POST", path + "stop").status, 404);
+  EXPECT_EQ(control.fake_schedules.asked,
+            (std::vector<std::string>{"run docs.echo", "pause docs.echo", "resume docs.echo",
+                                      "run shop.echo"}));
+}
+
 TEST_F(ApiTest, PassesControlsErrorsOn) {
   control.refuse_documents = Error{ErrorCode::conflict, "\"shop\" \xff is not built"};
   for (const char* target : {"/api/v1/apps/shop/stop", "/api/v1/apps/shop/heartbeat",

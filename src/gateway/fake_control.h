@@ -10,6 +10,7 @@
 
 #include "control/control.h"
 #include "gateway/fake_async_calls.h"
+#include "gateway/fake_schedules.h"
 #include "gateway/fake_volumes.h"
 
 namespace ember {
@@ -116,6 +117,8 @@ class FakeControl final : public Control {
   void abandon_call(CallId call) override { abandoned.push_back(call); }
   FakeAsyncCalls fake_async_calls;
   AsyncCalls& async_calls() override { return fake_async_calls; }
+  FakeSchedules fake_schedules;
+  ScheduleService& schedules() override { return fake_schedules; }
   Result<> cancel_call(CallId call) override {
     if (refuse_documents) return *refuse_documents;
     cancelled.push_back(call);

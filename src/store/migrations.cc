@@ -216,8 +216,25 @@ CREATE INDEX calls_ended ON calls (ended_us) WHERE ended_us <> 0;
 CREATE INDEX calls_failed ON calls (id) WHERE state IN ('failed', 'timed_out');
 )sql";
 
-constexpr std::array kSteps{kTables,  kIndexes,         kQuantity, kWorkspaces, kRevokedAt,
-                            kSecrets, kSharesAndLeases, kVolumes,  kVariants,   kCalls};
+constexpr const char* kSchedules = R"sql(
+CREATE TABLE schedules (
+  app INTEGER NOT NULL,
+  function TEXT NOT NULL,
+  text TEXT NOT NULL,
+  anchor_us INTEGER NOT NULL,
+  handled_us INTEGER NOT NULL,
+  paused INTEGER NOT NULL,
+  last_tick_us INTEGER NOT NULL,
+  last_call INTEGER NOT NULL,
+  skipped INTEGER NOT NULL,
+  missed INTEGER NOT NULL,
+  PRIMARY KEY (app, function)
+) WITHOUT ROWID;
+)sql";
+
+constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
+                            kRevokedAt, kSecrets, kSharesAndLeases, kVolumes,
+                            kVariants,  kCalls,   kSchedules};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

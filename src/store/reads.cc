@@ -213,6 +213,24 @@ Result<> read_open_calls(Database& database, Snapshot& snapshot) {
                   });
 }
 
+Result<> read_schedules(Database& database, Snapshot& snapshot) {
+  return for_each(database,
+                  "SELECT app, function, text, anchor_us, handled_us, paused, last_tick_us, "
+                  "last_call, skipped, missed FROM schedules ORDER BY app, function",
+                  [&](Statement& row) {
+                    snapshot.schedules.push_back({.app = id_at<AppId>(row, 0),
+                                                  .function = row.text(1),
+                                                  .text = row.text(2),
+                                                  .anchor = time_at(row, 3),
+                                                  .handled = time_at(row, 4),
+                                                  .paused = row.integer(5) != 0,
+                                                  .last_tick = time_at(row, 6),
+                                                  .last_call = id_at<CallId>(row, 7),
+                                                  .skipped = row.integer(8),
+                                                  .missed = row.integer(9)});
+                  });
+}
+
 Result<> read_leases(Database& database, Snapshot& snapshot) {
   auto leases = for_each(database, "SELECT * FROM leases WHERE ended_us = 0 ORDER BY from_us, id",
                          [&](Statement& row) { snapshot.leases.push_back(lease_of(row)); });
@@ -289,6 +307,7 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
                });
   if (!volume_versions) return volume_versions;
   if (auto calls = read_open_calls(database, snapshot); !calls) return calls;
+  if (auto schedules = read_schedules(database, snapshot); !schedules) return schedules;
   return for_each(
       database,
       "SELECT c.id, MAX(l.window_end_us), "

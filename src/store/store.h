@@ -197,10 +197,30 @@ struct ForgottenCalls {
   Time ended_before;
 };
 
-using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord,
-                           ForgottenVariant, ContainerRecord, LeaseRecord, LedgerRecord,
-                           SecretRecord, ForgottenSecret, VolumeRecord, VolumeVersionRecord,
-                           ForgottenVolumeVersion, CallRecord, CallEndRecord, ForgottenCalls>;
+// How far the schedule of a function has come. There is one while a deployed app's function has it.
+struct ScheduleRecord {
+  AppId app;
+  std::string function;
+  std::string text;  // what it is; another one begins anew
+  Time anchor;       // of its first deploy: what a period counts from
+  Time handled;      // no tick until then is still to be run
+  bool paused = false;
+  Time last_tick;            // that was run; zero: none
+  CallId last_call;          // of that tick
+  std::int64_t skipped = 0;  // ticks, while the call before them still lived
+  std::int64_t missed = 0;   // ticks, while no server was there
+};
+
+struct ForgottenSchedule {
+  AppId app;
+  std::string function;
+};
+
+using Write =
+    std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord, ForgottenVariant,
+                 ContainerRecord, LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret,
+                 VolumeRecord, VolumeVersionRecord, ForgottenVolumeVersion, CallRecord,
+                 CallEndRecord, ForgottenCalls, ScheduleRecord, ForgottenSchedule>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -229,6 +249,7 @@ struct Snapshot {
   std::vector<VolumeRecord> volumes;                 // that are not deleted
   std::vector<VolumeVersionRecord> volume_versions;  // of these, oldest first
   std::vector<CallRecord> calls;                     // without an end, oldest first
+  std::vector<ScheduleRecord> schedules;             // by app, then function
 };
 
 struct StoredCall {

@@ -53,6 +53,16 @@ constexpr std::string_view kCallEnd =
 constexpr std::string_view kForgottenCalls =
     "DELETE FROM calls WHERE id IN "
     "(SELECT id FROM calls WHERE ended_us <> 0 AND ended_us < ? ORDER BY ended_us LIMIT 5000)";
+// The newest word on whether it is paused holds; of ticks the one that goes furthest.
+constexpr std::string_view kSchedule =
+    "INSERT INTO schedules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app, function) "
+    "DO UPDATE SET paused = excluded.paused, handled_us = MAX(handled_us, excluded.handled_us), "
+    "last_call = CASE WHEN excluded.last_tick_us >= last_tick_us "
+    "THEN excluded.last_call ELSE last_call END, "
+    "last_tick_us = MAX(last_tick_us, excluded.last_tick_us), "
+    "skipped = MAX(skipped, excluded.skipped), missed = MAX(missed, excluded.missed)";
+constexpr std::string_view kForgottenSchedule =
+    "DELETE FROM schedules WHERE app = ? AND function = ?";
 // Another secret in the place of one that is there is a clash: no row may have no name.
 constexpr std::string_view kSecret =
     "INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, version) DO UPDATE SET "
@@ -92,7 +102,7 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
                Statement forgotten_secret, Statement volume, Statement volume_version,
                Statement forgotten_volume_version, Statement variant, Statement old_variants,
                Statement forgotten_variant, Statement call, Statement call_end,
-               Statement forgotten_calls)
+               Statement forgotten_calls, Statement schedule, Statement forgotten_schedule)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
@@ -113,29 +123,32 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
       forgotten_variant_(std::move(forgotten_variant)),
       call_(std::move(call)),
       call_end_(std::move(call_end)),
-      forgotten_calls_(std::move(forgotten_calls)) {}
+      forgotten_calls_(std::move(forgotten_calls)),
+      schedule_(std::move(schedule)),
+      forgotten_schedule_(std::move(forgotten_schedule)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
-  constexpr std::array kTexts{kKey,          kForgottenKey,  kApp,
-                              kVersion,      kFunction,      kContainer,
-                              kLease,        kLedger,        kSecret,
-                              kErasedValues, kOldSecrets,    kForgottenSecret,
-                              kVolume,       kVolumeVersion, kForgottenVolumeVersion,
-                              kVariant,      kOldVariants,   kForgottenVariant,
-                              kCall,         kCallEnd,       kForgottenCalls};
+  constexpr std::array kTexts{kKey,          kForgottenKey,     kApp,
+                              kVersion,      kFunction,         kContainer,
+                              kLease,        kLedger,           kSecret,
+                              kErasedValues, kOldSecrets,       kForgottenSecret,
+                              kVolume,       kVolumeVersion,    kForgottenVolumeVersion,
+                              kVariant,      kOldVariants,      kForgottenVariant,
+                              kCall,         kCallEnd,          kForgottenCalls,
+                              kSchedule,     kForgottenSchedule};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
     if (!statement) return std::move(statement).error();
     ready[i] = std::move(statement).value();
   }
-  return Writer(*std::move(ready[0]), *std::move(ready[1]), *std::move(ready[2]),
-                *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]),
-                *std::move(ready[6]), *std::move(ready[7]), *std::move(ready[8]),
-                *std::move(ready[9]), *std::move(ready[10]), *std::move(ready[11]),
-                *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]),
-                *std::move(ready[15]), *std::move(ready[16]), *std::move(ready[17]),
-                *std::move(ready[18]), *std::move(ready[19]), *std::move(ready[20]));
+  return Writer(
+      *std::move(ready[0]), *std::move(ready[1]), *std::move(ready[2]), *std::move(ready[3]),
+      *std::move(ready[4]), *std::move(ready[5]), *std::move(ready[6]), *std::move(ready[7]),
+      *std::move(ready[8]), *std::move(ready[9]), *std::move(ready[10]), *std::move(ready[11]),
+      *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]), *std::move(ready[15]),
+      *std::move(ready[16]), *std::move(ready[17]), *std::move(ready[18]), *std::move(ready[19]),
+      *std::move(ready[20]), *std::move(ready[21]), *std::move(ready[22]));
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -244,6 +257,16 @@ Result<> Writer::write_one(const CallEndRecord& record) {
 
 Result<> Writer::write_one(const ForgottenCalls& record) {
   return forgotten_calls_.run(record.ended_before.us);
+}
+
+Result<> Writer::write_one(const ScheduleRecord& record) {
+  return schedule_.run(record.app.value, record.function, record.text, record.anchor.us,
+                       record.handled.us, record.paused, record.last_tick.us,
+                       record.last_call.value, record.skipped, record.missed);
+}
+
+Result<> Writer::write_one(const ForgottenSchedule& record) {
+  return forgotten_schedule_.run(record.app.value, record.function);
 }
 
 }  // namespace ember

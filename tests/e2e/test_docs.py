@@ -109,6 +109,16 @@ def test_the_guide_s_secrets_reach_its_function(server: Server, tmp_path: Path) 
         server.cli("secret", "delete", name)
 
 
+def test_the_guide_to_schedules_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/schedules.md", "python")
+    (session,) = blocks("docs/guides/schedules.md", "")
+    (tmp_path / "tides.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert "0 6 * * * Europe/Berlin" in done.stdout
+    assert "every 21600 s" in done.stdout
+
+
 def test_the_guide_to_volumes_runs_as_shown(server: Server, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("volumes take containers, which take root")
