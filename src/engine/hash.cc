@@ -125,7 +125,7 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
   hash.add(input.lost);
   hash.add(static_cast<std::uint64_t>(input.state));
   hash.add(std::uint64_t{input.returned} | std::uint64_t{input.cold} << 1 |
-           std::uint64_t{input.overran} << 2);
+           std::uint64_t{input.overran} << 2 | std::uint64_t{input.pinned} << 3);
 }
 
 void add_node(Hasher& hash, const FleetNode& node) {

@@ -32,6 +32,7 @@ struct InputEntry {
   bool returned = false;  // it waits again after an attempt
   bool cold = false;      // it waited for the container that it runs on to start
   bool overran = false;   // while ending: for its timeout, not for a cancellation
+  bool pinned = false;    // it must not run again
   Links line;             // among its caller's waiting or its pool's running inputs
   Links together;         // among the inputs of its container
 };

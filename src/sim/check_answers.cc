@@ -49,7 +49,10 @@ class CheckAnswers : public Checker {
     if (failure.code == ErrorCode::internal || failure.reason.code == ReasonCode::none) {
       step.findings.add("a failure says why", failure.input.text());
     }
-    if (std::holds_alternative<NodeLost>(step.event)) {
+    if (failure.reason.code == ReasonCode::container_lost_pinned && !input.pinned) {
+      step.findings.add("only what was handed out in part fails for it", failure.input.text());
+    }
+    if (std::holds_alternative<NodeLost>(step.event) && !input.pinned) {
       step.findings.add("a lost node costs no caller the answer", failure.input.text());
     }
   }

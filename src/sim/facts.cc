@@ -85,6 +85,12 @@ void Facts::finish(const InputFinished& event) {
   if (slot->second.ending) container->slots.erase(slot);
 }
 
+void Facts::pin(const InputPinned& event) {
+  InputFact* input = find_in(inputs_, event.input);
+  if (!input || input->attempt != event.attempt || !input->container) return;
+  if (input->container == event.container) input->pinned = true;
+}
+
 void Facts::apply(const Event& event, Time now) {
   const auto with = [&](ContainerId id, auto&& change) {
     if (ContainerFact* container = find_in(containers_, id)) change(*container);
@@ -94,10 +100,11 @@ void Facts::apply(const Event& event, Time now) {
                  [&](const AppStopped& one) { stop(one.app); },
                  [&](const InputArrived& one) {
                    const std::uint64_t order = next_order_++;
-                   inputs_[one.input] = {one.pool, one.caller, order, now, {}, 0, {}};
+                   inputs_[one.input] = {one.pool, one.caller, order, now, {}, 0, {}, false};
                    wait(one.input, inputs_[one.input]);
                  },
                  [&](const InputFinished& one) { finish(one); },
+                 [&](const InputPinned& one) { pin(one); },
                  [&](const ContainerStarted& one) {
                    with(one.container, [](ContainerFact& fact) { fact.confirmed = true; });
                  },

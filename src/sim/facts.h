@@ -37,6 +37,7 @@ struct InputFact {
   Time dispatched;
   Attempt attempt = 0;
   ContainerId container;  // while it runs
+  bool pinned = false;    // a part of its result has been handed out
 };
 
 // One caller of a pool. Turns are counted from 1.
@@ -93,6 +94,7 @@ class Facts {
   void deploy(const AppDeployed& event);
   void stop(AppId app);
   void finish(const InputFinished& event);
+  void pin(const InputPinned& event);
   void wait(InputId id, const InputFact& input);
   void wait_no_more(const InputFact& input);
   void wait_again(InputId id, InputFact& input);
