@@ -23,6 +23,8 @@ class Calls {
   StartedCall start(CallRequest request, CallWaiter* waiter, Origin origin);
   void abandon(CallId id);
   Result<> cancel(CallId id);
+  // As in Control.
+  void accept_items(CallId id, StreamCredit gone);
 
   // --- what the engine wants ---
   void dispatch(const DispatchInput& action);
@@ -30,6 +32,8 @@ class Calls {
   void answer(const AnswerInput& action);
   void fail(const FailInput& action);
 
+  // A runner's Chunk; whether somebody waits for it.
+  bool on_item(Container& container, const FrameHeader& header, std::string& body);
   // A runner's Result or Error.
   void on_reply(Container& container, const FrameHeader& header, std::string& body);
 
@@ -41,7 +45,7 @@ class Calls {
            Duration execute_share);
   void count(const Call& call, CallState state, const CallReport& report);
   CallReport report_of(const Call& call, const InputReport& report) const;
-  CallFailure failure_of(const FailInput& action, const Function& function) const;
+  CallFailure failure_of(const FailInput& action, const Call& call) const;
   UniqueFd attempt_file(Call& call);
 
   EngineDriver& driver_;

@@ -229,6 +229,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   spec.module = fields.text("module");
   spec.qualname = fields.text("qualname");
   spec.is_async = fields.flag_or("is_async", false);
+  spec.is_generator = fields.flag_or("is_generator", false);
   spec.settings = read_settings(fields);
   const JsonValue* image = fields.object("image");
   const JsonValue* gpu = fields.array("gpu");
@@ -342,6 +343,7 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"module", spec.module},
                      {"qualname", spec.qualname},
                      {"is_async", spec.is_async},
+                     {"is_generator", spec.is_generator},
                      {"image", to_json(spec.image)},
                      {"gpu", to_json(spec.settings.resources.gpu)},
                      {"env", std::move(env)},

@@ -22,6 +22,7 @@ struct FunctionSpec {
   std::string module;    // dotted name of the user's module
   std::string qualname;  // of the function in it
   bool is_async = false;
+  bool is_generator = false;
   ImageSpec image;
   FunctionSettings settings;
   Environment env;

@@ -79,6 +79,8 @@ class LiveControl final : public Control, private NodeObserver {
   StartedCall start_call(CallRequest request, CallWaiter* waiter) override;
   void abandon_call(CallId call) override;
   Result<> cancel_call(CallId call) override;
+  void accept_items(CallId call, StreamCredit gone) override;
+  CallStatus call_status(CallId call) override;
   void register_source(std::string manifest_json,
                        std::function<void(Result<UploadResult>)> done) override;
   void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) override;

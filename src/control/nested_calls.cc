@@ -1,5 +1,6 @@
 #include "control/nested_calls.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "control/error_body.h"
@@ -12,6 +13,7 @@ constexpr std::size_t kMaxNestedPerServer = 100'000;
 struct CallHead {
   std::string app, function;
   std::string call;  // that makes it, as the container says; "" for none
+  bool stream = false;
 };
 
 // u16 length, JSON of that length; the arguments follow.
@@ -24,7 +26,8 @@ Result<CallHead> take_head(std::string& body) {
   auto value = parse_json(std::string_view(body).substr(sizeof length, length), "the call", length);
   if (!value) return std::move(value).error();
   Fields fields(*value, "");
-  CallHead head{fields.text("app"), fields.text("function"), fields.text_or("call", "")};
+  CallHead head{fields.text("app"), fields.text("function"), fields.text_or("call", ""),
+                fields.flag_or("stream", false)};
   if (auto read = fields.finish(); !read) return std::move(read).error();
   body.erase(0, sizeof length + length);
   return head;
@@ -36,6 +39,11 @@ class NestedCalls::Waiter final : public CallWaiter {
  public:
   Waiter(NestedCalls& owner, Key key) : owner_(owner), key_(key) {}
 
+  void on_item(Body item) override {
+    ++open.items;
+    open.bytes += static_cast<std::uint32_t>(item.bytes.size());
+    owner_.reply(key_, FrameType::call_chunk, std::move(item));
+  }
   void on_result(Body value, const CallReport&) override {
     const auto self = std::move(owner_.waiters_.extract(key_).mapped());
     owner_.reply(key_, FrameType::call_result, std::move(value));
@@ -46,6 +54,7 @@ class NestedCalls::Waiter final : public CallWaiter {
   }
 
   CallId call;
+  StreamCredit open;  // of items that the runner has not told of
 
  private:
   NestedCalls& owner_;
@@ -76,7 +85,8 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
   CallRequest request{head->app,
                       head->function,
                       {body_format(header), std::move(body)},
-                      caller_of(container, head->call)};
+                      caller_of(container, head->call),
+                      head->stream ? CallWants::items : CallWants::result};
   auto started = calls_.start(std::move(request), waiter.get(), Origin::running_input);
   if (!started) return refuse(key, started.refusal());
   waiter->call = *started;
@@ -89,6 +99,23 @@ KeyId NestedCalls::caller_of(ContainerId container, std::string_view call_text) 
   const auto id = CallId::parse(call_text);
   const Call* call = id ? calls_.table().find(*id) : nullptr;
   return call && call->container == container ? call->caller : KeyId{};
+}
+
+void NestedCalls::on_credit(ContainerId container, const FrameHeader& header,
+                            const std::string& body) {
+  const auto found = waiters_.find({container, header.stream});
+  const auto given = decode_credit(body);
+  if (found == waiters_.end() || !given) return;
+  StreamCredit& open = found->second->open;
+  const StreamCredit gone{std::min(given->items, open.items), std::min(given->bytes, open.bytes)};
+  open.items -= gone.items;
+  open.bytes -= gone.bytes;
+  calls_.accept_items(found->second->call, gone);
+}
+
+void NestedCalls::cancel(ContainerId container, const FrameHeader& header) {
+  const auto gone = waiters_.extract({container, header.stream});
+  if (!gone.empty()) calls_.abandon(gone.mapped()->call);
 }
 
 void NestedCalls::runner_gone(ContainerId container) {

@@ -255,33 +255,21 @@ void Connection::make_call() {
     return respond(refusal_response(*refusal));
   }
   const auto call = edge_->control.start_call(
-      {parameters_[0], parameters_[1], std::move(arguments), key_id_}, this);
+      {parameters_[0], parameters_[1], std::move(arguments), key_id_, wants()}, this);
   if (!call) return respond(refusal_response(call.refusal()));
   call_ = *call;
   call_bytes_ = bytes;
   edge_->client_calls.add(key_id_, bytes);
+  if (parser_.head().accepts != Accepts::events || media == MediaType::pickle) return;
+  const CallStatus status = edge_->control.call_status(call_);
+  if (status.phase == CallPhase::running) return;
+  open_items();
+  tell_status(status);
 }
 
 void Connection::let_go_of_call() {
   call_ = {};
   edge_->client_calls.remove(key_id_, call_bytes_);
-}
-
-void Connection::on_result(Body value, const CallReport& report) {
-  EMBER_ASSERT(state_ == State::waiting);
-  let_go_of_call();
-  std::string& out = output_.text();
-  append_status(out, 200, framing(), edge_->date_line);
-  append_call_fields(out, report);
-  if (value.format == BodyFormat::none) value.bytes = "null";
-  append_body_fields(out, content_type_of(value.format), value.bytes.size());
-  finish(std::move(value.bytes));
-}
-
-void Connection::on_failure(CallFailure failure, const CallReport& report) {
-  EMBER_ASSERT(state_ == State::waiting);
-  let_go_of_call();
-  respond(failure_response(failure, report));
 }
 
 }  // namespace ember

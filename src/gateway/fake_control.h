@@ -21,6 +21,7 @@ class FakeControl final : public Control {
     Body arguments;
     KeyId caller;
     CallWaiter* waiter = nullptr;
+    CallWants wants = CallWants::result;
   };
   struct Follower {
     LogQuery query;
@@ -107,10 +108,17 @@ class FakeControl final : public Control {
     if (refuse_calls) return *refuse_calls;
     const CallId id{++last_call_};
     calls.push_back({id, std::string(request.app), std::string(request.function),
-                     std::move(request.arguments), request.caller, waiter});
+                     std::move(request.arguments), request.caller, waiter, request.wants});
     return id;
   }
   void abandon_call(CallId call) override { abandoned.push_back(call); }
+  void accept_items(CallId, StreamCredit gone) override {
+    accepted.items += gone.items;
+    accepted.bytes += gone.bytes;
+  }
+  CallStatus call_status(CallId) override { return status; }
+  CallStatus status{CallPhase::running, 0, "runs on a container"};
+  StreamCredit accepted;
   Result<> cancel_call(CallId call) override {
     if (refuse_documents) return *refuse_documents;
     cancelled.push_back(call);

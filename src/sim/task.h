@@ -34,9 +34,9 @@ struct ExitNotice {
   Time at;
   ExitCause cause = ExitCause::stopped;
 };
-using NodeMessage = std::variant<ContainerStarted, ContainerLoading, ContainerReady,
-                                 ContainerRefused, EgressReported, InputFinished, InputPinned,
-                                 ExitNotice>;
+using NodeMessage =
+    std::variant<ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
+                 EgressReported, InputFinished, InputPinned, ExitNotice>;
 
 // --- what is due ---------------------------------------------------------------------------------
 
@@ -122,8 +122,9 @@ struct LeaseGivenBack {
 };
 struct SecondPasses {};  // chance for deploys, stops, drains, outages and crashes
 
-using Task = std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue,
-                          ExitDue, NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer, StoreCommits,
-                          DriverStarts, FunctionCalled, CallerLeaves, LeaseGivenBack, SecondPasses>;
+using Task =
+    std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue, ExitDue,
+                 NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer, StoreCommits, DriverStarts,
+                 FunctionCalled, CallerLeaves, LeaseGivenBack, SecondPasses>;
 
 }  // namespace ember
