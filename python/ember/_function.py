@@ -9,7 +9,7 @@ from ember.exception import InvalidArgumentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
     from typing import Any, ParamSpec, TypeVar
 
     P = ParamSpec("P")
@@ -29,12 +29,39 @@ class Remote(Typed["P", "R"]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the function in a container and returns its result, or raises its exception."""
         function = self._function
+        function.refuse_as_generator()
         return _invoke.call(function.app_name, function.name, args, kwargs)
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """The same for async code: await it."""
         function = self._function
+        function.refuse_as_generator()
         return _invoke.call_async(function.app_name, function.name, args, kwargs)
+
+
+class RemoteItems(Typed["P", "R"]):
+    """`for item in fn.remote_gen(...)`: what a generator function yields, as it comes.
+
+    The call begins with the first item that is asked for. Ending the loop early, or closing the
+    iterator, cancels it.
+    """
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[P, R]) -> None:
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Generator[Any, None, None]:
+        """Runs the generator in a container, a bounded way ahead of who iterates."""
+        function = self._function
+        function.refuse_as_plain()
+        return _invoke.call_items(function.app_name, function.name, args, kwargs)
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
+        """The same for async code: `async for`."""
+        function = self._function
+        function.refuse_as_plain()
+        return _invoke.call_items_async(function.app_name, function.name, args, kwargs)
 
 
 class Function(Typed["P", "R"]):
@@ -54,6 +81,7 @@ class Function(Typed["P", "R"]):
         self.settings = settings or Settings()
         self.concurrency = concurrency or Concurrency(1, None)
         self.remote: Remote[P, R] = Remote(self)
+        self.remote_gen: RemoteItems[P, R] = RemoteItems(self)
         if raw is not None:
             self.__doc__ = raw.__doc__
             self.__module__ = raw.__module__
@@ -78,7 +106,29 @@ class Function(Typed["P", "R"]):
     @property
     def is_async(self) -> bool:
         """Whether it is an `async def`."""
-        return self.raw is not None and bool(_flags(self.raw) & _CO_COROUTINE)
+        is_async = _CO_COROUTINE | _CO_ASYNC_GENERATOR
+        return self.raw is not None and bool(_flags(self.raw) & is_async)
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it yields items; of a handle by name nobody knows here."""
+        yields = _CO_GENERATOR | _CO_ASYNC_GENERATOR
+        return self.raw is not None and bool(_flags(self.raw) & yields)
+
+    def refuse_as_generator(self) -> None:
+        """Raises where one result is asked of a generator."""
+        if self.is_generator:
+            raise InvalidArgumentError(
+                f"{self.name} is a generator function: iterate over {self.name}.remote_gen(...)"
+            )
+
+    def refuse_as_plain(self) -> None:
+        """Raises where items are asked of what gives one result."""
+        if self.raw is not None and not self.is_generator:
+            raise InvalidArgumentError(
+                f"{self.name} is no generator function and gives one result: "
+                f"call {self.name}.remote(...)"
+            )
 
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this function, but for its image."""
@@ -90,6 +140,7 @@ class Function(Typed["P", "R"]):
             "module": self.raw.__module__,
             "qualname": self.raw.__qualname__,
             "is_async": self.is_async,
+            "is_generator": self.is_generator,
             "max_inputs": self.concurrency.max_inputs,
             "target_inputs": self.concurrency.target_inputs,
             "parameters": [parameter.spec() for parameter in parameters(self.raw)],
@@ -97,8 +148,9 @@ class Function(Typed["P", "R"]):
         }
 
     def __call__(self, *_args: object, **_kwargs: object) -> Any:
+        remote = "remote_gen" if self.is_generator else "remote"
         raise InvalidArgumentError(
-            f"{self.name} is an Ember function: call {self.name}.remote(...) to run it in a "
+            f"{self.name} is an Ember function: call {self.name}.{remote}(...) to run it in a "
             f"container, or {self.name}.local(...) to run it here"
         )
 
@@ -129,8 +181,6 @@ def make_function(
             f"{qualname}: define the function at the top of its module: "
             "containers find it there by its name"
         )
-    if _flags(raw) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):
-        raise InvalidArgumentError(f"{qualname}: generators can't be Ember functions yet")
     checked = check_name("function", name or raw.__name__)
     return Function(app_name, checked, raw, settings, concurrency)
 

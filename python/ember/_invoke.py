@@ -6,6 +6,7 @@ from ember import _context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
     from typing import Any
 
 
@@ -32,6 +33,52 @@ async def call_async(app: str, function: str, args: tuple[Any, ...], kwargs: dic
 
     reply = await _client.shared().call_async(app, function, body, _client.PICKLE)
     return _unpickled(reply.body)
+
+
+def call_items(
+    app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Generator[Any, None, None]:
+    """Calls a generator function, once the first item is asked for; closing it cancels the call."""
+    return _call_items(app, function, _pickled(args, kwargs))
+
+
+def _call_items(app: str, function: str, body: bytes) -> Generator[Any, None, None]:
+    if _context.in_container:
+        from ember.runner import _calls
+
+        items = _calls.call_items(_context.deployed_app(app), function, body)
+    else:
+        from ember import _client
+
+        items = _client.shared().call_items(app, function, body)
+    try:
+        for item in items:
+            yield _unpickled(item)
+    finally:
+        items.close()
+
+
+def call_items_async(
+    app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> AsyncGenerator[Any, None]:
+    """The same without blocking the running event loop."""
+    return _call_items_async(app, function, _pickled(args, kwargs))
+
+
+async def _call_items_async(app: str, function: str, body: bytes) -> AsyncGenerator[Any, None]:
+    if _context.in_container:
+        from ember.runner import _calls
+
+        items = _calls.call_items_async(_context.deployed_app(app), function, body)
+    else:
+        from ember import _client
+
+        items = _client.shared().call_items_async(app, function, body)
+    try:
+        async for item in items:
+            yield _unpickled(item)
+    finally:
+        await items.aclose()
 
 
 def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

@@ -17,6 +17,7 @@ from ember.exception import EmberError
 from . import _exit, _failure, _report, _terminal
 from ._app import RUN_DIGITS, RUN_MARK
 from ._arguments import bind, usage
+from ._call import item_text
 from ._exit import usage_error
 from ._logs import tagged
 from ._parser import Parser, close_names
@@ -51,6 +52,8 @@ def run(prog: str, summary: str, argv: list[str]) -> int:
         return _exit.OK
     in_place, named = bind(target.name, words, parameters(raw))
     work = raw if isinstance(target, LocalEntrypoint) else target.remote
+    if not isinstance(target, LocalEntrypoint) and target.is_generator:
+        work = _items_printer(target)
     _end_on_second_interrupt()
     app.rename(_once_name(app.name))
     progress = Progress()
@@ -145,12 +148,27 @@ def _execute(app: App, target: Target, work: Callable[[], Any], with_prices: boo
             local = isinstance(target, LocalEntrypoint)
             raise _failure.failed(what, error, with_local_frames=local) from error
         raise
-    if not isinstance(target, LocalEntrypoint):
+    if not isinstance(target, LocalEntrypoint) and not target.is_generator:
         _terminal.data(_text_of(result))
     _terminal.flush()
     logs.finish()
     _report.report(_calls_of(app.name), with_prices=with_prices)
     return _exit.OK
+
+
+def _items_printer(target: Function[..., Any]) -> Callable[..., None]:
+    """Return what runs a generator and writes each item as it comes, on a line of its own."""
+
+    def work(*args: Any, **kwargs: Any) -> None:
+        items = target.remote_gen(*args, **kwargs)
+        try:
+            for item in items:
+                _terminal.data(item_text(item))
+                _terminal.flush()
+        finally:
+            items.close()
+
+    return work
 
 
 def _text_of(result: Any) -> str:

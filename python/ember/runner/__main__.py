@@ -125,6 +125,7 @@ def _load(settings: dict[str, Any]) -> Function:
         handler,
         Plan(handler),
         is_async=bool(settings["is_async"]),
+        is_generator=found.is_generator,
         max_inputs=int(settings["max_inputs"]),
     )
 

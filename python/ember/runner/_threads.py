@@ -9,9 +9,10 @@ from queue import SimpleQueue
 
 from ember.exception import InputCancelled
 from ember.runner import _signals
-from ember.runner._codec import decode_arguments, encode_result, error_body
-from ember.runner._frames import CANCEL, ERROR, HEADER, INPUT, JSON, RESULT, ConnectionLost
+from ember.runner._codec import decode_arguments, encode_item, error_body
+from ember.runner._frames import CANCEL, CHUNK, ERROR, HEADER, INPUT, JSON, ConnectionLost
 from ember.runner._runner import Runner, Stopped, enter
+from ember.runner._streams import END, end_items, next_item
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
-    from ember.runner._calls import Waiter
-    from ember.runner._runner import Answer
+    from ember.runner._runner import Answer, Waiting
+    from ember.runner._streams import Window
 
 
 class Job:
@@ -104,7 +105,7 @@ class ThreadRunner(Runner):
         except ConnectionLost:
             pass  # found again, and mended, by the main thread
 
-    def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+    def wait(self, waiter: Waiting, sleep: Callable[[], object]) -> None:
         job: Job | None = getattr(self._own, "job", None)
         if job is not None:
             job.wake = waiter.wake
@@ -193,16 +194,67 @@ class ThreadRunner(Runner):
         try:
             args, kwargs = decode_arguments(job.format, job.body, function.plan)
             job.body = b""
+            if function.is_generator:
+                return self.answer_of(job.format, self._stream(job, args, kwargs))
             try:
                 job.enter()
                 context = function.base.copy()
                 value = context.run(enter, job.key, function.handler, args, kwargs)
             finally:
                 job.leave()
-            return RESULT, job.format, encode_result(job.format, value)
+            return self.answer_of(job.format, value)
         except BaseException as error:
             job.leave()  # the first one may have been interrupted itself
             return ERROR, JSON, error_body(error)
+
+    def _stream(self, job: Job, args: Any, kwargs: Any) -> None:
+        """Runs a generator, no further ahead of who reads its items than the window."""
+        run = self.function.base.copy().run
+        window = self.open_window(job.key)
+        items: Any = None
+        try:
+            job.enter()
+            items = iter(run(enter, job.key, self.function.handler, args, kwargs))
+            while True:
+                if not window.done:
+                    self._wait_for_credit(window)
+                window.check()
+                item = run(next_item, items)
+                if item is END:
+                    return
+                data = encode_item(job.format, item)
+                job.leave()  # nothing may be raised between the parts of a frame
+                window.take(len(data))
+                self._send_item(job, data)
+                job.enter()
+        except BaseException as error:
+            job.leave()
+            run(end_items, items, error)
+            raise
+        finally:
+            job.leave()
+            self.close_window(job.key)
+
+    def _wait_for_credit(self, window: Window) -> None:
+        woken: SimpleQueue[None] = SimpleQueue()
+        window.wake = lambda: woken.put(None)
+        self.wait(window, woken.get)
+        window.wake = int
+
+    def _send_item(self, job: Job, data: bytes) -> None:
+        stream, attempt, _ = job.key
+        with self._lock:
+            if stream in self._stale:
+                return
+        logs = self.logs.held_back()
+        try:
+            head = HEADER.pack(len(data), CHUNK, job.format, attempt, stream)
+            self.link.send(*logs, head, data)
+        except ConnectionLost:
+            pass  # found again, and mended, by the main thread
+        finally:
+            if logs:
+                self.logs.outbox.taken()
 
     def _finish(self, job: Job, kind: int, format: int, data: bytes) -> None:
         stream, attempt, _ = job.key
