@@ -109,6 +109,22 @@ def test_the_guide_s_secrets_reach_its_function(server: Server, tmp_path: Path) 
         server.cli("secret", "delete", name)
 
 
+def test_the_guide_to_streaming_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/streaming.md", "python")
+    (session,) = blocks("docs/guides/streaming.md", "")
+    (tmp_path / "words.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    lines = done.stdout.splitlines()
+    assert lines[:5] == ["A", "B", "C", "to", "be"]  # of run and call
+    assert lines[lines.index("be", 4) + 1 :][:2] == ['"to"', '"be"']
+    assert [line for line in lines if line.startswith("data: ")][-3:-1] == [
+        'data: "TO"',
+        'data: "BE"',
+    ]
+    server.cli("app", "stop", "words")
+
+
 def test_the_guide_to_volumes_runs_as_shown(server: Server, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("volumes take containers, which take root")
