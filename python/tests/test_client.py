@@ -82,7 +82,8 @@ def test_a_part_of_a_file_is_sent_as_it_is_and_one_that_is_not_there_is_told(
             client.send_file("/api/v1/files/x", _http.FilePart(file.fileno(), 5, len(data)))
         assert client.send_file("/x", _http.FilePart(file.fileno(), 0, 1)) == {"whole": True}
     assert server.asked[0].body == data[5:-4]
-    assert server.asked[-1].body == data[:1]
+    (last,) = (asked for asked in server.asked if asked.path == "/x")
+    assert last.body == data[:1]  # the one that broke off may be read after it
 
 
 def test_a_stream_gives_each_document_as_it_comes(serve: Serve) -> None:

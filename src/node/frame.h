@@ -48,7 +48,7 @@ enum class FrameType : std::uint8_t {
                      // and key, u32 length and value
   volume = 20,       // runner -> serve  {"action", "volume"}; answered as a call is
   chunk = 21,        // runner -> serve  an item of a generator, in the format of the input
-  credit = 22,       // to who sends items  u32 items and u32 bytes that may follow beyond those before
+  credit = 22,  // to who sends items  u32 items and u32 bytes that may follow beyond those before
   call_chunk = 23,   // serve -> runner  an item of the generator that a Call called
   call_cancel = 24,  // runner -> serve  empty; nobody waits for that call any more
 };
