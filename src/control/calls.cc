@@ -187,6 +187,14 @@ void Calls::interrupt(const CancelInput& action) {
   node_.interrupt(action.container);
 }
 
+// Whether the call's attempt still counts, and so is its last: the engine may have taken the input
+// off a container that goes on until it is killed.
+bool Calls::pin(const Call& call) {
+  const InputId input{call.id.value};
+  driver_.handle(InputPinned{input, call.attempt, call.container});
+  return driver_.engine().explain(input) == Reason{ReasonCode::running};
+}
+
 bool Calls::on_item(Container& container, const FrameHeader& header, std::string& body) {
   const CallId id{header.stream};
   Call* call = table_.find(id);
@@ -201,11 +209,10 @@ bool Calls::on_item(Container& container, const FrameHeader& header, std::string
     containers_.break_off(container, "its runner sent more items than it may");
     return false;
   }
+  if (stream.items == 0 && !pin(*call)) return false;
+  ++stream.items;
   ++stream.open_items;
   stream.open_bytes += body.size();
-  if (++stream.items == 1) {
-    driver_.handle(InputPinned{InputId{id.value}, header.attempt, container.id});
-  }
   call->waiter->on_item({body_format(header), std::move(body)});
   return true;
 }

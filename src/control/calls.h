@@ -40,6 +40,7 @@ class Calls {
   const CallTable& table() const { return table_; }
 
  private:
+  bool pin(const Call& call);
   Error no_such_function(std::string_view app, std::string_view function) const;
   void end(Call& call, CallState state, std::optional<Error> error, const CallReport& report,
            Duration execute_share);

@@ -157,6 +157,22 @@ TEST_F(Streams, GiveNothingOfAnEarlierAttempt) {
   EXPECT_THAT(caller.items, ElementsAre("1"));
 }
 
+// It goes on until it is killed, and its input waits for another container meanwhile.
+TEST_F(Streams, GiveNothingOfAContainerThatIsBeingKilled) {
+  Caller caller;
+  const CallId call = must_start_items(caller);
+  const ContainerId first = id_of("slow");
+  ASSERT_TRUE(control->stop_container(first, Control::ContainerStop::now).ok());
+  yield_item(call, "of the killed");
+  until([&] {
+    const FakeContainer* next = container_of("slow");
+    return next && next->spec.container != first && !next->inputs.empty();
+  });
+  yield_item(call, "1");
+  until_items(caller, 1);
+  EXPECT_THAT(caller.items, ElementsAre("1"));
+}
+
 TEST_F(Streams, ThatAreAbandonedStopTheirProducer) {
   Caller caller;
   const CallId call = must_start_items(caller);
