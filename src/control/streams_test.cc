@@ -185,6 +185,23 @@ TEST_F(Streams, ThatAreAbandonedStopTheirProducer) {
   EXPECT_FALSE(caller.done());
 }
 
+TEST_F(Streams, ThatBreakAreBilledForWhatTheyRanAndNothingMore) {
+  Caller caller;
+  const CallId call = must_start_items(caller);
+  yield_item(call, "1");
+  until_items(caller, 1);
+  pass(Duration::milliseconds(500));
+  control->abandon_call(call);
+  until([&] { return container_of("slow")->inputs.empty(); });
+  turn();
+  pass(Duration::seconds(20));
+  const JsonValue told = json(*control->call_json(call));
+  EXPECT_EQ(told["state"], "cancelled");
+  EXPECT_EQ(told["execute_us"], 500'000);
+  // An eighth of a core at 0.036 and 128 MiB at 0.0036 an hour, for half a second.
+  EXPECT_EQ(told["cost_usd"], (Money{625 + 63}).decimal());
+}
+
 TEST_F(Streams, AreNotAskedForOneResultNorPlainFunctionsForItems) {
   Caller caller;
   const auto result = start("docs", "slow", caller);
