@@ -47,10 +47,10 @@ enum class FrameType : std::uint8_t {
                      // length and mount ("": environment), u32 length and pairs, of each u32 length
                      // and key, u32 length and value
   volume = 20,       // runner -> serve  {"action", "volume"}; answered as a call is
-  chunk = 21,        // runner -> serve  an item of a generator, in the format of the input
-  credit = 22,  // to who sends items  u32 items and u32 bytes that may follow beyond those before
-  call_chunk = 23,   // serve -> runner  an item of the generator that a Call called
-  call_cancel = 24,  // runner -> serve  empty; nobody waits for that call any more
+  chunk = 23,        // runner -> serve  an item of a generator, in the format of the input
+  credit = 24,  // to who sends items  u32 items and u32 bytes that may follow beyond those before
+  call_chunk = 25,   // serve -> runner  an item of the generator that a Call called
+  call_cancel = 26,  // runner -> serve  empty; nobody waits for that call any more
 };
 
 // The bits of the format byte that hold a BodyFormat.
