@@ -15,23 +15,40 @@ if TYPE_CHECKING:
     from ember import exception as exception
     from ember._app import App as App
     from ember._app import LocalEntrypoint as LocalEntrypoint
+    from ember._class_parameter import parameter as parameter
+    from ember._cls import Cls as Cls
     from ember._context import current_call_id as current_call_id
     from ember._context import current_input_id as current_input_id
     from ember._context import is_local as is_local
     from ember._function import Function as Function
     from ember._function import concurrent as concurrent
+    from ember._function_call import FunctionCall as FunctionCall
+    from ember._function_call import gather as gather
     from ember._image import Image as Image
+    from ember._lifecycle import enter as enter
+    from ember._lifecycle import exit as exit
+    from ember._lifecycle import method as method
+    from ember._retries import Retries as Retries
     from ember._secret import Secret as Secret
     from ember._volume import Volume as Volume
     from ember.exception import EmberError as EmberError
     from ember.exception import InputCancelled as InputCancelled
+    from ember.exception import PendingError as PendingError
 
 _HOMES = {
     "exception": "ember.exception",
     "App": "ember._app",
     "LocalEntrypoint": "ember._app",
+    "Cls": "ember._cls",
+    "parameter": "ember._class_parameter",
+    "enter": "ember._lifecycle",
+    "exit": "ember._lifecycle",
+    "method": "ember._lifecycle",
     "Function": "ember._function",
     "concurrent": "ember._function",
+    "FunctionCall": "ember._function_call",
+    "gather": "ember._function_call",
+    "Retries": "ember._retries",
     "Image": "ember._image",
     "Secret": "ember._secret",
     "Volume": "ember._volume",
@@ -40,6 +57,7 @@ _HOMES = {
     "is_local": "ember._context",
     "EmberError": "ember.exception",
     "InputCancelled": "ember.exception",
+    "PendingError": "ember.exception",
 }
 
 

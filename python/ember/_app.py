@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, Literal, ParamSpec, TypeVar
 
+    from ember._cls import Cls
     from ember._deploy import Deployment, Progress
     from ember._image import Image
+    from ember._retries import Retries
     from ember._secret import Secret
     from ember._volume import Volume
 
     P = ParamSpec("P")
     R = TypeVar("R")
+    T = TypeVar("T")
 
 
 class LocalEntrypoint:
@@ -43,7 +46,7 @@ class App:
         self.name = check_name("app", name)
         Settings(image=image)  # checks it
         self.image = image  # of the functions that name none
-        self.functions: dict[str, Function[..., Any]] = {}
+        self.functions: dict[str, Function[..., Any] | Cls[Any]] = {}  # and classes
         self.local_entrypoints: dict[str, LocalEntrypoint] = {}
 
     def function(
@@ -55,6 +58,7 @@ class App:
         memory: int | str | None = None,
         image: Image | None = None,
         timeout: float | None = None,
+        retries: int | Retries | None = None,
         startup_timeout: float | None = None,
         min_containers: int | None = None,
         max_containers: int | None = None,
@@ -75,6 +79,8 @@ class App:
         vram: MiB, or text such as "6GB". With a gpu, a share of one device's memory: others of the
         workspace use the rest of it. Without one, any GPU that has as much, the cheapest first.
         cpu: cores. memory: MiB, or text such as "2GB".
+        retries: how often it is run again after an exception, a time-out or a crash; a number,
+        a second apart, or ember.Retries(...).
         timeout: of one execution; startup_timeout: of a container's start with its imports.
         min_containers: kept when idle; max_containers: never exceeded; buffer_containers: extra
         idle ones while the function is in use; scaledown_window: the longest a container idles.
@@ -94,6 +100,7 @@ class App:
             memory=memory,
             image=image,
             timeout=timeout,
+            retries=retries,
             startup_timeout=startup_timeout,
             min_containers=min_containers,
             max_containers=max_containers,
@@ -110,15 +117,80 @@ class App:
 
         def decorate(raw: Callable[P, R]) -> Function[P, R]:
             function = make_function(self.name, raw, name, settings)
-            if function.name in self.functions:
-                raise InvalidArgumentError(
-                    f'app {self.name} has two functions named "{function.name}"; '
-                    "give one another with name="
-                )
-            self.functions[function.name] = function
+            self._add(function)
             return function
 
         return decorate
+
+    def cls(
+        self,
+        *,
+        gpu: str | Sequence[str] | None = None,
+        vram: int | str | None = None,
+        cpu: float | None = None,
+        memory: int | str | None = None,
+        image: Image | None = None,
+        timeout: float | None = None,
+        startup_timeout: float | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+        queue_limit: int | None = None,
+        env: Mapping[str, str] | None = None,
+        secrets: Sequence[Secret] | None = None,
+        network: Literal["internet", "none"] | Sequence[str] | None = None,
+        isolation: Literal["container", "gvisor"] | None = None,
+        ephemeral_disk: int | str | None = None,
+        volumes: Mapping[str, Volume] | None = None,
+        spread: bool = False,
+        name: str | None = None,
+    ) -> Callable[[type[T]], Cls[T]]:
+        """Makes a class of this app, whose methods share containers: `@ember.method()`.
+
+        Each container makes one object, loads it with `@ember.enter()` and then takes calls. Each
+        set of parameters (`ember.parameter()`) has containers of its own, and each of them the
+        settings here, which are those of `function`; startup_timeout covers `@ember.enter()` too.
+        spread: put containers on devices and nodes that have none of the same, where there are any.
+        """
+        from ember._cls import make_cls
+
+        settings = Settings(
+            gpu=gpu,
+            vram=vram,
+            cpu=cpu,
+            memory=memory,
+            image=image,
+            timeout=timeout,
+            startup_timeout=startup_timeout,
+            min_containers=min_containers,
+            max_containers=max_containers,
+            buffer_containers=buffer_containers,
+            scaledown_window=scaledown_window,
+            queue_limit=queue_limit,
+            env=env,
+            secrets=secrets,
+            network=network,
+            isolation=isolation,
+            ephemeral_disk=ephemeral_disk,
+            volumes=volumes,
+            spread=spread or None,
+        )
+
+        def decorate(raw: type[T]) -> Cls[T]:
+            cls = make_cls(self.name, raw, name, settings)
+            self._add(cls)
+            return cls
+
+        return decorate
+
+    def _add(self, function: Function[..., Any] | Cls[Any]) -> None:
+        if function.name in self.functions:
+            raise InvalidArgumentError(
+                f'app {self.name} has two functions named "{function.name}"; '
+                "give one another with name="
+            )
+        self.functions[function.name] = function
 
     def local_entrypoint(
         self, *, name: str | None = None

@@ -7,7 +7,7 @@ asynchronous call. Failures come out as `ember.exception` types.
 from __future__ import annotations
 
 from ember import _config, _http, _items, _json
-from ember.exception import InternalError, UnavailableError, from_error_body
+from ember.exception import InternalError, PendingError, UnavailableError, from_error_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 PICKLE = "application/x-ember-pickle"
+_ACCEPTED = 202  # of HTTP: it has not ended
 _TIMEOUT_S = 60.0  # of everything that isn't a call or a stream
 
 
@@ -89,19 +90,57 @@ class Client:
         """GET of what isn't JSON."""
         return self._request("GET", path + encode_query(query)).body
 
-    def call(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
+    def call(
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        content_type: str,
+        variant: str | None = None,
+    ) -> Reply:
         """Calls a function with an encoded body and waits for as long as it takes."""
-        path = call_path(app, function)
+        path = call_path(app, function, variant)
         reply = self._exchange("POST", path, (body,), content_type, None)
         return self._told(reply, content_type)
 
-    async def call_async(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
+    def spawn(
+        self, app: str, function: str, body: bytes, content_type: str, options: dict[str, object]
+    ) -> Any:
+        """Starts a call that nobody waits for; the answer, once it is on the server's disk."""
+        path = call_path(app, function) + encode_query(
+            {
+                "mode": "async",
+                "ttl_ms": options.get("ttl_ms"),
+                "variant": options.get("variant"),
+            }
+        )
+        key = options.get("idempotency_key")
+        head = f"Idempotency-Key: {key}\r\n" if key else ""
+        reply = self._exchange("POST", path, (body,), content_type, _TIMEOUT_S, head)
+        return _json.loads(_checked(reply, unpickle=content_type == PICKLE).body)
+
+    def call_result(self, call_id: str, wait_ms: int) -> Reply:
+        """The outcome of a call; PendingError if it has none after so long."""
+        path = f"/api/v1/calls/{quote(call_id)}/result{encode_query({'wait_ms': wait_ms})}"
+        reply = _checked(self._exchange("GET", path, (), JSON, None), unpickle=True)
+        if reply.status == _ACCEPTED:
+            raise pending(_json.loads(reply.body))
+        return reply
+
+    async def call_async(
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        content_type: str,
+        variant: str | None = None,
+    ) -> Reply:
         """The same on the running event loop. Cancelling the awaiting task cancels the call."""
         import httpx
 
         try:
             answer = await self._async_client().post(
-                self.config.url + call_path(app, function),
+                self.config.url + call_path(app, function, variant),
                 content=body,
                 headers={"Content-Type": content_type},
             )
@@ -112,18 +151,25 @@ class Client:
         )
 
     def call_items(
-        self, app: str, function: str, body: bytes, content_type: str = PICKLE
+        self, app: str, function: str, body: bytes, variant: str | None = None
     ) -> Generator[bytes, None, None]:
         """Calls a generator function; its items as they come. Closing it cancels the call."""
-        reply = self.call_either(app, function, body, content_type)
+        reply = self.call_either(app, function, body, PICKLE, variant)
         if reply.items is None:
             raise InternalError(f"{app}.{function}: the server gave one result, and no items")
         yield from reply.items
 
-    def call_either(self, app: str, function: str, body: bytes, content_type: str) -> Reply:
+    def call_either(
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        content_type: str,
+        variant: str | None = None,
+    ) -> Reply:
         """Calls a function of either kind: the reply has a body, or it has items."""
         accept = f"Accept: {_items.CONTENT_TYPE}\r\n"
-        path = call_path(app, function)
+        path = call_path(app, function, variant)
         connection, status, headers = self._start("POST", path, (body,), content_type, None, accept)
         if headers.get("content-type") != _items.CONTENT_TYPE:
             return self._told(self._finish(connection, status, headers), content_type)
@@ -144,13 +190,13 @@ class Client:
             connection.close()
 
     async def call_items_async(
-        self, app: str, function: str, body: bytes
+        self, app: str, function: str, body: bytes, variant: str | None = None
     ) -> AsyncGenerator[bytes, None]:
         """The same on the running event loop."""
         import httpx
 
         reader = _items.Reader(unpickle=True)
-        url = self.config.url + call_path(app, function)
+        url = self.config.url + call_path(app, function, variant)
         headers = {"Content-Type": PICKLE, "Accept": _items.CONTENT_TYPE}
         stream = self._async_client().stream("POST", url, content=body, headers=headers)
         try:
@@ -252,9 +298,10 @@ class Client:
         body: Sequence[bytes] | _http.FilePart,
         content_type: str,
         timeout_s: float | None,
+        more_head: str = "",
     ) -> Reply:
         """One request and its whole answer, whatever its status."""
-        return self._finish(*self._start(method, path, body, content_type, timeout_s))
+        return self._finish(*self._start(method, path, body, content_type, timeout_s, more_head))
 
     def _finish(self, connection: _http.Connection, status: int, headers: dict[str, str]) -> Reply:
         """The whole answer that has begun; its connection is kept for the next."""
@@ -337,9 +384,20 @@ def shared() -> Client:
     return _shared
 
 
-def call_path(app: str, function: str) -> str:
-    """The path that calls a function."""
-    return f"/fn/{quote(app)}/{quote(function)}"
+def pending(document: dict[str, Any]) -> PendingError:
+    """Of a call that has not ended, as its document has it."""
+    why = document.get("reason") or document.get("state") or "it has not ended"
+    return PendingError(f"{document.get('call_id')}: {why}", call_id=document.get("call_id"))
+
+
+def call_path(app: str, function: str, variant: str | None = None) -> str:
+    """The path that calls a function, or a variant of it."""
+    return f"/fn/{quote(app)}/{quote(function)}" + (f"?variant={variant}" if variant else "")
+
+
+def variants_path(app: str, function: str) -> str:
+    """The path that makes variants of a function or class."""
+    return app_path(app, f"functions/{quote(function)}/variants")
 
 
 def app_path(app: str, verb: str = "") -> str:

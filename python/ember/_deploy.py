@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ember._app import App
     from ember._client import Client
+    from ember._cls import Cls
     from ember._function import Function
     from ember._image_files import Files, Upload
     from ember._source import Source
@@ -152,7 +153,7 @@ def describe(spec: dict[str, Any]) -> str:
 _HOST = Image.host()
 
 
-def _image_of(app: App, function: Function[..., Any]) -> Image:
+def _image_of(app: App, function: Function[..., Any] | Cls[Any]) -> Image:
     return function.settings.image or app.image or _HOST
 
 

@@ -2,83 +2,172 @@
 
 from __future__ import annotations
 
-from ember import _context
+from ember import _context, _variant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
     from typing import Any
 
+    from ember._variant import Variant
 
-def call(app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+
+def call(
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    variant: Variant | None = None,
+) -> Any:
     """Calls and waits for the result, or raises what the function raised."""
     body = _pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
-        return _unpickled(_calls.call(_context.deployed_app(app), function, body))
+        name = _context.deployed_app(app)
+        return unpickled(
+            _variant.call(name, variant, lambda id: _calls.call(name, function, body, id))
+        )
     from ember import _client
 
-    return _unpickled(_client.shared().call(app, function, body, _client.PICKLE).body)
+    def send(id: str | None) -> bytes:
+        return _client.shared().call(app, function, body, _client.PICKLE, id).body
+
+    return unpickled(_variant.call(app, variant, send))
 
 
-async def call_async(app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def spawn(
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: dict[str, object],
+    variant: Variant | None = None,
+) -> str:
+    """Starts a call that nobody waits for; its id, once it is on the server's disk."""
+    body = _pickled(args, kwargs)
+    if _context.in_container:
+        from ember.runner import _calls
+
+        name = _context.deployed_app(app)
+        return _variant.call(
+            name,
+            variant,
+            lambda id: _calls.spawn(name, function, body, {**options, "variant": id or ""}),
+        )
+    from ember import _client
+
+    def send(id: str | None) -> str:
+        client = _client.shared()
+        told = {**options, "variant": id}
+        return client.spawn(app, function, body, _client.PICKLE, told)["call_id"]
+
+    return _variant.call(app, variant, send)
+
+
+async def call_async(
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    variant: Variant | None = None,
+) -> Any:
     """The same without blocking the running event loop."""
     body = _pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
-        return _unpickled(await _calls.call_async(_context.deployed_app(app), function, body))
+        name = _context.deployed_app(app)
+        return unpickled(
+            await _variant.call_async(
+                name, variant, lambda id: _calls.call_async(name, function, body, id)
+            )
+        )
     from ember import _client
 
-    reply = await _client.shared().call_async(app, function, body, _client.PICKLE)
-    return _unpickled(reply.body)
+    async def send(id: str | None) -> bytes:
+        return (await _client.shared().call_async(app, function, body, _client.PICKLE, id)).body
+
+    return unpickled(await _variant.call_async(app, variant, send))
 
 
 def call_items(
-    app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    variant: Variant | None = None,
 ) -> Generator[Any, None, None]:
     """Calls a generator function, once the first item is asked for; closing it cancels the call."""
-    return _call_items(app, function, _pickled(args, kwargs))
+    return _call_items(app, function, _pickled(args, kwargs), variant)
 
 
-def _call_items(app: str, function: str, body: bytes) -> Generator[Any, None, None]:
+def _call_items(
+    app: str, function: str, body: bytes, variant: Variant | None
+) -> Generator[Any, None, None]:
     if _context.in_container:
         from ember.runner import _calls
 
-        items = _calls.call_items(_context.deployed_app(app), function, body)
+        app, call = _context.deployed_app(app), _calls.call_items
     else:
         from ember import _client
 
-        items = _client.shared().call_items(app, function, body)
+        call = _client.shared().call_items
+
+    def begin(id: str | None) -> tuple[bytes | None, Generator[bytes, None, None]]:
+        items = call(app, function, body, id)
+        return next(items, None), items
+
+    item, items = _variant.call(app, variant, begin)
     try:
-        for item in items:
-            yield _unpickled(item)
+        while item is not None:
+            yield unpickled(item)
+            item = next(items, None)
     finally:
         items.close()
 
 
 def call_items_async(
-    app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    variant: Variant | None = None,
 ) -> AsyncGenerator[Any, None]:
     """The same without blocking the running event loop."""
-    return _call_items_async(app, function, _pickled(args, kwargs))
+    return _call_items_async(app, function, _pickled(args, kwargs), variant)
 
 
-async def _call_items_async(app: str, function: str, body: bytes) -> AsyncGenerator[Any, None]:
+async def _call_items_async(
+    app: str, function: str, body: bytes, variant: Variant | None
+) -> AsyncGenerator[Any, None]:
     if _context.in_container:
         from ember.runner import _calls
 
-        items = _calls.call_items_async(_context.deployed_app(app), function, body)
+        app, call = _context.deployed_app(app), _calls.call_items_async
     else:
         from ember import _client
 
-        items = _client.shared().call_items_async(app, function, body)
+        call = _client.shared().call_items_async
+
+    async def begin(id: str | None) -> tuple[bytes | None, AsyncGenerator[bytes, None]]:
+        items = call(app, function, body, id)
+        return await _next(items), items
+
+    item, items = await _variant.call_async(app, variant, begin)
     try:
-        async for item in items:
-            yield _unpickled(item)
+        while item is not None:
+            yield unpickled(item)
+            item = await _next(items)
     finally:
         await items.aclose()
+
+
+async def _next(items: AsyncGenerator[bytes, None]) -> bytes | None:
+    try:
+        return await items.__anext__()
+    except StopAsyncIteration:
+        return None
 
 
 def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -97,7 +186,8 @@ def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         raise InvalidArgumentError(f"the arguments can't be pickled: {error}") from error
 
 
-def _unpickled(data: bytes) -> Any:
+def unpickled(data: bytes) -> Any:
+    """A result that came as a pickle."""
     import pickle
 
     try:

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from ember._image import Image
+from ember._retries import retries_spec
 from ember.exception import InvalidArgumentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypedDict
 
+    from ember._retries import Retries
     from ember._secret import Secret
     from ember._volume import Volume
+
+    class Options(TypedDict, total=False):
+        """What `with_options` takes: the settings that variants of a function may differ in."""
+
+        gpu: str | Sequence[str] | None
+        vram: int | str | None
+        cpu: float | None
+        memory: int | str | None
+        timeout: float | None
+        startup_timeout: float | None
+        min_containers: int | None
+        max_containers: int | None
+        buffer_containers: int | None
+        scaledown_window: float | None
+        queue_limit: int | None
+        env: Mapping[str, str] | None
+
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _MAX_NAME = 63
@@ -51,6 +70,7 @@ class Settings:
         memory: int | str | None = None,
         image: Image | None = None,
         timeout: float | None = None,
+        retries: int | Retries | None = None,
         startup_timeout: float | None = None,
         min_containers: int | None = None,
         max_containers: int | None = None,
@@ -63,6 +83,7 @@ class Settings:
         isolation: str | None = None,
         ephemeral_disk: int | str | None = None,
         volumes: Mapping[str, Volume] | None = None,
+        spread: bool | None = None,
     ) -> None:
         if image is not None and not isinstance(image, Image):
             raise InvalidArgumentError(
@@ -76,6 +97,7 @@ class Settings:
             "vram_bytes": _vram(vram, gpu),
             "memory_bytes": size_bytes("memory", memory),
             "timeout_ms": _milli("timeout", timeout, least=1, most=_MAX_TIMEOUT_S),
+            "retries": retries_spec(retries),
             "startup_timeout_ms": _milli(
                 "startup_timeout", startup_timeout, least=1, most=_MAX_TIMEOUT_S
             ),
@@ -91,6 +113,7 @@ class Settings:
             "isolation": _known("isolation", isolation, _ISOLATIONS),
             "ephemeral_disk_bytes": _ephemeral_disk(ephemeral_disk),
             "volumes": self._mounts(volumes),
+            "spread": _flag("spread", spread),
         }
         if max_containers is not None and (min_containers or 0) > max_containers:
             raise InvalidArgumentError(
@@ -111,6 +134,23 @@ class Settings:
         return {name: value for name, value in self._values.items() if value is not None}
 
 
+_OPTIONS = (
+    "gpu", "vram", "cpu", "memory", "timeout", "startup_timeout", "min_containers",
+    "max_containers", "buffer_containers", "scaledown_window", "queue_limit", "env",
+)  # fmt: skip
+
+
+def options_spec(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a deploy that `with_options` was given."""
+    for name in options:
+        if name not in _OPTIONS:
+            raise InvalidArgumentError(
+                f"with_options: {name} can't differ between pools of one function; "
+                f"these can: {', '.join(_OPTIONS)}"
+            )
+    return Settings(**options).spec()
+
+
 class Concurrency:
     """How many inputs one container runs at once, and how many the autoscaler aims at."""
 
@@ -120,6 +160,10 @@ class Concurrency:
         if target is not None and target > self.max_inputs:
             raise InvalidArgumentError(f"target_inputs ({target}) is over max_inputs")
         self.target_inputs = target or self.max_inputs
+
+    def spec(self) -> dict[str, int]:
+        """The fields of a deploy."""
+        return {"max_inputs": self.max_inputs, "target_inputs": self.target_inputs}
 
 
 def _gpu(gpu: object) -> list[str] | None:
@@ -158,6 +202,12 @@ def _count(name: str, value: object, least: int, most: int) -> int | None:
     if not least <= value <= most:
         raise InvalidArgumentError(f"{name}: {value} is not between {least} and {most}")
     return value
+
+
+def _flag(name: str, value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise InvalidArgumentError(f"{name}: expected bool, got {type(value).__name__}")
 
 
 def _vram(vram: object, gpu: object) -> int | None:

@@ -123,8 +123,8 @@ def _plain_type(annotation: object) -> tuple[str, bool]:
 class Plan:
     """What it takes to call one function with named arguments from JSON, worked out once."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._parameters = parameters(function)
+    def __init__(self, function: Callable[..., Any], *, is_method: bool = False) -> None:
+        self._parameters = parameters(function)[is_method:]  # without self
         named = [p for p in self._parameters if p.kind not in ("args", "kwargs")]
         self._open = any(p.kind == "kwargs" for p in self._parameters)
         self._positional = [p for p in named if p.kind.startswith("positional")]

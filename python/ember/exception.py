@@ -47,6 +47,12 @@ class NotFoundError(EmberError):
     code = "not_found"
 
 
+class UnknownVariantError(NotFoundError):
+    """The server has lost a class's parameters or a function's options: tell it of them again."""
+
+    code = "unknown_variant"
+
+
 class ConflictError(EmberError):
     """The state of the named thing forbids it."""
 
@@ -89,6 +95,12 @@ class FunctionTimeoutError(EmberError):
     """The execution took longer than the function's timeout."""
 
     code = "timed_out"
+
+
+class PendingError(EmberError, TimeoutError):
+    """The call has not ended in the time that was given for it. Ask again later."""
+
+    code = "pending"
 
 
 class CallCancelledError(EmberError):
@@ -166,9 +178,9 @@ _BY_CODE: dict[str, type[EmberError]] = {
     error.code: error
     for error in (
         InvalidArgumentError, PayloadTooLargeError, AuthError, PermissionDeniedError, NotFoundError,
-        ConflictError, ResourceExhaustedError, UnavailableError, StorageFailedError,
-        FunctionTimeoutError, CallCancelledError, ContainerCrashedError, OutOfMemoryError,
-        StartFailedError, RemoteError, InternalError,
+        UnknownVariantError, ConflictError, ResourceExhaustedError, UnavailableError,
+        StorageFailedError, FunctionTimeoutError, PendingError, CallCancelledError,
+        ContainerCrashedError, OutOfMemoryError, StartFailedError, RemoteError, InternalError,
     )
 }  # fmt: skip
 

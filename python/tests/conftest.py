@@ -193,6 +193,7 @@ def input_frame(
     args: tuple[Any, ...] | None = None,
     attempt: int = 1,
     call_id: int = 7,
+    method: int = 0,
 ) -> bytes:
     """An Input of JSON arguments, of pickled ones (args=), or of raw bytes said to be JSON."""
     if raw is not None:
@@ -201,6 +202,7 @@ def input_frame(
         format, body = frames.PICKLE, pickle.dumps((args, arguments or {}), 5)
     else:
         format, body = frames.JSON, json.dumps(arguments or {}).encode()
+    format |= method << frames.METHOD_SHIFT
     return frames.frame(frames.INPUT, format, attempt, stream, call_id.to_bytes(8, "little") + body)
 
 

@@ -131,7 +131,6 @@ def test_a_call_goes_over_the_socket_and_its_result_comes_back(
         "app": "elsewhere",
         "function": "double",
         "call": "fc-0000000000007",
-        "stream": False,
     }
     assert read_call(got) == (target, (4,), {"by": 2})
     runner.send(call_result(got.stream, 8))

@@ -180,7 +180,12 @@ def test_a_generator_is_iterated_and_another_function_is_not() -> None:
     plain = app.function()(double)
     assert plain.spec()["is_generator"] is False
     assert list(words.local("a b")) == ["a", "b"]
-    for wrong in (lambda: words.remote("a"), lambda: words.remote.aio("a")):
+    for wrong in (
+        lambda: words.remote("a"),
+        lambda: words.remote.aio("a"),
+        lambda: words.spawn("a"),
+        lambda: words.with_options(timeout=5).remote("a"),
+    ):
         with pytest.raises(InvalidArgumentError, match=r"some_words\.remote_gen\("):
             wrong()
     for wrong in (lambda: plain.remote_gen(1), lambda: plain.remote_gen.aio(1)):

@@ -15,7 +15,7 @@ constexpr Duration kExitReports = Duration::seconds(5);
 constexpr Duration kAskAgain = Duration::seconds(1);
 
 PoolSpec guest_pool(const Function& function, const std::vector<PoolSpec>& current) {
-  PoolSpec guest{function.pool, function.line->id, function.spec.settings};
+  PoolSpec guest = pool_spec(function);
   guest.settings.scaling.min_containers = 0;
   guest.settings.scaling.buffer_containers = 0;
   const auto successor = std::ranges::find(current, guest.function, &PoolSpec::function);
@@ -89,7 +89,7 @@ void Containers::adopt(const Awaited& awaited, const std::vector<DeviceId>& devi
                        Time ended) {
   const FunctionPtr& function = awaited.function;
   const App* app = catalog_.find_app(function->app_name);
-  const auto current = app ? pool_specs(app->functions) : std::vector<PoolSpec>();
+  const auto current = app ? pool_specs(*app) : std::vector<PoolSpec>();
   const bool is_current = std::ranges::count(current, function->pool, &PoolSpec::pool) > 0;
   if (!is_current) {
     auto widened = current;

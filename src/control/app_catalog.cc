@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <span>
 
+#include "control/variant_spec.h"
+
 namespace ember {
 namespace {
 
@@ -30,6 +32,12 @@ std::size_t AppCatalog::CallableHash::operator()(const CallableKey& key) const {
   return hash(key.app) * 31 + hash(key.function);
 }
 
+std::string callable_name(const Function& function, std::uint8_t method) {
+  const auto& methods = function.spec.of_class.methods;
+  if (method >= methods.size()) return function.spec.name;
+  return function.spec.name + "." + methods[method].name;
+}
+
 void AppCatalog::settle(GpuDemand& demand) const {
   if (demand.least_vram_bytes > 0) demand.choices = ranked_gpus_;
 }
@@ -47,14 +55,9 @@ Result<std::vector<FunctionPtr>> AppCatalog::functions_of(const VersionRecord& v
     std::shared_ptr<FunctionLine> line;
     if (app && app->lines.contains(record.name)) line = app->lines.at(record.name);
     if (!line) line = std::make_shared<FunctionLine>(FunctionLine{record.id, {}});
-    functions.push_back(std::make_shared<Function>(Function{version.app,
-                                                            app_name,
-                                                            version.version,
-                                                            version.source,
-                                                            record.pool,
-                                                            std::move(spec).value(),
-                                                            std::move(line),
-                                                            {}}));
+    functions.push_back(std::make_shared<Function>(
+        Function{version.app, app_name, version.version, version.source, record.pool,
+                 std::move(spec).value(), std::move(line)}));
   }
   return functions;
 }
@@ -89,7 +92,9 @@ void AppCatalog::withdraw(App& app) {
   for (const FunctionPtr& function : app.functions) {
     callable_.erase({function->app_name, function->spec.name});
   }
+  for (const auto& [id, variant] : app.variants) variants_.erase(id);
   app.functions.clear();
+  app.variants.clear();
 }
 
 void AppCatalog::forget_expired_pools() {
@@ -116,10 +121,56 @@ Error AppCatalog::not_running(std::string_view name) const {
   return {ErrorCode::not_found, "the app " + app->name() + " is stopped; deploy it again"};
 }
 
-const FunctionPtr* AppCatalog::find_callable(std::string_view app,
+const FunctionPtr* AppCatalog::find_function(std::string_view app,
                                              std::string_view function) const {
   const auto found = callable_.find(CallableKey{app, function});
   return found == callable_.end() ? nullptr : &found->second;
+}
+
+Callable AppCatalog::find_callable(std::string_view app, std::string_view name) const {
+  const FunctionPtr* exact = find_function(app, name);
+  if (exact && !(*exact)->spec.of_class.is_class()) return {exact};
+  const std::size_t dot = name.rfind('.');
+  if (dot == name.npos) return {};
+  const FunctionPtr* owner = find_function(app, name.substr(0, dot));
+  const auto method = owner ? (*owner)->spec.of_class.find(name.substr(dot + 1)) : std::nullopt;
+  return method ? Callable{owner, *method} : Callable{};
+}
+
+const FunctionPtr* AppCatalog::find_variant(const Function& deployed, std::string_view id) const {
+  const auto wanted = VariantId::parse(id);
+  const auto found = wanted ? variants_.find(*wanted) : variants_.end();
+  const bool is_its = found != variants_.end() && found->second->line == deployed.line;
+  return is_its ? &found->second : nullptr;
+}
+
+Result<FunctionPtr> AppCatalog::variant_of(const Function& deployed,
+                                           const VariantRecord& record) const {
+  auto spec = spec_with(deployed.spec, record.options_json);
+  if (!spec) return std::move(spec).error();
+  settle(spec->settings.resources.gpu);
+  auto variant = std::make_shared<Function>(deployed);
+  variant->pool = record.pool;
+  variant->spec = std::move(spec).value();
+  variant->last_start_failure = {};
+  variant->variant = record.id;
+  variant->variant_line = record.line;
+  variant->class_arguments = record.parameters_json;
+  variant->options = record.options_json;
+  variant->used = record.created;
+  return variant;
+}
+
+void AppCatalog::add_variant(const FunctionPtr& variant) {
+  apps_.at(variant->app_name).variants[variant->variant] = variant;
+  variants_[variant->variant] = variant;
+  remember({variant});
+}
+
+void AppCatalog::drop_variant(const Function& variant) {
+  const VariantId id = variant.variant;
+  apps_.at(variant.app_name).variants.erase(id);
+  variants_.erase(id);
 }
 
 FunctionPtr AppCatalog::by_pool(PoolId pool) const {
@@ -133,11 +184,20 @@ FunctionId AppCatalog::line_id(std::string_view app, const std::string& function
   return found->lines.at(function)->id;
 }
 
-std::vector<PoolSpec> pool_specs(const std::vector<FunctionPtr>& functions) {
-  std::vector<PoolSpec> specs;
-  for (const FunctionPtr& function : functions) {
-    specs.push_back({function->pool, function->line->id, function->spec.settings});
+PoolSpec pool_spec(const Function& function) {
+  PoolSpec spec{function.pool, function.counted_as(), function.spec.settings, function.spec.spread};
+  if (!function.variant && function.spec.of_class.needs_parameters()) {
+    // Nobody can call it, and none of its containers could make an instance.
+    spec.settings.scaling.min_containers = 0;
+    spec.settings.scaling.buffer_containers = 0;
   }
+  return spec;
+}
+
+std::vector<PoolSpec> pool_specs(const App& app) {
+  std::vector<PoolSpec> specs;
+  for (const FunctionPtr& function : app.functions) specs.push_back(pool_spec(*function));
+  for (const auto& [id, variant] : app.variants) specs.push_back(pool_spec(*variant));
   return specs;
 }
 

@@ -15,6 +15,7 @@
 #include "control/control.h"
 #include "control/function_spec.h"
 #include "engine/event.h"
+#include "model/variant.h"
 #include "store/store.h"
 
 namespace ember {
@@ -54,19 +55,37 @@ struct Function {
   PoolId pool;
   FunctionSpec spec;
   std::shared_ptr<FunctionLine> line;  // shared with the other versions
-  StartFailure last_start_failure;
+  StartFailure last_start_failure = {};
+  // --- of a variant; else empty ---
+  VariantId variant = {};
+  FunctionId variant_line = {};        // the same over all versions
+  std::string class_arguments = "{}";  // JSON: what instances of its class are made with
+  std::string options = "{}";          // JSON: how its spec differs from the deployed one
+  Time used = {};                      // last called
+
+  // Whose maximum its containers count for.
+  FunctionId counted_as() const { return variant ? variant_line : line->id; }
 };
 using FunctionPtr = std::shared_ptr<Function>;
 
 struct App {
   AppRecord record;
   std::string source;
-  std::vector<FunctionPtr> functions;  // of the current version; none when stopped
+  std::vector<FunctionPtr> functions;         // of the current version; none when stopped
+  std::map<VariantId, FunctionPtr> variants;  // of these
   std::map<std::string, std::shared_ptr<FunctionLine>> lines;
   Time lease_ends = Time::never();  // of an ephemeral app
 
   const std::string& name() const { return record.name; }
 };
+
+// What the name of a call stands for.
+struct Callable {
+  const FunctionPtr* function = nullptr;  // null: nothing
+  std::uint8_t method = 0;                // of a class
+};
+// The name that stands for it.
+std::string callable_name(const Function& function, std::uint8_t method);
 
 class AppCatalog {
  public:
@@ -93,8 +112,19 @@ class AppCatalog {
   static Error no_such_app(std::string_view name);
   // Why nothing of that name can be called or changed: it is not there, or it is stopped.
   Error not_running(std::string_view name) const;
-  // The function that a call of this name goes to now; null if there is none. No allocation.
-  const FunctionPtr* find_callable(std::string_view app, std::string_view function) const;
+  // The function or class of that very name; null if there is none. No allocation.
+  const FunctionPtr* find_function(std::string_view app, std::string_view function) const;
+  // What a call of this name goes to now: a function, or "CLASS.METHOD". No allocation.
+  Callable find_callable(std::string_view app, std::string_view name) const;
+
+  // --- variants ---
+  // That of the deployed function with this id; null if there is none. No allocation.
+  const FunctionPtr* find_variant(const Function& deployed, std::string_view id) const;
+  // Makes what a record says, of the function of the version that the record names.
+  Result<FunctionPtr> variant_of(const Function& deployed, const VariantRecord& record) const;
+  // It is one of the app's from now on, until its next version.
+  void add_variant(const FunctionPtr& variant);
+  void drop_variant(const Function& variant);
   // Null once nothing uses the pool any more.
   FunctionPtr by_pool(PoolId pool) const;
   // The id of the app's function of that name; zero if it is new here.
@@ -119,8 +149,11 @@ class AppCatalog {
   // Keys view into the functions themselves.
   boost::unordered_flat_map<CallableKey, FunctionPtr, CallableHash> callable_;
   boost::unordered_flat_map<PoolId, std::weak_ptr<Function>, IdHash> pools_;
+  boost::unordered_flat_map<VariantId, FunctionPtr, IdHash> variants_;  // of all apps
 };
 
-std::vector<PoolSpec> pool_specs(const std::vector<FunctionPtr>& functions);
+PoolSpec pool_spec(const Function& function);
+// Of its functions and their variants.
+std::vector<PoolSpec> pool_specs(const App& app);
 
 }  // namespace ember

@@ -38,6 +38,7 @@ struct CallStream {
 struct Call {
   CallId id;
   FunctionPtr function;
+  std::uint8_t method = 0;       // of a class
   KeyId caller;                  // zero: a container's own
   CallWaiter* waiter = nullptr;  // borrowed; null once the caller has gone
   Body arguments;                // kept until the end: an attempt that is lost is made again
@@ -46,6 +47,7 @@ struct Call {
   ContainerId container;               // of the last attempt
   Attempt attempt = 0;                 // zero: not dispatched yet
   Time dispatched;                     // the last attempt
+  Money earlier_cost;                  // of attempts that failed before it
   bool starting = false;               // inside start_call
   std::optional<CallFailure> refusal;  // for start_call to return
   CallReply reply;
@@ -66,6 +68,7 @@ struct FinishedCall {
   Duration execute_share;
   std::shared_ptr<const Tariff> tariff;  // of its last container; none if it never had one
   StartSteps start;                      // that it waited for, if it was cold
+  std::uint8_t method = 0;               // of a class
 };
 
 class CallTable {

@@ -49,9 +49,9 @@ Limit limit_of(const Reason& reason) {
 }
 
 // Why the function has nothing of what its caller can take.
-std::optional<Error> misfit(CallWants wants, const Function& function) {
+std::optional<Error> misfit(CallWants wants, const Function& function, std::uint8_t method) {
   const bool gives_items = function.spec.is_generator;
-  const std::string name = function.app_name + "." + function.spec.name;
+  const std::string name = function.app_name + "." + callable_name(function, method);
   if (gives_items && wants == CallWants::result) {
     return Error{ErrorCode::invalid_argument,
                  name +
@@ -87,32 +87,84 @@ Error Calls::no_such_function(std::string_view app, std::string_view function) c
   if (!found || found->record.stopped) return catalog_.not_running(app);
   std::string names;
   for (const FunctionPtr& one : found->functions) {
-    names += (names.empty() ? "" : ", ") + one->spec.name;
+    std::uint8_t method = 0;
+    do {
+      names += (names.empty() ? "" : ", ") + callable_name(*one, method);
+    } while (++method < one->spec.of_class.methods.size());
   }
   return {ErrorCode::not_found, "the app " + found->name() + " has no function \"" +
                                     std::string(function.substr(0, 64)) + "\"; it has " + names};
 }
 
-StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin) {
-  const FunctionPtr* function = catalog_.find_callable(request.app, request.function);
-  if (!function) return no_such_function(request.app, request.function);
-  if (auto refusal = misfit(request.wants, **function)) return *std::move(refusal);
+CallFailure Calls::not_found(const CallRequest& request, const Error& error) const {
+  CallFailure failure{error};
+  const bool is_there = catalog_.find_callable(request.app, request.function).function != nullptr;
+  if (is_there && !request.variant.empty()) failure.told_code = kUnknownVariant;
+  return failure;
+}
+
+CallFailure Calls::refusal(const Function& function, const Reason& reason,
+                           std::int64_t retry_after_s) const {
+  FailInput action;
+  action.code = ErrorCode::resource_exhausted;
+  action.reason = reason;
+  CallFailure failure = failure_of(action, function, 0);
+  failure.retry_after_s = retry_after_s;
+  return failure;
+}
+
+bool Calls::is_running(CallId id) const {
+  const Call* call = table_.find(id);
+  return call && call->container;
+}
+
+Result<Callable> Calls::find(const CallRequest& request) const {
+  Callable callable = catalog_.find_callable(request.app, request.function);
+  if (!callable.function) return no_such_function(request.app, request.function);
+  const Function& deployed = **callable.function;
+  if (request.variant.empty()) {
+    if (!deployed.spec.of_class.needs_parameters()) return callable;
+    return {ErrorCode::invalid_argument,
+            "the class " + deployed.spec.name + " needs parameters: give them in Python as " +
+                deployed.spec.name +
+                "(name=value), on the command line by --param, or name a variant that has them"};
+  }
+  callable.function = catalog_.find_variant(deployed, request.variant);
+  if (callable.function) return callable;
+  return {ErrorCode::not_found, "the function " + deployed.spec.name + " has no variant \"" +
+                                    std::string(request.variant.substr(0, 64)) +
+                                    "\" in this version; register it again"};
+}
+
+StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin, CallTerms terms) {
+  const auto found = find(request);
+  if (!found) return not_found(request, found.error());
+  const FunctionPtr* function = found->function;
+  if (auto unfit = misfit(request.wants, **function, found->method)) return *std::move(unfit);
   const Time now = driver_.now();
-  const CallId id{ids_.next(now)};
+  const CallId id = terms.id ? terms.id : CallId{ids_.next(now)};
   Call& call = table_.add(id);
   call.function = *function;
+  call.function->used = now;
+  call.method = found->method;
   call.caller = request.caller;
   call.waiter = waiter;
   call.arguments = std::move(request.arguments);
-  call.arrived = now;
+  call.arrived = terms.arrived.us != 0 ? terms.arrived : now;
+  const InputArrived arrival{.input = InputId{id.value},
+                             .call = id,
+                             .pool = call.function->pool,
+                             .caller = request.caller,
+                             .origin = origin,
+                             .admission = terms.admission,
+                             .expires = terms.expires};
   if (driver_.handling()) {
     // From inside an answer: whatever becomes of it is told through the waiter.
-    driver_.handle(
-        InputArrived{InputId{id.value}, id, call.function->pool, request.caller, origin});
+    driver_.handle(arrival);
     return id;
   }
   call.starting = true;
-  driver_.handle(InputArrived{InputId{id.value}, id, call.function->pool, request.caller, origin});
+  driver_.handle(arrival);
   call.starting = false;
   if (!call.refusal) return id;
   CallFailure refusal = *std::move(call.refusal);
@@ -176,6 +228,7 @@ void Calls::dispatch(const DispatchInput& action) {
   call->dispatched = driver_.now();
   UniqueFd file = attempt_file(*call);
   auto format = static_cast<std::uint8_t>(call->arguments.format);
+  format = static_cast<std::uint8_t>(format | call->method << kFrameMethodShift);
   if (file) format |= kFrameBodyInFile;
   containers_.send(action.container, {0, FrameType::input, format, action.attempt, number},
                    little_endian(number), call->arguments.bytes, std::move(file));
@@ -249,11 +302,12 @@ CallReport Calls::report_of(const Call& call, const InputReport& report) const {
   const bool dispatched = report.dispatched.us != 0;
   result.queued_us = dispatched ? (report.dispatched - report.arrived).us : result.total_us;
   result.execute_us = dispatched ? (report.finished - report.dispatched).us : 0;
+  result.cost = call.earlier_cost;
   const Container* container = containers_.find(report.container);
   if (!container) return result;
   const Tariff& tariff = *container->tariff;
   result.gpu = tariff.gpu_text();
-  result.cost = tariff.cost(report.execute_share);
+  result.cost = call.earlier_cost + tariff.cost(report.execute_share);
   result.cold = report.cold && !container->adopted;
   if (!result.cold) return result;
   result.boot_ms = container->boot().whole_ms();
@@ -288,7 +342,8 @@ void Calls::end(Call& call, CallState state, std::optional<Error> error, const C
                         report,
                         execute_share,
                         container ? container->tariff : nullptr,
-                        {}};
+                        {},
+                        call.method};
   if (report.cold) finished.start = container->steps(call.arrived);
   finished.report.gpu.clear();
   table_.finish(std::move(finished));
@@ -314,8 +369,20 @@ void Calls::answer(const AnswerInput& action) {
   waiter->on_failure(std::move(failure), report);
 }
 
-CallFailure Calls::failure_of(const FailInput& action, const Call& call) const {
-  const Function& function = *call.function;
+// Its attempt has failed, and what that cost is the call's.
+void Calls::retry(const RetryInput& action) {
+  Call* call = table_.find(CallId{action.input.value});
+  EMBER_ASSERT(call);
+  if (const Container* container = containers_.find(action.report.container)) {
+    call->earlier_cost += container->tariff->cost(action.report.execute_share);
+  }
+  call->function->line->stats.add_invocation(action.report.finished - action.report.dispatched);
+  call->reply = {};
+  call->container = {};
+}
+
+CallFailure Calls::failure_of(const FailInput& action, const Function& function,
+                              std::uint64_t items) const {
   FailureEvidence evidence;
   evidence.fleet = fleet_.gpus_text();
   CallFailure failure;
@@ -326,7 +393,7 @@ CallFailure Calls::failure_of(const FailInput& action, const Call& call) const {
   } else if (const Container* container = containers_.find(action.container)) {
     if (container->exited) evidence.exit = describe_exit(container->exit);
   }
-  evidence.items = call.stream.items;
+  evidence.items = items;
   if (action.container) {
     evidence.log_tail = logs_.tail(function.app_name, action.container, kEvidenceLines);
   }
@@ -339,7 +406,7 @@ CallFailure Calls::failure_of(const FailInput& action, const Call& call) const {
 void Calls::fail(const FailInput& action) {
   Call* call = table_.find(CallId{action.input.value});
   EMBER_ASSERT(call);
-  CallFailure failure = failure_of(action, *call);
+  CallFailure failure = failure_of(action, *call->function, call->stream.items);
   if (call->starting) {
     call->refusal = std::move(failure);
     return;

@@ -15,22 +15,41 @@
 
 namespace ember {
 
+// What is particular about a call that has been accepted before it starts.
+struct CallTerms {
+  CallId id = {};  // zero: a new one
+  Admission admission = Admission::to_be_asked;
+  Time expires = Time::never();
+  Time arrived = {};  // zero: now
+};
+
 class Calls {
  public:
   Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, NodeFleet& fleet,
         LogBook& logs, NodeClient& node, IdSource& ids);
 
-  StartedCall start(CallRequest request, CallWaiter* waiter, Origin origin);
+  StartedCall start(CallRequest request, CallWaiter* waiter, Origin origin, CallTerms terms = {});
   void abandon(CallId id);
   Result<> cancel(CallId id);
   // As in Control.
   void accept_items(CallId id, StreamCredit gone);
+
+  // What the request calls, or why there is nothing to call.
+  Result<Callable> find(const CallRequest& request) const;
+  CallFailure not_found(const CallRequest& request, const Error& error) const;
+  // What a caller is told whom a limit keeps out.
+  CallFailure refusal(const Function& function, const Reason& reason,
+                      std::int64_t retry_after_s) const;
+  // Whether it is on a container, as far as is known here.
+  bool is_running(CallId id) const;
+  bool knows(CallId id) const { return table_.find(id) || table_.find_finished(id); }
 
   // --- what the engine wants ---
   void dispatch(const DispatchInput& action);
   void interrupt(const CancelInput& action);
   void answer(const AnswerInput& action);
   void fail(const FailInput& action);
+  void retry(const RetryInput& action);
 
   // A runner's Chunk; whether somebody waits for it.
   bool on_item(Container& container, const FrameHeader& header, std::string& body);
@@ -46,7 +65,9 @@ class Calls {
            Duration execute_share);
   void count(const Call& call, CallState state, const CallReport& report);
   CallReport report_of(const Call& call, const InputReport& report) const;
-  CallFailure failure_of(const FailInput& action, const Call& call) const;
+  // `items`: of its result that were handed out.
+  CallFailure failure_of(const FailInput& action, const Function& function,
+                         std::uint64_t items) const;
   UniqueFd attempt_file(Call& call);
 
   EngineDriver& driver_;

@@ -7,25 +7,38 @@ namespace {
 
 std::string function_json(ContainerId container, const Function& function) {
   const FunctionSpec& spec = function.spec;
-  return dump_json({{"protocol", kRunnerProtocolVersion},
-                    {"container_id", container.text()},
-                    {"app", function.app_name},
-                    {"function", spec.name},
-                    {"version", function.version},
-                    {"module", spec.module},
-                    {"qualname", spec.qualname},
-                    {"is_async", spec.is_async},
-                    {"max_inputs", spec.settings.scaling.max_inputs},
-                    {"secrets", spec.secrets.size()},
-                    {"python_path", JsonValue::array()},
-                    {"source", "/source"}});
+  JsonValue document = {{"protocol", kRunnerProtocolVersion},
+                        {"container_id", container.text()},
+                        {"app", function.app_name},
+                        {"function", spec.name},
+                        {"version", function.version},
+                        {"module", spec.module},
+                        {"qualname", spec.qualname},
+                        {"is_async", spec.is_async},
+                        {"max_inputs", spec.settings.scaling.max_inputs},
+                        {"secrets", spec.secrets.size()},
+                        {"python_path", JsonValue::array()},
+                        {"source", "/source"}};
+  if (!spec.of_class.is_class()) return dump_json(document);
+  JsonValue methods = JsonValue::array();
+  for (const MethodSpec& method : spec.of_class.methods) methods.push_back(method.name);
+  document["methods"] = std::move(methods);
+  document["options"] = JsonValue::parse(function.options, nullptr, false);
+  document["class_arguments"] = JsonValue::parse(function.class_arguments, nullptr, false);
+  return dump_json(document);
 }
 
 std::string labels_json(const Function& function) {
-  return dump_json({{"app", function.app_name},
-                    {"function", function.spec.name},
-                    {"pool", function.pool.text()},
-                    {"version", function.version}});
+  JsonValue labels = {{"app", function.app_name},
+                      {"function", function.spec.name},
+                      {"pool", function.pool.text()},
+                      {"version", function.version}};
+  if (function.variant) {
+    labels["variant"] = function.variant.text();
+    labels["class_arguments"] = function.class_arguments;
+    labels["options"] = function.options;
+  }
+  return dump_json(labels);
 }
 
 }  // namespace

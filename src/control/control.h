@@ -22,6 +22,7 @@
 
 namespace ember {
 
+class AsyncCalls;     // async_calls.h
 class VolumeService;  // volume_service.h
 
 struct Body {
@@ -61,7 +62,13 @@ struct CallFailure {
   std::int64_t retry_after_s = 0;  // for resource_exhausted and unavailable, where it is known
   Limit limit = {};                // for resource_exhausted, where it has a number
   int status = 0;                  // of HTTP, 400 to 599, that the body asks for; 0: none
+  // Told as its code instead of the error's own, for programs that can mend it: kUnknownVariant, or
+  // empty.
+  std::string_view told_code = {};
 };
+
+// The variant was dropped, or was of an earlier version: registering it again makes it.
+inline constexpr std::string_view kUnknownVariant = "unknown_variant";
 
 // The id of a call that was started, or why it was not.
 class StartedCall {
@@ -106,6 +113,7 @@ struct CallRequest {
   std::string_view function;
   Body arguments;     // moved away
   KeyId caller = {};  // waiting calls are served fairly between callers; zero: nobody that is known
+  std::string_view variant = {};  // of the function; empty: as it is deployed
   CallWants wants = CallWants::result;
 };
 
@@ -203,6 +211,7 @@ class Control {
   virtual void accept_items(CallId call, StreamCredit gone) = 0;
   // Of a call that lives.
   virtual CallStatus call_status(CallId call) = 0;
+  virtual AsyncCalls& async_calls() = 0;
 
   // --- deploying; bodies are JSON documents of docs/reference/http.md ---
   using Done = std::function<void(Result<std::string>)>;  // with a document
@@ -220,6 +229,10 @@ class Control {
   virtual void rollback(std::string app, std::uint32_t version, Done done) = 0;
   virtual void stop_app(std::string app, Done done) = 0;
   virtual Result<> heartbeat(std::string_view app) = 0;  // keeps an ephemeral app alive
+  // A pool of the function's own code with other parameters or options; known as the same from then
+  // on.
+  virtual void make_variant(std::string app, std::string function, std::string request_json,
+                            Done done) = 0;
 
   // --- leases of devices to people ---
   // Answered once it is granted or refused. Whoever lets go of what is returned before that does

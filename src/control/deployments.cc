@@ -89,6 +89,14 @@ Result<> Deployments::check_placeable(const FunctionSpec& spec) const {
               (by_memory ? "; " + fleet_.vram_text() : "")};
 }
 
+Result<> Deployments::check_fleet(const FunctionSpec& spec) const {
+  if (!fleet_.has_met()) {
+    return {ErrorCode::unavailable, "no node has connected yet; try again in a few seconds"};
+  }
+  if (auto fits = check_placeable(spec); !fits) return fits;
+  return check_sandbox(spec);
+}
+
 // The node refuses it as well, should its isolation change after the deploy.
 Result<> Deployments::check_sandbox(const FunctionSpec& spec) const {
   const SandboxSettings& sandbox = spec.sandbox;
@@ -149,8 +157,7 @@ Result<> Deployments::check_request(const std::string& app, const DeployRequest&
             "the app " + app + " is deployed; run it under another name, or stop it first"};
   }
   for (const FunctionSpec& spec : request.functions) {
-    if (auto fits = check_placeable(spec); !fits) return fits;
-    if (auto kept = check_sandbox(spec); !kept) return kept;
+    if (auto fits = check_fleet(spec); !fits) return fits;
     if (auto given = secrets_.check(spec.secrets, spec.name); !given) return given;
     if (auto there = check_volumes(spec); !there) return there;
     if (!images_.is_built(spec.image)) {
@@ -191,7 +198,7 @@ std::string Deployments::name_for_shell(const std::string& app) const {
 }
 
 void Deployments::open_shell(const std::string& app, const std::string& function, Done done) {
-  const FunctionPtr* found = catalog_.find_callable(app, function);
+  const FunctionPtr* found = catalog_.find_function(app, function);
   if (!found) {
     const App* known = catalog_.find_app(app);
     if (!known || known->record.stopped) return done(catalog_.not_running(app));
@@ -203,6 +210,7 @@ void Deployments::open_shell(const std::string& app, const std::string& function
   spec.qualname = kShellFunction;
   spec.is_async = false;
   spec.parameters = "[]";
+  spec.of_class = {};
   Scaling& scaling = spec.settings.scaling;
   scaling.min_containers = scaling.max_containers = 1;
   scaling.buffer_containers = 0;
@@ -323,12 +331,11 @@ std::vector<SecretId> Deployments::outdated_secrets(
 Result<> Deployments::install(const AppRecord& record, const VersionRecord& version) {
   auto functions = catalog_.functions_of(version, record.name);
   if (!functions) return std::move(functions).error();
-  const auto specs = pool_specs(*functions);
   catalog_.set_current(record, version.source, std::move(functions).value());
   App& app = *catalog_.find_app(record.name);
   app.lease_ends = record.ephemeral ? driver_.now() + kLease : Time::never();
   if (record.ephemeral) driver_.after(kLease, [this] { check_leases(); });
-  driver_.handle(AppDeployed{record.id, specs});
+  driver_.handle(AppDeployed{record.id, pool_specs(app)});
   return Ok{};
 }
 

@@ -43,6 +43,9 @@ class Deployments {
   // At start: what the store remembers.
   Result<> restore(const AppRecord& app, const VersionRecord& current);
 
+  // Whether a node could ever hold such a container, as it is to be held.
+  Result<> check_fleet(const FunctionSpec& spec) const;
+
   // Where the gateway listens, without a final slash: known once it does.
   void set_url(std::string url) { url_ = std::move(url); }
   std::string function_url(const Function& function) const;

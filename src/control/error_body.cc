@@ -27,6 +27,11 @@ ErrorCode code_of(const std::string& kind) {
   return ErrorCode::user_exception;
 }
 
+// What the function never saw, or gave back whole: another attempt would end the same way.
+bool is_refusal(const std::string& kind) {
+  return kind == "bad_arguments" || kind == "result_not_serializable";
+}
+
 int status_of(const JsonValue& value) {
   const auto found = value.find("status");
   if (found == value.end() || !found->is_number_integer()) return 0;
@@ -45,6 +50,7 @@ ErrorBody read_error_body(std::string_view json) {
   ErrorBody body;
   body.code = code_of(text_of(*value, "kind"));
   if (body.code == ErrorCode::cancelled) body.outcome = InputOutcome::cancelled;
+  if (is_refusal(text_of(*value, "kind"))) body.outcome = InputOutcome::refused;
   if (body.code == ErrorCode::user_exception) body.status = status_of(*value);
   const std::string type = text_of(*value, "type");
   body.message = text_of(*value, "message");
@@ -62,7 +68,8 @@ ErrorBody mend_error_body(std::string& json) {
 // What a runner made itself goes on unread; the rest takes its form.
 std::string to_error_body(const CallFailure& failure) {
   if (!failure.body.empty()) return failure.body;
-  return dump_json({{"kind", error_name(failure.error.code)},
+  const bool told = !failure.told_code.empty();
+  return dump_json({{"kind", told ? failure.told_code : error_name(failure.error.code)},
                     {"type", "EmberError"},
                     {"message", failure.error.message},
                     {"retry_after_s",

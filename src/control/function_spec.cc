@@ -68,6 +68,24 @@ std::uint32_t count_or(Fields& fields, std::string_view name, std::uint32_t fall
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(count, 0, INT32_MAX));
 }
 
+// A number of retries, or an object that says also when they come.
+Retries read_retries(Fields& fields) {
+  Retries retries;
+  const JsonValue* given = fields.any("retries");
+  if (!given || given->is_null()) return retries;
+  if (!given->is_object()) {
+    fields.fail("retries", "must be an object");
+    return retries;
+  }
+  Fields inner(*given, "retries.");
+  retries.max_retries = count_or(inner, "max_retries", retries.max_retries);
+  retries.initial_delay = milliseconds_or(inner, "initial_delay_ms", retries.initial_delay);
+  retries.backoff_permille = count_or(inner, "backoff_permille", retries.backoff_permille);
+  retries.max_delay = milliseconds_or(inner, "max_delay_ms", retries.max_delay);
+  if (auto read = inner.finish(); !read) fields.fail("retries", read.error().message);
+  return retries;
+}
+
 FunctionSettings read_settings(Fields& fields) {
   FunctionSettings settings;
   Resources& resources = settings.resources;
@@ -75,6 +93,7 @@ FunctionSettings read_settings(Fields& fields) {
   resources.memory_bytes = fields.integer_or("memory_bytes", resources.memory_bytes);
   resources.gpu.share_bytes = fields.integer_or("vram_bytes", 0);
   settings.timeout = milliseconds_or(fields, "timeout_ms", settings.timeout);
+  settings.retries = read_retries(fields);
   settings.startup_timeout =
       milliseconds_or(fields, "startup_timeout_ms", settings.startup_timeout);
   Scaling& scaling = settings.scaling;
@@ -237,6 +256,9 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* secrets = fields.array("secrets");
   const JsonValue* parameters = fields.array("parameters");
   const JsonValue* volumes = fields.array("volumes");
+  const JsonValue* methods = fields.array("methods");
+  const JsonValue* class_parameters = fields.array("class_parameters");
+  spec.spread = fields.flag_or("spread", false) ? Spread::apart : Spread::packed;
   const JsonValue* network = fields.any("network");
   const std::string isolation = fields.text_or("isolation", "");
   spec.sandbox.ephemeral_disk_bytes = fields.integer_or("ephemeral_disk_bytes", 0);
@@ -264,6 +286,13 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   if (parameters) spec.parameters = dump_json(*parameters);
   if (spec.parameters.size() > kMaxParametersBytes) {
     return invalid(path + "parameters has more than 64 KiB");
+  }
+  auto of_class = parse_class_spec(methods, class_parameters, path);
+  if (!of_class) return std::move(of_class).error();
+  spec.of_class = std::move(of_class).value();
+  if (spec.is_generator && !spec.of_class.methods.empty()) {
+    return {ErrorCode::invalid_argument,
+            path + "is_generator: the methods of a class give one result each"};
   }
   if (auto fits = check_entry(spec, path); !fits) return std::move(fits).error();
   return spec;
@@ -305,6 +334,13 @@ JsonValue to_json(const GpuDemand& demand) {
   return list;
 }
 
+JsonValue to_json(const Retries& retries) {
+  return {{"max_retries", retries.max_retries},
+          {"initial_delay_ms", retries.initial_delay.whole_ms()},
+          {"backoff_permille", retries.backoff_permille},
+          {"max_delay_ms", retries.max_delay.whole_ms()}};
+}
+
 JsonValue to_json(const FunctionSettings& settings) {
   const Scaling& scaling = settings.scaling;
   return {
@@ -313,6 +349,7 @@ JsonValue to_json(const FunctionSettings& settings) {
       {"vram_bytes", settings.resources.gpu.share_bytes + settings.resources.gpu.least_vram_bytes},
       {"timeout_ms", settings.timeout.whole_ms()},
       {"startup_timeout_ms", settings.startup_timeout.whole_ms()},
+      {"retries", to_json(settings.retries)},
       {"min_containers", scaling.min_containers},
       {"max_containers", scaling.max_containers},
       {"buffer_containers", scaling.buffer_containers},
@@ -352,7 +389,10 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"isolation", isolation_class_name(spec.sandbox.isolation)},
                      {"ephemeral_disk_bytes", spec.sandbox.ephemeral_disk_bytes},
                      {"volumes", to_json(spec.volumes)},
-                     {"parameters", JsonValue::parse(spec.parameters, nullptr, false)}};
+                     {"parameters", JsonValue::parse(spec.parameters, nullptr, false)},
+                     {"methods", methods_json(spec.of_class)},
+                     {"class_parameters", parameters_json(spec.of_class)},
+                     {"spread", spec.spread == Spread::apart}};
   value.update(to_json(spec.settings));
   return value;
 }

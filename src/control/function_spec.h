@@ -7,8 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "control/class_spec.h"
 #include "control/json.h"
 #include "control/secret_values.h"
+#include "engine/event.h"
 #include "model/environment.h"
 #include "model/function.h"
 #include "model/image.h"
@@ -19,10 +21,10 @@ namespace ember {
 
 struct FunctionSpec {
   std::string name;
-  std::string module;    // dotted name of the user's module
-  std::string qualname;  // of the function in it
-  bool is_async = false;
-  bool is_generator = false;
+  std::string module;         // dotted name of the user's module
+  std::string qualname;       // of the function or class in it
+  bool is_async = false;      // of a class: any of its methods
+  bool is_generator = false;  // never of a class
   ImageSpec image;
   FunctionSettings settings;
   Environment env;
@@ -30,6 +32,8 @@ struct FunctionSpec {
   SandboxSettings sandbox;
   std::vector<VolumeMount> volumes;
   std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
+  ClassSpec of_class;             // where it is a class
+  Spread spread = Spread::packed;
 };
 
 struct DeployRequest {

@@ -96,24 +96,45 @@ std::string Listings::text_of(const Reason& reason, const Function& function) co
   return reason.text() + "; the last try: " + last;
 }
 
-JsonValue Listings::function_entry(const Function& function) const {
+JsonValue Listings::pool_entry(const Function& function) const {
   const PoolView pool = pool_of(function);
   const Reason& reason =
       pool.wait_reason.code != ReasonCode::none ? pool.wait_reason : pool.scale_reason;
-  return {{"name", function.spec.name},
-          {"function_id", function.line->id.text()},
-          {"url", deployments_.function_url(function)},
-          {"gpu", function.spec.settings.resources.gpu.text()},
-          {"network", to_json(function.spec.sandbox.network)},
-          {"isolation", isolation_class_name(function.spec.sandbox.isolation)},
-          {"ephemeral_disk_bytes", function.spec.sandbox.ephemeral_disk_bytes},
-          {"settings", to_json(function.spec.settings)},
-          {"parameters", JsonValue::parse(function.spec.parameters, nullptr, false)},
-          {"waiting", pool.waiting},
+  return {{"waiting", pool.waiting},
           {"running", pool.running},
           {"containers", {{"starting", pool.starting}, {"idle", pool.idle}, {"busy", pool.busy}}},
           {"desired", pool.desired},
           {"reason", reason.code == ReasonCode::none ? "" : text_of(reason, function)}};
+}
+
+JsonValue Listings::variants_of(const App& app, const Function& function) const {
+  JsonValue list = JsonValue::array();
+  for (const auto& [id, variant] : app.variants) {
+    if (variant->line != function.line) continue;
+    JsonValue entry = {{"variant", id.text()},
+                       {"parameters", JsonValue::parse(variant->class_arguments, nullptr, false)},
+                       {"options", JsonValue::parse(variant->options, nullptr, false)}};
+    entry.update(pool_entry(*variant));
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+JsonValue Listings::function_entry(const App& app, const Function& function) const {
+  JsonValue entry = {{"name", function.spec.name},
+                     {"function_id", function.line->id.text()},
+                     {"url", deployments_.function_url(function)},
+                     {"gpu", function.spec.settings.resources.gpu.text()},
+                     {"network", to_json(function.spec.sandbox.network)},
+                     {"isolation", isolation_class_name(function.spec.sandbox.isolation)},
+                     {"ephemeral_disk_bytes", function.spec.sandbox.ephemeral_disk_bytes},
+                     {"settings", to_json(function.spec.settings)},
+                     {"parameters", JsonValue::parse(function.spec.parameters, nullptr, false)},
+                     {"methods", methods_json(function.spec.of_class)},
+                     {"class_parameters", parameters_json(function.spec.of_class)},
+                     {"variants", variants_of(app, function)}};
+  entry.update(pool_entry(function));
+  return entry;
 }
 
 Result<std::string> Listings::app(std::string_view name) const {
@@ -121,7 +142,8 @@ Result<std::string> Listings::app(std::string_view name) const {
   if (!app) return AppCatalog::no_such_app(name);
   JsonValue document = app_entry(*app, driver_.engine().pools());
   JsonValue functions = JsonValue::array();
-  for (const FunctionPtr& function : app->functions) functions.push_back(function_entry(*function));
+  for (const FunctionPtr& function : app->functions)
+    functions.push_back(function_entry(*app, *function));
   document["functions"] = std::move(functions);
   return dump_json(document);
 }
@@ -139,6 +161,7 @@ JsonValue Listings::container_entry(const ContainerView& view) const {
       {"container_id", view.container.text()},
       {"app", function.app_name},
       {"function", function.spec.name},
+      {"variant", function.variant ? JsonValue(function.variant.text()) : JsonValue()},
       {"version", function.version},
       {"node_id", view.node.text()},
       {"state", state_name(view.state)},
@@ -222,7 +245,7 @@ JsonValue Listings::call_entry(const Call& call) const {
   const std::int64_t waited_us = (now - call.arrived).us;
   return {{"call_id", call.id.text()},
           {"app", call.function->app_name},
-          {"function", call.function->spec.name},
+          {"function", callable_name(*call.function, call.method)},
           {"state", call_state_name(running ? CallState::running : CallState::waiting)},
           {"arrived_ms", call.arrived.whole_ms()},
           {"cold", is_cold(call)},
@@ -235,7 +258,7 @@ JsonValue Listings::call_entry(const Call& call) const {
 JsonValue Listings::call_entry(const FinishedCall& call) const {
   return {{"call_id", call.id.text()},
           {"app", call.function->app_name},
-          {"function", call.function->spec.name},
+          {"function", callable_name(*call.function, call.method)},
           {"state", call_state_name(call.state)},
           {"arrived_ms", call.arrived.whole_ms()},
           {"cold", call.report.attempt ? JsonValue(call.report.cold) : JsonValue()},

@@ -42,7 +42,9 @@ class Listings {
   std::string text_of(const Reason& reason, const Function& function) const;
   JsonValue is_cold(const Call& call) const;
   JsonValue app_entry(const App& app, const std::vector<PoolView>& pools) const;
-  JsonValue function_entry(const Function& function) const;
+  JsonValue function_entry(const App& app, const Function& function) const;
+  JsonValue pool_entry(const Function& function) const;
+  JsonValue variants_of(const App& app, const Function& function) const;
   JsonValue device_entry(const NodeView& node, const Device& device) const;
   JsonValue container_entry(const ContainerView& view) const;
   JsonValue call_entry(const Call& call) const;

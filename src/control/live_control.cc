@@ -48,14 +48,24 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
                  mounts),
       volume_requests(mounts, containers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
-      nested(calls, containers),
+      durable_calls({.driver = driver,
+                     .catalog = catalog,
+                     .calls = calls,
+                     .store = store,
+                     .background = background,
+                     .ids = ids,
+                     .kept = options.results_kept,
+                     .describe = [this](CallId call) { return listings.call(call); }}),
+      nested(calls, durable_calls, containers),
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
                   volumes.catalog(), ids, prices),
+      variants(driver, catalog, store, background, deployments, ids),
+      variant_requests(variants, containers),
       leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
       execs(loop, driver, node, containers, ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs, leases),
       performer(*this),
-      startup(store, background, catalog, deployments, containers),
+      startup(store, background, catalog, deployments, variants, containers),
       started(driver.now()) {
   driver.set_performer(&performer);
   containers.set_listener(&performer);
@@ -69,6 +79,7 @@ void LiveControl::Performer::perform(const Action& action) {
         if constexpr (std::is_same_v<Kind, CancelInput>) parts_.calls.interrupt(wanted);
         if constexpr (std::is_same_v<Kind, AnswerInput>) parts_.calls.answer(wanted);
         if constexpr (std::is_same_v<Kind, FailInput>) parts_.calls.fail(wanted);
+        if constexpr (std::is_same_v<Kind, RetryInput>) parts_.calls.retry(wanted);
         if constexpr (std::is_same_v<Kind, StartContainer>) parts_.containers.start(wanted);
         if constexpr (std::is_same_v<Kind, StopContainer>) parts_.containers.stop(wanted);
         if constexpr (std::is_same_v<Kind, ReleaseContainer>) parts_.containers.release(wanted);
@@ -114,6 +125,11 @@ void LiveControl::Performer::on_volume_request(Container& container, const Frame
   parts_.volume_requests.start(container.id, header, body);
 }
 
+void LiveControl::Performer::on_variant_request(Container& container, const FrameHeader& header,
+                                                std::string& body) {
+  parts_.variant_requests.start(container.id, header, body);
+}
+
 void LiveControl::Performer::on_runner_gone(ContainerId container) {
   parts_.nested.runner_gone(container);
 }
@@ -127,7 +143,7 @@ LiveControl::~LiveControl() = default;
 
 Result<> LiveControl::start() {
   if (auto prepared = parts_->sources.prepare(); !prepared) return prepared;
-  const Snapshot snapshot = std::exchange(parts_->snapshot, {});
+  Snapshot snapshot = std::exchange(parts_->snapshot, {});
   if (auto prepared = parts_->volumes.prepare(snapshot); !prepared) return prepared;
   parts_->mounts.restore();
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
@@ -135,6 +151,7 @@ Result<> LiveControl::start() {
   if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
   parts_->leases.restore(snapshot);
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
+  parts_->durable_calls.restore(std::move(snapshot.calls));
   return Ok{};
 }
 
@@ -207,15 +224,16 @@ Result<> LiveControl::refuse_while_draining() const {
 void LiveControl::begin_drain(std::function<void()> drained) {
   parts_->draining = true;
   parts_->drained = std::move(drained);
+  parts_->durable_calls.leave_waiting();
   parts_->driver.handle(DrainStarted{});
   check_drained();
 }
 
-// Five parts have to be done, each in its own time: looked at now and then rather than told by all.
+// Six parts have to be done, each in its own time: looked at now and then rather than told by all.
 void LiveControl::check_drained() {
-  const bool done = parts_->calls.table().live() == 0 && parts_->containers.size() == 0 &&
-                    parts_->mounts.is_settled() && parts_->biller.backlog() == 0 &&
-                    parts_->logs.is_written();
+  const bool done = parts_->calls.table().live() == 0 && parts_->durable_calls.is_settled() &&
+                    parts_->containers.size() == 0 && parts_->mounts.is_settled() &&
+                    parts_->biller.backlog() == 0 && parts_->logs.is_written();
   if (done) return parts_->background.later(std::exchange(parts_->drained, {}));
   parts_->driver.after(kDrainLook, [this] { check_drained(); });
 }
@@ -237,6 +255,8 @@ void LiveControl::accept_items(CallId call, StreamCredit gone) {
 }
 
 CallStatus LiveControl::call_status(CallId call) { return parts_->listings.status(call); }
+
+AsyncCalls& LiveControl::async_calls() { return parts_->durable_calls; }
 
 // --- deploying ---
 
@@ -288,6 +308,12 @@ void LiveControl::rollback(std::string app, std::uint32_t version, Done done) {
 
 void LiveControl::stop_app(std::string app, Done done) {
   parts_->deployments.stop(app, std::move(done));
+}
+
+void LiveControl::make_variant(std::string app, std::string function, std::string request_json,
+                               Done done) {
+  if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
+  parts_->variants.make(app, function, request_json, std::move(done));
 }
 
 void LiveControl::set_url(std::string url) { parts_->deployments.set_url(std::move(url)); }

@@ -38,6 +38,7 @@ struct LiveControlOptions {
   Duration node_grace = Duration::seconds(10);  // from a lost connection to a lost node
   LogLimits logs;
   std::uint32_t workspace_queue_limit = EngineOptions{}.workspace_queue_limit;
+  Duration results_kept = Duration::seconds(7 * 24 * 3600);  // of asynchronous calls, at least
   std::optional<MasterKey> master_key;  // none: no secret can be sealed or opened
 };
 
@@ -81,6 +82,7 @@ class LiveControl final : public Control, private NodeObserver {
   Result<> cancel_call(CallId call) override;
   void accept_items(CallId call, StreamCredit gone) override;
   CallStatus call_status(CallId call) override;
+  AsyncCalls& async_calls() override;
   void register_source(std::string manifest_json,
                        std::function<void(Result<UploadResult>)> done) override;
   void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) override;
@@ -94,6 +96,8 @@ class LiveControl final : public Control, private NodeObserver {
   void rollback(std::string app, std::uint32_t version, Done done) override;
   void stop_app(std::string app, Done done) override;
   Result<> heartbeat(std::string_view app) override;
+  void make_variant(std::string app, std::string function, std::string request_json,
+                    Done done) override;
   std::shared_ptr<void> ask_lease(KeyId key, std::string request_json, Done done) override;
   Result<std::string> end_lease(std::string_view lease) override;
   std::string leases_json() override;

@@ -23,6 +23,21 @@ std::int64_t oldest_wait_us(const CallTable& calls, const Function& function, Ti
   return oldest;
 }
 
+// What its own pool and those of its variants have.
+PoolView all_pools_of(const Engine& engine, const App& app, const Function& function) {
+  PoolView sum = engine.pool(function.pool).value_or(PoolView{});
+  for (const auto& [id, variant] : app.variants) {
+    if (variant->line != function.line) continue;
+    const PoolView pool = engine.pool(variant->pool).value_or(PoolView{});
+    sum.waiting += pool.waiting;
+    sum.running += pool.running;
+    sum.starting += pool.starting;
+    sum.idle += pool.idle;
+    sum.busy += pool.busy;
+  }
+  return sum;
+}
+
 }  // namespace
 
 std::string LiveControl::status_json() {
@@ -133,7 +148,7 @@ std::vector<Control::FunctionMetrics> LiveControl::metrics() {
   for (const auto& [name, app] : parts_->catalog.apps()) {
     for (const FunctionPtr& function : app.functions) {
       const FunctionStats& stats = function->line->stats;
-      const PoolView pool = parts_->driver.engine().pool(function->pool).value_or(PoolView{});
+      const PoolView pool = all_pools_of(parts_->driver.engine(), app, *function);
       FunctionMetrics metrics;
       metrics.app = name;
       metrics.function = function->spec.name;

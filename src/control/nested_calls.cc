@@ -9,11 +9,19 @@ namespace ember {
 namespace {
 
 constexpr std::size_t kMaxNestedPerServer = 100'000;
+constexpr std::int64_t kMostTtlMs = 7ll * 24 * 3600 * 1000;
+constexpr std::int64_t kMostWaitMs = 60'000;
 
 struct CallHead {
   std::string app, function;
-  std::string call;  // that makes it, as the container says; "" for none
-  bool stream = false;
+  std::string call;     // that makes it, as the container says; "" for none
+  bool stream = false;  // of a generator function
+  std::string variant;
+  std::string mode;  // "async": answered with the call's id once it is on disk
+  std::string idempotency_key;
+  std::int64_t ttl_ms = 0;
+  std::string result_of;  // instead of a call: the outcome of this one
+  std::int64_t wait_ms = 0;
 };
 
 // u16 length, JSON of that length; the arguments follow.
@@ -26,8 +34,16 @@ Result<CallHead> take_head(std::string& body) {
   auto value = parse_json(std::string_view(body).substr(sizeof length, length), "the call", length);
   if (!value) return std::move(value).error();
   Fields fields(*value, "");
-  CallHead head{fields.text("app"), fields.text("function"), fields.text_or("call", ""),
-                fields.flag_or("stream", false)};
+  CallHead head{.app = fields.text_or("app", ""),
+                .function = fields.text_or("function", ""),
+                .call = fields.text_or("call", ""),
+                .stream = fields.flag_or("stream", false),
+                .variant = fields.text_or("variant", ""),
+                .mode = fields.text_or("mode", ""),
+                .idempotency_key = fields.text_or("idempotency_key", ""),
+                .ttl_ms = fields.integer_or("ttl_ms", 0),
+                .result_of = fields.text_or("result_of", ""),
+                .wait_ms = fields.integer_or("wait_ms", 0)};
   if (auto read = fields.finish(); !read) return std::move(read).error();
   body.erase(0, sizeof length + length);
   return head;
@@ -61,8 +77,8 @@ class NestedCalls::Waiter final : public CallWaiter {
   const Key key_;
 };
 
-NestedCalls::NestedCalls(Calls& calls, Containers& containers)
-    : calls_(calls), containers_(containers) {}
+NestedCalls::NestedCalls(Calls& calls, AsyncCalls& async, Containers& containers)
+    : calls_(calls), async_(async), containers_(containers) {}
 
 NestedCalls::~NestedCalls() = default;
 
@@ -81,16 +97,54 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
                         0,
                         {"nested_calls", kMaxNestedPerServer}});
   }
+  if (!head->result_of.empty()) return tell_outcome(key, head->result_of, head->wait_ms);
+  if (head->mode == "async") {
+    return spawn(key, {.app = head->app,
+                       .function = head->function,
+                       .variant = head->variant,
+                       .arguments = {body_format(header), std::move(body)},
+                       .caller = caller_of(container, head->call),
+                       .idempotency_key = head->idempotency_key,
+                       .time_to_live = Duration::milliseconds(
+                           std::clamp<std::int64_t>(head->ttl_ms, 0, kMostTtlMs))});
+  }
   auto waiter = std::make_unique<Waiter>(*this, key);
   CallRequest request{head->app,
                       head->function,
                       {body_format(header), std::move(body)},
                       caller_of(container, head->call),
+                      head->variant,
                       head->stream ? CallWants::items : CallWants::result};
   auto started = calls_.start(std::move(request), waiter.get(), Origin::running_input);
   if (!started) return refuse(key, started.refusal());
   waiter->call = *started;
   waiters_[key] = std::move(waiter);
+}
+
+void NestedCalls::spawn(const Key& key, AsyncRequest request) {
+  async_.spawn(std::move(request), [this, key](const StartedCall& call, Acceptance acceptance) {
+    if (!call) return refuse(key, call.refusal());
+    const bool repeated = acceptance == Acceptance::repeated;
+    reply(key, FrameType::call_result,
+          {BodyFormat::json, dump_json({{"call_id", (*call).text()}, {"repeated", repeated}})});
+  });
+}
+
+void NestedCalls::tell_outcome(const Key& key, std::string_view call_text, std::int64_t wait_ms) {
+  const auto call = CallId::parse(call_text);
+  if (!call) return refuse(key, {{ErrorCode::not_found, "that is no call's id"}, {}});
+  const Duration patience =
+      Duration::milliseconds(std::clamp<std::int64_t>(wait_ms, 0, kMostWaitMs));
+  async_.outcome(*call, patience, [this, key](Result<CallOutcome> outcome) {
+    if (!outcome) return refuse(key, {std::move(outcome).error(), {}});
+    if (outcome->kind == CallOutcome::Kind::failure) return refuse(key, outcome->failure);
+    if (outcome->kind == CallOutcome::Kind::pending) {
+      return reply(key, FrameType::call_error,
+                   {BodyFormat::json,
+                    dump_json({{"kind", "pending"}, {"message", "the call has not ended yet"}})});
+    }
+    reply(key, FrameType::call_result, std::move(outcome->value));
+  });
 }
 
 // A call counts as made by who made the call that makes it. A container is believed only about

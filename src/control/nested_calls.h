@@ -6,13 +6,14 @@
 #include <memory>
 #include <utility>
 
+#include "control/async_calls.h"
 #include "control/calls.h"
 
 namespace ember {
 
 class NestedCalls {
  public:
-  NestedCalls(Calls& calls, Containers& containers);
+  NestedCalls(Calls& calls, AsyncCalls& async, Containers& containers);
   ~NestedCalls();
   NestedCalls(const NestedCalls&) = delete;
   NestedCalls& operator=(const NestedCalls&) = delete;
@@ -31,10 +32,13 @@ class NestedCalls {
   using Key = std::pair<ContainerId, std::uint64_t>;  // and the runner's own number
 
   KeyId caller_of(ContainerId container, std::string_view call_text) const;
+  void spawn(const Key& key, AsyncRequest request);
+  void tell_outcome(const Key& key, std::string_view call, std::int64_t wait_ms);
   void reply(const Key& key, FrameType type, Body body);
   void refuse(const Key& key, CallFailure failure);
 
   Calls& calls_;
+  AsyncCalls& async_;
   Containers& containers_;
   std::map<Key, std::unique_ptr<Waiter>> waiters_;
 };

@@ -10,6 +10,7 @@
 
 #include "control/calls.h"
 #include "control/deployments.h"
+#include "control/durable_calls.h"
 #include "control/exec_sessions.h"
 #include "control/image_admin.h"
 #include "control/keys.h"
@@ -19,6 +20,8 @@
 #include "control/nested_calls.h"
 #include "control/secrets.h"
 #include "control/startup.h"
+#include "control/variant_requests.h"
+#include "control/variants.h"
 #include "control/volume_requests.h"
 #include "control/volumes.h"
 
@@ -38,6 +41,8 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
   void on_nested_cancel(Container& container, const FrameHeader& header) override;
   void on_volume_request(Container& container, const FrameHeader& header,
                          std::string& body) override;
+  void on_variant_request(Container& container, const FrameHeader& header,
+                          std::string& body) override;
   void on_runner_gone(ContainerId container) override;
 
  private:
@@ -71,8 +76,11 @@ struct LiveControl::Parts {
   Containers containers;
   VolumeRequests volume_requests;
   Calls calls;
+  DurableCalls durable_calls;
   NestedCalls nested;
   Deployments deployments;
+  Variants variants;
+  VariantRequests variant_requests;
   Leases leases;
   ExecSessions execs;
   Listings listings;

@@ -1,47 +1,12 @@
 // Restarts of either side, and the bill through them: every millisecond of a container's life is in
 // the ledger once.
 #include "control/control_fixture.h"
+#include "control/flaky_store.h"
 
 namespace ember {
 namespace {
 
 using testing::HasSubstr;
-
-// A store that fails as long as it is told to.
-class FlakyStore final : public Store {
- public:
-  explicit FlakyStore(std::unique_ptr<Store>& real) : real_(real) {}
-
-  void apply(Batch batch, std::function<void(Result<>)> done) override {
-    if (full) return done({ErrorCode::storage_failed, "state.db: the disk is full"});
-    largest = std::max(largest, batch.size());
-    real_->apply(std::move(batch), std::move(done));
-  }
-  void query_cost(CostQuery query,
-                  std::function<void(Result<std::vector<CostRow>>)> done) override {
-    real_->query_cost(std::move(query), std::move(done));
-  }
-  void query_versions(AppId app,
-                      std::function<void(Result<std::vector<VersionRecord>>)> done) override {
-    real_->query_versions(app, std::move(done));
-  }
-  void query_version(AppId app, std::uint32_t version,
-                     std::function<void(Result<VersionRecord>)> done) override {
-    real_->query_version(app, version, std::move(done));
-  }
-  void query_container(ContainerId container,
-                       std::function<void(Result<ContainerRecord>)> done) override {
-    if (mute) return done({ErrorCode::storage_failed, "state.db: input/output error"});
-    real_->query_container(container, std::move(done));
-  }
-
-  bool full = false;
-  bool mute = false;        // of what containers there were
-  std::size_t largest = 0;  // of the batches it took
-
- private:
-  std::unique_ptr<Store>& real_;
-};
 
 constexpr const char* kOneL4 = R"("gpu": ["L4"], "scaledown_window_ms": 3600000)";
 
@@ -252,6 +217,32 @@ TEST_F(Restarts, BillAnUnwrittenContainerOfAnEarlierVersionThatEndedMeanwhile) {
 }
 
 // The node tells an end again when it has not heard that it was taken.
+TEST_F(Restarts, BillAnUnwrittenContainerOfAnEarlierVersionsVariantByItsOwnOptions) {
+  must_deploy("docs", {function("slow", R"("scaledown_window_ms": 3600000)")});
+  const auto made = wait_for<std::string>([&](auto done) {
+    control->make_variant("docs", "slow", R"({"options": {"gpu": ["L4"]}})", done);
+  });
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const std::string variant = json(*made)["variant"];
+  flaky.full = true;
+  Caller caller;
+  ASSERT_TRUE(
+      control->start_call({"docs", "slow", {BodyFormat::json, "{}"}, {}, variant}, &caller).ok());
+  until_running();
+  const Time started = node.only().started;
+  const ContainerId id = node.ids()[0];
+  flaky.full = false;
+  must_deploy("docs", {function("echo")});
+  flaky.full = true;
+  close();
+  flaky.full = false;
+  clock.advance(Duration::seconds(30));
+  const Time ended = clock.now();
+  node.end(id, 1);
+  open();
+  expect_billed(started, ended);
+}
+
 TEST_F(Restarts, BillAnEndThatIsToldTwiceOnce) {
   const Time started = start_idle();
   const ContainerId id = node.ids()[0];

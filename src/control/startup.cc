@@ -27,6 +27,13 @@ void Startup::restore_apps(const Snapshot& snapshot) {
       catalog_.set_stopped(app);
     }
   }
+  for (const VariantRecord& variant : snapshot.variants) {
+    variant_records_[variant.pool] = variant;
+    const auto restored = variants_.restore(variant);
+    if (restored.ok() || restored.error().code == ErrorCode::conflict) continue;
+    spdlog::error("the variant {} cannot be restored: {}", variant.id.text(),
+                  restored.error().message);
+  }
 }
 
 void Startup::restore_containers(const Snapshot& snapshot) {
@@ -66,7 +73,11 @@ FunctionPtr Startup::function_of(const ContainerRecord& record) const {
   if (FunctionPtr current = catalog_.by_pool(record.pool)) return current;
   const auto versions = versions_.find(record.app);
   if (versions == versions_.end()) return nullptr;
+  const auto variant = variant_records_.find(record.pool);
   for (const VersionRecord& version : versions->second) {
+    if (variant != variant_records_.end() && variant->second.version == version.version) {
+      return variant_of(variant->second, version);
+    }
     if (std::ranges::count(version.functions, record.pool, &FunctionRecord::pool) == 0) continue;
     auto functions = catalog_.functions_of(version, apps_.at(record.app).name);
     if (!functions) return nullptr;
@@ -74,6 +85,19 @@ FunctionPtr Startup::function_of(const ContainerRecord& record) const {
         *functions, [&](const FunctionPtr& function) { return function->pool == record.pool; });
     catalog_.remember({*found});
     return *found;
+  }
+  return nullptr;
+}
+
+FunctionPtr Startup::variant_of(const VariantRecord& record, const VersionRecord& version) const {
+  const auto functions = catalog_.functions_of(version, apps_.at(record.app).name);
+  if (!functions) return nullptr;
+  for (const FunctionPtr& function : *functions) {
+    if (function->spec.name != record.function) continue;
+    auto variant = catalog_.variant_of(*function, record);
+    if (!variant) return nullptr;
+    catalog_.remember({*variant});
+    return *variant;
   }
   return nullptr;
 }

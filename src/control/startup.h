@@ -9,6 +9,7 @@
 #include "control/background.h"
 #include "control/containers.h"
 #include "control/deployments.h"
+#include "control/variants.h"
 #include "store/store.h"
 
 namespace ember {
@@ -16,11 +17,12 @@ namespace ember {
 class Startup {
  public:
   Startup(Store& store, Background& background, AppCatalog& catalog, Deployments& deployments,
-          Containers& containers)
+          Variants& variants, Containers& containers)
       : store_(store),
         background_(background),
         catalog_(catalog),
         deployments_(deployments),
+        variants_(variants),
         containers_(containers) {}
 
   // `ready` once all is known that a node's report is held against.
@@ -33,15 +35,18 @@ class Startup {
   void ask_for_versions(const AppRecord& app);
   void await(const ContainerRecord& record);
   FunctionPtr function_of(const ContainerRecord& record) const;
+  FunctionPtr variant_of(const VariantRecord& record, const VersionRecord& version) const;
 
   Store& store_;
   Background& background_;
   AppCatalog& catalog_;
   Deployments& deployments_;
+  Variants& variants_;
   Containers& containers_;
   std::function<void()> ready_;
   std::map<AppId, AppRecord> apps_;
   std::map<AppId, std::vector<VersionRecord>> versions_;
+  std::map<PoolId, VariantRecord> variant_records_;
   std::map<ContainerId, BilledSoFar> billed_;
   std::vector<ContainerRecord> undecided_;  // wait for the versions of their app
   std::size_t questions_ = 0;               // to the store, not answered yet

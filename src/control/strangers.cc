@@ -49,13 +49,23 @@ Result<Awaited> Strangers::of_version(const ContainerExit& exit, const Labels& l
                                       const VersionRecord& version) {
   auto functions = catalog_.functions_of(version, labels.app);
   if (!functions) return std::move(functions).error();
-  const auto found = std::ranges::find_if(
-      *functions, [&](const FunctionPtr& function) { return function->pool == labels.pool; });
+  const auto found = std::ranges::find_if(*functions, [&](const FunctionPtr& function) {
+    return labels.variant ? function->spec.name == labels.function : function->pool == labels.pool;
+  });
   if (found == functions->end()) {
     return {ErrorCode::not_found, "its function is not of that version"};
   }
-  catalog_.remember({*found});
-  return from_its_beginning(exit, *found);
+  auto function = labels.variant ? variant_of(**found, labels) : *found;
+  if (!function) return std::move(function).error();
+  catalog_.remember({*function});
+  return from_its_beginning(exit, *function);
+}
+
+Result<FunctionPtr> Strangers::variant_of(const Function& deployed, const Labels& labels) const {
+  return catalog_.variant_of(deployed,
+                             {*labels.variant, deployed.app, deployed.version, labels.function,
+                              variant_line(deployed.line->id, labels.difference), labels.pool,
+                              labels.difference.parameters, labels.difference.options, Time{}});
 }
 
 Result<Strangers::Labels> Strangers::labels_of(const ContainerExit& exit) {
@@ -65,7 +75,10 @@ Result<Strangers::Labels> Strangers::labels_of(const ContainerExit& exit) {
   const auto pool = PoolId::parse(fields.text_or("pool", ""));
   Labels labels{fields.text_or("app", ""),
                 static_cast<std::uint32_t>(fields.integer_or("version", 0)),
-                pool.value_or(PoolId{})};
+                pool.value_or(PoolId{}),
+                fields.text_or("function", ""),
+                VariantId::parse(fields.text_or("variant", "")),
+                {fields.text_or("class_arguments", "{}"), fields.text_or("options", "{}")}};
   if (!labels.pool) return {ErrorCode::not_found, "its labels name no function"};
   return labels;
 }

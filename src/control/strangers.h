@@ -6,10 +6,12 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "control/app_catalog.h"
 #include "control/background.h"
+#include "control/variant_spec.h"
 #include "node/node_client.h"
 #include "store/store.h"
 
@@ -39,11 +41,15 @@ class Strangers {
     std::string app;
     std::uint32_t version = 0;
     PoolId pool;
+    std::string function;
+    std::optional<VariantId> variant;  // of the function, which then differs as follows
+    Difference difference;
   };
   static Result<Labels> labels_of(const ContainerExit& exit);
   void find_function(const ContainerExit& exit, Done done);
   Result<Awaited> of_version(const ContainerExit& exit, const Labels& labels,
                              const VersionRecord& version);
+  Result<FunctionPtr> variant_of(const Function& deployed, const Labels& labels) const;
 
   Store& store_;
   Background& background_;

@@ -1,5 +1,6 @@
 // Calls of generator functions: items as they come, credit for what has gone, and no second run
 // once a caller has seen a part.
+#include "control/async_calls.h"
 #include "control/control_fixture.h"
 
 namespace ember {
@@ -17,8 +18,8 @@ class Streams : public ControlTest {
   }
 
   StartedCall start_items(const std::string& name, Caller& caller) {
-    return control->start_call({"docs", name, {BodyFormat::json, "{}"}, KeyId{}, CallWants::items},
-                               &caller);
+    return control->start_call(
+        {"docs", name, {BodyFormat::json, "{}"}, KeyId{}, {}, CallWants::items}, &caller);
   }
   CallId must_start_items(Caller& caller, const std::string& name = "slow") {
     const auto started = start_items(name, caller);
@@ -214,11 +215,50 @@ TEST_F(Streams, AreNotAskedForOneResultNorPlainFunctionsForItems) {
   EXPECT_THAT(items.error().message, HasSubstr(".remote("));
   EXPECT_TRUE(
       control
-          ->start_call({"docs", "echo", {BodyFormat::json, "{}"}, KeyId{}, CallWants::either},
+          ->start_call({"docs", "echo", {BodyFormat::json, "{}"}, KeyId{}, {}, CallWants::either},
                        &caller)
           .ok());
   until([&] { return caller.done(); });
   EXPECT_FALSE(caller.report.is_stream);
+}
+
+TEST_F(Streams, RunAgainForTheirRetriesBeforeTheirFirstItemAlone) {
+  must_deploy("docs", {function("slow", R"("is_generator": true, "retries":
+                                {"max_retries": 5, "initial_delay_ms": 1})")});
+  Caller caller;
+  const CallId call = must_start_items(caller);
+  const auto raise = [&] {
+    const FrameHeader header = container_of("slow")->inputs.front().header;
+    container_of("slow")->inputs.clear();
+    container_of("slow")->runner->send(
+        FrameType::error, R"({"kind": "user_exception", "type": "ValueError", "message": "bad"})",
+        header.stream, header.attempt);
+  };
+  raise();
+  until([&] {
+    clock.advance(Duration::milliseconds(10));
+    return !container_of("slow")->inputs.empty();
+  });
+  EXPECT_EQ(container_of("slow")->inputs.front().header.attempt, 2);
+  yield_item(call, "1");
+  until_items(caller, 1);
+  raise();
+  until([&] { return caller.done(); });
+  EXPECT_THAT(caller.items, ElementsAre("1"));
+  ASSERT_TRUE(caller.failure);
+  EXPECT_EQ(caller.failure->error.code, ErrorCode::user_exception);
+  EXPECT_EQ(caller.report.attempt, 2);
+}
+
+TEST_F(Streams, AreNotCalledAsynchronously) {
+  std::optional<StartedCall> told;
+  control->async_calls().spawn(
+      {.app = "docs", .function = "slow", .arguments = {BodyFormat::json, "{}"}},
+      [&](const StartedCall& call, Acceptance) { told = call; });
+  until([&] { return told.has_value(); });
+  ASSERT_FALSE(told->ok());
+  EXPECT_EQ(told->error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(told->error().message, HasSubstr(".remote_gen("));
 }
 
 TEST_F(Streams, TellWhereACallIsOnItsWay) {

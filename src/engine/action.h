@@ -79,6 +79,15 @@ struct FailInput {
   Duration retry_after = {};  // of a full queue: when trying again is likely to do
 };
 
+// The attempt failed, and another one follows, not before `due`. The caller waits on.
+struct RetryInput {
+  InputId input;
+  ErrorCode code = ErrorCode::internal;  // user_exception stands for whatever the runner reported
+  Reason reason;
+  InputReport report;  // of this attempt
+  Time due;
+};
+
 struct RecordUsage {
   UsageRow row;
 };
@@ -113,7 +122,7 @@ struct ReleaseLease {
 
 using Action =
     std::variant<StartContainer, StopContainer, DispatchInput, CancelInput, AnswerInput, FailInput,
-                 RecordUsage, ReleaseContainer, GrantLease, RefuseLease, ReleaseLease>;
+                 RetryInput, RecordUsage, ReleaseContainer, GrantLease, RefuseLease, ReleaseLease>;
 using Actions = std::vector<Action>;
 
 }  // namespace ember

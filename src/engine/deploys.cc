@@ -17,9 +17,9 @@ Slot find_or_add(Slab<Record>& slab, IdIndex<IdType>& index, IdType id) {
   return slot;
 }
 
-Slot add_pool(State& state, const AppDeployed& event, const PoolSpec& spec) {
-  const Slot workspace = find_or_add(state.workspaces, state.workspace_index, event.workspace);
-  const Slot app = find_or_add(state.apps, state.app_index, event.app);
+Slot add_pool(State& state, AppId app_id, WorkspaceId workspace_id, const PoolSpec& spec) {
+  const Slot workspace = find_or_add(state.workspaces, state.workspace_index, workspace_id);
+  const Slot app = find_or_add(state.apps, state.app_index, app_id);
   const Slot function = find_or_add(state.functions, state.function_index, spec.function);
   const Slot slot = state.pools.add();
   State::Pool& pool = state.pools[slot];
@@ -28,6 +28,7 @@ Slot add_pool(State& state, const AppDeployed& event, const PoolSpec& spec) {
   pool.app = app;
   pool.workspace = workspace;
   pool.settings = spec.settings;
+  pool.spread = spec.spread;
   state.functions[function].max_containers = spec.settings.scaling.max_containers;
   state.functions[function].pools.push_back(slot);
   state.apps[app].pools.push_back(slot);
@@ -64,6 +65,7 @@ void stop_pool(State& state, Slot slot) {
   const InputFailure failure{ErrorCode::cancelled, {ReasonCode::app_stopped}, {}};
   pool.ended = ReasonCode::app_stopped;
   fail_waiting(state, slot, failure);
+  fail_delayed(state, slot, failure);
   while (!pool.running.empty()) end_early(state, pool.running.front(), failure);
   stop_idle(state, slot);
 }
@@ -95,9 +97,23 @@ void handle_event(State& state, const AppDeployed& event) {
   }
   for (const PoolSpec& spec : event.pools) {
     if (!spec.pool || !spec.function || state.pool_index.find(spec.pool) != kNoSlot) continue;
-    touched.push_back(add_pool(state, event, spec));
+    touched.push_back(add_pool(state, event.app, event.workspace, spec));
   }
   for (const Slot slot : touched) rescale(state, slot);
+}
+
+void handle_event(State& state, const PoolAdded& event) {
+  const PoolSpec& spec = event.pool;
+  const Slot app = state.app_index.find(event.app);
+  if (app == kNoSlot || !spec.pool || !spec.function) return;
+  if (state.pool_index.find(spec.pool) != kNoSlot) return;
+  const std::vector<Slot>& pools = state.apps[app].pools;
+  const auto serving = std::find_if(pools.begin(), pools.end(), [&](Slot slot) {
+    return state.pools[slot].ended == ReasonCode::none;
+  });
+  if (serving == pools.end()) return;
+  const WorkspaceId workspace = state.workspace_of(state.pools[*serving]);
+  rescale(state, add_pool(state, event.app, workspace, spec));
 }
 
 void handle_event(State& state, const AppStopped& event) {

@@ -26,9 +26,17 @@ void Engine::take_actions(Actions& actions) {
 Time Engine::next_deadline() const {
   const auto& pools = state_->pool_deadlines;
   const auto& containers = state_->container_deadlines;
-  return std::min({pools.empty() ? Time::never() : pools.top().key.at,
+  const auto& inputs = state_->input_deadlines;
+  return std::min({inputs.empty() ? Time::never() : inputs.top().key.at,
+                   pools.empty() ? Time::never() : pools.top().key.at,
                    containers.empty() ? Time::never() : containers.top().key.at,
                    state_->lease_due});
+}
+
+Reason Engine::refusal(PoolId pool, KeyId caller, std::uint32_t on_their_way) const {
+  const Slot slot = state_->pool_index.find(pool);
+  if (slot == kNoSlot) return {};
+  return refusal_of(*state_, state_->pools[slot], caller, on_their_way);
 }
 
 bool Engine::could_ever_place(const Resources& resources) const {

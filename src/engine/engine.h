@@ -54,7 +54,8 @@ struct PoolView {
   FunctionId function;
   AppId app;
   bool retired = false;
-  std::uint32_t waiting = 0, running = 0;                        // inputs
+  std::uint32_t waiting = 0, running = 0;  // inputs
+  std::uint32_t delayed = 0;               // inputs that failed and run again later
   std::uint32_t starting = 0, idle = 0, busy = 0, stopping = 0;  // containers
   std::uint32_t desired = 0;
   Reason scale_reason;  // why desired is what it is
@@ -105,6 +106,9 @@ class Engine {
   std::optional<PoolView> pool(PoolId id) const;
   // Why this input is where it is, in one line; nothing for an unknown or finished input.
   std::optional<Reason> explain(InputId id) const;
+  // Why an input of the caller would be refused for a limit now, with so many more on their way to
+  // the pool; none if it would not be.
+  Reason refusal(PoolId pool, KeyId caller, std::uint32_t on_their_way) const;
   // Whether any node of the fleet could hold one such container if it were empty.
   bool could_ever_place(const Resources& resources) const;
   // A hash over everything that can influence a later decision.

@@ -18,10 +18,14 @@ namespace ember {
 
 // --- what is deployed -------------------------------------------------------------------------
 
+// Whether its containers are put beside each other, or apart where there is room.
+enum class Spread : std::uint8_t { packed, apart };
+
 struct PoolSpec {
   PoolId pool;          // new for each deploy
   FunctionId function;  // the same over all versions of the function
   FunctionSettings settings;
+  Spread spread = Spread::packed;
 };
 
 // A new version of an app is declared, whole and at once. From now on these pools are its current
@@ -31,6 +35,13 @@ struct AppDeployed {
   AppId app;
   std::vector<PoolSpec> pools;
   WorkspaceId workspace = kDefaultWorkspace;  // that owns the app; never another
+};
+
+// One more pool of the newest version: of a function with other parameters or options. From now on
+// it is as those that were declared with the version. Of an app that is not deployed: ignored.
+struct PoolAdded {
+  AppId app;
+  PoolSpec pool;
 };
 
 // The app is gone: waiting inputs fail as cancelled, running ones are cancelled, containers stop.
@@ -43,12 +54,18 @@ struct AppStopped {
 // Who wants it: while the engine drains, what runs may still call on others to come to its end.
 enum class Origin : std::uint8_t { outside, running_input };
 
+// Whether limits have been asked already, and its place promised: then it is never refused for
+// them.
+enum class Admission : std::uint8_t { to_be_asked, granted };
+
 struct InputArrived {
   InputId input;
   CallId call;
   PoolId pool;  // the current pool of the function at arrival; never retired in the same batch
   KeyId caller = {};  // waiting inputs are served fairly between callers; zero: none that has a key
   Origin origin = Origin::outside;
+  Admission admission = Admission::to_be_asked;
+  Time expires = Time::never();  // fails if its first attempt has not begun by then
 };
 
 // The caller withdrew the input or went away. Unknown and finished inputs are ignored.
@@ -56,7 +73,12 @@ struct InputCancelled {
   InputId input;
 };
 
-enum class InputOutcome : std::uint8_t { succeeded, failed, cancelled };
+enum class InputOutcome : std::uint8_t {
+  succeeded,
+  failed,   // the function's own doing; run again if its settings say so
+  refused,  // the runner could not give it to the function: again would be no better
+  cancelled
+};
 
 // A runner reported the end of an attempt. Stale attempts and wrong containers are ignored.
 struct InputFinished {
@@ -210,10 +232,10 @@ struct DrainStarted {};
 // next_deadline() has come.
 struct TimerDue {};
 
-using Event = std::variant<AppDeployed, AppStopped, InputArrived, InputCancelled, InputFinished,
-                           ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
-                           ContainerExited, EgressReported, ContainerAdopted, ContainerUnwanted,
-                           NodeJoined, NodeLost, LeaseAsked, LeaseEnded, LeaseRestored,
-                           RecoveryEnded, DrainStarted, TimerDue, InputPinned>;
+using Event = std::variant<AppDeployed, PoolAdded, AppStopped, InputArrived, InputCancelled,
+                           InputFinished, ContainerStarted, ContainerLoading, ContainerReady,
+                           ContainerRefused, ContainerExited, EgressReported, ContainerAdopted,
+                           ContainerUnwanted, NodeJoined, NodeLost, LeaseAsked, LeaseEnded,
+                           LeaseRestored, RecoveryEnded, DrainStarted, TimerDue, InputPinned>;
 
 }  // namespace ember

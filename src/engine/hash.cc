@@ -44,6 +44,10 @@ void add_settings(Hasher& hash, const FunctionSettings& settings) {
     hash.add(value);
   }
   hash.add(scaling.scaledown_window);
+  hash.add(settings.retries.max_retries);
+  hash.add(settings.retries.initial_delay);
+  hash.add(settings.retries.backoff_permille);
+  hash.add(settings.retries.max_delay);
   hash.add(settings.timeout);
   hash.add(settings.startup_timeout);
 }
@@ -65,6 +69,7 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(state.workspaces[pool.workspace].id.value);
   hash.add(state.workspaces[pool.workspace].waiting.total());
   add_settings(hash, pool.settings);
+  hash.add(static_cast<std::uint64_t>(pool.spread));
   hash.add(static_cast<std::uint64_t>(pool.ended));
   hash.add(pool.in_flight);
   hash.add(pool.waiting.size());
@@ -76,6 +81,7 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(static_cast<std::uint64_t>(pool.pace.gap_us_x32()));
   hash.add(pool.pace.last());
   add_list(hash, pool.running, state.inputs);
+  add_list(hash, pool.delayed, state.inputs);
   for (const auto& group : pool.groups) add_list(hash, group, state.containers);
   hash.add(pool.backoff.failures());
   hash.add(pool.backoff.until());
@@ -119,13 +125,16 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
   hash.add(input.container == kNoSlot ? 0 : state.containers[input.container].id.value);
   hash.add(input.caller.value);
   hash.add(input.order);
-  for (const Time time : {input.arrived, input.dispatched, input.kill_at}) hash.add(time);
+  for (const Time time : {input.arrived, input.dispatched, input.kill_at, input.due})
+    hash.add(time);
   hash.add(static_cast<std::uint64_t>(input.share_start));
   hash.add(input.attempt);
   hash.add(input.lost);
+  hash.add(input.retried);
   hash.add(static_cast<std::uint64_t>(input.state));
   hash.add(std::uint64_t{input.returned} | std::uint64_t{input.cold} << 1 |
-           std::uint64_t{input.overran} << 2 | std::uint64_t{input.pinned} << 3);
+           std::uint64_t{input.overran} << 2 | std::uint64_t{input.pinned} << 3 |
+           std::uint64_t{input.retries} << 4);
 }
 
 void add_node(Hasher& hash, const FleetNode& node) {

@@ -38,19 +38,6 @@ Duration retry_after(State& state, const State::Pool& pool, KeyId caller) {
   return returns - state.now;
 }
 
-// Why the input may not wait in the pool; none if it may.
-Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller) {
-  const std::uint32_t limit = pool.settings.scaling.queue_limit;
-  const std::uint32_t own = pool.waiting.size_of(state.caller_lines, caller);
-  if (!admits({limit, pool.waiting.size(), own, pool.waiting.callers()})) {
-    return {ReasonCode::queue_full, limit};
-  }
-  const std::uint32_t most = state.options.workspace_queue_limit;
-  const CallerCounts& all = state.workspaces[pool.workspace].waiting;
-  if (admits({most, all.total(), all.of(caller), all.callers()})) return {};
-  return {ReasonCode::workspace_full, most};
-}
-
 Slot add_input(State& state, const InputArrived& event, Slot pool) {
   const Slot slot = state.inputs.add();
   InputEntry& input = state.inputs[slot];
@@ -66,18 +53,6 @@ Slot add_input(State& state, const InputArrived& event, Slot pool) {
 void forget_input(State& state, Slot slot) {
   state.input_index.erase(state.inputs[slot].id);
   state.inputs.remove(slot);
-}
-
-InputReport report_of(const State& state, const InputEntry& input, Duration share) {
-  InputReport report;
-  report.arrived = input.arrived;
-  report.dispatched = input.dispatched;
-  report.finished = state.now;
-  report.execute_share = share;
-  if (input.container != kNoSlot) report.container = state.containers[input.container].id;
-  report.attempt = input.attempt;
-  report.cold = input.cold;
-  return report;
 }
 
 void fail(State& state, Slot slot, const InputFailure& failure, Duration share) {
@@ -103,6 +78,11 @@ void dispatch(State& state, Slot slot, Slot container_slot) {
   container.inputs.push_back(state.inputs, slot);
   update_free_slots(state, container_slot);
   state.actions.emplace_back(DispatchInput{input.id, input.attempt, container.id});
+}
+
+// It no longer runs, and holds no slot: it is over, or waits for its next attempt.
+void let_go(State& state, Slot slot) {
+  state.inputs[slot].retries ? delay(state, slot) : forget_input(state, slot);
 }
 
 // The container's slot is free again; the input is no longer on it.
@@ -135,25 +115,34 @@ void stop_if_empty(State& state, Slot slot) {
   stop_container(state, slot, StopMode::graceful, asked ? container.stop_reason : room);
 }
 
-void wait_again(State& state, Slot slot) {
-  State::Pool& pool = state.pools[state.inputs[slot].pool];
-  pool.waiting.give_back(state.inputs, state.caller_lines, slot);
-  state.workspaces[pool.workspace].waiting.add(state.inputs[slot].caller);
-}
-
 void stop_waiting(State& state, Slot slot) {
   State::Pool& pool = state.pools[state.inputs[slot].pool];
   pool.waiting.remove(state.inputs, state.caller_lines, slot);
+  state.input_deadlines.remove(state.inputs, slot);
   state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
 }
 
 Slot take_waiting(State& state, State::Pool& pool) {
   const Slot slot = pool.waiting.take(state.inputs, state.caller_lines);
+  state.input_deadlines.remove(state.inputs, slot);
   state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
   return slot;
 }
 
 enum class Company : std::uint8_t { alone, others };
+
+// It holds no slot, or is ending: then it goes on to do so.
+void fail_delayed_input(State& state, Slot slot, const InputFailure& failure) {
+  const bool ending = state.inputs[slot].state == InputState::ending;
+  stop_delaying(state, slot);
+  fail(state, slot, failure, {});
+  if (!ending) forget_input(state, slot);
+}
+
+// Whether the function itself is to blame, and not perhaps another input beside it.
+bool is_own_failure(const InputFailure& failure) {
+  return failure.reason.code != ReasonCode::container_lost_repeatedly;
+}
 
 // The input's container ended under it. If that is the container's own doing, the input pays: at
 // once if it was alone, else when it has been among the suspects often enough. Nothing: it runs
@@ -194,25 +183,67 @@ std::optional<InputFailure> failure_if_pinned(const State& state, const InputEnt
 
 }  // namespace
 
+Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller,
+                  std::uint32_t on_their_way) {
+  const std::uint32_t limit = pool.settings.scaling.queue_limit;
+  // Whose those on their way are is not known: they count as the caller's.
+  const std::uint32_t own = pool.waiting.size_of(state.caller_lines, caller) + on_their_way;
+  const std::uint32_t callers = std::max(pool.waiting.callers(), own > 0 ? 1u : 0u);
+  if (!admits({limit, pool.waiting.size() + on_their_way, own, callers})) {
+    return {ReasonCode::queue_full, limit};
+  }
+  const std::uint32_t most = state.options.workspace_queue_limit;
+  const CallerCounts& all = state.workspaces[pool.workspace].waiting;
+  if (admits({most, all.total(), all.of(caller), all.callers()})) return {};
+  return {ReasonCode::workspace_full, most};
+}
+
+InputReport report_of(const State& state, const InputEntry& input, Duration share) {
+  InputReport report;
+  report.arrived = input.arrived;
+  report.dispatched = input.dispatched;
+  report.finished = state.now;
+  report.execute_share = share;
+  if (input.container != kNoSlot) report.container = state.containers[input.container].id;
+  report.attempt = input.attempt;
+  report.cold = input.cold;
+  return report;
+}
+
+void wait_again(State& state, Slot slot) {
+  State::Pool& pool = state.pools[state.inputs[slot].pool];
+  pool.waiting.give_back(state.inputs, state.caller_lines, slot);
+  state.workspaces[pool.workspace].waiting.add(state.inputs[slot].caller);
+}
+
+void fail_waiting_input(State& state, Slot slot, const InputFailure& failure) {
+  stop_waiting(state, slot);
+  fail(state, slot, failure, {});
+  forget_input(state, slot);
+}
+
 void handle_event(State& state, const InputArrived& event) {
   if (!event.input || state.input_index.find(event.input) != kNoSlot) return;
   const Slot pool_slot = state.pool_index.find(event.pool);
   if (pool_slot == kNoSlot || state.pools[pool_slot].ended == ReasonCode::app_stopped) {
     return refuse(state, event, ErrorCode::cancelled, {ReasonCode::app_stopped});
   }
-  if (state.draining && event.origin == Origin::outside) {
+  const bool granted = event.admission == Admission::granted;
+  if (state.draining && event.origin == Origin::outside && !granted) {
     return refuse(state, event, ErrorCode::unavailable, {ReasonCode::draining});
   }
 
   State::Pool& pool = state.pools[pool_slot];
   if (!pool.free_slots.empty()) {
     dispatch(state, add_input(state, event, pool_slot), pool.free_slots.top().slot);
-  } else if (const Reason full = refusal_of(state, pool, event.caller);
+  } else if (const Reason full = granted ? Reason{} : refusal_of(state, pool, event.caller, 0);
              full.code != ReasonCode::none) {
     return refuse(state, event, ErrorCode::resource_exhausted, full,
                   retry_after(state, pool, event.caller));
   } else {
-    pool.waiting.push(state.inputs, state.caller_lines, add_input(state, event, pool_slot));
+    const Slot slot = add_input(state, event, pool_slot);
+    pool.waiting.push(state.inputs, state.caller_lines, slot);
+    expire_at(state, slot, event.expires);
     state.workspaces[pool.workspace].waiting.add(event.caller);
   }
   rescale(state, pool_slot);
@@ -225,11 +256,11 @@ void handle_event(State& state, const InputCancelled& event) {
   const Slot pool = input.pool;
   const InputFailure failure{ErrorCode::cancelled, {ReasonCode::caller_cancelled}, {}};
   if (input.state == InputState::waiting) {
-    stop_waiting(state, slot);
-    fail(state, slot, failure, {});
-    forget_input(state, slot);
+    fail_waiting_input(state, slot, failure);
   } else if (input.state == InputState::running) {
     end_early(state, slot, failure);
+  } else if (input.state == InputState::delayed || input.retries) {
+    fail_delayed_input(state, slot, failure);
   }
   rescale(state, pool);
 }
@@ -244,14 +275,20 @@ void handle_event(State& state, const InputFinished& event) {
   if (input.state == InputState::running) {
     advance_meter(state, input.container);
     const Duration share = stop_running(state, slot);
-    state.actions.emplace_back(
-        AnswerInput{input.id, event.outcome, report_of(state, input, share)});
+    if (event.outcome == InputOutcome::failed && may_retry(state, slot)) {
+      const ContainerId evidence = state.containers[input.container].id;
+      retry(state, slot, {ErrorCode::user_exception, {ReasonCode::attempt_failed}, evidence},
+            share);
+    } else {
+      state.actions.emplace_back(
+          AnswerInput{input.id, event.outcome, report_of(state, input, share)});
+    }
   }
   const Slot pool = input.pool;
   const Slot container = input.container;
   state.pools[pool].pace.ended(input.dispatched, state.now);
   leave_container(state, slot);
-  forget_input(state, slot);
+  let_go(state, slot);
   update_free_slots(state, container);
   if (state.containers[container].yielding) stop_if_empty(state, container);
   dispatch_waiting(state, pool);
@@ -286,12 +323,21 @@ void fail_waiting(State& state, Slot pool_slot, const InputFailure& failure) {
   }
 }
 
+void fail_delayed(State& state, Slot pool_slot, const InputFailure& failure) {
+  State::Pool& pool = state.pools[pool_slot];
+  while (!pool.delayed.empty()) fail_delayed_input(state, pool.delayed.front(), failure);
+}
+
 void end_early(State& state, Slot slot, const InputFailure& failure) {
   InputEntry& input = state.inputs[slot];
   State::Container& container = state.containers[input.container];
   advance_meter(state, input.container);
   const Duration share = stop_running(state, slot);
-  fail(state, slot, failure, share);
+  if (failure.code == ErrorCode::timed_out && may_retry(state, slot)) {
+    retry(state, slot, failure, share);
+  } else {
+    fail(state, slot, failure, share);
+  }
   input.state = InputState::ending;
   input.overran = failure.code == ErrorCode::timed_out;
   input.kill_at = state.now + state.options.cancel_grace;
@@ -311,7 +357,7 @@ void take_inputs_back(State& state, Slot container) {
       if (failure) fail(state, slot, *failure, share);
     }
     leave_container(state, slot);
-    running && !failure ? wait_again(state, slot) : forget_input(state, slot);
+    running && !failure ? wait_again(state, slot) : let_go(state, slot);
   }
 }
 
@@ -321,7 +367,7 @@ void settle_inputs(State& state, Slot container_slot, ExitCause cause, Duration 
   while (!inputs.empty()) {
     const Slot slot = inputs.front();
     const bool running = state.inputs[slot].state == InputState::running;
-    bool failed = false;
+    bool over = !running;
     if (running) {
       Duration share = stop_running(state, slot);
       const Duration back = std::min(share, overrun);
@@ -329,11 +375,15 @@ void settle_inputs(State& state, Slot container_slot, ExitCause cause, Duration 
       overrun = overrun - back;
       auto failure = charge(state, slot, cause, company);
       if (!failure) failure = failure_if_pinned(state, state.inputs[slot]);
-      failed = failure.has_value();
-      if (failed) fail(state, slot, *failure, share);
+      over = failure.has_value();
+      if (over && is_own_failure(*failure) && may_retry(state, slot)) {
+        retry(state, slot, *failure, share);
+      } else if (over) {
+        fail(state, slot, *failure, share);
+      }
     }
     leave_container(state, slot);
-    running && !failed ? wait_again(state, slot) : forget_input(state, slot);
+    over ? let_go(state, slot) : wait_again(state, slot);
   }
 }
 

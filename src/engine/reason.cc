@@ -42,6 +42,12 @@ std::string Reason::text() const {
       return "waits " + number(b) + " ms for the next try after " + count(a, "refused start");
     case ReasonCode::waiting_for_node:
       return "no node is connected; run `ember up`";
+    case ReasonCode::waiting_to_retry:
+      return "runs again in " + number(b) + " ms, after " + count(a, "failed attempt");
+    case ReasonCode::attempt_failed:
+      return "the function raised, or gave what cannot be returned";
+    case ReasonCode::expired:
+      return "it did not start within " + number(a) + " ms, the time it was given for that";
     case ReasonCode::running:
       return "runs on a container";
     case ReasonCode::demand:

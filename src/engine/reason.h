@@ -34,7 +34,10 @@ enum class ReasonCode : std::uint8_t {
   startup_timed_out,  // a: milliseconds given
   device_cordoned,    // one of its devices is sick
   operator_asked,
+  waiting_to_retry,  // a: attempts that failed, b: milliseconds until the next
   // why an input failed
+  attempt_failed,       // the function itself, or its runner, said so
+  expired,              // a: milliseconds that it was given to start in
   queue_full,           // a: the limit
   workspace_full,       // a: the limit
   execution_timed_out,  // a: the timeout in milliseconds

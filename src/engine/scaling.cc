@@ -49,11 +49,24 @@ void start(State& state, Slot pool_slot, const Placement& placement, const Reaso
       StartContainer{id, state.pools[pool_slot].id, placement.node, placement.devices, reason});
 }
 
+// The containers of a pool that lies apart, in no order that counts.
+std::vector<Peer> peers_of(const State& state, const State::Pool& pool) {
+  std::vector<Peer> peers;
+  if (pool.spread == Spread::packed) return peers;
+  for (const auto& group : pool.groups) {
+    for (Slot slot = group.front(); slot != kNoSlot; slot = group.next(state.containers, slot)) {
+      peers.push_back({state.containers[slot].id, state.containers[slot].node});
+    }
+  }
+  return peers;
+}
+
 Growth grow(State& state, Slot pool_slot, std::uint32_t count) {
   State::Pool& pool = state.pools[pool_slot];
-  const Tenant tenant{pool.settings.resources, state.workspace_of(pool)};
   for (; count > 0; --count) {
     if (!may_start(state, pool_slot)) return Growth::held;
+    const std::vector<Peer> peers = peers_of(state, pool);
+    const Tenant tenant{pool.settings.resources, state.workspace_of(pool), peers};
     const auto placement = place(state.fleet, tenant, pool.refusals.avoid(state.now));
     if (!placement) {
       pool.backlog_order = state.backlog.add(state.shape_of(pool), pool_slot);

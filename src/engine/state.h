@@ -84,11 +84,13 @@ class State {
     Slot app = kNoSlot;
     Slot workspace = kNoSlot;
     FunctionSettings settings;
+    Spread spread = Spread::packed;
     ReasonCode ended = ReasonCode::none;  // retired or app_stopped
     std::uint32_t in_flight = 0;          // slots taken, by running and ending inputs
     WaitingQueue waiting;
     Pace pace;
     SlotList<InputEntry, &InputEntry::line> running;  // by dispatch, so by deadline too
+    SlotList<InputEntry, &InputEntry::line> delayed;  // and those that are ending to retry
     std::array<SlotList<Container, &Container::group_links>, kGroupCount> groups;
     SlotHeap<SlotRank, Container, &Container::free_slot_position> free_slots;
     Backoff backoff;                   // after failed starts
@@ -104,7 +106,7 @@ class State {
     std::uint32_t held() const { return live() + groups[kStopping].size(); }
     // It has work and nothing that could ever do it.
     bool is_starved() const { return live() == 0 && !waiting.empty(); }
-    bool has_work() const { return in_flight > 0 || !waiting.empty(); }
+    bool has_work() const { return in_flight > 0 || !waiting.empty() || !delayed.empty(); }
   };
 
   // What a pool without containers waits for while its function is at its maximum.
@@ -170,6 +172,7 @@ class State {
   Backlog backlog;
   std::vector<Lease> leases;  // in the order in which they were asked for; few
   Time lease_due = Time::never();
+  SlotHeap<Deadline, InputEntry, &InputEntry::deadline_position> input_deadlines;
   SlotHeap<Deadline, Pool, &Pool::deadline_position> pool_deadlines;
   SlotHeap<Deadline, Container, &Container::deadline_position> container_deadlines;
 

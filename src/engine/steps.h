@@ -23,6 +23,11 @@ struct InputFailure {
 void dispatch_waiting(State& state, Slot pool);
 // Fails the waiting inputs of a pool, all of them.
 void fail_waiting(State& state, Slot pool, const InputFailure& failure);
+void fail_waiting_input(State& state, Slot input, const InputFailure& failure);
+// Fails those of a pool that wait for their next attempt, all of them.
+void fail_delayed(State& state, Slot pool, const InputFailure& failure);
+// Back to its place in the queue, after an attempt.
+void wait_again(State& state, Slot input);
 // Answers the caller of a running input now and asks the runner to give the slot back.
 void end_early(State& state, Slot input, const InputFailure& failure);
 // Takes all inputs off a container that is killed: running ones wait again, without charge; those
@@ -31,6 +36,25 @@ void take_inputs_back(State& state, Slot container);
 // Settles all inputs of a container that ended by itself or with its node; `overrun` is execute
 // time to take back from their shares.
 void settle_inputs(State& state, Slot container, ExitCause cause, Duration overrun);
+
+// Why an input may not wait in the pool, with so many more on their way to it; none if it may.
+Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller,
+                  std::uint32_t on_their_way);
+// Where its time went, with this share of its container's execute time.
+InputReport report_of(const State& state, const InputEntry& input, Duration share);
+
+// --- retries.cc: what waits for a time --------------------------------------------------------
+
+bool may_retry(const State& state, Slot input);
+// Its attempt has failed, and it holds its slot yet: another one follows.
+void retry(State& state, Slot input, const InputFailure& failure, Duration share);
+// Its slot is free now: it waits for its next attempt.
+void delay(State& state, Slot input);
+// No attempt follows any more. One that is ending goes on to.
+void stop_delaying(State& state, Slot input);
+// Of one that waits: fails it then, if it still does.
+void expire_at(State& state, Slot input, Time at);
+void inputs_due(State& state);
 
 // --- containers.cc: what nodes and runners say ------------------------------------------------
 
@@ -103,6 +127,7 @@ void pause_leases(State& state, NodeId node);
 // --- deploys.cc, nodes.cc ---------------------------------------------------------------------
 
 void handle_event(State& state, const AppDeployed& event);
+void handle_event(State& state, const PoolAdded& event);
 void handle_event(State& state, const AppStopped& event);
 void handle_event(State& state, const RecoveryEnded& event);
 void handle_event(State& state, const DrainStarted& event);

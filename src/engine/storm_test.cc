@@ -111,7 +111,8 @@ class Storm {
       case 15:
         return join(NodeId{random_.below(2) + 1});
       case 16:
-        return random_.chance(50) ? deploy(random_.below(2) + 1) : timer();
+        if (random_.chance(50)) return deploy(random_.below(2) + 1);
+        return random_.chance(50) ? add_variant(random_.below(2) + 1) : timer();
       case 17:
         return random_.chance(10) ? send(AppStopped{AppId{random_.below(2) + 1}}) : timer();
       case 18:
@@ -129,30 +130,43 @@ class Storm {
     send(NodeJoined{node, capacity});
   }
 
+  PoolSpec draw_pool(std::uint64_t function) {
+    FunctionSettings settings;
+    Scaling& scaling = settings.scaling;
+    settings.timeout = Duration::milliseconds(random_.between(1, 3000));
+    settings.startup_timeout = Duration::milliseconds(random_.between(100, 5000));
+    scaling.max_containers = static_cast<std::uint32_t>(random_.between(1, 4));
+    scaling.min_containers =
+        random_.chance(300) ? static_cast<std::uint32_t>(random_.between(0, 1)) : 0;
+    scaling.buffer_containers = static_cast<std::uint32_t>(random_.below(2));
+    scaling.max_inputs = static_cast<std::uint32_t>(random_.between(1, 4));
+    scaling.target_inputs = static_cast<std::uint32_t>(random_.between(1, scaling.max_inputs));
+    scaling.scaledown_window = Duration::milliseconds(random_.between(0, 4000));
+    scaling.queue_limit = 20;
+    if (random_.chance(600)) settings.resources.gpu.choices = {{"H100", 1}, {"L4", 1}};
+    if (random_.chance(100)) settings.resources.gpu.choices = {{"L4", 2}};
+    const PoolId pool{++next_pool_};
+    functions_[pool] = FunctionId{function};
+    settings_[pool] = settings;
+    current_[function] = pool;
+    return {pool, FunctionId{function}, settings,
+            random_.chance(200) ? Spread::apart : Spread::packed};
+  }
+
   void deploy(std::uint64_t app) {
     AppDeployed event{AppId{app}, {}};
     for (std::uint64_t function = 1; function <= 2; ++function) {
-      FunctionSettings settings;
-      Scaling& scaling = settings.scaling;
-      settings.timeout = Duration::milliseconds(random_.between(1, 3000));
-      settings.startup_timeout = Duration::milliseconds(random_.between(100, 5000));
-      scaling.max_containers = static_cast<std::uint32_t>(random_.between(1, 4));
-      scaling.min_containers =
-          random_.chance(300) ? static_cast<std::uint32_t>(random_.between(0, 1)) : 0;
-      scaling.buffer_containers = static_cast<std::uint32_t>(random_.below(2));
-      scaling.max_inputs = static_cast<std::uint32_t>(random_.between(1, 4));
-      scaling.target_inputs = static_cast<std::uint32_t>(random_.between(1, scaling.max_inputs));
-      scaling.scaledown_window = Duration::milliseconds(random_.between(0, 4000));
-      scaling.queue_limit = 20;
-      if (random_.chance(600)) settings.resources.gpu.choices = {{"H100", 1}, {"L4", 1}};
-      if (random_.chance(100)) settings.resources.gpu.choices = {{"L4", 2}};
-      const PoolId pool{++next_pool_};
-      event.pools.push_back({pool, FunctionId{app * 10 + function}, settings});
-      functions_[pool] = FunctionId{app * 10 + function};
-      settings_[pool] = settings;
-      current_[app * 10 + function] = pool;
+      event.pools.push_back(draw_pool(app * 10 + function));
     }
     send(event);
+  }
+
+  // Of an app that may be stopped; then it is none.
+  void add_variant(std::uint64_t app) {
+    const auto before = current_;
+    const PoolSpec spec = draw_pool(app * 10 + 3 + random_.below(2));
+    send(PoolAdded{AppId{app}, spec});
+    if (!engine_.pool(spec.pool)) current_ = before;
   }
 
   void arrive() {
@@ -289,6 +303,7 @@ class Storm {
   }
 
   // Nobody leases here; sim/check_leases.cc looks at those.
+  void check(const RetryInput&) {}
   void check(const GrantLease&) {}
   void check(const RefuseLease&) {}
   void check(const ReleaseLease&) {}

@@ -1,5 +1,5 @@
-// What happens because time passes: execution deadlines and idle windows of pools, usage windows,
-// startup limits and kills of containers.
+// What happens because time passes: inputs whose time has come, execution deadlines and idle
+// windows of pools, usage windows, startup limits and kills of containers.
 #include <algorithm>
 
 #include "engine/steps.h"
@@ -97,6 +97,7 @@ Time next_scaling(const State& state, const State::Pool& pool) {
 
 void handle_event(State& state, const TimerDue&) {
   leases_due(state);
+  inputs_due(state);
   for (;;) {
     const auto& pools = state.pool_deadlines;
     const auto& containers = state.container_deadlines;

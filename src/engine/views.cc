@@ -144,6 +144,7 @@ PoolView view_of(const State& state, const State::Pool& pool) {
   view.app = state.apps[pool.app].id;
   view.retired = pool.ended != ReasonCode::none;
   view.waiting = pool.waiting.size();
+  view.delayed = pool.delayed.size();
   view.running = pool.in_flight;
   view.starting = pool.groups[State::kStarting].size();
   view.idle = pool.groups[State::kIdle].size();
@@ -208,6 +209,9 @@ std::optional<Reason> Engine::explain(InputId id) const {
   const Slot slot = state_->input_index.find(id);
   if (slot == kNoSlot) return std::nullopt;
   const InputEntry& input = state_->inputs[slot];
+  if (input.state == InputState::delayed || input.retries) {
+    return Reason{ReasonCode::waiting_to_retry, input.retried, ms_until(state_->now, input.due)};
+  }
   if (input.state == InputState::ending) return std::nullopt;  // its caller has been answered
   if (input.state == InputState::running) return Reason{ReasonCode::running};
   const State::Pool& pool = state_->pools[input.pool];

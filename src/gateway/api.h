@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "control/async_calls.h"
 #include "control/control.h"
 #include "gateway/exchange.h"
 #include "gateway/http.h"
@@ -43,6 +44,7 @@ void handle_deploy(ApiRequest& request, Reply reply);
 void handle_rollback(ApiRequest& request, Reply reply);
 void handle_stop_app(ApiRequest& request, Reply reply);
 void handle_heartbeat(ApiRequest& request, Reply reply);
+void handle_make_variant(ApiRequest& request, Reply reply);
 // api_look.cc
 void handle_history(ApiRequest& request, Reply reply);
 void handle_status(ApiRequest& request, Reply reply);
@@ -50,10 +52,6 @@ void handle_apps(ApiRequest& request, Reply reply);
 void handle_app(ApiRequest& request, Reply reply);
 void handle_containers(ApiRequest& request, Reply reply);
 void handle_nodes(ApiRequest& request, Reply reply);
-void handle_calls(ApiRequest& request, Reply reply);
-void handle_call(ApiRequest& request, Reply reply);
-void handle_cancel_call(ApiRequest& request, Reply reply);
-void handle_call_cost(ApiRequest& request, Reply reply);
 void handle_cost(ApiRequest& request, Reply reply);
 void handle_prices(ApiRequest& request, Reply reply);
 void handle_health(ApiRequest& request, Reply reply);
@@ -90,6 +88,13 @@ void handle_put_chunk(ApiRequest& request, Reply reply);
 void handle_begin_draft(ApiRequest& request, Reply reply);
 void handle_put_draft_chunk(ApiRequest& request, Reply reply);
 void handle_finish_draft(ApiRequest& request, Reply reply);
+// api_calls.cc
+void handle_calls(ApiRequest& request, Reply reply);
+void handle_call(ApiRequest& request, Reply reply);
+void handle_call_result(ApiRequest& request, Reply reply);
+void handle_retry_call(ApiRequest& request, Reply reply);
+void handle_cancel_call(ApiRequest& request, Reply reply);
+void handle_call_cost(ApiRequest& request, Reply reply);
 // api_logs.cc
 void handle_logs(ApiRequest& request, Reply reply);
 
@@ -103,6 +108,8 @@ void handle_shell(ApiRequest& request, Reply reply);
 // The document of /api/openapi.json, built in from openapi.json.
 extern const std::string_view kOpenapiDocument;
 
+// Of an asynchronous call that was accepted, or why it was not.
+Response spawned_response(const StartedCall& call, Acceptance acceptance);
 // A document from control, or the error in its place.
 Response json_response(Result<std::string> document);
 // The version of a rollback; 0, the one before, where the body is empty.

@@ -114,6 +114,11 @@ void handle_stop_app(ApiRequest& request, Reply reply) {
   request.control.stop_app(request.parameters[0], json_answer(reply));
 }
 
+void handle_make_variant(ApiRequest& request, Reply reply) {
+  request.control.make_variant(request.parameters[0], request.parameters[1],
+                               std::move(request.body), json_answer(reply));
+}
+
 void handle_heartbeat(ApiRequest& request, Reply reply) {
   const auto result = request.control.heartbeat(request.parameters[0]);
   reply.send(result ? json_response(std::string("{}")) : error_response(result.error()));

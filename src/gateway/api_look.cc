@@ -6,17 +6,6 @@
 namespace ember {
 namespace {
 
-constexpr std::int64_t kCallsShown = 50;
-constexpr std::int64_t kMostCallsShown = 1000;
-
-Result<CallId> call_parameter(const ApiRequest& request) {
-  const auto call = CallId::parse(request.parameters[0]);
-  if (call) return *call;
-  return {ErrorCode::not_found, "'" + request.parameters[0] +
-                                    "' is not a call id; they look like fc-0123456789abc and "
-                                    "`ember call list` shows them"};
-}
-
 Result<Time> time_parameter(const Query& query, std::string_view name, Time otherwise) {
   const auto value = query.number(name);
   if (!value) return otherwise;
@@ -58,34 +47,6 @@ void handle_nodes(ApiRequest& request, Reply reply) {
 }
 void handle_prices(ApiRequest& request, Reply reply) {
   reply.send(json_response(request.control.prices_json()));
-}
-
-void handle_calls(ApiRequest& request, Reply reply) {
-  const Query query(request.query);
-  const std::int64_t limit = query.number("limit").value_or(kCallsShown);
-  if (limit < 1 || limit > kMostCallsShown) {
-    return reply.send(error_response({ErrorCode::invalid_argument, "limit must be 1 to 1000"}));
-  }
-  reply.send(json_response(
-      request.control.calls_json(query.text("app"), static_cast<std::size_t>(limit))));
-}
-
-void handle_call(ApiRequest& request, Reply reply) {
-  const auto call = call_parameter(request);
-  reply.send(call ? json_response(request.control.call_json(*call)) : error_response(call.error()));
-}
-
-void handle_cancel_call(ApiRequest& request, Reply reply) {
-  const auto call = call_parameter(request);
-  if (!call) return reply.send(error_response(call.error()));
-  const auto result = request.control.cancel_call(*call);
-  reply.send(result ? json_response(std::string("{}")) : error_response(result.error()));
-}
-
-void handle_call_cost(ApiRequest& request, Reply reply) {
-  const auto call = call_parameter(request);
-  reply.send(call ? json_response(request.control.call_cost_json(*call))
-                  : error_response(call.error()));
 }
 
 void handle_cost(ApiRequest& request, Reply reply) {

@@ -49,6 +49,25 @@ TEST_F(CallTest, HandsArgumentsOverAndTheResultBack) {
   EXPECT_EQ(response.field("Date"), "Tue, 14 Nov 2023 22:13:20 GMT");
 }
 
+TEST_F(CallTest, NamesTheVariantOfTheQuery) {
+  TestClient client = connect();
+  ASSERT_TRUE(client.send(request("POST", "/fn/shop/Model.price?variant=va-1", "{}")));
+  ASSERT_TRUE(turn_until([&] { return control.calls.size() == 1; }));
+  EXPECT_EQ(control.calls.back().function, "Model.price");
+  EXPECT_EQ(control.calls.back().variant, "va-1");
+  answer(control.calls.back(), "1");
+  EXPECT_EQ(client.read().status, 200);
+  EXPECT_EQ(start(client).variant, "");
+}
+
+TEST_F(CallTest, TellsTheCodeOfAVariantThatIsNotKnown) {
+  control.refuse_calls = CallFailure{{ErrorCode::not_found, "register it again"}};
+  control.refuse_calls->told_code = kUnknownVariant;
+  const auto response = ask("POST", "/fn/shop/price?variant=va-1", "{}");
+  EXPECT_EQ(response.status, 404);
+  EXPECT_NE(response.body.find(R"("code": "unknown_variant")"), std::string::npos);
+}
+
 TEST_F(CallTest, PassesPickleThroughUntouched) {
   TestClient client = connect();
   const std::string pickle("\x80\x05\x00\x0d\x0a.", 6);

@@ -82,6 +82,7 @@ class Connection final : public Exchange,
   void uncharge_body();
   void dispatch();
   void make_call();
+  void spawn_call(Body arguments);
   void let_go_of_call();
   void refuse(Response response);
   void refuse_and_close(Response response);

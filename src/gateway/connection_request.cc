@@ -3,10 +3,12 @@
 #include "base/assert.h"
 #include "gateway/connection.h"
 #include "gateway/error_response.h"
+#include "gateway/query.h"
 
 namespace ember {
 namespace {
 
+constexpr std::int64_t kMostTtlMs = 7ll * 24 * 3600 * 1000;
 constexpr std::size_t kReadAndRefuseBytes = 64u << 10;  // an unwanted body this small is read
 constexpr std::size_t kReservedBytes = 8u << 20;        // for a body: no memory until it comes
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -250,12 +252,19 @@ void Connection::make_call() {
                                      "{\"name\": value}"}));
     }
   }
+  const std::string_view query = parser_.head().query();
+  const std::string mode = query.empty() ? std::string() : Query(query).text("mode");
+  if (mode == "async") return spawn_call(std::move(arguments));
+  if (!mode.empty() && mode != "sync") {
+    return respond(error_response({ErrorCode::invalid_argument, "mode must be sync or async"}));
+  }
   const std::size_t bytes = arguments.bytes.size();
   if (const auto refusal = edge_->client_calls.refusal(key_id_, bytes)) {
     return respond(refusal_response(*refusal));
   }
+  const std::string variant = query.empty() ? std::string() : Query(query).text("variant");
   const auto call = edge_->control.start_call(
-      {parameters_[0], parameters_[1], std::move(arguments), key_id_, wants()}, this);
+      {parameters_[0], parameters_[1], std::move(arguments), key_id_, variant, wants()}, this);
   if (!call) return respond(refusal_response(call.refusal()));
   call_ = *call;
   call_bytes_ = bytes;
@@ -265,6 +274,27 @@ void Connection::make_call() {
   if (status.phase == CallPhase::running) return;
   open_items();
   tell_status(status);
+}
+
+// Answered once it is on disk; from then on it needs nobody.
+void Connection::spawn_call(Body arguments) {
+  const RequestHead& head = parser_.head();
+  const auto ttl_ms = Query(head.query()).number("ttl_ms");
+  if (ttl_ms && (*ttl_ms < 1 || *ttl_ms > kMostTtlMs)) {
+    return respond(
+        error_response({ErrorCode::invalid_argument, "ttl_ms must be 1 to 604800000: a week"}));
+  }
+  edge_->control.async_calls().spawn(
+      {.app = parameters_[0],
+       .function = parameters_[1],
+       .variant = Query(head.query()).text("variant"),
+       .arguments = std::move(arguments),
+       .caller = key_id_,
+       .idempotency_key = head.idempotency_key,
+       .time_to_live = Duration::milliseconds(ttl_ms.value_or(0))},
+      [reply = Reply(weak_from_this())](const StartedCall& call, Acceptance acceptance) {
+        reply.send(spawned_response(call, acceptance));
+      });
 }
 
 void Connection::let_go_of_call() {

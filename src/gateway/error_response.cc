@@ -9,10 +9,12 @@ namespace {
 
 constexpr std::int64_t kRetryAfterSeconds = 1;  // where whoever refused named no better time
 
-std::string error_body(const Error& error, const Limit& limit, CallId call,
-                       std::string_view exception) {
+std::string error_body(const CallFailure& failure, CallId call, std::string_view exception) {
+  const Error& error = failure.error;
+  const Limit& limit = failure.limit;
   std::string body = R"({"error": {"code": ")";
-  body.append(error_name(error.code)).append(R"(", "message": )");
+  body.append(failure.told_code.empty() ? error_name(error.code) : failure.told_code)
+      .append(R"(", "message": )");
   body.append(json_string(error.message));
   if (!limit.name.empty()) {
     body.append(R"(, "limit": {"name": ")").append(limit.name).append(R"(", "value": )");
@@ -90,15 +92,15 @@ Response error_response(int status, const Error& error) {
   response.status = status;
   if (status == 401) response.headers = "WWW-Authenticate: Bearer\r\n";
   append_limit_fields(response.headers, status, 0, {});
-  response.body = error_body(error, {}, {}, {});
+  response.body = error_body({error}, {}, {});
   return response;
 }
 
 Response refusal_response(const CallFailure& refusal) {
   Response response;
-  response.status = status_of(refusal.error.code);
+  response.status = refusal.status ? refusal.status : status_of(refusal.error.code);
   append_limit_fields(response.headers, response.status, refusal.retry_after_s, refusal.limit);
-  response.body = error_body(refusal.error, refusal.limit, {}, {});
+  response.body = error_body(refusal, {}, {});
   return response;
 }
 
@@ -108,7 +110,7 @@ Response failure_response(const CallFailure& failure, const CallReport& report) 
   response.status = status;
   append_limit_fields(response.headers, status, failure.retry_after_s, failure.limit);
   append_call_fields(response.headers, report);
-  response.body = error_body(failure.error, failure.limit, report.call, failure.body);
+  response.body = error_body(failure, report.call, failure.body);
   return response;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control/control.h"
+#include "gateway/fake_async_calls.h"
 #include "gateway/fake_volumes.h"
 
 namespace ember {
@@ -21,6 +22,7 @@ class FakeControl final : public Control {
     Body arguments;
     KeyId caller;
     CallWaiter* waiter = nullptr;
+    std::string variant = {};
     CallWants wants = CallWants::result;
   };
   struct Follower {
@@ -108,7 +110,8 @@ class FakeControl final : public Control {
     if (refuse_calls) return *refuse_calls;
     const CallId id{++last_call_};
     calls.push_back({id, std::string(request.app), std::string(request.function),
-                     std::move(request.arguments), request.caller, waiter, request.wants});
+                     std::move(request.arguments), request.caller, waiter,
+                     std::string(request.variant), request.wants});
     return id;
   }
   void abandon_call(CallId call) override { abandoned.push_back(call); }
@@ -119,6 +122,8 @@ class FakeControl final : public Control {
   CallStatus call_status(CallId) override { return status; }
   CallStatus status{CallPhase::running, 0, "runs on a container"};
   StreamCredit accepted;
+  FakeAsyncCalls fake_async_calls;
+  AsyncCalls& async_calls() override { return fake_async_calls; }
   Result<> cancel_call(CallId call) override {
     if (refuse_documents) return *refuse_documents;
     cancelled.push_back(call);
@@ -161,6 +166,10 @@ class FakeControl final : public Control {
     answer("rollback " + app + " " + std::to_string(version), std::move(done));
   }
   void stop_app(std::string app, Done done) override { answer("stop " + app, std::move(done)); }
+  void make_variant(std::string app, std::string function, std::string request_json,
+                    Done done) override {
+    answer("variant " + app + " " + function + " " + request_json, std::move(done));
+  }
   Result<> heartbeat(std::string_view app) override {
     asked.push_back("heartbeat " + std::string(app));
     if (refuse_documents) return *refuse_documents;

@@ -31,6 +31,7 @@ struct RequestHead {
   bool keep_alive = false;
   bool chunked = false;
   bool expects_continue = false;
+  std::string idempotency_key;
   // Of a request that asks, as RFC 6455 has it, to go on in WebSocket messages; empty: none.
   std::string websocket_key;
 

@@ -214,8 +214,15 @@ class Reader final : public http::basic_parser<true> {
         head_.expects_continue = true;
         return;
       default:
+        if (equals_ignoring_case(view(name), "idempotency-key")) on_key(view(value), error);
         return;
     }
+  }
+
+  void on_key(std::string_view value, error_code& error) {
+    if (!head_.idempotency_key.empty()) return refuse(error, "Idempotency-Key is repeated");
+    if (value.empty()) return refuse(error, "Idempotency-Key is empty");
+    head_.idempotency_key.assign(value);
   }
 
   // Beast unfolds lines that go on in the next; others read them otherwise. `name` lies in `fed`.
@@ -308,6 +315,7 @@ class RequestParser::Impl {
     head.accepts = Accepts::anything;
     head.expects_continue = false;
     head.websocket_key.clear();
+    head.idempotency_key.clear();
     failure = {};
     head_bytes_ = 0;
     reader_.emplace(head, failure);

@@ -42,6 +42,21 @@ Result<> check_scaling(const Scaling& scaling) {
   return Ok{};
 }
 
+// The most that a delay may be is as in the field's other services.
+Result<> check_retries(const Retries& retries) {
+  constexpr std::int64_t kMostRetries = 10, kHourMs = 3600 * 1000;
+  if (auto r = check_range("max_retries", retries.max_retries, 0, kMostRetries); !r) return r;
+  if (auto r = check_range("initial_delay (ms)", retries.initial_delay.whole_ms(), 0, kHourMs);
+      !r) {
+    return r;
+  }
+  if (auto r = check_range("backoff_coefficient (1/1000)", retries.backoff_permille, 1000, 10'000);
+      !r) {
+    return r;
+  }
+  return check_range("max_delay (ms)", retries.max_delay.whole_ms(), 1, kHourMs);
+}
+
 }  // namespace
 
 Result<> check(const FunctionSettings& settings) {
@@ -56,6 +71,7 @@ Result<> check(const FunctionSettings& settings) {
       !r) {
     return r;
   }
+  if (auto r = check_retries(settings.retries); !r) return r;
   return check_scaling(settings.scaling);
 }
 

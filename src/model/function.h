@@ -29,9 +29,19 @@ struct Scaling {
   std::uint32_t queue_limit = 10'000;                 // inputs waiting; one more is refused
 };
 
+// After an attempt that failed by the function's own doing: an exception, a time-out, a crash. A
+// lost container or node uses none up.
+struct Retries {
+  std::uint32_t max_retries = 0;  // executions are at most one more
+  Duration initial_delay = Duration::seconds(1);
+  std::uint32_t backoff_permille = 2000;  // what each further delay is multiplied by, in 1/1000
+  Duration max_delay = Duration::seconds(60);
+};
+
 struct FunctionSettings {
   Resources resources;
   Scaling scaling;
+  Retries retries;
   Duration timeout = Duration::seconds(300);          // per attempt, execution only
   Duration startup_timeout = Duration::seconds(300);  // from placement to ready
 };

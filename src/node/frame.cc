@@ -36,6 +36,7 @@ bool is_known(unsigned char type) {
     case FrameType::stop:
     case FrameType::secrets:
     case FrameType::volume:
+    case FrameType::variant:
     case FrameType::chunk:
     case FrameType::credit:
     case FrameType::call_chunk:

@@ -47,6 +47,8 @@ enum class FrameType : std::uint8_t {
                      // length and mount ("": environment), u32 length and pairs, of each u32 length
                      // and key, u32 length and value
   volume = 20,       // runner -> serve  {"action", "volume"}; answered as a call is
+  variant = 21,      // runner -> serve  {"app", "function", "parameters", "options"}; answered as a
+                     // call is
   chunk = 23,        // runner -> serve  an item of a generator, in the format of the input
   credit = 24,  // to who sends items  u32 items and u32 bytes that may follow beyond those before
   call_chunk = 25,   // serve -> runner  an item of the generator that a Call called
@@ -55,6 +57,10 @@ enum class FrameType : std::uint8_t {
 
 // The bits of the format byte that hold a BodyFormat.
 inline constexpr std::uint8_t kFrameFormatMask = 0x03;
+// The bits of an Input's format byte that say which method of the class it is for, from 0; of a
+// plain function they are 0.
+inline constexpr int kFrameMethodShift = 2;
+inline constexpr std::uint8_t kFrameMethods = 32;
 // Set in the format byte when the body lies in a file whose descriptor came with the frame
 // (SCM_RIGHTS); the frame's own body is then empty but for fixed prefixes, and the file is the
 // rest.

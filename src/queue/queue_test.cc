@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "queue/admission.h"
 #include "queue/pace.h"
+#include "queue/retry_delay.h"
 #include "queue/slot_rank.h"
 #include "queue/waiting_queue.h"
 
@@ -155,6 +156,22 @@ TEST(SlotRank, PacksBelowTheTargetThenSpreadsThenGoesById) {
   EXPECT_LT(rank(0, 9), rank(4, 1));  // an idle one before one at its target
   EXPECT_LT(rank(4, 9), rank(5, 1));  // over the target the least loaded
   EXPECT_LT(rank(2, 1), rank(2, 2));
+}
+
+TEST(RetryDelay, GrowsByItsCoefficientUpToItsMost) {
+  const Retries retries{.max_retries = 9,
+                        .initial_delay = Duration::seconds(1),
+                        .backoff_permille = 1500,
+                        .max_delay = Duration::seconds(3)};
+  EXPECT_EQ(retry_delay(retries, 0), Duration::milliseconds(1000));
+  EXPECT_EQ(retry_delay(retries, 1), Duration::milliseconds(1500));
+  EXPECT_EQ(retry_delay(retries, 2), Duration::milliseconds(2250));
+  EXPECT_EQ(retry_delay(retries, 3), Duration::seconds(3));
+  EXPECT_EQ(retry_delay(retries, 1'000'000'000), Duration::seconds(3));
+}
+
+TEST(RetryDelay, IsNeverNothing) {
+  EXPECT_EQ(retry_delay({.initial_delay = {}}, 0), kShortestRetryDelay);
 }
 
 }  // namespace

@@ -8,7 +8,11 @@ std::optional<Score> fullest_first_score(const FleetNode& node, const WantedShar
     if (device.type != wanted.choice.type) continue;
     const std::int64_t left = node.share_room(device, wanted.workspace) - wanted.share_bytes;
     if (left < 0) continue;
-    const Score score{!node.is_held(device.id), left, node.id, device.id};
+    const Score score{.peers_on_device = peers_on(node, device.id, wanted.apart_from),
+                      .opens_device = !node.is_held(device.id),
+                      .left = left,
+                      .node = node.id,
+                      .device = device.id};
     if (!best || score < *best) best = score;
   }
   return best;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "model/gpu.h"
+#include "scheduler/apart.h"
 #include "scheduler/fleet.h"
 #include "scheduler/score.h"
 
@@ -14,6 +15,7 @@ struct WantedShare {
   const GpuChoice& choice;
   std::int64_t share_bytes = 0;
   WorkspaceId workspace;
+  Peers apart_from = {};
 };
 
 // The best device of the node for the share; nothing if none has room.

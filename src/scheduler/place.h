@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/function.h"
+#include "scheduler/apart.h"
 #include "scheduler/fleet.h"
 
 namespace ember {
@@ -14,6 +15,7 @@ namespace ember {
 struct Tenant {
   const Resources& resources;
   WorkspaceId workspace = kDefaultWorkspace;  // whose shares of a device may lie beside
+  Peers apart_from = {};                      // where there is other room
 };
 
 struct Placement {

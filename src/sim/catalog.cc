@@ -7,6 +7,7 @@ namespace ember {
 namespace {
 
 constexpr std::uint64_t kFunctionsPerApp = 3;
+constexpr std::uint64_t kFirstVariant = 1'000;  // of functions' ids
 
 AppId app_of(FunctionId function) { return {1 + (function.value - 1) / kFunctionsPerApp}; }
 
@@ -70,6 +71,11 @@ FunctionSettings Catalog::draw_settings(FunctionId function) {
   scaling.queue_limit = random_.chance(200) ? 8 : 10'000;
   draw_floor(random_, settings);
   settings.timeout = draw_ms(random_, 2'000, 12'000);
+  settings.retries.max_retries =
+      random_.chance(500) ? 0 : static_cast<std::uint32_t>(random_.between(1, 3));
+  settings.retries.initial_delay = draw_ms(random_, 0, 2'000);
+  settings.retries.backoff_permille = static_cast<std::uint32_t>(random_.between(1'000, 3'000));
+  settings.retries.max_delay = draw_ms(random_, 1, 5'000);
   settings.startup_timeout = draw_ms(random_, 3'000, 8'000);
   EMBER_ASSERT(function && check(settings).ok());
   return settings;
@@ -116,6 +122,31 @@ AppDeployed Catalog::roll_back(AppId app) {
   std::vector<DeployedPool> pools;
   for (const PoolId id : versions[random_.below(versions.size())]) pools.push_back(pools_.at(id));
   return declare(app, pools);
+}
+
+PoolAdded Catalog::add_variant(AppId app) {
+  std::vector<PoolId>& version = apps_.at(app).versions.back();
+  const DeployedPool& base = pools_.at(version[random_.below(version.size())]);
+  DeployedPool pool = base;
+  pool.variant_of = base.variant_of ? base.variant_of : base.spec.function;
+  pool.spec.pool = PoolId{next_pool_++};
+  pool.spec.function = FunctionId{kFirstVariant + 4 * pool.variant_of.value + random_.below(4)};
+  pool.spec.settings = draw_settings(pool.spec.function);
+  pool.spec.settings.scaling.min_containers = 0;  // all the floors together leave room
+  pool.spec.spread = random_.chance(300) ? Spread::apart : Spread::packed;
+  version.push_back(pool.spec.pool);
+  pools_.emplace(pool.spec.pool, pool);
+  return {app, pool.spec};
+}
+
+std::vector<PoolId> Catalog::variants(FunctionId function) const {
+  std::vector<PoolId> pools;
+  const DeployedApp& app = apps_.at(app_of(function));
+  if (app.stopped || app.versions.empty()) return pools;
+  for (const PoolId id : app.versions.back()) {
+    if (pools_.at(id).variant_of == function) pools.push_back(id);
+  }
+  return pools;
 }
 
 std::optional<PoolId> Catalog::current_pool(FunctionId function) const {

@@ -25,6 +25,7 @@ struct DeployedPool {
   PoolSpec spec;
   AppId app;
   Behaviour behaviour;
+  FunctionId variant_of = {};  // zero: it was declared with its version
 };
 
 // The last app is another workspace's.
@@ -44,6 +45,8 @@ class Catalog {
   AppDeployed deploy(AppId app, Health health);
   // An earlier version again, with new pools.
   AppDeployed roll_back(AppId app);
+  // One more pool of the newest version: of one of its functions, with other settings.
+  PoolAdded add_variant(AppId app);
   void stop(AppId app) { apps_.at(app).stopped = true; }
 
   const std::map<AppId, DeployedApp>& apps() const { return apps_; }
@@ -51,6 +54,8 @@ class Catalog {
   const std::map<PoolId, DeployedPool>& pools() const { return pools_; }
   // The pool that takes the function's new inputs; nothing if it is not deployed now.
   std::optional<PoolId> current_pool(FunctionId function) const;
+  // Those that were added to the newest version of its app.
+  std::vector<PoolId> variants(FunctionId function) const;
   std::vector<FunctionId> functions() const;
   bool any_broken(AppId app) const;
 

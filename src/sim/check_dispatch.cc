@@ -5,6 +5,8 @@
 namespace ember {
 namespace {
 
+constexpr Duration kTimerSlack = Duration::milliseconds(100);
+
 class CheckDispatch : public Checker {
  public:
   void on_action(const Step& step, const Action& action) override {
@@ -17,7 +19,7 @@ class CheckDispatch : public Checker {
     const InputFact* input = step.facts.input(dispatch.input);
     const ContainerFact* container = step.facts.container(dispatch.container);
     const std::string what = dispatch.input.text() + " to " + dispatch.container.text();
-    if (!input || input->container) {
+    if (!input || input->container || input->due != Time{}) {
       step.findings.add("only waiting inputs are dispatched", what);
       return;
     }
@@ -31,6 +33,9 @@ class CheckDispatch : public Checker {
     const PoolFact& pool = *step.facts.pool(input->pool);
     if (container->pool != input->pool || pool.end == PoolEnd::stopped) {
       step.findings.add("retired pools get no new inputs, and pools keep their own", what);
+    }
+    if (input->attempt == 0 && input->expires < step.now - kTimerSlack) {
+      step.findings.add("nothing starts after it has expired", what);
     }
     if (dispatch.attempt != input->attempt + 1) {
       step.findings.add("attempts are numbered without a gap", what);

@@ -20,7 +20,7 @@ class CheckQuiet : public Checker {
     for (const PoolView& view : end.engine.pools()) {
       const PoolFact* fact = end.facts.pool(view.pool);
       const std::uint32_t ready = view.idle + view.busy;
-      if (!fact || fact->end != PoolEnd::none || view.waiting + view.running > 0) {
+      if (!fact || fact->end != PoolEnd::none || view.waiting + view.running + view.delayed > 0) {
         end.findings.add("queues are empty and ended pools are gone", view.pool.text());
       } else if (ready != fact->spec.settings.scaling.min_containers || view.starting > 0 ||
                  view.stopping > 0) {

@@ -23,6 +23,7 @@ class CheckShares : public Checker {
                    },
                    [&](const AnswerInput& one) { leave(step, one.input, one.report); },
                    [&](const FailInput& one) { leave(step, one.input, one.report); },
+                   [&](const RetryInput& one) { leave(step, one.input, one.report); },
                    [&](const RecordUsage& one) {
                      if (one.row.lease) return;
                      Time& until = executing_[one.row.container].recorded_until;

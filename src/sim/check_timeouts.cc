@@ -13,7 +13,7 @@ class CheckTimeouts : public Checker {
   void after_step(const Step& step, const Engine&) override {
     if (++steps_ % kStepsBetween != 0) return;
     for (const auto& [id, input] : step.facts.inputs()) {
-      if (!input.container) continue;
+      if (!input.container || input.due != Time{}) continue;
       const Duration timeout = step.facts.pool(input.pool)->spec.settings.timeout;
       if (step.now <= input.dispatched + timeout + kTimerSlack) continue;
       step.findings.add("no execution outlasts its timeout", id.text());

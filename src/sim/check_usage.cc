@@ -136,6 +136,7 @@ void CheckUsage::on_action(const Step& step, const Action& action) {
                  },
                  [&](const AnswerInput& one) { leave(step, one.input); },
                  [&](const FailInput& one) { leave(step, one.input); },
+                 [&](const RetryInput& one) { leave(step, one.input); },
                  [&](const StopContainer& one) {
                    if (Metered* metered = find(one.container)) {
                      reckon(*metered, step.now);

@@ -45,7 +45,7 @@ void Driver::handle(const Event& event) {
     if (trace_) trace_(now, "action " + describe(action));
     for (const auto& checker : checkers_) checker->on_action(step(event), action);
     if (world_.findings.any()) return;
-    if (checks()) facts_.apply(action, now);
+    if (checks()) facts_.apply(action, event, now);
     perform(action);
   }
   for (const auto& checker : checkers_) checker->after_step(step(event), *engine_);

@@ -88,6 +88,7 @@ class Driver {
   void perform_one(const CancelInput& action);
   void perform_one(const AnswerInput&);
   void perform_one(const FailInput&);
+  void perform_one(const RetryInput&) {}
   void perform_one(const RecordUsage& action) { batch_.rows.push_back(action.row); }
   void perform_one(const ReleaseContainer& action);
   void perform_one(const GrantLease& action) { batch_.granted.push_back(action); }

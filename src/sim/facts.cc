@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "queue/retry_delay.h"
 #include "sim/overload.h"
 
 namespace ember {
@@ -69,6 +70,19 @@ void Facts::deploy(const AppDeployed& event) {
   }
 }
 
+void Facts::add(const PoolAdded& event) {
+  const auto serving = std::ranges::find_if(pools_, [&](const auto& entry) {
+    return entry.second.app == event.app && entry.second.end == PoolEnd::none;
+  });
+  if (serving == pools_.end()) return;
+  const WorkspaceId workspace = serving->second.workspace;
+  PoolFact& pool = pools_[event.pool.pool];
+  pool.spec = event.pool;
+  pool.app = event.app;
+  pool.workspace = workspace;
+  max_containers_[event.pool.function] = event.pool.settings.scaling.max_containers;
+}
+
 void Facts::stop(AppId app) {
   for (auto& [id, pool] : pools_) {
     if (pool.app == app) pool.end = PoolEnd::stopped;
@@ -77,17 +91,51 @@ void Facts::stop(AppId app) {
 
 // An input that ends after its caller was answered gives its slot back; the end of a running one is
 // for the engine to answer.
-void Facts::finish(const InputFinished& event) {
+void Facts::finish(const InputFinished& event, Time now) {
   ContainerFact* container = find_in(containers_, event.container);
   if (!container) return;
   const auto slot = container->slots.find(event.input);
   if (slot == container->slots.end() || slot->second.attempt != event.attempt) return;
-  if (slot->second.ending) container->slots.erase(slot);
+  if (!slot->second.ending) return;
+  container->slots.erase(slot);
+  let_go(event.input, now);
 }
 
+// One that runs again does so a little later than its slot is free.
+void Facts::let_go(InputId id, Time now) {
+  InputFact* input = find_in(inputs_, id);
+  if (!input || input->due == Time{}) return;
+  input->container = {};
+  input->due = std::max(input->due, now + kShortestRetryDelay);
+}
+
+// By timers alone.
+void Facts::wake(Time now) {
+  for (auto& [id, input] : inputs_) {
+    if (input.due == Time{} || input.container || input.due > now) continue;
+    input.due = {};
+    wait(id, input);
+  }
+}
+
+// The attempt is over; what has not let go of its slot is `ending` there.
+void Facts::retry(const RetryInput& action, const Event& cause, Time now) {
+  InputFact& input = inputs_.at(action.input);
+  ContainerFact& container = containers_.at(input.container);
+  ++input.retried;
+  input.due = action.due;
+  const auto* finished = std::get_if<InputFinished>(&cause);
+  if (finished && finished->input == action.input) {
+    container.slots.erase(action.input);
+    return let_go(action.input, now);
+  }
+  container.slots.at(action.input) = {input.attempt, true, now};
+}
+
+// Not where the attempt is over, and the container perhaps does not know it yet.
 void Facts::pin(const InputPinned& event) {
   InputFact* input = find_in(inputs_, event.input);
-  if (!input || input->attempt != event.attempt || !input->container) return;
+  if (!input || input->attempt != event.attempt || input->due != Time{}) return;
   if (input->container == event.container) input->pinned = true;
 }
 
@@ -97,13 +145,15 @@ void Facts::apply(const Event& event, Time now) {
   };
   std::visit(Overload{
                  [&](const AppDeployed& one) { deploy(one); },
+                 [&](const PoolAdded& one) { add(one); },
                  [&](const AppStopped& one) { stop(one.app); },
                  [&](const InputArrived& one) {
                    const std::uint64_t order = next_order_++;
-                   inputs_[one.input] = {one.pool, one.caller, order, now, {}, 0, {}, false};
+                   inputs_[one.input] = {one.pool, one.caller, order, now,        {},
+                                         0,        {},         false, one.expires};
                    wait(one.input, inputs_[one.input]);
                  },
-                 [&](const InputFinished& one) { finish(one); },
+                 [&](const InputFinished& one) { finish(one, now); },
                  [&](const InputPinned& one) { pin(one); },
                  [&](const ContainerStarted& one) {
                    with(one.container, [](ContainerFact& fact) { fact.confirmed = true; });
@@ -130,6 +180,7 @@ void Facts::apply(const Event& event, Time now) {
                    leases_[one.lease] = {one.node, one.devices, one.from, one.until};
                  },
                  [&](const DrainStarted&) { draining_ = true; },
+                 [&](const TimerDue&) { wake(now); },
                  [](const auto&) {},
              },
              event);
@@ -156,9 +207,9 @@ void Facts::wait_again(InputId id, InputFact& input) {
   wait(id, input);
 }
 
-void Facts::take_inputs_off(ContainerFact& container) {
+void Facts::take_inputs_off(ContainerFact& container, Time now) {
   for (const auto& [id, slot] : container.slots) {
-    if (!slot.ending) wait_again(id, inputs_.at(id));
+    slot.ending ? let_go(id, now) : wait_again(id, inputs_.at(id));
   }
   container.slots.clear();
 }
@@ -171,7 +222,7 @@ void Facts::end_input(InputId id) {
   inputs_.erase(found);
 }
 
-void Facts::apply(const Action& action, Time now) {
+void Facts::apply(const Action& action, const Event& cause, Time now) {
   std::visit(Overload{
                  [&](const StartContainer& one) {
                    ContainerFact fact;
@@ -186,7 +237,7 @@ void Facts::apply(const Action& action, Time now) {
                    ContainerFact* container = find_in(containers_, one.container);
                    if (!container) return;
                    container->stopping = true;
-                   take_inputs_off(*container);
+                   take_inputs_off(*container, now);
                  },
                  [&](const DispatchInput& one) {
                    InputFact& input = inputs_.at(one.input);
@@ -205,13 +256,15 @@ void Facts::apply(const Action& action, Time now) {
                  },
                  [&](const FailInput& one) {
                    const InputFact& input = inputs_.at(one.input);
-                   if (ContainerFact* container = find_in(containers_, input.container)) {
+                   ContainerFact* container = find_in(containers_, input.container);
+                   if (container && input.due == Time{}) {
                      ContainerFact::Taken& slot = container->slots.at(one.input);
                      slot.ending = true;
                      slot.ending_since = now;
                    }
                    end_input(one.input);
                  },
+                 [&](const RetryInput& one) { retry(one, cause, now); },
                  [&](const GrantLease& one) {
                    leases_[one.lease] = {one.node, one.devices, one.from, one.until};
                  },
@@ -219,7 +272,7 @@ void Facts::apply(const Action& action, Time now) {
                  [&](const ReleaseContainer& one) {
                    const auto found = containers_.find(one.container);
                    if (found == containers_.end()) return;
-                   take_inputs_off(found->second);
+                   take_inputs_off(found->second, now);
                    --held_[pools_.at(found->second.pool).spec.function];
                    containers_.erase(found);
                  },

@@ -23,7 +23,7 @@ struct ContainerFact {
   Time placed;
   struct Taken {
     Attempt attempt = 0;
-    bool ending = false;  // its caller has been answered
+    bool ending = false;  // its attempt is over
     Time ending_since;
   };
   std::map<InputId, Taken> slots;
@@ -38,6 +38,9 @@ struct InputFact {
   Attempt attempt = 0;
   ContainerId container;  // while it runs
   bool pinned = false;    // a part of its result has been handed out
+  Time expires;
+  std::uint32_t retried = 0;
+  Time due = {};  // after a failed attempt, until it waits again: not before then
 };
 
 // One caller of a pool. Turns are counted from 1.
@@ -72,7 +75,8 @@ WaitingByCaller waiting_in(const PoolFact& pool);
 class Facts {
  public:
   void apply(const Event& event, Time now);
-  void apply(const Action& action, Time now);
+  // `cause`: the event that the action came of.
+  void apply(const Action& action, const Event& cause, Time now);
   // The driver died and a new engine begins: it knows nothing.
   void restart();
 
@@ -92,13 +96,17 @@ class Facts {
 
  private:
   void deploy(const AppDeployed& event);
+  void add(const PoolAdded& event);
   void stop(AppId app);
-  void finish(const InputFinished& event);
+  void finish(const InputFinished& event, Time now);
   void pin(const InputPinned& event);
   void wait(InputId id, const InputFact& input);
   void wait_no_more(const InputFact& input);
   void wait_again(InputId id, InputFact& input);
-  void take_inputs_off(ContainerFact& container);
+  void retry(const RetryInput& action, const Event& cause, Time now);
+  void let_go(InputId id, Time now);
+  void wake(Time now);
+  void take_inputs_off(ContainerFact& container, Time now);
   void end_input(InputId id);
 
   std::map<ContainerId, ContainerFact> containers_;

@@ -29,6 +29,7 @@ class Simulation {
         faults_(options, options.seed ^ 0xFA017ull),
         random_(options.seed ^ 0x510ADull),
         people_(options.seed ^ 0x1EA5Eull),
+        variants_(options.seed ^ 0x7A41A27ull),
         agenda_(kStart),
         link_(agenda_, faults_),
         catalog_(random_, kApps),
@@ -63,17 +64,20 @@ class Simulation {
   void on(const SecondPasses&);
 
   void change_an_app();
+  void add_a_variant();
   void restart_driver();
   void start_outage();
   void change_a_device();
   void ask_for_a_lease();
   void call(FunctionId function);
+  std::optional<PoolId> pool_for(FunctionId function);
 
   SimOptions options_;
   Findings findings_;
   Faults faults_;
   Random random_;
-  Random people_;  // who lease devices
+  Random people_;    // who lease devices
+  Random variants_;  // whether there are more, and who is called
   Agenda<Task> agenda_;
   Link link_;
   Catalog catalog_;
@@ -251,6 +255,7 @@ void Simulation::on(const SecondPasses&) {
   if (faults_.strikes(&FaultRates::driver_crash)) return restart_driver();
   if (draining_ && random_.chance(150)) return restart_driver();
   if (random_.chance(60)) change_an_app();
+  if (variants_.chance(100)) add_a_variant();
   if (!draining_ && people_.chance(150)) ask_for_a_lease();
   if (!draining_ && random_.chance(3)) {
     draining_ = true;
@@ -288,6 +293,19 @@ void Simulation::change_an_app() {
   }
 }
 
+void Simulation::add_a_variant() {
+  const AppId id{variants_.below(kApps) + 1};
+  const DeployedApp& app = catalog_.apps().at(id);
+  if (!app.stopped && !app.versions.empty()) driver_.handle(catalog_.add_variant(id));
+}
+
+// Its own pool, or one of those added to it.
+std::optional<PoolId> Simulation::pool_for(FunctionId function) {
+  const auto variants = catalog_.variants(function);
+  if (variants.empty() || !variants_.chance(400)) return catalog_.current_pool(function);
+  return variants[variants_.below(variants.size())];
+}
+
 void Simulation::on(const FunctionCalled& task) {
   if (!calling_) return;
   const Workload::Arrivals arrivals = workload_.draw(task.function);
@@ -296,10 +314,12 @@ void Simulation::on(const FunctionCalled& task) {
 }
 
 void Simulation::call(FunctionId function) {
-  const auto pool = catalog_.current_pool(function);
+  const auto pool = pool_for(function);
   if (!pool || !driver_.up()) return;
   const InputId input{next_input_++};
-  driver_.handle(InputArrived{input, CallId{input.value}, *pool, workload_.caller()});
+  InputArrived arrival{input, CallId{input.value}, *pool, workload_.caller()};
+  if (workload_.expires()) arrival.expires = agenda_.now() + workload_.patience();
+  driver_.handle(arrival);
   if (workload_.caller_leaves()) agenda_.after(workload_.patience(), CallerLeaves{input});
 }
 

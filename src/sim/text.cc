@@ -40,6 +40,9 @@ std::string describe(const Event& event) {
   return std::visit(
       Overload{
           [](const AppDeployed& e) { return words("AppDeployed", e.app) + pools(e); },
+          [](const PoolAdded& e) {
+            return words("PoolAdded", e.app, e.pool.pool, "of", e.pool.function);
+          },
           [](const AppStopped& e) { return words("AppStopped", e.app); },
           [](const InputArrived& e) {
             return words("InputArrived", e.input, e.pool, "of", e.caller);
@@ -115,6 +118,10 @@ std::string describe(const Action& action) {
           [](const FailInput& a) {
             return words("FailInput", a.input, std::string(error_name(a.code)), "share",
                          a.report.execute_share.us, "-", a.reason);
+          },
+          [](const RetryInput& a) {
+            return words("RetryInput", a.input, std::string(error_name(a.code)), "share",
+                         a.report.execute_share.us, "due", a.due.us, "-", a.reason);
           },
           [](const RecordUsage& a) {
             return words("RecordUsage", a.row.lease ? a.row.lease.text() : a.row.container.text(),

@@ -25,6 +25,8 @@ class Workload {
   // Whose key a call has: of four callers one calls most; some calls have no key.
   KeyId caller();
   bool caller_leaves() { return random_.chance(60); }
+  // Whether it has to start within a time.
+  bool expires() { return random_.chance(100); }
   Duration patience() { return Duration::milliseconds(random_.between(1, 4'000)); }
 
  private:

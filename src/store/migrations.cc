@@ -172,8 +172,52 @@ CREATE TABLE volume_versions (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
-                            kRevokedAt, kSecrets, kSharesAndLeases, kVolumes};
+// Functions of a version with other parameters or options, as JSON.
+constexpr const char* kVariants = R"sql(
+CREATE TABLE variants (
+  id INTEGER PRIMARY KEY,
+  app INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  function TEXT NOT NULL,
+  line INTEGER NOT NULL,
+  pool INTEGER NOT NULL,
+  parameters_json TEXT NOT NULL,
+  options_json TEXT NOT NULL,
+  created_us INTEGER NOT NULL
+);
+CREATE INDEX variants_by_version ON variants (app, version);
+)sql";
+
+// A call without an end has ended_us 0, and runs again after a restart.
+constexpr const char* kCalls = R"sql(
+CREATE TABLE calls (
+  id INTEGER PRIMARY KEY,
+  workspace INTEGER NOT NULL,
+  caller INTEGER NOT NULL,
+  app TEXT NOT NULL,
+  function TEXT NOT NULL,
+  variant TEXT NOT NULL,
+  format INTEGER NOT NULL,
+  arguments BLOB NOT NULL,
+  arrived_us INTEGER NOT NULL,
+  expires_us INTEGER NOT NULL,
+  idempotency_key TEXT NOT NULL,
+  request_sha256 TEXT NOT NULL,
+  repeats INTEGER NOT NULL,
+  ended_us INTEGER NOT NULL DEFAULT 0,
+  state TEXT NOT NULL DEFAULT '',
+  result_format INTEGER NOT NULL DEFAULT 0,
+  result BLOB NOT NULL DEFAULT x'',
+  report_json TEXT NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX calls_by_key ON calls (workspace, idempotency_key) WHERE idempotency_key <> '';
+CREATE INDEX calls_open ON calls (id) WHERE ended_us = 0;
+CREATE INDEX calls_ended ON calls (ended_us) WHERE ended_us <> 0;
+CREATE INDEX calls_failed ON calls (id) WHERE state IN ('failed', 'timed_out');
+)sql";
+
+constexpr std::array kSteps{kTables,  kIndexes,         kQuantity, kWorkspaces, kRevokedAt,
+                            kSecrets, kSharesAndLeases, kVolumes,  kVariants,   kCalls};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

@@ -87,6 +87,18 @@ Result<std::vector<VersionRecord>> versions_where(Database& database, AppId app,
   return collect_versions(*query, static_cast<std::int64_t>(app.value), version);
 }
 
+VariantRecord variant_of(const Statement& row) {
+  return {id_at<VariantId>(row, 0),
+          id_at<AppId>(row, 1),
+          version_at(row, 2),
+          row.text(3),
+          id_at<FunctionId>(row, 4),
+          id_at<PoolId>(row, 5),
+          row.text(6),
+          row.text(7),
+          time_at(row, 8)};
+}
+
 struct GroupColumn {
   CostGroup group;
   const char* expression;
@@ -140,6 +152,67 @@ std::vector<DeviceId> devices_of(std::string_view text) {
   return devices;
 }
 
+constexpr std::string_view kCallColumns =
+    "id, workspace, caller, app, function, format, arrived_us, expires_us, idempotency_key, "
+    "request_sha256, repeats, ended_us, state, report_json, variant";
+
+// Of a row of these columns; bodies are apart.
+StoredCall call_of(const Statement& row) {
+  StoredCall stored{{.id = id_at<CallId>(row, 0),
+                     .workspace = id_at<WorkspaceId>(row, 1),
+                     .caller = id_at<KeyId>(row, 2),
+                     .app = row.text(3),
+                     .function = row.text(4),
+                     .variant = row.text(14),
+                     .format = static_cast<BodyFormat>(row.integer(5)),
+                     .arguments = {},
+                     .arrived = time_at(row, 6),
+                     .expires = time_at(row, 7),
+                     .idempotency_key = row.text(8),
+                     .request_sha256 = row.text(9),
+                     .repeats = id_at<CallId>(row, 10)},
+                    {}};
+  if (row.integer(11) == 0) return stored;
+  stored.end = CallEndRecord{.id = stored.call.id,
+                             .ended = time_at(row, 11),
+                             .state = row.text(12),
+                             .format = BodyFormat::none,
+                             .body = {},
+                             .report_json = row.text(13)};
+  return stored;
+}
+
+template <class... Values>
+Result<StoredCall> whole_call_where(Database& database, const std::string& condition,
+                                    const Values&... values) {
+  std::optional<StoredCall> found;
+  auto read = for_each(
+      database,
+      "SELECT " + std::string(kCallColumns) +
+          ", arguments, result_format, result FROM calls WHERE " + condition,
+      [&](Statement& row) {
+        found = call_of(row);
+        found->call.arguments = row.blob(15);
+        if (!found->end) return;
+        found->end->format = static_cast<BodyFormat>(row.integer(16));
+        found->end->body = row.blob(17);
+      },
+      values...);
+  if (!read) return std::move(read).error();
+  if (!found) return {ErrorCode::not_found, "no such call is on record"};
+  return *std::move(found);
+}
+
+Result<> read_open_calls(Database& database, Snapshot& snapshot) {
+  return for_each(database,
+                  "SELECT " + std::string(kCallColumns) +
+                      ", arguments FROM calls WHERE ended_us = 0 ORDER BY id",
+                  [&](Statement& row) {
+                    snapshot.calls.push_back(call_of(row).call);
+                    snapshot.calls.back().arguments = row.blob(15);
+                  });
+}
+
 Result<> read_leases(Database& database, Snapshot& snapshot) {
   auto leases = for_each(database, "SELECT * FROM leases WHERE ended_us = 0 ORDER BY from_us, id",
                          [&](Statement& row) { snapshot.leases.push_back(lease_of(row)); });
@@ -183,6 +256,13 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   auto versions = versions_where(database, AppId{}, 0);
   if (!versions) return std::move(versions).error();
   snapshot.versions = std::move(versions).value();
+  auto variants =
+      for_each(database,
+               "SELECT v.* FROM variants v JOIN apps a ON a.id = v.app "
+               "WHERE (a.stopped = 0 AND v.version = a.version) "
+               "OR v.pool IN (SELECT pool FROM containers WHERE ended_us = 0) ORDER BY v.id",
+               [&](Statement& row) { snapshot.variants.push_back(variant_of(row)); });
+  if (!variants) return variants;
   auto secrets = for_each(database, "SELECT * FROM secrets ORDER BY id, version",
                           [&](Statement& row) { snapshot.secrets.push_back(secret_of(row)); });
   if (!secrets) return secrets;
@@ -208,6 +288,7 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
                       id_at<ContainerId>(row, 4), row.text(5), row.integer(6), row.integer(7)});
                });
   if (!volume_versions) return volume_versions;
+  if (auto calls = read_open_calls(database, snapshot); !calls) return calls;
   return for_each(
       database,
       "SELECT c.id, MAX(l.window_end_us), "
@@ -252,6 +333,32 @@ Result<VersionRecord> read_version(Database& database, AppId app, std::uint32_t 
                                       "; `ember app history` lists those there are"};
   }
   return std::move(found->front());
+}
+
+Result<StoredCall> read_call(Database& database, CallId call) {
+  return whole_call_where(database, "id = ?", call.value);
+}
+
+Result<StoredCall> read_call_by_key(Database& database, WorkspaceId workspace,
+                                    const std::string& idempotency_key) {
+  return whole_call_where(database,
+                          "workspace = ? AND idempotency_key = ? AND idempotency_key <> ''",
+                          workspace.value, idempotency_key);
+}
+
+Result<std::vector<StoredCall>> read_calls(Database& database, const CallQuery& query) {
+  std::vector<StoredCall> calls;
+  for (const std::string& state : query.states) {
+    auto read = for_each(
+        database,
+        "SELECT " + std::string(kCallColumns) +
+            " FROM calls WHERE state = ? AND (?2 = '' OR app = ?2) ORDER BY id DESC LIMIT ?3",
+        [&](Statement& row) { calls.push_back(call_of(row)); }, state, query.app, query.limit);
+    if (!read) return std::move(read).error();
+  }
+  std::ranges::sort(calls, std::greater{}, [](const StoredCall& one) { return one.call.id; });
+  if (calls.size() > query.limit) calls.resize(query.limit);
+  return calls;
 }
 
 Result<ContainerRecord> read_container(Database& database, ContainerId container) {

@@ -22,6 +22,10 @@ Result<std::vector<CostRow>> read_cost(Database& database, const CostQuery& quer
 // Newest last.
 Result<std::vector<VersionRecord>> read_versions(Database& database, AppId app);
 Result<VersionRecord> read_version(Database& database, AppId app, std::uint32_t version);
+Result<StoredCall> read_call(Database& database, CallId call);
+Result<StoredCall> read_call_by_key(Database& database, WorkspaceId workspace,
+                                    const std::string& idempotency_key);
+Result<std::vector<StoredCall>> read_calls(Database& database, const CallQuery& query);
 Result<ContainerRecord> read_container(Database& database, ContainerId container);
 
 }  // namespace ember

@@ -73,6 +73,20 @@ void Statement::bind(int position, std::string_view value) {
   }
 }
 
+std::string Statement::blob(int column) const {
+  const auto* bytes = static_cast<const char*>(sqlite3_column_blob(handle_.get(), column));
+  const int length = sqlite3_column_bytes(handle_.get(), column);
+  return bytes ? std::string(bytes, static_cast<std::size_t>(length)) : std::string();
+}
+
+void Statement::bind(int position, Blob value) {
+  const char* bytes = value.bytes.data() ? value.bytes.data() : "";
+  if (status_ == SQLITE_OK) {
+    status_ =
+        sqlite3_bind_blob64(handle_.get(), position, bytes, value.bytes.size(), SQLITE_STATIC);
+  }
+}
+
 void Statement::bind_integer(int position, std::int64_t value) {
   if (status_ == SQLITE_OK) status_ = sqlite3_bind_int64(handle_.get(), position, value);
 }

@@ -15,6 +15,11 @@
 
 namespace ember {
 
+// Bytes of any kind, as a parameter.
+struct Blob {
+  std::string_view bytes;
+};
+
 // A prepared statement. Used by one thread; reset after each use, so it never keeps a lock.
 class Statement {
  public:
@@ -34,6 +39,10 @@ class Statement {
 
   std::int64_t integer(int column) const { return sqlite3_column_int64(handle_.get(), column); }
   std::string text(int column) const;
+  std::string blob(int column) const;
+  bool is_null(int column) const {
+    return sqlite3_column_type(handle_.get(), column) == SQLITE_NULL;
+  }
 
  private:
   friend class Database;
@@ -48,6 +57,7 @@ class Statement {
     bind_integer(position, static_cast<std::int64_t>(value));
   }
   void bind(int position, std::string_view value);
+  void bind(int position, Blob value);
   void bind_integer(int position, std::int64_t value);
   bool step();        // whether there is a row
   Result<> finish();  // how it went; resets

@@ -67,6 +67,23 @@ class SqliteStore final : public Store {
       done(read_version(database, app, version));
     }));
   }
+  void query_call(CallId call, std::function<void(Result<StoredCall>)> done) override {
+    enqueue(Query(
+        [call, done = std::move(done)](Database& database) { done(read_call(database, call)); }));
+  }
+  void query_call_by_key(WorkspaceId workspace, std::string idempotency_key,
+                         std::function<void(Result<StoredCall>)> done) override {
+    enqueue(Query([workspace, idempotency_key = std::move(idempotency_key),
+                   done = std::move(done)](Database& database) {
+      done(read_call_by_key(database, workspace, idempotency_key));
+    }));
+  }
+  void query_calls(CallQuery query,
+                   std::function<void(Result<std::vector<StoredCall>>)> done) override {
+    enqueue(Query([query = std::move(query), done = std::move(done)](Database& database) {
+      done(read_calls(database, query));
+    }));
+  }
   void query_container(ContainerId container,
                        std::function<void(Result<ContainerRecord>)> done) override {
     enqueue(Query([container, done = std::move(done)](Database& database) {

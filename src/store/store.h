@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -16,9 +17,11 @@
 #include "base/money.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "model/body_format.h"
 #include "model/ids.h"
 #include "model/secret.h"
 #include "model/usage.h"
+#include "model/variant.h"
 #include "model/volume.h"
 #include "model/workspace.h"
 
@@ -63,6 +66,23 @@ struct VersionRecord {
   std::string source;   // digest of the source manifest
   std::string message;  // who or what made it: "deploy", "rollback to 3"
   std::vector<FunctionRecord> functions;
+};
+
+// A function of a version with other parameters or options, which has a pool of its own. Never
+// changed after it is written.
+struct VariantRecord {
+  VariantId id;
+  AppId app;
+  std::uint32_t version = 0;
+  std::string function;
+  FunctionId line;  // the same over all versions
+  PoolId pool;
+  std::string parameters_json, options_json;  // validated
+  Time created;
+};
+
+struct ForgottenVariant {
+  VariantId id;
 };
 
 struct ContainerRecord {
@@ -146,9 +166,41 @@ struct ForgottenVolumeVersion {
   std::uint32_t version = 0;
 };
 
-using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, ContainerRecord,
-                           LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret, VolumeRecord,
-                           VolumeVersionRecord, ForgottenVolumeVersion>;
+// A call that runs whoever waits for it. It is written before it is accepted.
+struct CallRecord {
+  CallId id;
+  WorkspaceId workspace;
+  KeyId caller;
+  std::string app, function;
+  std::string variant;  // of the function; empty: as it is deployed
+  BodyFormat format = BodyFormat::none;
+  std::string arguments;
+  Time arrived;
+  Time expires = Time::never();  // if it has not started by then
+  std::string idempotency_key;   // of its workspace; empty: none
+  std::string request_sha256;    // of what was asked for under that key
+  CallId repeats;                // an ended one, run again; zero: none
+};
+
+// How it ended. The first such record of a call holds.
+struct CallEndRecord {
+  CallId id;
+  Time ended;
+  std::string state;  // "succeeded", "failed", "timed_out" or "cancelled"
+  BodyFormat format = BodyFormat::none;
+  std::string body;  // the value, or the error as a JSON object
+  std::string report_json;
+};
+
+// Those that ended before then, some at a time.
+struct ForgottenCalls {
+  Time ended_before;
+};
+
+using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord,
+                           ForgottenVariant, ContainerRecord, LeaseRecord, LedgerRecord,
+                           SecretRecord, ForgottenSecret, VolumeRecord, VolumeVersionRecord,
+                           ForgottenVolumeVersion, CallRecord, CallEndRecord, ForgottenCalls>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -168,6 +220,7 @@ struct Snapshot {
   std::vector<KeyRecord> keys;
   std::vector<AppRecord> apps;
   std::vector<VersionRecord> versions;      // all of apps that are not stopped, newest last
+  std::vector<VariantRecord> variants;      // of current versions, and of those containers; by id
   std::vector<ContainerRecord> containers;  // those without an end
   std::vector<BilledSoFar> billed;          // for those that are in the ledger
   std::vector<SecretRecord> secrets;        // by id, then version
@@ -175,6 +228,18 @@ struct Snapshot {
   std::vector<LeaseBilledSoFar> leases_billed;
   std::vector<VolumeRecord> volumes;                 // that are not deleted
   std::vector<VolumeVersionRecord> volume_versions;  // of these, oldest first
+  std::vector<CallRecord> calls;                     // without an end, oldest first
+};
+
+struct StoredCall {
+  CallRecord call;
+  std::optional<CallEndRecord> end;
+};
+
+struct CallQuery {
+  std::string app;                  // only this one; empty: all
+  std::vector<std::string> states;  // of their end
+  std::size_t limit = 100;          // the newest
 };
 
 enum class CostGroup : std::uint8_t { app, function, day, phase, meter };
@@ -204,6 +269,13 @@ class Store {
                               std::function<void(Result<std::vector<VersionRecord>>)> done) = 0;
   virtual void query_version(AppId app, std::uint32_t version,
                              std::function<void(Result<VersionRecord>)> done) = 0;
+  // not_found for one that was never written, or is forgotten.
+  virtual void query_call(CallId call, std::function<void(Result<StoredCall>)> done) = 0;
+  virtual void query_call_by_key(WorkspaceId workspace, std::string idempotency_key,
+                                 std::function<void(Result<StoredCall>)> done) = 0;
+  // Newest first, without arguments and values.
+  virtual void query_calls(CallQuery query,
+                           std::function<void(Result<std::vector<StoredCall>>)> done) = 0;
   // not_found for one that was never written.
   virtual void query_container(ContainerId container,
                                std::function<void(Result<ContainerRecord>)> done) = 0;

@@ -41,6 +41,18 @@ constexpr std::string_view kVolumeVersion =
     "ON CONFLICT (volume, version) DO UPDATE SET layers = excluded.layers";
 constexpr std::string_view kForgottenVolumeVersion =
     "DELETE FROM volume_versions WHERE volume = ? AND version = ?";
+constexpr std::string_view kCall =
+    "INSERT INTO calls (id, workspace, caller, app, function, variant, format, arguments, "
+    "arrived_us, "
+    "expires_us, idempotency_key, request_sha256, repeats) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+constexpr std::string_view kCallEnd =
+    "UPDATE calls SET ended_us = ?, state = ?, result_format = ?, result = ?, report_json = ? "
+    "WHERE id = ? AND ended_us = 0";
+// So many at a time that no other batch waits long.
+constexpr std::string_view kForgottenCalls =
+    "DELETE FROM calls WHERE id IN "
+    "(SELECT id FROM calls WHERE ended_us <> 0 AND ended_us < ? ORDER BY ended_us LIMIT 5000)";
 // Another secret in the place of one that is there is a clash: no row may have no name.
 constexpr std::string_view kSecret =
     "INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, version) DO UPDATE SET "
@@ -49,6 +61,14 @@ constexpr std::string_view kErasedValues =
     "UPDATE secrets SET sealed = '' WHERE id = ? AND version < ? AND sealed <> ''";
 constexpr std::string_view kOldSecrets = "DELETE FROM secrets WHERE id = ? AND version <= ?";
 constexpr std::string_view kForgottenSecret = "DELETE FROM secrets WHERE id = ?";
+
+constexpr std::string_view kVariant =
+    "INSERT INTO variants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+// Of versions before, but for those whose containers may live.
+constexpr std::string_view kOldVariants =
+    "DELETE FROM variants WHERE app = ? AND version < ? "
+    "AND pool NOT IN (SELECT pool FROM containers WHERE ended_us = 0)";
+constexpr std::string_view kForgottenVariant = "DELETE FROM variants WHERE id = ?";
 
 std::string lines(const std::vector<std::string>& texts) {
   std::string all;
@@ -70,7 +90,9 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
                Statement function, Statement container, Statement lease, Statement ledger,
                Statement secret, Statement erased_values, Statement old_secrets,
                Statement forgotten_secret, Statement volume, Statement volume_version,
-               Statement forgotten_volume_version)
+               Statement forgotten_volume_version, Statement variant, Statement old_variants,
+               Statement forgotten_variant, Statement call, Statement call_end,
+               Statement forgotten_calls)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
@@ -85,13 +107,22 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
       forgotten_secret_(std::move(forgotten_secret)),
       volume_(std::move(volume)),
       volume_version_(std::move(volume_version)),
-      forgotten_volume_version_(std::move(forgotten_volume_version)) {}
+      forgotten_volume_version_(std::move(forgotten_volume_version)),
+      variant_(std::move(variant)),
+      old_variants_(std::move(old_variants)),
+      forgotten_variant_(std::move(forgotten_variant)),
+      call_(std::move(call)),
+      call_end_(std::move(call_end)),
+      forgotten_calls_(std::move(forgotten_calls)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
-  constexpr std::array kTexts{
-      kKey,        kForgottenKey,    kApp,    kVersion,       kFunction,
-      kContainer,  kLease,           kLedger, kSecret,        kErasedValues,
-      kOldSecrets, kForgottenSecret, kVolume, kVolumeVersion, kForgottenVolumeVersion};
+  constexpr std::array kTexts{kKey,          kForgottenKey,  kApp,
+                              kVersion,      kFunction,      kContainer,
+                              kLease,        kLedger,        kSecret,
+                              kErasedValues, kOldSecrets,    kForgottenSecret,
+                              kVolume,       kVolumeVersion, kForgottenVolumeVersion,
+                              kVariant,      kOldVariants,   kForgottenVariant,
+                              kCall,         kCallEnd,       kForgottenCalls};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
@@ -102,7 +133,9 @@ Result<Writer> Writer::prepare(Database& database) {
                 *std::move(ready[3]), *std::move(ready[4]), *std::move(ready[5]),
                 *std::move(ready[6]), *std::move(ready[7]), *std::move(ready[8]),
                 *std::move(ready[9]), *std::move(ready[10]), *std::move(ready[11]),
-                *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]));
+                *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]),
+                *std::move(ready[15]), *std::move(ready[16]), *std::move(ready[17]),
+                *std::move(ready[18]), *std::move(ready[19]), *std::move(ready[20]));
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -137,6 +170,17 @@ Result<> Writer::write_one(const VersionRecord& record) {
                            function.pool.value, function.name, function.spec_json);
   }
   return result;
+}
+
+Result<> Writer::write_one(const VariantRecord& record) {
+  auto result = variant_.run(record.id.value, record.app.value, record.version, record.function,
+                             record.line.value, record.pool.value, record.parameters_json,
+                             record.options_json, record.created.us);
+  return result ? old_variants_.run(record.app.value, record.version) : result;
+}
+
+Result<> Writer::write_one(const ForgottenVariant& record) {
+  return forgotten_variant_.run(record.id.value);
 }
 
 Result<> Writer::write_one(const ContainerRecord& record) {
@@ -184,6 +228,22 @@ Result<> Writer::write_one(const VolumeVersionRecord& record) {
 
 Result<> Writer::write_one(const ForgottenVolumeVersion& record) {
   return forgotten_volume_version_.run(record.volume.value, record.version);
+}
+
+Result<> Writer::write_one(const CallRecord& record) {
+  return call_.run(record.id.value, record.workspace.value, record.caller.value, record.app,
+                   record.function, record.variant, static_cast<int>(record.format),
+                   Blob{record.arguments}, record.arrived.us, record.expires.us,
+                   record.idempotency_key, record.request_sha256, record.repeats.value);
+}
+
+Result<> Writer::write_one(const CallEndRecord& record) {
+  return call_end_.run(record.ended.us, record.state, static_cast<int>(record.format),
+                       Blob{record.body}, record.report_json, record.id.value);
+}
+
+Result<> Writer::write_one(const ForgottenCalls& record) {
+  return forgotten_calls_.run(record.ended_before.us);
 }
 
 }  // namespace ember

@@ -1,6 +1,6 @@
 // Records to rows. Every write names its row by what it is about, so a batch applied twice leaves
 // the same state: versions and ledger entries never change once written, keys, apps and containers
-// take the newest values, and the end of a container or lease is never undone.
+// take the newest values, and the end of a container, lease or call is never undone.
 #pragma once
 
 #include "base/result.h"
@@ -20,6 +20,8 @@ class Writer {
   Result<> write_one(const ForgottenKey& record);
   Result<> write_one(const AppRecord& record);
   Result<> write_one(const VersionRecord& record);
+  Result<> write_one(const VariantRecord& record);
+  Result<> write_one(const ForgottenVariant& record);
   Result<> write_one(const ContainerRecord& record);
   Result<> write_one(const LeaseRecord& record);
   Result<> write_one(const LedgerRecord& record);
@@ -28,16 +30,23 @@ class Writer {
   Result<> write_one(const VolumeRecord& record);
   Result<> write_one(const VolumeVersionRecord& record);
   Result<> write_one(const ForgottenVolumeVersion& record);
+  Result<> write_one(const CallRecord& record);
+  Result<> write_one(const CallEndRecord& record);
+  Result<> write_one(const ForgottenCalls& record);
 
   Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
          Statement function, Statement container, Statement lease, Statement ledger,
          Statement secret, Statement erased_values, Statement old_secrets,
          Statement forgotten_secret, Statement volume, Statement volume_version,
-         Statement forgotten_volume_version);
+         Statement forgotten_volume_version, Statement variant, Statement old_variants,
+         Statement forgotten_variant, Statement call, Statement call_end,
+         Statement forgotten_calls);
 
   Statement key_, forgotten_key_, app_, version_, function_, container_, lease_, ledger_;
   Statement secret_, erased_values_, old_secrets_, forgotten_secret_;
   Statement volume_, volume_version_, forgotten_volume_version_;
+  Statement variant_, old_variants_, forgotten_variant_;
+  Statement call_, call_end_, forgotten_calls_;
 };
 
 }  // namespace ember

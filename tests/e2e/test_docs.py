@@ -133,3 +133,17 @@ def test_the_guide_to_volumes_runs_as_shown(server: Server, tmp_path: Path) -> N
     assert done.returncode == 0, done
     assert "rollback" not in done.stderr
     server.cli("app", "stop", "counter")
+
+
+def test_the_guide_to_classes_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/classes.md", "python")
+    (tmp_path / "words.py").write_text(code)
+    (session,) = blocks("docs/guides/classes.md", "")
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["eins zwei", "one 2", "zwei"]
+    assert [line for line in lines if line.startswith('"')] == ['"zwei"', '"two"', '"zwei"']
+    assert "loading de" in done.stderr
+    assert any("word, count" in line for line in lines)
+    server.cli("app", "stop", "words")

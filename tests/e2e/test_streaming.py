@@ -261,6 +261,25 @@ def test_one_result_and_items_are_not_asked_of_each_other(
     assert (answer.status, answer.code) == (400, "invalid_argument")
     answer = server.http("POST", "/fn/streams/plain", {"n": 1}, Accept="application/x-ndjson")
     assert (answer.status, answer.code) == (400, "invalid_argument")
+    answer = server.http("POST", "/fn/streams/steps?mode=async", {"name": name, "n": 1})
+    assert (answer.status, answer.code) == (400, "invalid_argument")
+    with pytest.raises(InvalidArgumentError, match=r"iterate over \.remote_gen\("):
+        handle("steps").spawn(name, 1)
+
+
+def test_a_generator_runs_with_other_options_in_a_pool_of_its_own(streams: str) -> None:
+    counting = handle("counts").with_options(timeout=70)
+    assert list(counting.remote_gen(3)) == [0, 1, 2]
+    assert handle("counts_elsewhere").remote(3) == [0, 1, 2]
+
+
+def test_a_generator_is_tried_again_before_its_first_item_alone(streams: str, name: str) -> None:
+    assert list(handle("flaky").remote_gen(name, 2)) == [2]
+    items = handle("flaky_later").remote_gen(f"{name}-later")
+    assert next(items) == 1
+    with pytest.raises(LookupError):
+        next(items)
+    assert notes(f"{name}-later") == ["ran"]
 
 
 # --- the command line ---

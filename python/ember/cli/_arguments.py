@@ -20,8 +20,51 @@ if TYPE_CHECKING:
 # As ember._signature has them; here made from what the server tells.
 Parameter = namedtuple("Parameter", ["name", "kind", "annotation", "required"])
 
+PARAM_HELP = "a parameter of the class, as NAME=VALUE; may be repeated"
+
 _TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 _JSON_TYPES = {"list": list, "dict": dict}
+
+
+def take_params(words: list[str]) -> tuple[list[str], list[str]]:
+    """Part the values of ``--param NAME=VALUE`` from all other words."""
+    params: list[str] = []
+    rest: list[str] = []
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            return params, [*rest, word, *words]
+        if word.startswith("--param="):
+            params.append(word.partition("=")[2])
+        elif word == "--param" and words:
+            params.append(words.pop(0))
+        else:
+            rest.append(word)
+    return params, rest
+
+
+def class_values(what: str, params: Sequence[str], parameters: Sequence[Any]) -> dict[str, Any]:
+    """Return the parameters of a class that ``--param`` words give."""
+    known = {p.name: p for p in parameters}
+    values: dict[str, Any] = {}
+    for word in params:
+        name, equals, text = word.partition("=")
+        if name not in known:
+            from ._parser import close_names
+
+            raise usage_error(
+                f"{what} has no parameter {name!r}",
+                evidence=close_names(name, known) or f"it has: {', '.join(known) or 'none'}",
+                next_step=f"give --param {next(iter(known), 'NAME')}=VALUE",
+            )
+        if not equals:
+            raise usage_error(f"--param {name} needs a value", next_step=f"--param {name}=VALUE")
+        try:
+            values[name] = value_of(text, known[name].annotation)
+        except ValueError as error:
+            raise usage_error(f"{name}: {error}", next_step=f"--param {name}=VALUE") from None
+    return values
 
 
 def bind(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from ember._client import JSON, shared
+from ember._client import JSON, shared, variants_path
 from ember.exception import (
     EmberError,
     InvalidArgumentError,
@@ -15,7 +15,7 @@ from ember.exception import (
 
 from . import _exit, _terminal
 from ._app import get_app
-from ._arguments import Parameter, bind, usage
+from ._arguments import PARAM_HELP, Parameter, bind, class_values, take_params, usage
 from ._exit import usage_error
 from ._parser import Parser, close_names
 from ._waiting import WaitingTold
@@ -27,27 +27,37 @@ if TYPE_CHECKING:
 
     from ember._client import Reply
 
-_FLAGS = ("--json", "--no-prices")
+_FLAGS = ("--json", "--no-prices", "--spawn")
 
 
 def call(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember call``."""
     own, words = _split(argv)
     parser = Parser(prog, f"{summary}; --name VALUE or values in place are its arguments")
-    parser.usage = f"{prog} APP.FUNCTION [ARGUMENTS] [options]"
+    parser.usage = f"{prog} APP.FUNCTION [ARGUMENTS] [options], or APP.CLASS.METHOD"
+    parser.add_argument("--param", metavar="NAME=VALUE", action="append", help=PARAM_HELP)
     parser.add_argument("--json-args", metavar="OBJECT", help="all arguments, as a JSON object")
     parser.add_argument(
         "--no-prices", action="store_true", help="leave out what the call would cost elsewhere"
+    )
+    parser.add_argument(
+        "--spawn", action="store_true", help="do not wait: print the call's id once it is accepted"
     )
     parser.add_json()
     options = parser.parse_args(own)
     if not words:
         raise usage_error("which function? name it as APP.FUNCTION", next_step="ember app list")
-    app, function = _target(words.pop(0))
+    first_params, words = take_params(words) if words[0].startswith("--param") else ([], words)
+    app, function = _target(words.pop(0) if words else "")
+    params, words = take_params(words) if "." in function else ([], words)
+    params = first_params + params
     body = _body(app, function, words, options.json_args)
+    variant = _variant(app, function, params) if params else None
+    if options.spawn:
+        return _spawn(app, function, body, variant, as_json=options.json)
     with _told_failures(app, function):
         with WaitingTold(app, function):
-            reply = shared().call_either(app, function, body, JSON)
+            reply = shared().call_either(app, function, body, JSON, variant)
         if reply.items is not None:
             print_items(reply.items, as_json=options.json)
     call_id = reply.headers["ember-call-id"]
@@ -65,6 +75,20 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
     return _exit.OK
 
 
+def _spawn(app: str, function: str, body: bytes, variant: str | None, *, as_json: bool) -> int:
+    try:
+        answer = shared().spawn(app, function, body, JSON, {"variant": variant})
+    except NotFoundError as error:
+        _find(app, function)
+        raise error
+    if as_json:
+        _terminal.document(answer)
+    else:
+        _terminal.data(answer["call_id"])
+        _terminal.say(f"next: ember call result {answer['call_id']} --wait")
+    return _exit.OK
+
+
 def _target(word: str) -> tuple[str, str]:
     """Part APP.FUNCTION; a slash between them helps names that have a dot."""
     app, _, function = word.partition("/" if "/" in word else ".")
@@ -75,6 +99,20 @@ def _target(word: str) -> tuple[str, str]:
             next_step=f"ember call {app}.FUNCTION",
         )
     return app, function
+
+
+def _variant(app: str, function: str, params: list[str]) -> str | None:
+    """Return the pool of a class with these parameters."""
+    name = function.rpartition(".")[0]
+    entry = _find(app, function)
+    declared = [
+        Parameter(p["name"], "keyword_only", p["annotation"], p["required"])
+        for p in entry["class_parameters"]
+    ]
+    values = class_values(f"{app}.{name or function}", params, declared)
+    plain = {name: _plain(value) for name, value in values.items()}
+    answer = shared().post_json(variants_path(app, name), {"parameters": plain})
+    return answer["variant"]
 
 
 def print_items(items: Generator[bytes, None, None], *, as_json: bool) -> None:
@@ -112,7 +150,8 @@ def _told_failures(app: str, function: str) -> Iterator[None]:
     except InvalidArgumentError as error:
         raise usage_error(
             str(error),
-            next_step=f"give {usage(f'{app}.{function}', _parameters(app, function))}",
+            next_step=f"give {usage(f'{app}.{function}', _parameters(app, function))}"
+            + _params_usage(_find(app, function)),
         ) from error
     except KeyboardInterrupt:
         _terminal.say(f"{app}.{function} cancelled")
@@ -183,6 +222,16 @@ def _find(app: str, function: str) -> dict[str, Any]:
     if document.get("state") == "stopped":
         raise usage_error(f"app {app!r} is stopped", next_step="ember deploy FILE.py")
     found = [entry for entry in document["functions"] if entry["name"] == function]
+    name, _, method = function.rpartition(".")
+    for entry in document["functions"] if not found else ():
+        if entry["name"] == name:  # a class, its entry with the parameters of the method
+            found = [{**entry, **one} for one in entry["methods"] if one["name"] == method]
+    if found and found[0].get("methods") and found[0]["name"] == function:
+        raise usage_error(
+            f"{app}.{function} is a class",
+            evidence=f"it has: {', '.join(one['name'] for one in found[0]['methods'])}",
+            next_step=f"ember call {app}.{function}.METHOD",
+        )
     if not found:
         raise usage_error(
             f"app {app!r} has no function {function!r}",
@@ -200,8 +249,20 @@ def _parameters(app: str, function: str) -> list[Parameter]:
 
 
 def _functions_of(app: str, word: str = "") -> str:
-    names = [entry["name"] for entry in get_app(app)["functions"]]
+    names = [name for entry in get_app(app)["functions"] for name in callable_names(entry)]
     return close_names(word, names) or f"it has: {', '.join(names)}"
+
+
+def callable_names(entry: dict[str, Any]) -> list[str]:
+    """Return what a function's entry can be called by: of a class its methods."""
+    methods = [f"{entry['name']}.{method['name']}" for method in entry.get("methods", ())]
+    return methods or [entry["name"]]
+
+
+def _params_usage(entry: dict[str, Any]) -> str:
+    """Return how to give the parameters of a class that have to be given."""
+    required = [p for p in entry.get("class_parameters", ()) if p["required"]]
+    return "".join(f" --param {p['name']}={p['annotation'].upper()}" for p in required)
 
 
 def result_text(body: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ember._client import shared
+from ember._function_call import FunctionCall
 from ember.exception import ConflictError
 
 from . import _exit, _report, _terminal
@@ -18,10 +19,17 @@ def list_calls(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember call list``."""
     parser = Parser(prog, summary)
     parser.add_argument("--app", help="only of this app")
+    parser.add_argument(
+        "--state",
+        choices=["succeeded", "failed", "timed_out", "cancelled", "dead"],
+        help="spawned calls that ended so; dead: failed or timed out, after all retries",
+    )
     parser.add_argument("--limit", type=int, default=50, help="default: %(default)s")
     parser.add_json()
     options = parser.parse_args(argv)
-    document = shared().get_json("/api/v1/calls", app=options.app, limit=options.limit)
+    document = shared().get_json(
+        "/api/v1/calls", app=options.app, state=options.state, limit=options.limit
+    )
     if options.app and not document["calls"]:
         get_app(options.app)  # or the error that there is none
     if options.json:
@@ -44,10 +52,63 @@ def list_calls(prog: str, summary: str, argv: list[str]) -> int:
         ["call", "function", "state", "start", "arrived", "took", "usd"],
         right=["took", "usd"],
         cut_column="function",
-        empty=f"no recent calls of {options.app}"
-        if options.app
-        else "no calls yet; next: ember call APP.FUNCTION",
+        empty=_no_calls(options.app, options.state),
     )
+    return _exit.OK
+
+
+def _no_calls(app: str | None, state: str | None) -> str:
+    if state:
+        return f"no {state} calls{f' of {app}' if app else ''}"
+    return f"no recent calls of {app}" if app else "no calls yet; next: ember call APP.FUNCTION"
+
+
+def show_result(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember call result``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("id", help="as `ember call APP.FUNCTION --spawn` prints it")
+    parser.add_argument("--wait", action="store_true", help="until it has ended")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    value = FunctionCall.from_id(options.id).get(timeout=None if options.wait else 0)
+    if options.json:
+        _terminal.document({"call_id": options.id, "result": _plain(value)})
+    else:
+        _terminal.data(_value_text(value))
+    return _exit.OK
+
+
+def _plain(value: object) -> object:
+    """The value as JSON has it, or as Python writes it."""
+    import json
+
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        return repr(value)
+
+
+def _value_text(value: object) -> str:
+    import json
+
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def retry_calls(prog: str, summary: str, argv: list[str]) -> int:
+    """Run ``ember call retry``."""
+    parser = Parser(prog, summary)
+    parser.add_argument("ids", nargs="+", metavar="ID", help="of spawned calls that have ended")
+    parser.add_json()
+    options = parser.parse_args(argv)
+    made = [
+        {"retried": one, **shared().post_json(f"/api/v1/calls/{one}/retry")} for one in options.ids
+    ]
+    if options.json:
+        _terminal.document({"calls": made})
+        return _exit.OK
+    for call in made:
+        _terminal.tick(f"{call['retried']} runs again as {call['call_id']}")
     return _exit.OK
 
 

@@ -31,14 +31,40 @@ def list_functions(prog: str, summary: str, argv: list[str]) -> int:
         ]
         _terminal.document({"functions": functions})
         return _exit.OK
-    rows = [_function_row(app["name"], function) for app in apps for function in app["functions"]]
+    rows = [
+        row
+        for app in apps
+        for function in app["functions"]
+        for row in _function_rows(app["name"], function)
+    ]
+    columns = ["function", "gpu", "calls", "containers", "why"]
+    if any(row["methods"] for row in rows):
+        columns.insert(1, "methods")
     _terminal.table(
         rows,
-        ["function", "gpu", "calls", "containers", "why"],
+        columns,
         cut_column="why",
         empty="no functions; next: ember deploy FILE.py",
     )
     return _exit.OK
+
+
+def _function_rows(app: str, function: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a function's row, and one for each of its variants that has anything."""
+    methods = ", ".join(method["name"] for method in function.get("methods", ()))
+    rows = [{**_function_row(app, function), "methods": methods}]
+    for variant in function.get("variants", ()):
+        if variant["waiting"] or variant["running"] or sum(variant["containers"].values()):
+            row = _function_row(app, {**function, **variant})
+            told = f"{row['function']}({_told(variant)})"
+            rows.append({**row, "function": told, "methods": ""})
+    return rows
+
+
+def _told(variant: dict[str, Any]) -> str:
+    """Return how a variant differs, in a few words."""
+    differences = {**variant["parameters"], **variant["options"]}
+    return ", ".join(f"{name}={value}" for name, value in differences.items())
 
 
 def _function_row(app: str, function: dict[str, Any]) -> dict[str, Any]:

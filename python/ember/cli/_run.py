@@ -11,12 +11,13 @@ import threading
 
 from ember import _client, _deploy
 from ember._app import LocalEntrypoint
+from ember._cls import Cls
 from ember._signature import parameters
 from ember.exception import EmberError
 
 from . import _exit, _failure, _report, _terminal
 from ._app import RUN_DIGITS, RUN_MARK
-from ._arguments import bind, usage
+from ._arguments import PARAM_HELP, bind, class_values, take_params, usage
 from ._call import item_text
 from ._exit import usage_error
 from ._logs import tagged
@@ -32,12 +33,24 @@ if TYPE_CHECKING:
 
     from ember._app import App
     from ember._function import Function
-
-    Target = LocalEntrypoint | Function[..., Any]
+    from ember._signature import Parameter
 
 _MAX_LOG_LINES = 10_000
 _MAX_CALLS = 1_000
 _MAX_NAME = 63
+
+
+class _MethodOf:
+    """A method of a class, of which an instance is still to be made."""
+
+    def __init__(self, cls: Cls[Any], method: str) -> None:
+        self.cls = cls
+        self.method = method
+        self.name = f"{cls.name}.{method}"
+
+
+if TYPE_CHECKING:
+    Target = LocalEntrypoint | Function[..., Any] | _MethodOf
 
 
 def run(prog: str, summary: str, argv: list[str]) -> int:
@@ -45,15 +58,12 @@ def run(prog: str, summary: str, argv: list[str]) -> int:
     file, name, words, options = _split(prog, summary, argv)
     _, app = load(file)
     target = _find(app, name, file)
-    raw = target.raw
-    assert raw is not None
+    params, words = take_params(words) if isinstance(target, _MethodOf) else ([], words)
     if {"-h", "--help"} & set(words):
-        _terminal.data(f"usage: {prog} {usage(f'{file}::{target.name}', parameters(raw))}")
+        _terminal.data(f"usage: {prog} {usage(f'{file}::{target.name}', _parameters(target))}")
         return _exit.OK
-    in_place, named = bind(target.name, words, parameters(raw))
-    work = raw if isinstance(target, LocalEntrypoint) else target.remote
-    if not isinstance(target, LocalEntrypoint) and target.is_generator:
-        work = _items_printer(target)
+    in_place, named = bind(target.name, words, _parameters(target))
+    work = _work(target, params)
     _end_on_second_interrupt()
     app.rename(_once_name(app.name))
     progress = Progress()
@@ -66,7 +76,8 @@ def _split(prog: str, summary: str, argv: list[str]) -> tuple[str, str, list[str
     """Part the file and our own options from the arguments of what is run."""
     if not argv or argv[0] in ("-h", "--help"):
         parser = Parser(prog, f"{summary}; what follows FILE are its arguments")
-        parser.usage = f"{prog} FILE[::NAME] [ARGUMENTS] [--no-prices]"
+        parser.usage = f"{prog} FILE[::NAME] [ARGUMENTS] [--no-prices], NAME also CLASS.METHOD"
+        parser.add_argument("--param", metavar="NAME=VALUE", action="append", help=PARAM_HELP)
         parser.add_argument(
             "--no-prices", action="store_true", help="leave out what the calls would cost elsewhere"
         )
@@ -80,7 +91,8 @@ def _split(prog: str, summary: str, argv: list[str]) -> tuple[str, str, list[str
 
 def _find(app: App, name: str, file: str) -> Target:
     """Return what to run: what is named, else the one entrypoint, else the one function."""
-    choices: dict[str, Target] = {**app.functions, **app.local_entrypoints}
+    callables = _callables(app)
+    choices: dict[str, Target] = {**callables, **app.local_entrypoints}
     if name:
         if name in choices:
             return choices[name]
@@ -89,7 +101,7 @@ def _find(app: App, name: str, file: str) -> Target:
             evidence=close_names(name, choices) or _listed(choices),
             next_step=f"ember run {file}::NAME",
         )
-    for group in (app.local_entrypoints, app.functions):
+    for group in (app.local_entrypoints, callables):
         if len(group) == 1:
             return next(iter(group.values()))
         if "main" in group:
@@ -103,6 +115,37 @@ def _find(app: App, name: str, file: str) -> Target:
     raise usage_error(
         f"app {app.name} in {file} has no functions", next_step="add one with @app.function()"
     )
+
+
+def _callables(app: App) -> dict[str, Function[..., Any] | _MethodOf]:
+    """Return the functions of an app, and the methods of its classes."""
+    found: dict[str, Function[..., Any] | _MethodOf] = {}
+    for name, function in app.functions.items():
+        if isinstance(function, Cls):
+            for method in function.methods:
+                found[f"{name}.{method}"] = _MethodOf(function, method)
+        else:
+            found[name] = function
+    return found
+
+
+def _parameters(target: Target) -> list[Parameter]:
+    if isinstance(target, _MethodOf):
+        return parameters(target.cls.methods[target.method].raw)[1:]
+    assert target.raw is not None
+    return parameters(target.raw)
+
+
+def _work(target: Target, params: list[str]) -> Callable[..., Any]:
+    """Return what does the work, on an instance with the given parameters where it takes one."""
+    if isinstance(target, _MethodOf):
+        declared = [one for one in target.cls.parameters.values() if one.init]
+        given = class_values(target.cls.name, params, declared)
+        return getattr(target.cls(**given), target.method).remote
+    assert target.raw is not None
+    if isinstance(target, LocalEntrypoint):
+        return target.raw
+    return _items_printer(target) if target.is_generator else target.remote
 
 
 def _listed(names: Any) -> str:
@@ -148,12 +191,18 @@ def _execute(app: App, target: Target, work: Callable[[], Any], with_prices: boo
             local = isinstance(target, LocalEntrypoint)
             raise _failure.failed(what, error, with_local_frames=local) from error
         raise
-    if not isinstance(target, LocalEntrypoint) and not target.is_generator:
+    if not _prints_itself(target):
         _terminal.data(_text_of(result))
     _terminal.flush()
     logs.finish()
     _report.report(_calls_of(app.name), with_prices=with_prices)
     return _exit.OK
+
+
+def _prints_itself(target: Target) -> bool:
+    if isinstance(target, _MethodOf):
+        return False
+    return isinstance(target, LocalEntrypoint) or target.is_generator
 
 
 def _items_printer(target: Function[..., Any]) -> Callable[..., None]:

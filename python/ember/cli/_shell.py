@@ -130,6 +130,7 @@ def _of_function(app: str, function: str) -> Iterator[str]:
 
 @contextmanager
 def _of_file(target: str) -> Iterator[str]:
+    from ember._cls import Cls
     from ember._function import Function
     from ember._load import find_app
 
@@ -137,7 +138,7 @@ def _of_file(target: str) -> Iterator[str]:
 
     path, _, name = target.partition("::")
     module = load_module(path)
-    names = {k: v for k, v in vars(module).items() if isinstance(v, (Function, Image))}
+    names = {k: v for k, v in vars(module).items() if isinstance(v, (Function, Cls, Image))}
     if not name:
         functions = find_app(module).functions
         if len(functions) != 1:

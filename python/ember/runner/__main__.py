@@ -14,7 +14,7 @@ from ember import _context, _json  # noqa: E402
 from ember.runner import _frames  # noqa: E402
 from ember.runner._codec import user_error_body  # noqa: E402
 from ember.runner._logs import Logs  # noqa: E402
-from ember.runner._runner import Function, Runner, Stopped  # noqa: E402
+from ember.runner._runner import Entry, Function, Runner, Stopped  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,16 +39,14 @@ def main() -> NoReturn:
     if settings.get("secrets"):
         _await_secrets(link, hello)
     logs = Logs(link)
-    function, load_us = _load_or_fail(settings, link, logs)
+    runner, load_us = _load_or_fail(settings, link, logs)
     timeline = {"timeline_us": {"load": load_us}}
-    runner = _runner(function, settings, link, logs)
-    _context.runner = runner
     logs.capture_descriptors()
     status = 0
     try:
         runner.run(_frames.frame(_frames.READY, _frames.JSON, 0, 0, _json.dumps(timeline).encode()))
     except Stopped:
-        pass
+        runner.exit()
     except _frames.ProtocolError as error:
         logs.give_up(f"protocol error: {error}\n")
         status = _PROTOCOL_ERROR
@@ -91,10 +89,12 @@ def _hello(settings: dict[str, Any], state: str, busy: list[int], **more: object
     return _frames.frame(_frames.HELLO, _frames.JSON, 0, 0, _json.dumps(body).encode())
 
 
-def _load_or_fail(settings: dict[str, Any], link: _frames.Link, logs: Logs) -> tuple[Function, int]:
+def _load_or_fail(settings: dict[str, Any], link: _frames.Link, logs: Logs) -> tuple[Runner, int]:
     began_ns = time.monotonic_ns()
     try:
-        function = _load(settings)
+        runner = _runner(_load(settings), settings, link, logs)
+        _context.runner = runner
+        runner.enter()
     except BaseException as error:
         logs.close()
         body = user_error_body("load_failed", error)
@@ -104,11 +104,11 @@ def _load_or_fail(settings: dict[str, Any], link: _frames.Link, logs: Logs) -> t
             pass  # the status says enough
         sys.exit(_LOAD_FAILED)
     logs.finish_input((0, 0, 0))
-    return function, (time.monotonic_ns() - began_ns) // 1000
+    return runner, (time.monotonic_ns() - began_ns) // 1000
 
 
 def _load(settings: dict[str, Any]) -> Function:
-    """Imports the user's module under its own name and finds the function in it."""
+    """Imports the user's module under its own name and finds the function or class in it."""
     from ember._signature import Plan
 
     source = os.environ.get("EMBER_SOURCE") or settings.get("source") or "/source"
@@ -117,17 +117,21 @@ def _load(settings: dict[str, Any]) -> Function:
     found: Any = sys.modules[settings["module"]]
     for name in settings["qualname"].split("."):
         found = getattr(found, name)
+    if "methods" in settings:
+        from ember.runner._classes import load
+
+        return load(found, settings)
     handler = getattr(found, "raw", None)
     if not callable(handler):
         raise TypeError(f"{settings['module']}.{settings['qualname']} is not an ember function")
     _context.app_names = (found.app_name, settings["app"])
-    return Function(
+    entry = Entry(
         handler,
         Plan(handler),
         is_async=bool(settings["is_async"]),
         is_generator=found.is_generator,
-        max_inputs=int(settings["max_inputs"]),
     )
+    return Function([entry], is_async=entry.is_async, max_inputs=int(settings["max_inputs"]))
 
 
 def _report_crashes() -> None:

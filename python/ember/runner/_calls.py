@@ -7,11 +7,13 @@ from _collections import deque
 
 from ember import _context, _json
 from ember.exception import UnavailableError, from_report
+from ember.runner import _frames
 from ember.runner._streams import END, WINDOW_BYTES, WINDOW_ITEMS, next_item
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
+    from typing import Any
 
     from ember.runner._runner import Runner
 
@@ -102,14 +104,16 @@ class ItemWaiter:
         raise from_report(_json.loads(self._body), unpickle=True)
 
 
-def call_items(app: str, function: str, body: bytes) -> Generator[bytes, None, None]:
+def call_items(
+    app: str, function: str, body: bytes, variant: str | None = None
+) -> Generator[bytes, None, None]:
     """Calls a generator function; the pickles of its items. Closing it cancels the call."""
     from queue import SimpleQueue
 
     woken: SimpleQueue[None] = SimpleQueue()
     waiter = ItemWaiter(lambda: woken.empty() and woken.put(None))
     runner = _runner()
-    number = runner.start_call(app, function, body, waiter)
+    number = runner.start_call(app, function, body, waiter, variant)
     try:
         while True:
             if not waiter.done:
@@ -123,13 +127,15 @@ def call_items(app: str, function: str, body: bytes) -> Generator[bytes, None, N
             runner.cancel_call(number)
 
 
-async def call_items_async(app: str, function: str, body: bytes) -> AsyncGenerator[bytes, None]:
+async def call_items_async(
+    app: str, function: str, body: bytes, variant: str | None = None
+) -> AsyncGenerator[bytes, None]:
     """The same without blocking the event loop that runs this."""
     asyncio = sys.modules["asyncio"]
     loop = asyncio.get_running_loop()
     runner = _runner()
     if not runner.owns(loop):  # a loop of the user's own, in a sync function
-        items = call_items(app, function, body)
+        items = call_items(app, function, body, variant)
         try:
             while (item := await loop.run_in_executor(None, next_item, items)) is not END:
                 yield item
@@ -138,7 +144,7 @@ async def call_items_async(app: str, function: str, body: bytes) -> AsyncGenerat
         return
     woken = loop.create_future()
     waiter = ItemWaiter(lambda: woken.done() or woken.set_result(None))
-    number = runner.start_call(app, function, body, waiter)
+    number = runner.start_call(app, function, body, waiter, variant)
     try:
         while True:
             while not waiter.done:
@@ -153,40 +159,64 @@ async def call_items_async(app: str, function: str, body: bytes) -> AsyncGenerat
             runner.cancel_call(number)
 
 
-def call(app: str, function: str, body: bytes) -> bytes:
+def call(app: str, function: str, body: bytes, variant: str | None = None) -> bytes:
     """Calls another function with a pickle of (args, kwargs), and blocks for the pickled result."""
-    from queue import SimpleQueue
+    return _wait_for(lambda runner, waiter: runner.start_call(app, function, body, waiter, variant))
 
-    answered: SimpleQueue[None] = SimpleQueue()
-    waiter = Waiter(lambda: answered.put(None))
-    runner = _runner()
-    runner.start_call(app, function, body, waiter)
-    runner.wait(waiter, answered.get)
-    return waiter.result()
+
+def spawn(app: str, function: str, body: bytes, options: dict[str, object]) -> str:
+    """Starts a call that nobody waits for; its id, once it is on the server's disk."""
+    head: dict[str, object] = {"app": app, "function": function, "mode": "async", **options}
+    answer = _wait_for(lambda runner, waiter: runner.ask(head, body, waiter))
+    return _json.loads(answer)["call_id"]
+
+
+def result(call_id: str, wait_ms: int) -> bytes:
+    """The pickled result of a call; PendingError if it has not ended after so long."""
+    head: dict[str, object] = {"result_of": call_id, "wait_ms": wait_ms}
+    return _wait_for(lambda runner, waiter: runner.ask(head, b"", waiter))
 
 
 def volume(action: str, name: str) -> int:
     """Commits or reloads a volume that is mounted here; the number of its newest version."""
+    return _ask(_frames.VOLUME, {"action": action, "volume": name})["version"]
+
+
+def variant(
+    app: str, function: str, parameters: dict[str, Any], options: dict[str, Any]
+) -> str | None:
+    """The id of a pool of the function with these; None for that which is deployed."""
+    request = {"app": app, "function": function, "parameters": parameters, "options": options}
+    return _ask(_frames.VARIANT, request)["variant"]
+
+
+def _ask(kind: int, request: dict[str, Any]) -> Any:
+    answer = _wait_for(lambda runner, waiter: runner.start_request(kind, request, waiter))
+    return _json.loads(answer)
+
+
+def _wait_for(ask: Callable[[Runner, Waiter], object]) -> bytes:
+    """Asks the server, and blocks for its answer."""
     from queue import SimpleQueue
 
     answered: SimpleQueue[None] = SimpleQueue()
     waiter = Waiter(lambda: answered.put(None))
     runner = _runner()
-    runner.start_volume_request(action, name, waiter)
+    ask(runner, waiter)
     runner.wait(waiter, answered.get)
-    return _json.loads(waiter.result())["version"]
+    return waiter.result()
 
 
-async def call_async(app: str, function: str, body: bytes) -> bytes:
+async def call_async(app: str, function: str, body: bytes, variant: str | None = None) -> bytes:
     """The same without blocking the event loop that runs this."""
     asyncio = sys.modules["asyncio"]
     loop = asyncio.get_running_loop()
     runner = _runner()
     if not runner.owns(loop):  # a loop of the user's own, in a sync function
-        return await loop.run_in_executor(None, call, app, function, body)
+        return await loop.run_in_executor(None, call, app, function, body, variant)
     answered = loop.create_future()
     waiter = Waiter(lambda: answered.done() or answered.set_result(None))
-    runner.start_call(app, function, body, waiter)
+    runner.start_call(app, function, body, waiter, variant)
     await answered
     return waiter.result()
 

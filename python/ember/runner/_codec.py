@@ -7,7 +7,7 @@ import gc
 from ember import _json
 from ember._signature import BadArguments, Plan
 from ember.exception import InputCancelled, text_of
-from ember.runner._frames import JSON, MAX_BODY_BYTES, MAX_ITEM_BYTES, PICKLE
+from ember.runner._frames import FORMAT_MASK, JSON, MAX_BODY_BYTES, MAX_ITEM_BYTES, PICKLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class NotSerializable(Exception):
 
 def decode_arguments(format: int, body: Any, plan: Plan) -> Arguments:
     """The positional and keyword arguments of a call, fitted to the function."""
-    if format & 0x7F == JSON:
+    if format & FORMAT_MASK == JSON:
         if len(body) > _LARGE_BYTES:
             return plan.fit(_without_gc(_decode_object, body))
         try:
@@ -47,7 +47,7 @@ def decode_arguments(format: int, body: Any, plan: Plan) -> Arguments:
         if end == len(text) and type(value) is dict:
             return plan.fit(value)
         return plan.fit(_decode_object(body))
-    if format & 0x7F == PICKLE:
+    if format & FORMAT_MASK == PICKLE:
         args, kwargs = _without_gc(_decode_pickle, body)
         plan.check_call(args, kwargs)
         return args, kwargs
@@ -103,7 +103,7 @@ def _keep_large_blocks() -> None:
 
 def encode_result(format: int, value: Any) -> bytes:
     """The result in the format of the input."""
-    if format & 0x7F == JSON:
+    if format & FORMAT_MASK == JSON:
         try:
             data = "".join(_json_pieces(value, 0)).encode()
         except (TypeError, ValueError, RecursionError) as error:

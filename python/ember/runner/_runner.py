@@ -34,10 +34,10 @@ class Stopped(BaseException):
     """No input follows: the process is to end."""
 
 
-class Function:
-    """The user's function, loaded."""
+class Entry:
+    """What an input is for: the function, or one method of the class."""
 
-    __slots__ = ("base", "handler", "is_async", "is_generator", "max_inputs", "plan")
+    __slots__ = ("handler", "is_async", "is_generator", "plan")
 
     def __init__(
         self,
@@ -45,14 +45,47 @@ class Function:
         plan: Plan,
         *,
         is_async: bool,
-        is_generator: bool,
-        max_inputs: int,
+        is_generator: bool = False,
     ) -> None:
         self.handler = handler
         self.plan = plan
         self.is_async = is_async
         self.is_generator = is_generator
+
+
+class Hook:
+    """What a class wants called before the first input or after the last."""
+
+    __slots__ = ("handler", "is_async")
+
+    def __init__(self, handler: Callable[[], Any], *, is_async: bool) -> None:
+        self.handler = handler
+        self.is_async = is_async
+
+
+class Function:
+    """The user's function or class, loaded. Where any part of it is async, all of it is."""
+
+    __slots__ = ("base", "enter", "entries", "exit", "is_async", "max_inputs")
+
+    def __init__(
+        self,
+        entries: list[Entry],
+        *,
+        is_async: bool,
+        max_inputs: int,
+        enter: list[Hook] | None = None,
+        exit: list[Hook] | None = None,
+    ) -> None:
+        self.entries = entries
+        self.enter = enter or []
+        self.exit = exit or []
+        self.is_async = is_async
         self.max_inputs = max_inputs
+        self.settle()
+
+    def settle(self) -> None:
+        """Loading is done: with a class, so is its enter."""
         # Inputs run in copies of the context that importing left: what one sets in a
         # ContextVar, another never sees.
         self.base = contextvars.copy_context()
@@ -73,9 +106,29 @@ class Runner:
         self._windows: dict[int, Window] = {}  # of generators that run, by input id
         self._numbers = count(1)
 
+    def call_hooks(self, hooks: list[Hook]) -> None:
+        """Calls them, in order, while no input runs. Not at all where there are none."""
+        raise NotImplementedError
+
+    def enter(self) -> None:
+        """Has the class load what its inputs share; what it raises comes up."""
+        if self.function.enter:
+            self.call_hooks(self.function.enter)
+            self.function.settle()
+
     def run(self, ready: bytes) -> None:
         """Serves until Stopped comes up."""
         raise NotImplementedError
+
+    def exit(self) -> None:
+        """No input follows: one hook that fails keeps no other from its turn."""
+        for hook in self.function.exit:
+            try:
+                self.call_hooks([hook])
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
 
     def send(self, data: bytes) -> None:
         """Sends whole frames, from any thread, also in the middle of user code."""
@@ -120,12 +173,6 @@ class Runner:
         elif kind != _frames.PONG:
             raise _frames.ProtocolError(f"a frame of type {kind}")
 
-    def answer_of(self, format: int, value: Any) -> Answer:
-        """What to answer where user code has returned; a generator's items have gone before."""
-        if self.function.is_generator:
-            return _frames.RESULT, _frames.NONE, b""
-        return _frames.RESULT, format, encode_result(format, value)
-
     def open_window(self, key: InputKey) -> Window:
         """For the items of an input, until close_window()."""
         window = self._windows[key[0]] = Window()
@@ -134,24 +181,24 @@ class Runner:
     def close_window(self, key: InputKey) -> None:
         self._windows.pop(key[0], None)
 
-    def start_call(self, app: str, function: str, body: bytes, waiter: Waiter | ItemWaiter) -> int:
+    def start_call(
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        waiter: Waiter | ItemWaiter,
+        variant: str | None = None,
+    ) -> int:
         """Asks the server to call another function; the answer goes to the waiter.
 
         Returns the number of the call.
         """
-        number = next(self._numbers)
-        self._waiters[number] = waiter
-        target = _json.dumps(
-            {
-                "app": app,
-                "function": function,
-                "call": current_call_id() or "",
-                "stream": waiter.takes_items,
-            }
-        ).encode()
-        head = len(target).to_bytes(2, "little") + target
-        self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, head + body))
-        return number
+        head: dict[str, object] = {"app": app, "function": function}
+        if variant:
+            head["variant"] = variant
+        if waiter.takes_items:
+            head["stream"] = True
+        return self.ask(head, body, waiter)
 
     def accept_items(self, number: int, items: int, size_bytes: int) -> None:
         """User code has taken items of a call: as many more may come."""
@@ -166,18 +213,36 @@ class Runner:
         data = frame(_frames.CALL_CANCEL, _frames.NONE, 0, number, b"")
         start_new_thread(self.send, (data,))
 
-    def start_volume_request(self, action: str, volume: str, waiter: Waiter) -> None:
-        """Asks the server to commit or reload a volume; the answer goes to the waiter."""
+    def ask(self, head: dict[str, object], body: bytes, waiter: Waiter | ItemWaiter) -> int:
+        """Asks the server for what the head says; the answer goes to the waiter.
+
+        Returns the number of the question.
+        """
         number = next(self._numbers)
         self._waiters[number] = waiter
-        body = _json.dumps({"action": action, "volume": volume}).encode()
-        self.send(frame(_frames.VOLUME, _frames.JSON, 0, number, body))
+        text = _json.dumps({**head, "call": current_call_id() or ""}).encode()
+        data = len(text).to_bytes(2, "little") + text + body
+        self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, data))
+        return number
+
+    def start_request(self, kind: int, request: dict[str, Any], waiter: Waiter) -> None:
+        """Asks the server for something by a Volume or Variant; the answer goes to the waiter."""
+        number = next(self._numbers)
+        self._waiters[number] = waiter
+        self.send(frame(kind, _frames.JSON, 0, number, _json.dumps(request).encode()))
 
     def fail_waiters(self) -> None:
         """The answers to calls made on a lost connection never come, nor does credit."""
         waiters, self._waiters = self._waiters, {}
         for waiter in (*waiters.values(), *self._windows.values()):
             waiter.lost()
+
+
+def answer_of(entry: Entry, format: int, value: Any) -> Answer:
+    """What to answer where user code has returned; a generator's items have gone before."""
+    if entry.is_generator:
+        return _frames.RESULT, _frames.NONE, b""
+    return _frames.RESULT, format, encode_result(format, value)
 
 
 def enter(key: InputKey, handler: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:

@@ -15,9 +15,20 @@ from time import monotonic
 from ember.exception import InputCancelled
 from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_item, error_body
-from ember.runner._frames import CANCEL, CHUNK, ERROR, HEADER, INPUT, JSON, ConnectionLost
+from ember.runner._frames import (
+    CANCEL,
+    CHUNK,
+    ERROR,
+    FORMAT_MASK,
+    HEADER,
+    INPUT,
+    JSON,
+    METHOD_MASK,
+    METHOD_SHIFT,
+    ConnectionLost,
+)
 from ember.runner._logs import pending
-from ember.runner._runner import Runner, Stopped, enter
+from ember.runner._runner import Runner, Stopped, answer_of, enter
 from ember.runner._streams import END, end_items, next_item
 
 TYPE_CHECKING = False
@@ -26,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
-    from ember.runner._runner import Answer, Waiting
+    from ember.runner._runner import Answer, Hook, Waiting
     from ember.runner._streams import Window
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
@@ -63,6 +74,14 @@ class SyncRunner(Runner):
                 self._serve()
             except ConnectionLost:
                 self._reconnect()
+
+    def call_hooks(self, hooks: list[Hook]) -> None:
+        self._end_lending()
+        self._lent = True
+        self._reading.release()
+        for hook in hooks:
+            hook.handler()
+        self._end_lending()
 
     def sole_input(self) -> InputKey | None:
         return self._running
@@ -126,6 +145,9 @@ class SyncRunner(Runner):
             self._held_since_s = now_s
         if now_s - self._held_since_s > _HOLD_S or len(data) > _LARGE_BYTES:
             self._flush()
+        self._end_lending()
+
+    def _end_lending(self) -> None:
         if self._lent:
             self._lent = False
             if not self._reading.acquire(False):
@@ -133,21 +155,22 @@ class SyncRunner(Runner):
 
     def _execute(self, key: InputKey, format: int, body: Any) -> Answer:
         try:
-            args, kwargs = decode_arguments(format, body, self.function.plan)
-            if self.function.is_generator:
-                return self.answer_of(format & 0x7F, self._stream(key, format & 0x7F, args, kwargs))
-            value = self._call(key, args, kwargs)
-            return self.answer_of(format & 0x7F, value)
+            entry = self.function.entries[format >> METHOD_SHIFT & METHOD_MASK]
+            format &= FORMAT_MASK
+            args, kwargs = decode_arguments(format, body, entry.plan)
+            run = self._stream if entry.is_generator else self._call
+            return answer_of(entry, format, run(key, format, entry.handler, args, kwargs))
         except BaseException as error:
             return ERROR, JSON, error_body(error)
 
-    def _call(self, key: InputKey, args: Any, kwargs: Any) -> Any:
+    def _call(
+        self, key: InputKey, _format: int, handler: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
         """Runs user code: here, and in _stream(), may InputCancelled be raised."""
-        function = self.function
         self._lend()
         try:
             self._rearm(key)
-            return function.base.copy().run(enter, key, function.handler, args, kwargs)
+            return self.function.base.copy().run(enter, key, handler, args, kwargs)
         finally:
             self._armed = None
 
@@ -158,7 +181,9 @@ class SyncRunner(Runner):
         if self._wakes:
             self._wake_others()  # a thread that an earlier input left may have to read now
 
-    def _stream(self, key: InputKey, format: int, args: Any, kwargs: Any) -> None:
+    def _stream(
+        self, key: InputKey, format: int, handler: Callable[..., Any], args: Any, kwargs: Any
+    ) -> None:
         """Runs a generator, no further ahead of who reads its items than the window."""
         run = self.function.base.copy().run
         window = self.open_window(key)
@@ -166,7 +191,7 @@ class SyncRunner(Runner):
         self._lend()
         try:
             self._rearm(key)
-            items = iter(run(enter, key, self.function.handler, args, kwargs))
+            items = iter(run(enter, key, handler, args, kwargs))
             while True:
                 if not window.done:
                     self._wait_for_credit(window)

@@ -9,6 +9,7 @@ answers of one turn of the loop leave in one system call.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import signal
 import sys
 from _thread import get_ident
@@ -20,9 +21,20 @@ from time import monotonic
 from ember._context import current
 from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_item, error_body
-from ember.runner._frames import CANCEL, CHUNK, ERROR, HEADER, INPUT, JSON, ConnectionLost
+from ember.runner._frames import (
+    CANCEL,
+    CHUNK,
+    ERROR,
+    FORMAT_MASK,
+    HEADER,
+    INPUT,
+    JSON,
+    METHOD_MASK,
+    METHOD_SHIFT,
+    ConnectionLost,
+)
 from ember.runner._logs import pending
-from ember.runner._runner import Runner, Stopped
+from ember.runner._runner import Runner, Stopped, answer_of
 from ember.runner._streams import end_async_items
 from ember.runner._workers import Suspended, Worker, drive, is_cancelled
 
@@ -32,7 +44,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
-    from ember.runner._runner import Answer, Waiting
+    from ember.runner._beside import Beside
+    from ember.runner._runner import Answer, Hook, Waiting
     from ember.runner._streams import Window
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
@@ -60,8 +73,36 @@ class TaskRunner(Runner):
         self._flush_is_due = False
         self._held_since_s = 0.0
         self._connected = False
-        self._ready = b""
+        self._attached = False  # it has been, or is
+        self._ready = b""  # until it is time to say so
         self._failure: BaseException | None = None
+        self._in_hooks = False  # which the loop runs to their end
+        self._beside: Beside | None = None
+        if not all(entry.is_async for entry in self.function.entries):
+            self._put_beside()
+
+    def _put_beside(self) -> None:
+        from ember.runner._beside import Beside
+
+        self._beside = Beside(self.function.max_inputs)
+        for entry in self.function.entries:
+            if not entry.is_async:
+                entry.handler = self._beside.wrapped(entry.handler)
+
+    def call_hooks(self, hooks: list[Hook]) -> None:
+        asyncio.set_event_loop(self.loop)
+        if not self._attached:
+            self._attach()
+        self._in_hooks = True
+        try:
+            context, error = self.loop.run_until_complete(_call_all(hooks))
+        finally:
+            self._in_hooks = False
+        for variable, value in context.items():
+            if variable.get(None) is not value:
+                variable.set(value)
+        if error is not None:
+            raise error
 
     def run(self, ready: bytes) -> None:
         asyncio.set_event_loop(self.loop)
@@ -71,7 +112,7 @@ class TaskRunner(Runner):
         self.loop.add_signal_handler(signal.SIGTERM, self.stop)
         _signals.forget_in_children()
         self._add_worker()
-        self.loop.call_soon(self._attach)
+        self.loop.call_soon(self._greet if self._attached else self._attach)
         while self._failure is None:
             try:
                 self.loop.run_forever()
@@ -97,9 +138,11 @@ class TaskRunner(Runner):
 
     def wait(self, waiter: Waiting, sleep: Callable[[], object]) -> None:
         if get_ident() != self._main:
+            if self._beside is not None:
+                return self._beside.wait(waiter, sleep)
             while not waiter.done:
                 sleep()
-            return
+            return None
         try:
             if self._unsent:
                 self.link.send(bytes(self._unsent))
@@ -111,14 +154,18 @@ class TaskRunner(Runner):
             self._detach()
         if self._inputs:  # not here, in the midst of another's code
             self.loop.call_soon(self._begin_inputs)
+        return None
 
     # --- the connection ---
 
     def _attach(self) -> None:
         """Begins to serve a connection that is greeted."""
-        self._connected = True
+        self._connected = self._attached = True
         self.loop.add_reader(self.link.socket, self._on_readable)
-        if not self._stale:
+        self._greet()
+
+    def _greet(self) -> None:
+        if self._ready and self._connected and not self._stale:
             self._answer(self._ready)
 
     def _detach(self, lost: object = None) -> None:
@@ -149,7 +196,8 @@ class TaskRunner(Runner):
 
     def _end(self, why: BaseException) -> None:
         self._failure = why
-        self.loop.stop()
+        if not self._in_hooks:
+            self.loop.stop()
 
     def stop(self) -> None:
         self.stopping = True
@@ -215,22 +263,23 @@ class TaskRunner(Runner):
         try:
             if self._cancelled and key[:2] in self._cancelled:
                 raise asyncio.CancelledError
-            function = self.function
-            args, kwargs = decode_arguments(format, body, function.plan)
-            context = function.base.copy()
+            entry = self.function.entries[format >> METHOD_SHIFT & METHOD_MASK]
+            format &= FORMAT_MASK
+            args, kwargs = decode_arguments(format, body, entry.plan)
+            context = self.function.base.copy()
             context.run(current.set, key)
-            running = function.handler(*args, **kwargs)
-            if function.is_generator:
+            running = entry.handler(*args, **kwargs)
+            if entry.is_generator:
                 running = self._stream(key, format, running)
             try:
                 awaited = context.run(running.send, None)
             except StopIteration as stop:
-                return self.answer_of(format, stop.value)
+                return answer_of(entry, format, stop.value)
         except BaseException as error:
             return ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled)
         finally:
             _leave_task(self.loop, task)
-        worker.work = key, format, Suspended(running, context, awaited)
+        worker.work = key, format, entry, Suspended(running, context, awaited)
         if not worker.rest.done():
             worker.rest.set_result(None)
         return None
@@ -246,11 +295,11 @@ class TaskRunner(Runner):
         self._workers_coming -= 1
         while await self._is_given_work(worker):
             assert worker.work is not None
-            key, format, suspended = worker.work
+            key, format, entry, suspended = worker.work
             worker.work = None
             try:
                 value = await drive(suspended)
-                answer = self.answer_of(format, value)
+                answer = answer_of(entry, format, value)
             except BaseException as error:
                 answer = (ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled))
             self._finish(key, answer)
@@ -270,7 +319,7 @@ class TaskRunner(Runner):
         except asyncio.CancelledError:
             # By the very code that it was to drive, or by what that code began.
             if worker.work is not None:
-                worker.work[2].cancelled = True
+                worker.work[3].cancelled = True
         return worker.work is not None
 
     async def _stream(self, key: InputKey, format: int, items: Any) -> None:
@@ -363,3 +412,19 @@ class TaskRunner(Runner):
         data, self._unsent = self._unsent, b""
         self._send_from(memoryview(data))
         self._flush()
+
+
+async def _call_all(hooks: list[Hook]) -> tuple[contextvars.Context, BaseException | None]:
+    """Calls hooks in one context, which it gives with what one of them raised.
+
+    As a result, lest the frames of the loop stand before those of the user's code.
+    """
+    error: BaseException | None = None
+    try:
+        for hook in hooks:
+            done: Any = hook.handler()
+            if hook.is_async:
+                await done
+    except BaseException as raised:
+        error = raised
+    return contextvars.copy_context(), error

@@ -10,8 +10,19 @@ from queue import SimpleQueue
 from ember.exception import InputCancelled
 from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_item, error_body
-from ember.runner._frames import CANCEL, CHUNK, ERROR, HEADER, INPUT, JSON, ConnectionLost
-from ember.runner._runner import Runner, Stopped, enter
+from ember.runner._frames import (
+    CANCEL,
+    CHUNK,
+    ERROR,
+    FORMAT_MASK,
+    HEADER,
+    INPUT,
+    JSON,
+    METHOD_MASK,
+    METHOD_SHIFT,
+    ConnectionLost,
+)
+from ember.runner._runner import Runner, Stopped, answer_of, enter
 from ember.runner._streams import END, end_items, next_item
 
 TYPE_CHECKING = False
@@ -20,7 +31,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
-    from ember.runner._runner import Answer, Waiting
+    from ember.runner._frames import Frame
+    from ember.runner._runner import Answer, Hook, Waiting
     from ember.runner._streams import Window
 
 
@@ -79,6 +91,7 @@ class ThreadRunner(Runner):
         self._own = threading.local()
         self._lock = threading.Lock()  # guards _jobs and _stale
         self._idle = False  # the main thread may be ended by SIGTERM
+        self._main = get_ident()
         self._ready = b""
 
     def run(self, ready: bytes) -> None:
@@ -105,18 +118,28 @@ class ThreadRunner(Runner):
         except ConnectionLost:
             pass  # found again, and mended, by the main thread
 
+    def call_hooks(self, hooks: list[Hook]) -> None:
+        for hook in hooks:
+            hook.handler()
+
     def wait(self, waiter: Waiting, sleep: Callable[[], object]) -> None:
+        if get_ident() == self._main:
+            return self._read_for(waiter)
         job: Job | None = getattr(self._own, "job", None)
-        if job is not None:
-            job.wake = waiter.wake
-        try:
-            while not waiter.done:
-                if job is not None and job.cancelled:
-                    job.raise_here()
-                sleep()
-        finally:
-            if job is not None:
-                job.wake = None
+        wait_in_job(job, waiter, sleep)
+        return None
+
+    def _read_for(self, waiter: Waiting) -> None:
+        """A hook waits, on the thread that reads."""
+        while not waiter.done:
+            received = self.link.next_frame()
+            if received is not None:
+                self._take(received)
+                continue
+            try:
+                self.link.receive()
+            except ConnectionLost:
+                self.fail_waiters()
 
     # --- the main thread ---
 
@@ -127,16 +150,19 @@ class ThreadRunner(Runner):
             if received is None:
                 self._receive()
                 continue
-            kind, format, attempt, stream, call_id, begin, end = received
-            if kind == INPUT:
-                body = link.body(format, begin, end)
-                self._start(Job((stream, attempt, call_id), format & 0x7F, bytes(body)))
-            elif kind == CANCEL:
-                job = self._jobs.get(stream)
-                if job is not None and job.key[1] == attempt:
-                    job.cancel()
-            else:
-                self.handle(received)
+            self._take(received)
+
+    def _take(self, received: Frame) -> None:
+        kind, format, attempt, stream, call_id, begin, end = received
+        if kind == INPUT:
+            body = self.link.body(format, begin, end)
+            self._start(Job((stream, attempt, call_id), format & 0x7F, bytes(body)))
+        elif kind == CANCEL:
+            job = self._jobs.get(stream)
+            if job is not None and job.key[1] == attempt:
+                job.cancel()
+        else:
+            self.handle(received)
 
     def _receive(self) -> None:
         self._idle = True
@@ -191,30 +217,34 @@ class ThreadRunner(Runner):
 
     def _execute(self, job: Job) -> Answer:
         function = self.function
+        format = job.format & FORMAT_MASK
         try:
-            args, kwargs = decode_arguments(job.format, job.body, function.plan)
+            entry = function.entries[job.format >> METHOD_SHIFT & METHOD_MASK]
+            args, kwargs = decode_arguments(format, job.body, entry.plan)
             job.body = b""
-            if function.is_generator:
-                return self.answer_of(job.format, self._stream(job, args, kwargs))
+            if entry.is_generator:
+                self._stream(job, entry.handler, args, kwargs)
+                return answer_of(entry, format, None)
             try:
                 job.enter()
                 context = function.base.copy()
-                value = context.run(enter, job.key, function.handler, args, kwargs)
+                value = context.run(enter, job.key, entry.handler, args, kwargs)
             finally:
                 job.leave()
-            return self.answer_of(job.format, value)
+            return answer_of(entry, format, value)
         except BaseException as error:
             job.leave()  # the first one may have been interrupted itself
             return ERROR, JSON, error_body(error)
 
-    def _stream(self, job: Job, args: Any, kwargs: Any) -> None:
+    def _stream(self, job: Job, handler: Callable[..., Any], args: Any, kwargs: Any) -> None:
         """Runs a generator, no further ahead of who reads its items than the window."""
+        format = job.format & FORMAT_MASK
         run = self.function.base.copy().run
         window = self.open_window(job.key)
         items: Any = None
         try:
             job.enter()
-            items = iter(run(enter, job.key, self.function.handler, args, kwargs))
+            items = iter(run(enter, job.key, handler, args, kwargs))
             while True:
                 if not window.done:
                     self._wait_for_credit(window)
@@ -222,10 +252,10 @@ class ThreadRunner(Runner):
                 item = run(next_item, items)
                 if item is END:
                     return
-                data = encode_item(job.format, item)
+                data = encode_item(format, item)
                 job.leave()  # nothing may be raised between the parts of a frame
                 window.take(len(data))
-                self._send_item(job, data)
+                self._send_item(job, format, data)
                 job.enter()
         except BaseException as error:
             job.leave()
@@ -241,14 +271,14 @@ class ThreadRunner(Runner):
         self.wait(window, woken.get)
         window.wake = int
 
-    def _send_item(self, job: Job, data: bytes) -> None:
+    def _send_item(self, job: Job, format: int, data: bytes) -> None:
         stream, attempt, _ = job.key
         with self._lock:
             if stream in self._stale:
                 return
         logs = self.logs.held_back()
         try:
-            head = HEADER.pack(len(data), CHUNK, job.format, attempt, stream)
+            head = HEADER.pack(len(data), CHUNK, format, attempt, stream)
             self.link.send(*logs, head, data)
         except ConnectionLost:
             pass  # found again, and mended, by the main thread
@@ -278,6 +308,20 @@ class ThreadRunner(Runner):
                     self.logs.outbox.taken()
         if self.stopping and not self._jobs:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def wait_in_job(job: Job | None, waiter: Waiting, sleep: Callable[[], object]) -> None:
+    """Sleeps on a job's own thread until the waiter is done or the job cancelled."""
+    if job is not None:
+        job.wake = waiter.wake
+    try:
+        while not waiter.done:
+            if job is not None and job.cancelled:
+                job.raise_here()
+            sleep()
+    finally:
+        if job is not None:
+            job.wake = None
 
 
 def _leave_it(_data: bytes) -> bool:

@@ -123,5 +123,36 @@ def first_of(name: str, n: int) -> int:
 
 
 @app.function(max_containers=1)
+def counts(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@app.function(max_containers=1)
+def counts_elsewhere(n: int) -> list[int]:
+    return list(counts.with_options(timeout=80).remote_gen(n))
+
+
+@app.function(max_containers=1, retries=ember.Retries(max_retries=3, initial_delay_s=0))
+def flaky(name: str, n: int) -> Iterator[int]:
+    """Fails before its first item until the nth attempt."""
+    gate.remote("note", name, "ran")
+    attempt = len(notes_of(name))
+    if attempt < n:
+        raise LookupError("not yet")
+    yield attempt
+
+
+@app.function(max_containers=1, retries=ember.Retries(max_retries=3, initial_delay_s=0))
+def flaky_later(name: str) -> Iterator[int]:
+    gate.remote("note", name, "ran")
+    yield 1
+    raise LookupError("nothing is left")
+
+
+def notes_of(name: str) -> list[object]:
+    return gate.remote("read", name)
+
+
+@app.function(max_containers=1)
 def plain(n: int) -> int:
     return n

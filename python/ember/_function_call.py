@@ -1,0 +1,144 @@
+"""Calls that run whoever waits for them: started now, looked at or waited for at any time later."""
+
+from __future__ import annotations
+
+from ember import _context, _invoke, _json
+from ember._aio import blocking
+from ember.exception import InvalidArgumentError, PendingError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ember._function import Function
+
+_WAIT_S = 30.0  # of one question
+_MAX_TTL_S = 7 * 24 * 3600
+
+
+class FunctionCall:
+    """One call, by its id: in another process too, and until its outcome is forgotten (a week)."""
+
+    def __init__(self, call_id: str) -> None:
+        self.call_id = call_id
+
+    @staticmethod
+    def from_id(call_id: str) -> FunctionCall:
+        """The call with this id. Asks no server: a wrong one shows when it is used."""
+        if not isinstance(call_id, str) or not call_id.startswith("fc-"):
+            raise InvalidArgumentError(f"{call_id!r} is no call's id: they begin with fc-")
+        return FunctionCall(call_id)
+
+    @blocking
+    def get(self, timeout: float | None = None) -> Any:
+        """Its result once it has ended, or what it raised.
+
+        PendingError, which is a TimeoutError, if it has not after `timeout` seconds; 0 looks once.
+        """
+        from time import monotonic
+
+        deadline_s = None if timeout is None else monotonic() + timeout
+        while True:
+            left_s = _WAIT_S if deadline_s is None else max(0.0, deadline_s - monotonic())
+            try:
+                return _result(self.call_id, min(left_s, _WAIT_S))
+            except PendingError:
+                if deadline_s is not None and monotonic() >= deadline_s:
+                    raise
+
+    @blocking
+    def cancel(self) -> None:
+        """Withdraws it; what runs is interrupted. ConflictError if it has ended."""
+        _client("cancelled").post_json(f"/api/v1/calls/{self.call_id}/cancel")
+
+    @blocking
+    def status(self) -> dict[str, Any]:
+        """Its state, phases and price, and why it waits, as `ember call show --json` has them."""
+        return _client("looked at").get_json(f"/api/v1/calls/{self.call_id}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FunctionCall) and other.call_id == self.call_id
+
+    def __hash__(self) -> int:
+        return hash(self.call_id)
+
+    def __repr__(self) -> str:
+        return f"<ember.FunctionCall {self.call_id}>"
+
+
+class Spawn:
+    """`fn.spawn(...)` starts a call that needs nobody to wait for it, and returns its handle."""
+
+    __slots__ = ("_function", "_options")
+
+    def __init__(self, function: Function[..., Any], options: dict[str, object]) -> None:
+        self._function = function
+        self._options = options
+
+    def __call__(self, *args: Any, **kwargs: Any) -> FunctionCall:
+        """The call is on the server's disk when this returns."""
+        function = self._function
+        function.refuse_as_generator()
+        return FunctionCall(
+            _invoke.spawn(
+                function.app_name, function.name, args, kwargs, self._options, function.variant
+            )
+        )
+
+    async def aio(self, *args: Any, **kwargs: Any) -> FunctionCall:
+        """The same for async code: await it."""
+        import asyncio
+
+        return await asyncio.to_thread(self, *args, **kwargs)
+
+    def with_options(
+        self, *, idempotency_key: str | None = None, ttl: float | None = None
+    ) -> Spawn:
+        """For the calls made through what this returns.
+
+        idempotency_key: the same call again gives the handle of the first, not another call.
+        ttl: seconds in which it has to start; it fails if it does not.
+        """
+        options: dict[str, object] = dict(self._options)
+        if idempotency_key is not None:
+            if not isinstance(idempotency_key, str) or not 0 < len(idempotency_key) <= 255:
+                raise InvalidArgumentError("idempotency_key: 1 to 255 characters")
+            if not idempotency_key.isascii() or not idempotency_key.isprintable():
+                raise InvalidArgumentError("idempotency_key: printable ASCII characters only")
+            options["idempotency_key"] = idempotency_key
+        if ttl is not None:
+            if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
+                raise InvalidArgumentError(f"ttl: expected seconds, got {type(ttl).__name__}")
+            if not 0.001 <= ttl <= _MAX_TTL_S:
+                raise InvalidArgumentError(f"ttl: {ttl} is not between 0.001 and {_MAX_TTL_S}")
+            options["ttl_ms"] = round(ttl * 1000)
+        return Spawn(self._function, options)
+
+
+def gather(*calls: FunctionCall) -> list[Any]:
+    """The results of them all, in this order; raises what the first of them that failed raised."""
+    return [call.get() for call in calls]
+
+
+def _result(call_id: str, wait_s: float) -> Any:
+    wait_ms = round(wait_s * 1000)
+    if _context.in_container:
+        from ember.runner import _calls
+
+        return _invoke.unpickled(_calls.result(call_id, wait_ms))
+    from ember import _client
+
+    reply = _client.shared().call_result(call_id, wait_ms)
+    if reply.headers.get("content-type") == _client.PICKLE:
+        return _invoke.unpickled(reply.body)
+    if reply.headers.get("content-type") == _client.JSON:
+        return _json.loads(reply.body)
+    return reply.body
+
+
+def _client(what: str) -> Any:
+    if _context.in_container:
+        raise InvalidArgumentError(f"a call can't be {what} from inside a container yet")
+    from ember import _client as client
+
+    return client.shared()

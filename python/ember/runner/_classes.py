@@ -1,0 +1,48 @@
+"""A class in its container: one object, whose methods take the inputs."""
+
+from __future__ import annotations
+
+from ember import _context
+from ember._cls import Cls
+from ember._function import is_coroutine
+from ember._lifecycle import hooks_of, make_object
+from ember._signature import Plan
+from ember.runner._runner import Entry, Function, Hook
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def load(found: object, settings: dict[str, Any]) -> Function:
+    """Makes the object that function.json tells of; its enter hooks are still to be called."""
+    if not isinstance(found, Cls) or found.raw is None:
+        raise TypeError(f"{settings['module']}.{settings['qualname']} is not an ember class")
+    _context.app_names = (found.app_name, settings["app"])
+    cls = Cls(
+        found.app_name,
+        settings["function"],
+        found.raw,
+        options=settings.get("options"),
+    )
+    made = make_object(cls, settings["class_arguments"])
+
+    def hooks(kind: str) -> list[Hook]:
+        assert cls.raw is not None
+        return [
+            Hook(hook.raw.__get__(made), is_async=is_coroutine(hook.raw))  # pyright: ignore[reportFunctionMemberAccess]
+            for hook in hooks_of(cls.raw, kind)
+        ]
+
+    def entry(name: str) -> Entry:
+        raw = cls.methods[name].raw
+        bound = raw.__get__(made)  # pyright: ignore[reportFunctionMemberAccess]
+        return Entry(bound, Plan(raw, is_method=True), is_async=is_coroutine(raw))
+
+    return Function(
+        [entry(name) for name in settings["methods"]],
+        is_async=bool(settings["is_async"]),
+        max_inputs=int(settings["max_inputs"]),
+        enter=hooks("enter"),
+        exit=hooks("exit"),
+    )

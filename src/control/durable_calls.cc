@@ -1,0 +1,423 @@
+#include "control/durable_calls.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "control/call_report.h"
+#include "control/digest.h"
+#include "control/error_body.h"
+#include "control/json.h"
+
+namespace ember {
+namespace {
+
+constexpr Duration kWriteRetry = Duration::seconds(1);
+constexpr Duration kForgetEvery = Duration::seconds(60);
+constexpr std::int64_t kRetryFullSeconds = 5;
+constexpr std::size_t kMostListed = 1000;
+constexpr int kUnprocessable = 422;  // of HTTP: a key that stands for another request
+
+CallFailure failure(ErrorCode code, std::string message) {
+  return {{code, std::move(message)}, {}};
+}
+
+// What a repeated request must have in common with the first one.
+std::string digest_of(const AsyncRequest& request) {
+  const char format = static_cast<char>(request.arguments.format);
+  return hex(sha256(request.app + '\n' + request.function + '\n' + request.variant + '\n' +
+                    std::string(1, format) + request.arguments.bytes));
+}
+
+CallFailure other_request() {
+  CallFailure failed = failure(ErrorCode::conflict,
+                               "this Idempotency-Key stands for another request; take a new key");
+  failed.status = kUnprocessable;
+  return failed;
+}
+
+// The value or failure that a runner's body stands for.
+CallOutcome outcome_of(const StoredCall& stored) {
+  CallOutcome outcome;
+  StoredReport kept = read_report_json(stored.call.id, stored.end->report_json);
+  outcome.report = std::move(kept.report);
+  if (stored.end->state == call_state_name(CallState::succeeded)) {
+    outcome.kind = CallOutcome::Kind::value;
+    outcome.value = {stored.end->format, stored.end->body};
+  } else {
+    outcome.kind = CallOutcome::Kind::failure;
+    outcome.failure = std::move(kept.failure);
+    outcome.failure.body = stored.end->body;
+  }
+  return outcome;
+}
+
+CallState state_of(const CallOutcome& outcome) {
+  if (outcome.kind == CallOutcome::Kind::value) return CallState::succeeded;
+  const ErrorCode code = outcome.failure.error.code;
+  if (code == ErrorCode::timed_out) return CallState::timed_out;
+  return code == ErrorCode::cancelled ? CallState::cancelled : CallState::failed;
+}
+
+JsonValue entry_of(const StoredCall& stored) {
+  const StoredReport kept =
+      read_report_json(stored.call.id, stored.end ? stored.end->report_json : "");
+  const CallReport& report = kept.report;
+  JsonValue value{{"call_id", stored.call.id.text()},
+                  {"app", stored.call.app},
+                  {"function", stored.call.function},
+                  {"state", stored.end ? stored.end->state : "waiting"},
+                  {"arrived_ms", stored.call.arrived.whole_ms()},
+                  {"cold", report.attempt ? JsonValue(report.cold) : JsonValue()},
+                  {"queued_us", report.queued_us},
+                  {"execute_us", report.execute_us},
+                  {"total_us", report.total_us},
+                  {"cost_usd", report.cost.decimal()}};
+  return value;
+}
+
+JsonValue document_of(const StoredCall& stored) {
+  const StoredReport kept =
+      read_report_json(stored.call.id, stored.end ? stored.end->report_json : "");
+  const CallReport& report = kept.report;
+  JsonValue document = entry_of(stored);
+  document["reason"] = stored.end ? "it has ended" : "";
+  document["container_id"] = report.container ? JsonValue(report.container.text()) : JsonValue();
+  document["attempt"] = report.attempt;
+  document["phases_ms"] = {{"queue", report.queued_us / 1000},
+                           {"boot", report.boot_ms},
+                           {"load", report.load_ms},
+                           {"execute", report.execute_us / 1000}};
+  document["start_us"] = nullptr;
+  document["error"] = nullptr;
+  const Error& error = kept.failure.error;
+  if (stored.end && !error.message.empty()) {
+    document["error"] = {{"code", error_name(error.code)}, {"message", error.message}};
+  }
+  if (stored.call.repeats) document["repeats"] = stored.call.repeats.text();
+  return document;
+}
+
+std::vector<std::string> states_named(const std::string& state) {
+  if (state == "dead") return {"failed", "timed_out"};
+  return {state};
+}
+
+}  // namespace
+
+// A call between its acceptance and its end on disk, and who waits for that.
+class DurableCalls::Live final : public CallWaiter {
+ public:
+  struct Waiting {
+    std::uint64_t serial = 0;
+    OnOutcome done;
+  };
+
+  Live(DurableCalls& owner, CallId id) : owner_(owner), id_(id) {}
+
+  void on_result(Body value, const CallReport& report) override {
+    owner_.ended(*this, {.kind = CallOutcome::Kind::value,
+                         .state_json = {},
+                         .value = std::move(value),
+                         .failure = {},
+                         .report = report});
+  }
+  void on_failure(CallFailure failed, const CallReport& report) override {
+    owner_.ended(*this, {.kind = CallOutcome::Kind::failure,
+                         .state_json = {},
+                         .value = {},
+                         .failure = std::move(failed),
+                         .report = report});
+  }
+
+  CallId id() const { return id_; }
+
+  std::unique_ptr<CallOutcome> outcome;  // once it has ended
+  Time ended;
+  std::vector<Waiting> waiting;
+
+ private:
+  DurableCalls& owner_;
+  const CallId id_;
+};
+
+DurableCalls::DurableCalls(Parts parts) : parts_(std::move(parts)) {}
+
+DurableCalls::~DurableCalls() = default;
+
+void DurableCalls::restore(std::vector<CallRecord> calls) {
+  for (CallRecord& record : calls) start(std::move(record));
+  forget_old_later();
+}
+
+void DurableCalls::leave_waiting() {
+  leaving_ = true;
+  std::vector<CallId> waiting;
+  for (const auto& [id, live] : live_) {
+    const Call* call = parts_.calls.table().find(id);
+    if (call && !parts_.calls.is_running(id)) waiting.push_back(id);
+  }
+  for (const CallId id : waiting) {
+    parts_.calls.abandon(id);
+    live_.erase(id);
+  }
+}
+
+std::optional<CallFailure> DurableCalls::refusal(const AsyncRequest& request,
+                                                 const FunctionPtr& function) const {
+  if (request.arguments.bytes.size() > kMaxAsyncArguments) {
+    return failure(ErrorCode::payload_too_large,
+                   "the arguments of an asynchronous call are over the limit of " +
+                       std::to_string(kMaxAsyncArguments) +
+                       " bytes; put them in a volume and pass their path");
+  }
+  if (request.idempotency_key.size() > kMaxIdempotencyKey) {
+    return failure(ErrorCode::invalid_argument, "an Idempotency-Key has at most 255 characters");
+  }
+  const auto promised = promised_.find(function->pool);
+  const Reason full = parts_.driver.engine().refusal(
+      function->pool, request.caller, promised == promised_.end() ? 0 : promised->second);
+  if (full.code == ReasonCode::none) return std::nullopt;
+  return parts_.calls.refusal(*function, full, kRetryFullSeconds);
+}
+
+void DurableCalls::spawn(AsyncRequest request, OnStarted done) {
+  const CallRequest named{request.app, request.function, {}, request.caller, request.variant};
+  const auto callable = parts_.calls.find(named);
+  if (!callable) return done(parts_.calls.not_found(named, callable.error()), Acceptance::fresh);
+  const FunctionPtr function = *callable->function;
+  if (function->spec.is_generator) {
+    return done(failure(ErrorCode::invalid_argument,
+                        function->app_name + "." + function->spec.name +
+                            " is a generator function, and nobody would read the items of an "
+                            "asynchronous call: iterate over .remote_gen(...)"),
+                Acceptance::fresh);
+  }
+  if (!request.idempotency_key.empty()) {
+    return spawn_once(std::move(request), function, std::move(done));
+  }
+  if (auto refused = refusal(request, function)) {
+    return done(*std::move(refused), Acceptance::fresh);
+  }
+  accept(record_of(std::move(request), {}), function->pool, std::move(done));
+}
+
+CallRecord DurableCalls::record_of(AsyncRequest request, std::string request_sha256) {
+  const Time now = parts_.driver.now();
+  const bool limited = request.time_to_live.us > 0;
+  return {.id = CallId{parts_.ids.next(now)},
+          .workspace = kDefaultWorkspace,
+          .caller = request.caller,
+          .app = std::move(request.app),
+          .function = std::move(request.function),
+          .variant = std::move(request.variant),
+          .format = request.arguments.format,
+          .arguments = std::move(request.arguments.bytes),
+          .arrived = now,
+          .expires = limited ? now + request.time_to_live : Time::never(),
+          .idempotency_key = std::move(request.idempotency_key),
+          .request_sha256 = std::move(request_sha256),
+          .repeats = {}};
+}
+
+// One request of a key at a time: the next one finds what the first has made of it.
+void DurableCalls::spawn_once(AsyncRequest request, FunctionPtr function, OnStarted done) {
+  const std::string key = request.idempotency_key;
+  const auto [in_use, is_first] = keys_in_use_.try_emplace(key);
+  if (!is_first) {
+    in_use->second.push_back(
+        [this, request = std::move(request), done = std::move(done)]() mutable {
+          spawn(std::move(request), std::move(done));
+        });
+    return;
+  }
+  OnStarted told = [this, key, done = std::move(done)](StartedCall call, Acceptance acceptance) {
+    done(std::move(call), acceptance);
+    free_key(key);
+  };
+  auto looked_up = [this, request = std::move(request), function = std::move(function),
+                    told = std::move(told)](Result<StoredCall> found) mutable {
+    const std::string digest = digest_of(request);
+    if (found.ok()) {
+      if (found->call.request_sha256 != digest) return told(other_request(), Acceptance::repeated);
+      return told(found->call.id, Acceptance::repeated);
+    }
+    if (found.error().code != ErrorCode::not_found) return told(found.error(), Acceptance::fresh);
+    if (auto refused = refusal(request, function)) {
+      return told(*std::move(refused), Acceptance::fresh);
+    }
+    accept(record_of(std::move(request), digest), function->pool, std::move(told));
+  };
+  parts_.store.query_call_by_key(kDefaultWorkspace, key,
+                                 parts_.background.to_loop(std::move(looked_up)));
+}
+
+void DurableCalls::free_key(const std::string& key) {
+  auto in_use = keys_in_use_.extract(key);
+  for (auto& next : in_use.mapped()) next();
+}
+
+void DurableCalls::accept(CallRecord record, PoolId pool, OnStarted done) {
+  ++promised_[pool];
+  ++writing_;
+  Batch batch{record};
+  auto written = [this, record = std::move(record), pool,
+                  done = std::move(done)](Result<> result) mutable {
+    --writing_;
+    if (--promised_[pool] == 0) promised_.erase(pool);
+    if (!result) return done(std::move(result).error(), Acceptance::fresh);
+    const CallId id = record.id;
+    if (!leaving_) start(std::move(record));
+    done(id, Acceptance::fresh);
+  };
+  parts_.store.apply(std::move(batch), parts_.background.to_loop(std::move(written)));
+}
+
+// It has been accepted: whatever keeps it from running is its outcome.
+void DurableCalls::start(CallRecord record) {
+  auto live = std::make_unique<Live>(*this, record.id);
+  Live& waiter = *live;
+  live_[record.id] = std::move(live);
+  CallRequest request{record.app,
+                      record.function,
+                      {record.format, std::move(record.arguments)},
+                      record.caller,
+                      record.variant};
+  auto started = parts_.calls.start(std::move(request), &waiter, Origin::outside,
+                                    {.id = record.id,
+                                     .admission = Admission::granted,
+                                     .expires = record.expires,
+                                     .arrived = record.arrived});
+  if (started) return;
+  CallReport report;
+  report.call = record.id;
+  waiter.on_failure(started.refusal(), report);
+}
+
+void DurableCalls::ended(Live& call, CallOutcome outcome) {
+  call.outcome = std::make_unique<CallOutcome>(std::move(outcome));
+  call.ended = parts_.driver.now();
+  write_end(call.id());
+}
+
+void DurableCalls::write_end(CallId id) {
+  const auto found = live_.find(id);
+  if (found == live_.end()) return;
+  const CallOutcome& outcome = *found->second->outcome;
+  const bool is_value = outcome.kind == CallOutcome::Kind::value;
+  CallEndRecord record{
+      .id = id,
+      .ended = found->second->ended,
+      .state = std::string(call_state_name(state_of(outcome))),
+      .format = is_value ? outcome.value.format : BodyFormat::json,
+      .body = is_value ? outcome.value.bytes : outcome.failure.body,
+      .report_json = to_report_json(outcome.report, is_value ? nullptr : &outcome.failure)};
+  parts_.store.apply({std::move(record)}, parts_.background.to_loop([this, id](Result<> result) {
+    end_is_written(id, result);
+  }));
+}
+
+// A disk that takes no writes now may do so later; until then the outcome stays in memory.
+void DurableCalls::end_is_written(CallId id, const Result<>& result) {
+  if (!result) {
+    spdlog::error("the outcome of {} cannot be written: {}", id.text(), result.error().message);
+    return parts_.driver.after(kWriteRetry, [this, id] { write_end(id); });
+  }
+  forget_old_later();
+  const auto live = live_.extract(id);
+  if (live.empty()) return;
+  for (Live::Waiting& waiting : live.mapped()->waiting) waiting.done(*live.mapped()->outcome);
+}
+
+void DurableCalls::outcome(CallId call, Duration patience, OnOutcome done) {
+  if (const auto found = live_.find(call); found != live_.end()) {
+    const std::uint64_t serial = ++last_serial_;
+    found->second->waiting.push_back({serial, std::move(done)});
+    if (patience.us <= 0) return give_up_waiting(call, serial);
+    return parts_.driver.after(patience, [this, call, serial] { give_up_waiting(call, serial); });
+  }
+  auto looked_up = [this, call, done = std::move(done)](Result<StoredCall> found) {
+    if (found.ok() && found->end) return done(outcome_of(*found));
+    if (found.ok()) {
+      CallOutcome pending;
+      pending.report.call = call;
+      pending.state_json = dump_json(document_of(*found));
+      return done(std::move(pending));
+    }
+    if (found.error().code == ErrorCode::not_found && parts_.calls.knows(call)) {
+      return done(
+          Error{ErrorCode::conflict,
+                "the call " + call.text() + " was not spawned: its result went to its caller"});
+    }
+    done(std::move(found).error());
+  };
+  parts_.store.query_call(call, parts_.background.to_loop(std::move(looked_up)));
+}
+
+void DurableCalls::give_up_waiting(CallId call, std::uint64_t serial) {
+  const auto found = live_.find(call);
+  if (found == live_.end()) return;
+  auto& waiting = found->second->waiting;
+  const auto one = std::ranges::find(waiting, serial, &Live::Waiting::serial);
+  if (one == waiting.end()) return;
+  const OnOutcome done = std::move(one->done);
+  waiting.erase(one);
+  CallOutcome pending;
+  pending.report.call = call;
+  if (auto document = parts_.describe(call)) pending.state_json = std::move(*document);
+  done(std::move(pending));
+}
+
+void DurableCalls::repeat(CallId call, KeyId caller, OnStarted done) {
+  auto looked_up = [this, call, caller, done = std::move(done)](Result<StoredCall> found) mutable {
+    if (!found) return done(std::move(found).error(), Acceptance::fresh);
+    if (!found->end) {
+      return done(Error{ErrorCode::conflict, "the call " + call.text() + " has not ended yet"},
+                  Acceptance::fresh);
+    }
+    const CallRequest named{found->call.app, found->call.function, {}, caller, found->call.variant};
+    const auto callable = parts_.calls.find(named);
+    if (!callable) return done(parts_.calls.not_found(named, callable.error()), Acceptance::fresh);
+    const PoolId pool = (*callable->function)->pool;
+    CallRecord record = std::move(found->call);
+    record.id = CallId{parts_.ids.next(parts_.driver.now())};
+    record.caller = caller;
+    record.arrived = parts_.driver.now();
+    record.expires = Time::never();
+    record.idempotency_key = record.request_sha256 = {};
+    record.repeats = call;
+    accept(std::move(record), pool, std::move(done));
+  };
+  parts_.store.query_call(call, parts_.background.to_loop(std::move(looked_up)));
+}
+
+void DurableCalls::list(std::string state, std::string app, std::size_t limit, Done done) {
+  auto listed = [done = std::move(done)](Result<std::vector<StoredCall>> found) {
+    if (!found) return done(std::move(found).error());
+    JsonValue list = JsonValue::array();
+    for (const StoredCall& one : *found) list.push_back(entry_of(one));
+    done(dump_json({{"calls", std::move(list)}}));
+  };
+  parts_.store.query_calls({std::move(app), states_named(state), std::min(limit, kMostListed)},
+                           parts_.background.to_loop(std::move(listed)));
+}
+
+void DurableCalls::show(CallId call, Done done) {
+  parts_.store.query_call(call, parts_.background.to_loop([call, done](Result<StoredCall> found) {
+    if (found.ok()) return done(dump_json(document_of(*found)));
+    if (found.error().code == ErrorCode::not_found) return done(CallTable::no_such_call(call));
+    done(std::move(found).error());
+  }));
+}
+
+// A server without such calls does nothing.
+void DurableCalls::forget_old_later() {
+  if (std::exchange(forgetting_, true)) return;
+  parts_.driver.after(kForgetEvery, [this] {
+    forgetting_ = false;
+    const Time before{parts_.driver.now().us - parts_.kept.us};
+    parts_.store.apply({ForgottenCalls{before}}, [](const Result<>&) {});
+  });
+}
+
+}  // namespace ember

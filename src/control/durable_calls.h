@@ -1,0 +1,84 @@
+// Calls that are on disk before they are accepted, and whose outcome is kept there. A call lives in
+// memory from its acceptance until its end is on disk; what has ended is asked of the store. After
+// a restart those without an end run again, from their beginning.
+//
+// Nothing is refused for a limit once it has been accepted: limits are asked before the write, and
+// count what is being written.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "control/async_calls.h"
+#include "control/background.h"
+#include "control/calls.h"
+#include "store/store.h"
+
+namespace ember {
+
+class DurableCalls final : public AsyncCalls {
+ public:
+  struct Parts {
+    EngineDriver& driver;
+    AppCatalog& catalog;
+    Calls& calls;
+    Store& store;
+    Background& background;
+    IdSource& ids;
+    Duration kept;  // from a call's end until it is forgotten, at least
+    std::function<Result<std::string>(CallId)> describe;  // its document, of one that has not ended
+  };
+
+  explicit DurableCalls(Parts parts);
+  ~DurableCalls() override;
+
+  // Those without an end, as the last server left them; once all apps are there.
+  void restore(std::vector<CallRecord> calls);
+  // At a drain: what does not run yet is left to the next server.
+  void leave_waiting();
+  // Whether all ends are on disk, and nothing is on its way to be accepted.
+  bool is_settled() const { return live_.empty() && writing_ == 0; }
+
+  void spawn(AsyncRequest request, OnStarted done) override;
+  void outcome(CallId call, Duration patience,
+               std::function<void(Result<CallOutcome>)> done) override;
+  void repeat(CallId call, KeyId caller, OnStarted done) override;
+  void list(std::string state, std::string app, std::size_t limit, Done done) override;
+  void show(CallId call, Done done) override;
+
+ private:
+  class Live;
+  using OnOutcome = std::function<void(Result<CallOutcome>)>;
+  using IdempotencyKey = std::pair<WorkspaceId, std::string>;
+
+  std::optional<CallFailure> refusal(const AsyncRequest& request,
+                                     const FunctionPtr& function) const;
+  CallRecord record_of(AsyncRequest request, std::string request_sha256);
+  void accept(CallRecord record, PoolId pool, OnStarted done);
+  void spawn_once(AsyncRequest request, FunctionPtr function, OnStarted done);
+  void free_key(const std::string& key);
+  void start(CallRecord record);
+  void ended(Live& call, CallOutcome outcome);
+  void write_end(CallId call);
+  void end_is_written(CallId call, const Result<>& result);
+  void give_up_waiting(CallId call, std::uint64_t serial);
+  void forget_old_later();
+
+  Parts parts_;
+  std::map<CallId, std::unique_ptr<Live>> live_;
+  std::map<PoolId, std::uint32_t> promised_;  // being written
+  std::size_t writing_ = 0;
+  // Of requests with a key that is being looked up or written: those that came with it since.
+  std::map<std::string, std::vector<std::function<void()>>> keys_in_use_;
+  std::uint64_t last_serial_ = 0;
+  bool leaving_ = false;
+  bool forgetting_ = false;  // a look at what is old is planned
+};
+
+}  // namespace ember

@@ -1,0 +1,118 @@
+// Calls that are accepted now and asked for later: POST /fn/…?mode=async and /api/v1/calls/….
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "gateway/test_client.h"
+
+namespace ember {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class AsyncCallsTest : public GatewayTest {
+ protected:
+  ClientResponse ask(std::string_view method, std::string_view path, std::string_view body = {},
+                     std::string_view extra = {}) {
+    TestClient client = connect();
+    EXPECT_TRUE(client.send(request(method, path, body, extra)));
+    return client.read();
+  }
+  FakeAsyncCalls& fake() { return control.fake_async_calls; }
+};
+
+TEST_F(AsyncCallsTest, AreHandedOverWithAllThatWasSaidOfThem) {
+  const auto response = ask("POST", "/fn/shop/price?mode=async&ttl_ms=1500", R"({"a": 1})",
+                            "Idempotency-Key: order-7\r\n");
+  EXPECT_EQ(response.status, 202);
+  EXPECT_EQ(response.body, "{\"call_id\": \"fc-0000000000093\", \"repeated\": false}\n");
+  ASSERT_EQ(fake().spawned.size(), 1u);
+  const AsyncRequest& spawned = fake().spawned[0];
+  EXPECT_EQ(spawned.app, "shop");
+  EXPECT_EQ(spawned.function, "price");
+  EXPECT_EQ(spawned.arguments.bytes, R"({"a": 1})");
+  EXPECT_EQ(spawned.idempotency_key, "order-7");
+  EXPECT_EQ(spawned.time_to_live, Duration::milliseconds(1500));
+  EXPECT_EQ(spawned.caller, KeyId{1});
+  EXPECT_TRUE(control.calls.empty());
+}
+
+TEST_F(AsyncCallsTest, DoNotTakeOverTheKeyOfTheRequestBefore) {
+  TestClient client = connect();
+  for (const char* extra : {"Idempotency-Key: order-7\r\n", ""}) {
+    EXPECT_TRUE(client.send(request("POST", "/fn/shop/price?mode=async", "{}", extra)));
+    EXPECT_EQ(client.read().status, 202);
+  }
+  EXPECT_EQ(fake().spawned.at(0).idempotency_key, "order-7");
+  EXPECT_EQ(fake().spawned.at(1).idempotency_key, "");
+}
+
+TEST_F(AsyncCallsTest, SayWhereTheyWereMadeBefore) {
+  fake().acceptance = Acceptance::repeated;
+  EXPECT_THAT(ask("POST", "/fn/shop/price?mode=async", "{}").body, HasSubstr("\"repeated\": true"));
+}
+
+TEST_F(AsyncCallsTest, AreRefusedWithTheStatusOfTheRefusal) {
+  CallFailure other{{ErrorCode::conflict, "another request"}, {}};
+  other.status = 422;
+  fake().refuse = other;
+  EXPECT_EQ(ask("POST", "/fn/shop/price?mode=async", "{}").status, 422);
+  fake().refuse = CallFailure{{ErrorCode::resource_exhausted, "full"}, {}, 7};
+  const auto full = ask("POST", "/fn/shop/price?mode=async", "{}");
+  EXPECT_EQ(full.status, 429);
+  EXPECT_EQ(full.field("Retry-After"), "7");
+}
+
+TEST_F(AsyncCallsTest, TakeNoUnknownModesTimesAndKeys) {
+  EXPECT_EQ(ask("POST", "/fn/shop/price?mode=later", "{}").status, 400);
+  EXPECT_EQ(ask("POST", "/fn/shop/price?mode=async&ttl_ms=0", "{}").status, 400);
+  EXPECT_EQ(ask("POST", "/fn/shop/price?mode=async&ttl_ms=x", "{}").status, 400);
+  EXPECT_EQ(ask("POST", "/fn/shop/price?mode=async", "[]").status, 400);
+  EXPECT_EQ(
+      ask("POST", "/fn/shop/price?mode=async", "{}", "Idempotency-Key: a\r\nIdempotency-Key: b\r\n")
+          .status,
+      400);
+  EXPECT_TRUE(fake().spawned.empty());
+}
+
+TEST_F(AsyncCallsTest, GiveTheirValueAsASynchronousCallDoes) {
+  fake().outcome_told.kind = CallOutcome::Kind::value;
+  fake().outcome_told.value = {BodyFormat::pickle, "\x80\x05N."};
+  fake().outcome_told.report.call = CallId{0x123};
+  const auto response = ask("GET", "/api/v1/calls/fc-0000000000093/result?wait_ms=500");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "\x80\x05N.");
+  EXPECT_EQ(response.field("Content-Type"), "application/x-ember-pickle");
+  EXPECT_EQ(response.field("Ember-Call-Id"), "fc-0000000000093");
+  EXPECT_THAT(fake().asked, ElementsAre("result fc-0000000000093 500 ms"));
+}
+
+TEST_F(AsyncCallsTest, GiveTheirErrorWithItsStatus) {
+  fake().outcome_told.kind = CallOutcome::Kind::failure;
+  fake().outcome_told.failure = {{ErrorCode::timed_out, "too slow"}, {}};
+  const auto response = ask("GET", "/api/v1/calls/fc-0000000000093/result");
+  EXPECT_EQ(response.status, 504);
+  EXPECT_THAT(response.body, HasSubstr("too slow"));
+}
+
+TEST_F(AsyncCallsTest, ThatHaveNotEndedAreAcceptedStill) {
+  fake().outcome_told.state_json = R"({"state": "waiting"})";
+  const auto response = ask("GET", "/api/v1/calls/fc-0000000000093/result");
+  EXPECT_EQ(response.status, 202);
+  EXPECT_EQ(response.body, "{\"state\": \"waiting\"}\n");
+}
+
+TEST_F(AsyncCallsTest, AreAskedForWithinBounds) {
+  EXPECT_EQ(ask("GET", "/api/v1/calls/fc-0000000000093/result?wait_ms=60001").status, 400);
+  EXPECT_EQ(ask("GET", "/api/v1/calls/nonsense/result").status, 404);
+}
+
+TEST_F(AsyncCallsTest, AreListedByTheirEndAndRunAgain) {
+  EXPECT_EQ(ask("GET", "/api/v1/calls?state=dead&app=shop&limit=3").status, 200);
+  EXPECT_EQ(ask("POST", "/api/v1/calls/fc-0000000000093/retry").status, 202);
+  EXPECT_THAT(fake().asked,
+              ElementsAre("list dead of 'shop' 3", "retry fc-0000000000093 by " + KeyId{1}.text()));
+}
+
+}  // namespace
+}  // namespace ember
