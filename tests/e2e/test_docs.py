@@ -147,3 +147,15 @@ def test_the_guide_to_classes_runs_as_shown(server: Server, tmp_path: Path) -> N
     assert "loading de" in done.stderr
     assert any("word, count" in line for line in lines)
     server.cli("app", "stop", "words")
+
+
+def test_the_guide_to_calls_for_later_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/later.md", "python")
+    (tmp_path / "reports.py").write_text(code)
+    (session,) = blocks("docs/guides/later.md", "")
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["['all of 2023', 'all of 2024']", "all of 2023"]
+    assert "all of 2025" in lines
+    server.cli("app", "stop", "reports")

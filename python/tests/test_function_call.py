@@ -1,0 +1,76 @@
+"""Calls for later and retries, as far as they are decided on the caller's side."""
+
+from __future__ import annotations
+
+import pytest
+
+import ember
+from ember.exception import InvalidArgumentError
+
+app = ember.App("later")
+
+
+@app.function()
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@pytest.mark.parametrize(
+    ("retries", "spec"),
+    [
+        (None, None),
+        (0, {"max_retries": 0, "backoff_permille": 1000}),
+        (3, {"max_retries": 3, "initial_delay_ms": 1000, "backoff_permille": 1000}),
+        (
+            ember.Retries(2, backoff_coefficient=1.5, initial_delay_s=0.25, max_delay_s=9),
+            {
+                "max_retries": 2,
+                "backoff_permille": 1500,
+                "initial_delay_ms": 250,
+                "max_delay_ms": 9000,
+            },
+        ),
+    ],
+)
+def test_retries_are_a_number_or_say_when(
+    retries: int | ember.Retries | None, spec: dict[str, int] | None
+) -> None:
+    made = ember.App("retried").function(retries=retries)(add.local).spec()
+    if spec is None:
+        assert "retries" not in made
+    else:
+        assert {name: made["retries"][name] for name in spec} == spec
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ember.Retries(11),
+        lambda: ember.Retries(-1),
+        lambda: ember.Retries(True),
+        lambda: ember.Retries("3"),  # pyright: ignore[reportArgumentType]
+        lambda: ember.Retries(1, backoff_coefficient=0.5),
+        lambda: ember.Retries(1, initial_delay_s=3601),
+        lambda: ember.Retries(1, max_delay_s=0),
+        lambda: add.spawn.with_options(ttl=0),
+        lambda: add.spawn.with_options(ttl=8 * 24 * 3600),
+        lambda: add.spawn.with_options(ttl="soon"),  # pyright: ignore[reportArgumentType]
+        lambda: add.spawn.with_options(idempotency_key=""),
+        lambda: add.spawn.with_options(idempotency_key="k" * 256),
+        lambda: add.spawn.with_options(idempotency_key="line\nbreak"),
+        lambda: ember.FunctionCall.from_id("ct-0000000000001"),
+        lambda: ember.FunctionCall.from_id(7),  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_what_cannot_be_is_refused_where_it_is_written(make: object) -> None:
+    assert callable(make)
+    with pytest.raises(InvalidArgumentError):
+        make()
+
+
+def test_a_call_is_known_by_its_id() -> None:
+    one, other = (ember.FunctionCall.from_id("fc-0000000000001") for _ in range(2))
+    assert one == other
+    assert len({one, other}) == 1
+    assert repr(one) == "<ember.FunctionCall fc-0000000000001>"
+    assert issubclass(ember.PendingError, TimeoutError)
