@@ -88,7 +88,11 @@ TEST_P(AgentExecTest, ItHasTheEnvironmentOfTheContainer) {
 
 TEST_P(AgentExecTest, ATerminalHasTheSizeThatWasAskedForAndTakesAnother) {
   start(spec(1));
-  const ExecId id = shell("stty size; read line; stty size; tty; echo $TERM", TerminalSize{33, 99});
+  // It is given its size a moment after the start.
+  const ExecId id = shell(
+      "while [ \"$(stty size)\" = '0 0' ]; do :; done; stty size; read line; stty size; tty; "
+      "echo $TERM",
+      TerminalSize{33, 99});
   const int terminal = stream(id, ExecStream::terminal);
   std::string said = read_until(terminal, "\n");
   const winsize wanted{44, 111, 0, 0};

@@ -237,6 +237,8 @@ TEST_P(AgentNetworkTest, TheMachinesLoopbackIsOutOfReachAndTheOutsideIsNot) {
               testing::MatchesRegex("1[0-9.]+"));
 }
 
+constexpr int kMostOwnAddresses = 5;
+
 TEST_P(AgentNetworkTest, PrivateNetworksAndTheMachinesOwnAddressesLeadNowhere) {
   const UniqueFd& runner = start(spec(1));
   for (const char* host : {"169.254.169.254", "10.0.0.1", "172.16.0.1", "192.168.0.1"}) {
@@ -246,8 +248,10 @@ TEST_P(AgentNetworkTest, PrivateNetworksAndTheMachinesOwnAddressesLeadNowhere) {
                                 "rows = [row.split() for row in open('/proc/net/route')]\n"
                                 "out = [row[2] for row in rows if row[3] == '0003'][0]");
   const auto gateway = ntohl(static_cast<std::uint32_t>(std::stoul(route, nullptr, 16)));
+  int tried = 0;  // some of them: the containers of other tests add to these addresses
   for (const Ipv4Network& own : own_addresses()) {
     if (own.address == gateway) continue;  // the machine's end of its own veth pair
+    if (++tried > kMostOwnAddresses) break;
     // That of a container beside this test's may have gone.
     const auto now = own_addresses();
     if (std::ranges::find(now, own.address, &Ipv4Network::address) == now.end()) continue;
