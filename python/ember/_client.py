@@ -6,13 +6,13 @@ asynchronous call. Failures come out as `ember.exception` types.
 
 from __future__ import annotations
 
-from ember import _config, _http, _json
+from ember import _config, _http, _items, _json
 from ember.exception import InternalError, PendingError, UnavailableError, from_error_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
     from typing import Any
     from weakref import WeakKeyDictionary
 
@@ -29,12 +29,14 @@ _TIMEOUT_S = 60.0  # of everything that isn't a call or a stream
 class Reply:
     """An answer of 2xx: headers with names in lower case, and the body."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "items", "status")
 
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.status = status
         self.headers = headers
         self.body = body
+        # A generator function's, in the place of a body. Closing them cancels the call.
+        self.items: Generator[bytes, None, None] | None = None
 
 
 class Client:
@@ -148,6 +150,69 @@ class Client:
             Reply(answer.status_code, dict(answer.headers), answer.content), content_type
         )
 
+    def call_items(
+        self, app: str, function: str, body: bytes, variant: str | None = None
+    ) -> Generator[bytes, None, None]:
+        """Calls a generator function; its items as they come. Closing it cancels the call."""
+        reply = self.call_either(app, function, body, PICKLE, variant)
+        if reply.items is None:
+            raise InternalError(f"{app}.{function}: the server gave one result, and no items")
+        yield from reply.items
+
+    def call_either(
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        content_type: str,
+        variant: str | None = None,
+    ) -> Reply:
+        """Calls a function of either kind: the reply has a body, or it has items."""
+        accept = f"Accept: {_items.CONTENT_TYPE}\r\n"
+        path = call_path(app, function, variant)
+        connection, status, headers = self._start("POST", path, (body,), content_type, None, accept)
+        if headers.get("content-type") != _items.CONTENT_TYPE:
+            return self._told(self._finish(connection, status, headers), content_type)
+        reply = self._told(Reply(status, headers, b""), content_type)
+        reply.items = self._read_items(connection, _items.Reader(unpickle=content_type == PICKLE))
+        return reply
+
+    def _read_items(
+        self, connection: _http.Connection, reader: _items.Reader
+    ) -> Generator[bytes, None, None]:
+        try:
+            for piece in connection.read_body():
+                yield from reader.feed(piece)
+            reader.check_end()
+        except (OSError, _http.ProtocolError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    async def call_items_async(
+        self, app: str, function: str, body: bytes, variant: str | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """The same on the running event loop."""
+        import httpx
+
+        reader = _items.Reader(unpickle=True)
+        url = self.config.url + call_path(app, function, variant)
+        headers = {"Content-Type": PICKLE, "Accept": _items.CONTENT_TYPE}
+        stream = self._async_client().stream("POST", url, content=body, headers=headers)
+        try:
+            async with stream as answer:
+                if answer.status_code != 200:
+                    body = await answer.aread()
+                    self._told(Reply(answer.status_code, dict(answer.headers), body), PICKLE)
+                elif self.on_call is not None:
+                    self.on_call(dict(answer.headers))
+                async for piece in answer.aiter_raw():
+                    for item in reader.feed(piece):
+                        yield item
+                reader.check_end()
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
     def _async_client(self) -> httpx.AsyncClient:
         """The client of the running loop: its connections can't be used on another."""
         import asyncio
@@ -236,9 +301,10 @@ class Client:
         more_head: str = "",
     ) -> Reply:
         """One request and its whole answer, whatever its status."""
-        connection, status, headers = self._start(
-            method, path, body, content_type, timeout_s, more_head
-        )
+        return self._finish(*self._start(method, path, body, content_type, timeout_s, more_head))
+
+    def _finish(self, connection: _http.Connection, status: int, headers: dict[str, str]) -> Reply:
+        """The whole answer that has begun; its connection is kept for the next."""
         try:
             data = b"".join(connection.read_body())
         except (OSError, _http.ProtocolError) as error:

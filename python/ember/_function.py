@@ -11,7 +11,7 @@ from ember.exception import InvalidArgumentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
     from typing import Any, ParamSpec, TypeVar
 
     from typing_extensions import Unpack
@@ -36,12 +36,40 @@ class Remote(Typed["P", "R"]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the function in a container and returns its result, or raises its exception."""
         function = self._function
+        function.refuse_as_generator()
         return _invoke.call(function.app_name, function.name, args, kwargs, function.variant)
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """The same for async code: await it."""
         function = self._function
+        function.refuse_as_generator()
         return _invoke.call_async(function.app_name, function.name, args, kwargs, function.variant)
+
+
+class RemoteItems(Typed["P", "R"]):
+    """`for item in fn.remote_gen(...)`: what a generator function yields, as it comes.
+
+    The call begins with the first item that is asked for. Ending the loop early, or closing the
+    iterator, cancels it.
+    """
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Function[P, R]) -> None:
+        self._function = function
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Generator[Any, None, None]:
+        """Runs the generator in a container, a bounded way ahead of who iterates."""
+        function = self._function
+        function.refuse_as_plain()
+        return _invoke.call_items(function.app_name, function.name, args, kwargs, function.variant)
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
+        """The same for async code: `async for`."""
+        function = self._function
+        function.refuse_as_plain()
+        name, variant = function.name, function.variant
+        return _invoke.call_items_async(function.app_name, name, args, kwargs, variant)
 
 
 class Function(Typed["P", "R"]):
@@ -69,6 +97,7 @@ class Function(Typed["P", "R"]):
         self.concurrency = concurrency or Concurrency(1, None)
         self.remote: Remote[P, R] = Remote(self)
         self.spawn = Spawn(self, {})
+        self.remote_gen: RemoteItems[P, R] = RemoteItems(self)
         if raw is not None:
             self.__doc__ = raw.__doc__
             self.__module__ = raw.__module__
@@ -128,7 +157,29 @@ class Function(Typed["P", "R"]):
     @property
     def is_async(self) -> bool:
         """Whether it is an `async def`."""
-        return self.raw is not None and is_coroutine(self.raw)
+        is_async = _CO_COROUTINE | _CO_ASYNC_GENERATOR
+        return self.raw is not None and bool(flags(self.raw) & is_async)
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it yields items; of a handle by name nobody knows here."""
+        yields = _CO_GENERATOR | _CO_ASYNC_GENERATOR
+        return self.raw is not None and bool(flags(self.raw) & yields)
+
+    def refuse_as_generator(self) -> None:
+        """Raises where one result is asked of a generator."""
+        if self.is_generator:
+            raise InvalidArgumentError(
+                f"{self.name} is a generator function: iterate over {self.name}.remote_gen(...)"
+            )
+
+    def refuse_as_plain(self) -> None:
+        """Raises where items are asked of what gives one result."""
+        if self.raw is not None and not self.is_generator:
+            raise InvalidArgumentError(
+                f"{self.name} is no generator function and gives one result: "
+                f"call {self.name}.remote(...)"
+            )
 
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this function, but for its image."""
@@ -140,14 +191,16 @@ class Function(Typed["P", "R"]):
             "module": self.raw.__module__,
             "qualname": self.raw.__qualname__,
             "is_async": self.is_async,
+            "is_generator": self.is_generator,
             **self.concurrency.spec(),
             "parameters": [parameter.spec() for parameter in parameters(self.raw)],
             **self.settings.spec(),
         }
 
     def __call__(self, *_args: object, **_kwargs: object) -> Any:
+        remote = "remote_gen" if self.is_generator else "remote"
         raise InvalidArgumentError(
-            f"{self.name} is an Ember function: call {self.name}.remote(...) to run it in a "
+            f"{self.name} is an Ember function: call {self.name}.{remote}(...) to run it in a "
             f"container, or {self.name}.local(...) to run it here"
         )
 
@@ -174,7 +227,6 @@ def make_function(
             f"@app.function is for functions, not for {type(raw).__name__} objects"
         )
     check_place(raw, "function")
-    refuse_generator(raw)
     checked = check_name("function", name or raw.__name__)
     if settings.schedule is not None:
         from ember._schedule import check_callable_alone
@@ -201,9 +253,12 @@ def check_place(raw: object, what: str) -> None:
 
 
 def refuse_generator(raw: Callable[..., Any]) -> None:
-    """Refuses generators, which give many values."""
+    """Refuses generators, which give many values, where a class has its methods."""
     if flags(raw) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):
-        raise InvalidArgumentError(f"{raw.__qualname__}: generators can't be Ember functions yet")
+        raise InvalidArgumentError(
+            f"{raw.__qualname__}: generators can't be methods of an Ember class yet; "
+            "give the items by a generator function, which takes what it needs as arguments"
+        )
 
 
 def is_coroutine(raw: Callable[..., Any]) -> bool:

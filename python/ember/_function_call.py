@@ -78,6 +78,7 @@ class Spawn:
     def __call__(self, *args: Any, **kwargs: Any) -> FunctionCall:
         """The call is on the server's disk when this returns."""
         function = self._function
+        function.refuse_as_generator()
         return FunctionCall(
             _invoke.spawn(
                 function.app_name, function.name, args, kwargs, self._options, function.variant

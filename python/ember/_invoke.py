@@ -6,6 +6,7 @@ from ember import _context, _variant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
     from typing import Any
 
     from ember._variant import Variant
@@ -88,6 +89,85 @@ async def call_async(
         return (await _client.shared().call_async(app, function, body, _client.PICKLE, id)).body
 
     return unpickled(await _variant.call_async(app, variant, send))
+
+
+def call_items(
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    variant: Variant | None = None,
+) -> Generator[Any, None, None]:
+    """Calls a generator function, once the first item is asked for; closing it cancels the call."""
+    return _call_items(app, function, _pickled(args, kwargs), variant)
+
+
+def _call_items(
+    app: str, function: str, body: bytes, variant: Variant | None
+) -> Generator[Any, None, None]:
+    if _context.in_container:
+        from ember.runner import _calls
+
+        app, call = _context.deployed_app(app), _calls.call_items
+    else:
+        from ember import _client
+
+        call = _client.shared().call_items
+
+    def begin(id: str | None) -> tuple[bytes | None, Generator[bytes, None, None]]:
+        items = call(app, function, body, id)
+        return next(items, None), items
+
+    item, items = _variant.call(app, variant, begin)
+    try:
+        while item is not None:
+            yield unpickled(item)
+            item = next(items, None)
+    finally:
+        items.close()
+
+
+def call_items_async(
+    app: str,
+    function: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    variant: Variant | None = None,
+) -> AsyncGenerator[Any, None]:
+    """The same without blocking the running event loop."""
+    return _call_items_async(app, function, _pickled(args, kwargs), variant)
+
+
+async def _call_items_async(
+    app: str, function: str, body: bytes, variant: Variant | None
+) -> AsyncGenerator[Any, None]:
+    if _context.in_container:
+        from ember.runner import _calls
+
+        app, call = _context.deployed_app(app), _calls.call_items_async
+    else:
+        from ember import _client
+
+        call = _client.shared().call_items_async
+
+    async def begin(id: str | None) -> tuple[bytes | None, AsyncGenerator[bytes, None]]:
+        items = call(app, function, body, id)
+        return await _next(items), items
+
+    item, items = await _variant.call_async(app, variant, begin)
+    try:
+        while item is not None:
+            yield unpickled(item)
+            item = await _next(items)
+    finally:
+        await items.aclose()
+
+
+async def _next(items: AsyncGenerator[bytes, None]) -> bytes | None:
+    try:
+        return await items.__anext__()
+    except StopAsyncIteration:
+        return None
 
 
 def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

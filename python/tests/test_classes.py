@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -281,7 +282,11 @@ class Home:
         if id and id not in self.known:
             body = {"error": {"code": "unknown_variant", "message": "no such variant"}}
             return 404, {}, json.dumps(body).encode()
-        return 200, {}, pickle.dumps(asked.path)
+        data = pickle.dumps(asked.path)
+        if asked.path.startswith("/fn/shelf/spout"):
+            items = struct.pack("<BI", 1, len(data)) + data + struct.pack("<BI", 3, 2) + b"{}"
+            return 200, {"Content-Type": "application/x-ember-items"}, [items]
+        return 200, {}, data
 
 
 @pytest.fixture
@@ -309,6 +314,19 @@ def test_a_variant_is_registered_once_and_named_by_every_call(home: Home) -> Non
     ]
     assert Model().predict.remote(1) == "/fn/shelf/Shelf.predict"
     assert plain.with_options(timeout=9).remote() == "/fn/shelf/plain?variant=va-2"
+
+
+def test_the_items_of_a_variant_are_asked_of_it(home: Home) -> None:
+    async def read(function: ember.Function[..., Any]) -> list[Any]:
+        return [item async for item in function.remote_gen.aio()]
+
+    other = ember.Function.from_name("shelf", "spout").with_options(cpu=1)
+    assert list(other.remote_gen()) == ["/fn/shelf/spout?variant=va-1"]
+    home.known.clear()
+    assert list(other.remote_gen()) == ["/fn/shelf/spout?variant=va-2"]
+    home.known.clear()
+    assert asyncio.run(read(other)) == ["/fn/shelf/spout?variant=va-3"]
+    assert asyncio.run(read(ember.Function.from_name("shelf", "spout"))) == ["/fn/shelf/spout"]
 
 
 def test_a_variant_that_the_server_lost_is_registered_again_once(home: Home) -> None:

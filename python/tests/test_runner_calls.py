@@ -12,6 +12,7 @@ import pytest
 from conftest import Got, RunnerProcess, input_frame, wait_for_file
 
 from ember.runner import _frames as frames
+from ember.runner._streams import WINDOW_ITEMS
 
 TASKS = {"is_async": True, "max_inputs": 8}
 THREADS = {"max_inputs": 8}
@@ -55,6 +56,30 @@ def own_threads(n):
     return sorted(results)
 
 @app.function()
+def items(n, at_most=None):
+    taken = []
+    for item in other.remote_gen(n):
+        taken.append(item)
+        if len(taken) == at_most:
+            break
+    return taken
+
+@app.function()
+async def items_async(n, at_most=None):
+    taken = []
+    items = other.remote_gen.aio(n)
+    async for item in items:
+        taken.append(item)
+        if len(taken) == at_most:
+            break
+    await items.aclose()
+    return taken
+
+@app.function()
+def items_in_own_loop(n, at_most=None):
+    return asyncio.run(items_async.local(n, at_most))
+
+@app.function()
 def leaves_a_thread(n, mark=None):
     if mark:
         def wait():
@@ -62,6 +87,16 @@ def leaves_a_thread(n, mark=None):
         threading.Thread(target=wait, daemon=True).start()
     return "left"
 """
+ITEM_WAYS = pytest.mark.parametrize(
+    ("function", "settings"),
+    [
+        ("items", {}),
+        ("items", THREADS),
+        ("items_async", TASKS),
+        ("items_in_own_loop", {}),
+    ],
+    ids=["sync", "threads", "async", "own-loop"],
+)
 EVERY_WAY = pytest.mark.parametrize(
     ("function", "settings"),
     [
@@ -92,7 +127,11 @@ def test_a_call_goes_over_the_socket_and_its_result_comes_back(
     runner.input(1, {"n": 4})
     got = runner.expect(frames.CALL)
     assert got.format == frames.PICKLE
-    target = {"app": "elsewhere", "function": "double", "call": "fc-0000000000007"}
+    target = {
+        "app": "elsewhere",
+        "function": "double",
+        "call": "fc-0000000000007",
+    }
     assert read_call(got) == (target, (4,), {"by": 2})
     runner.send(call_result(got.stream, 8))
     assert runner.answer(1).json == 8
@@ -226,3 +265,68 @@ def test_a_call_while_the_module_is_imported_is_refused(runner: RunnerProcess) -
     report = runner.expect(frames.FAILED).json
     assert report["type"] == "UnavailableError"
     assert "while the module is being imported" in report["message"]
+
+
+def call_chunk(number: int, value: object) -> bytes:
+    return frames.frame(frames.CALL_CHUNK, frames.PICKLE, 0, number, pickle.dumps(value))
+
+
+def call_end(number: int) -> bytes:
+    return frames.frame(frames.CALL_RESULT, frames.NONE, 0, number, b"")
+
+
+@ITEM_WAYS
+def test_items_of_another_function_come_as_they_are_sent(
+    runner: RunnerProcess, function: str, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, function, **settings).ready()
+    runner.input(1, {"n": 4})
+    got = runner.expect(frames.CALL)
+    assert read_call(got)[0]["stream"] is True
+    runner.send(call_chunk(got.stream, "a") + call_chunk(got.stream, "b"))
+    runner.send(call_chunk(got.stream, "c") + call_end(got.stream))
+    assert runner.answer(1).json == ["a", "b", "c"]
+
+
+@ITEM_WAYS
+def test_credit_is_given_for_items_that_user_code_has_taken(
+    runner: RunnerProcess, function: str, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, function, **settings).ready()
+    runner.input(1, {"n": 4})
+    number = runner.expect(frames.CALL).stream
+    chunk = call_chunk(number, "x")
+    size = len(chunk) - frames.HEADER_BYTES
+    for _ in range(WINDOW_ITEMS // 2):
+        runner.send(chunk)
+    credit = runner.expect(frames.CREDIT)
+    assert credit.stream == number
+    half = WINDOW_ITEMS // 2
+    assert frames.CREDIT_BODY.unpack(credit.body) == (half, half * size)
+    runner.send(call_end(number))
+    assert runner.answer(1).json == ["x"] * half
+
+
+@ITEM_WAYS
+def test_leaving_the_loop_early_cancels_the_call(
+    runner: RunnerProcess, function: str, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, function, **settings).ready()
+    runner.input(1, {"n": 4, "at_most": 1})
+    number = runner.expect(frames.CALL).stream
+    runner.send(call_chunk(number, "x"))
+    assert runner.expect(frames.CALL_CANCEL).stream == number
+    assert runner.answer(1).json == ["x"]
+
+
+@ITEM_WAYS
+def test_an_error_after_items_is_raised_where_they_are_taken(
+    runner: RunnerProcess, function: str, settings: dict[str, Any]
+) -> None:
+    runner.start(MODULE, function, **settings).ready()
+    runner.input(1, {"n": 4})
+    number = runner.expect(frames.CALL).stream
+    body = report("container_crashed", "the stream broke after 1 item")
+    error = frames.frame(frames.CALL_ERROR, frames.JSON, 0, number, body)
+    runner.send(call_chunk(number, "x") + error)
+    assert runner.answer(1).json["type"] == "ContainerCrashedError"

@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ def double(n: int, by: float = 2) -> float:
 
 async def later(n: int) -> int:
     return n
+
+
+def some_words(text: str) -> Iterator[str]:
+    yield from text.split()
+
+
+async def some_ticks() -> AsyncIterator[int]:
+    yield 1
 
 
 def make_app(**settings: Any) -> tuple[ember.App, Any]:
@@ -194,14 +202,9 @@ def test_only_what_a_container_can_find_is_accepted() -> None:
     def inner() -> None:
         pass
 
-    def generate() -> Iterator[int]:
-        yield 1
-
-    generate.__qualname__ = "generate"
     for wrong, message in [
         (inner, "at the top of its module"),
         (lambda: 1, "at the top of its module"),
-        (generate, "generators"),
         (print, "not for builtin"),
         (5, "not for int"),
     ]:
@@ -210,6 +213,36 @@ def test_only_what_a_container_can_find_is_accepted() -> None:
     app.function()(double)
     with pytest.raises(InvalidArgumentError, match="two functions"):
         app.function()(double)
+
+
+def test_a_generator_is_iterated_and_another_function_is_not() -> None:
+    app = ember.App("a")
+    words, ticks = app.function()(some_words), app.function()(some_ticks)
+    assert (words.spec()["is_generator"], words.spec()["is_async"]) == (True, False)
+    assert (ticks.spec()["is_generator"], ticks.spec()["is_async"]) == (True, True)
+    plain = app.function()(double)
+    assert plain.spec()["is_generator"] is False
+    assert list(words.local("a b")) == ["a", "b"]
+    for wrong in (
+        lambda: words.remote("a"),
+        lambda: words.remote.aio("a"),
+        lambda: words.spawn("a"),
+        lambda: words.with_options(timeout=5).remote("a"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=r"some_words\.remote_gen\("):
+            wrong()
+    for wrong in (lambda: plain.remote_gen(1), lambda: plain.remote_gen.aio(1)):
+        with pytest.raises(InvalidArgumentError, match=r"double\.remote\("):
+            wrong()
+    with pytest.raises(InvalidArgumentError, match=r"some_words\.remote_gen\("):
+        words("a")
+
+
+def test_a_generator_is_not_called_before_its_first_item_is_asked_for() -> None:
+    unknown = ember.Function.from_name("a", "b")
+    unknown.remote_gen(1).close()  # no server is known here
+    with pytest.raises(InvalidArgumentError, match="can't be pickled"):
+        unknown.remote_gen(threading.Lock())
 
 
 def test_concurrent_stands_above_or_below() -> None:

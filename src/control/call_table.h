@@ -27,6 +27,14 @@ struct CallReply {
   std::string message;
 };
 
+// Of a call of a generator function.
+struct CallStream {
+  std::uint64_t items = 0;  // handed out
+  // Of those the ones that have not gone on to who reads them. No attempt follows the first item.
+  std::uint64_t open_items = 0, open_bytes = 0;
+  StreamCredit owed;  // gone on, and the runner not yet told
+};
+
 struct Call {
   CallId id;
   FunctionPtr function;
@@ -43,6 +51,7 @@ struct Call {
   bool starting = false;               // inside start_call
   std::optional<CallFailure> refusal;  // for start_call to return
   CallReply reply;
+  CallStream stream;
   Links links;
 };
 

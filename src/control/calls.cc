@@ -48,6 +48,23 @@ Limit limit_of(const Reason& reason) {
   return {};
 }
 
+// Why the function has nothing of what its caller can take.
+std::optional<Error> misfit(CallWants wants, const Function& function, std::uint8_t method) {
+  const bool gives_items = function.spec.is_generator;
+  const std::string name = function.app_name + "." + callable_name(function, method);
+  if (gives_items && wants == CallWants::result) {
+    return Error{ErrorCode::invalid_argument,
+                 name +
+                     " is a generator function: iterate over .remote_gen(...), or ask over HTTP "
+                     "for application/x-ndjson or text/event-stream"};
+  }
+  if (!gives_items && wants == CallWants::items) {
+    return Error{ErrorCode::invalid_argument,
+                 name + " is no generator function and gives one result: call .remote(...)"};
+  }
+  return std::nullopt;
+}
+
 CallState ended_state(ErrorCode code) {
   if (code == ErrorCode::timed_out) return CallState::timed_out;
   return code == ErrorCode::cancelled ? CallState::cancelled : CallState::failed;
@@ -91,7 +108,7 @@ CallFailure Calls::refusal(const Function& function, const Reason& reason,
   FailInput action;
   action.code = ErrorCode::resource_exhausted;
   action.reason = reason;
-  CallFailure failure = failure_of(action, function);
+  CallFailure failure = failure_of(action, function, 0);
   failure.retry_after_s = retry_after_s;
   return failure;
 }
@@ -123,6 +140,7 @@ StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin,
   const auto found = find(request);
   if (!found) return not_found(request, found.error());
   const FunctionPtr* function = found->function;
+  if (auto unfit = misfit(request.wants, **function, found->method)) return *std::move(unfit);
   const Time now = driver_.now();
   const CallId id = terms.id ? terms.id : CallId{ids_.next(now)};
   Call& call = table_.add(id);
@@ -173,6 +191,23 @@ Result<> Calls::cancel(CallId id) {
   return CallTable::no_such_call(id);
 }
 
+// A grant for half of the window is as good as one for each item, and costs less.
+void Calls::accept_items(CallId id, StreamCredit gone) {
+  Call* call = table_.find(id);
+  if (!call) return;
+  CallStream& stream = call->stream;
+  EMBER_ASSERT(gone.items <= stream.open_items && gone.bytes <= stream.open_bytes);
+  stream.open_items -= gone.items;
+  stream.open_bytes -= gone.bytes;
+  stream.owed.items += gone.items;
+  stream.owed.bytes += gone.bytes;
+  const bool due =
+      stream.owed.items >= kStreamWindow.items / 2 || stream.owed.bytes >= kStreamWindow.bytes / 2;
+  if (!due) return;
+  containers_.send(call->container, {0, FrameType::credit, 0, call->attempt, id.value}, {},
+                   encode_credit(std::exchange(stream.owed, {})));
+}
+
 UniqueFd Calls::attempt_file(Call& call) {
   if (!call.arguments_file && call.arguments.bytes.size() >= kBodyInFileBytes) {
     call.arguments_file = sealed_file(call.arguments.bytes);
@@ -205,6 +240,36 @@ void Calls::interrupt(const CancelInput& action) {
   node_.interrupt(action.container);
 }
 
+// Whether the call's attempt still counts, and so is its last: the engine may have taken the input
+// off a container that goes on until it is killed.
+bool Calls::pin(const Call& call) {
+  const InputId input{call.id.value};
+  driver_.handle(InputPinned{input, call.attempt, call.container});
+  return driver_.engine().explain(input) == Reason{ReasonCode::running};
+}
+
+bool Calls::on_item(Container& container, const FrameHeader& header, std::string& body) {
+  const CallId id{header.stream};
+  Call* call = table_.find(id);
+  if (!call || !call->waiter || call->attempt != header.attempt ||
+      call->container != container.id) {
+    return false;
+  }
+  CallStream& stream = call->stream;
+  const bool has_credit =
+      stream.open_items < kStreamWindow.items && stream.open_bytes < kStreamWindow.bytes;
+  if (!call->function->spec.is_generator || !has_credit) {
+    containers_.break_off(container, "its runner sent more items than it may");
+    return false;
+  }
+  if (stream.items == 0 && !pin(*call)) return false;
+  ++stream.items;
+  ++stream.open_items;
+  stream.open_bytes += body.size();
+  call->waiter->on_item({body_format(header), std::move(body)});
+  return true;
+}
+
 // What the runner said is kept with the call; the engine says whether it counts.
 void Calls::on_reply(Container& container, const FrameHeader& header, std::string& body) {
   const InputId input{header.stream};
@@ -231,6 +296,8 @@ CallReport Calls::report_of(const Call& call, const InputReport& report) const {
   result.call = call.id;
   result.container = report.container;
   result.attempt = report.attempt;
+  result.is_stream = call.function->spec.is_generator;
+  result.items = call.stream.items;
   result.total_us = (report.finished - report.arrived).us;
   const bool dispatched = report.dispatched.us != 0;
   result.queued_us = dispatched ? (report.dispatched - report.arrived).us : result.total_us;
@@ -314,7 +381,8 @@ void Calls::retry(const RetryInput& action) {
   call->container = {};
 }
 
-CallFailure Calls::failure_of(const FailInput& action, const Function& function) const {
+CallFailure Calls::failure_of(const FailInput& action, const Function& function,
+                              std::uint64_t items) const {
   FailureEvidence evidence;
   evidence.fleet = fleet_.gpus_text();
   CallFailure failure;
@@ -325,6 +393,7 @@ CallFailure Calls::failure_of(const FailInput& action, const Function& function)
   } else if (const Container* container = containers_.find(action.container)) {
     if (container->exited) evidence.exit = describe_exit(container->exit);
   }
+  evidence.items = items;
   if (action.container) {
     evidence.log_tail = logs_.tail(function.app_name, action.container, kEvidenceLines);
   }
@@ -337,7 +406,7 @@ CallFailure Calls::failure_of(const FailInput& action, const Function& function)
 void Calls::fail(const FailInput& action) {
   Call* call = table_.find(CallId{action.input.value});
   EMBER_ASSERT(call);
-  CallFailure failure = failure_of(action, *call->function);
+  CallFailure failure = failure_of(action, *call->function, call->stream.items);
   if (call->starting) {
     call->refusal = std::move(failure);
     return;

@@ -31,6 +31,8 @@ class Calls {
   StartedCall start(CallRequest request, CallWaiter* waiter, Origin origin, CallTerms terms = {});
   void abandon(CallId id);
   Result<> cancel(CallId id);
+  // As in Control.
+  void accept_items(CallId id, StreamCredit gone);
 
   // What the request calls, or why there is nothing to call.
   Result<Callable> find(const CallRequest& request) const;
@@ -49,18 +51,23 @@ class Calls {
   void fail(const FailInput& action);
   void retry(const RetryInput& action);
 
+  // A runner's Chunk; whether somebody waits for it.
+  bool on_item(Container& container, const FrameHeader& header, std::string& body);
   // A runner's Result or Error.
   void on_reply(Container& container, const FrameHeader& header, std::string& body);
 
   const CallTable& table() const { return table_; }
 
  private:
+  bool pin(const Call& call);
   Error no_such_function(std::string_view app, std::string_view function) const;
   void end(Call& call, CallState state, std::optional<Error> error, const CallReport& report,
            Duration execute_share);
   void count(const Call& call, CallState state, const CallReport& report);
   CallReport report_of(const Call& call, const InputReport& report) const;
-  CallFailure failure_of(const FailInput& action, const Function& function) const;
+  // `items`: of its result that were handed out.
+  CallFailure failure_of(const FailInput& action, const Function& function,
+                         std::uint64_t items) const;
   UniqueFd attempt_file(Call& call);
 
   EngineDriver& driver_;

@@ -249,6 +249,13 @@ void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std:
     case FrameType::result:
     case FrameType::error:
       return listener_->on_reply(container, header, body);
+    case FrameType::chunk:
+      if (!listener_->on_item(container, header, body)) charge_unasked(container, header.length);
+      return;
+    case FrameType::credit:
+      return listener_->on_nested_credit(container, header, body);
+    case FrameType::call_cancel:
+      return listener_->on_nested_cancel(container, header);
     case FrameType::log:
       return on_log_frame(container, header, body);
     case FrameType::call:
@@ -338,11 +345,17 @@ void Containers::charge(Container& container, const FrameHeader& header) {
   const FrameType type = header.type;
   const bool asked = type == FrameType::result || type == FrameType::error ||
                      type == FrameType::call || type == FrameType::volume ||
-                     type == FrameType::variant;
-  Duration debt;
-  if (!asked) debt = container.unasked.take(header.length + kUnaskedFrameBytes, driver_.now());
-  if (container.session->link().bytes_queued() > kMostUnreadBytes) debt = kLeastPause;
-  if (debt.us == 0 || container.paused) return;
+                     type == FrameType::variant || type == FrameType::chunk;
+  if (!asked) charge_unasked(container, header.length);
+  if (container.session->link().bytes_queued() > kMostUnreadBytes) pause(container, kLeastPause);
+}
+
+void Containers::charge_unasked(Container& container, std::uint32_t bytes) {
+  pause(container, container.unasked.take(bytes + kUnaskedFrameBytes, driver_.now()));
+}
+
+void Containers::pause(Container& container, Duration debt) {
+  if (debt.us == 0 || container.paused || !container.session) return;
   container.paused = true;
   container.session->link().pause();
   const std::int64_t sharers = ++paused_ / kPausedAtFullRate + 1;
@@ -360,6 +373,11 @@ void Containers::resume_after(ContainerId id, Duration pause) {
     still->paused = false;
     if (still->session) still->session->link().resume();
   });
+}
+
+void Containers::break_off(const Container& container, const std::string& why) {
+  note(container, "ended: " + why);
+  kill(container.id);
 }
 
 // A container's end closes its socket first; where no end follows, the connection was at fault.

@@ -75,6 +75,11 @@ class RunnerListener {
   virtual void on_reply(Container& container, const FrameHeader& header, std::string& body) = 0;
   virtual void on_nested_call(Container& container, const FrameHeader& header,
                               std::string& body) = 0;
+  // Whether it is an item that somebody waits for.
+  virtual bool on_item(Container& container, const FrameHeader& header, std::string& body) = 0;
+  virtual void on_nested_credit(Container& container, const FrameHeader& header,
+                                const std::string& body) = 0;
+  virtual void on_nested_cancel(Container& container, const FrameHeader& header) = 0;
   virtual void on_volume_request(Container& container, const FrameHeader& header,
                                  std::string& body) = 0;
   virtual void on_variant_request(Container& container, const FrameHeader& header,
@@ -115,6 +120,8 @@ class Containers final : public RunnerEvents {
             UniqueFd file = {});
   void on_runner_frame(ContainerId id, const FrameHeader& header, std::string& body) override;
   void on_runner_closed(ContainerId id, std::string_view why) override;
+  // Ends one whose runner breaks the protocol.
+  void break_off(const Container& container, const std::string& why);
 
   std::size_t size() const { return containers_.size(); }
   static Error no_such_container(ContainerId id);
@@ -139,6 +146,8 @@ class Containers final : public RunnerEvents {
   void on_ready_frame(Container& container);
   void on_log_frame(Container& container, const FrameHeader& header, std::string& body);
   void charge(Container& container, const FrameHeader& header);
+  void charge_unasked(Container& container, std::uint32_t bytes);
+  void pause(Container& container, Duration debt);
   void resume_after(ContainerId id, Duration pause);
 
   boost::asio::io_context& loop_;

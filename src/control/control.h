@@ -18,6 +18,7 @@
 #include "control/messages.h"
 #include "model/body_format.h"
 #include "model/ids.h"
+#include "model/stream_window.h"
 
 namespace ember {
 
@@ -44,6 +45,8 @@ struct CallReport {
   Money start_cost;                       // boot and load, if it pays for them
   std::string gpu;                        // "L4 (simulated)", "" for none
   std::uint16_t attempt = 0;
+  bool is_stream = false;   // of a generator function: what it gave were items
+  std::uint64_t items = 0;  // that were handed out
 };
 
 // A limit that has been reached. The name is a literal, empty for none.
@@ -95,10 +98,16 @@ class StartedCall {
 class CallWaiter {
  public:
   virtual ~CallWaiter() = default;
+  // An item of a generator function, in order and before the end, which then has no value. No more
+  // come than the window allows until accept_items() says that earlier ones have gone on.
+  virtual void on_item(Body) {}
   // Exactly one of the two, once, never from inside start_call. The waiter may be destroyed in it.
   virtual void on_result(Body value, const CallReport& report) = 0;
   virtual void on_failure(CallFailure failure, const CallReport& report) = 0;
 };
+
+// What a caller can take. A function that gives something else is refused.
+enum class CallWants : std::uint8_t { result, items, either };
 
 struct CallRequest {
   std::string_view app;
@@ -106,6 +115,17 @@ struct CallRequest {
   Body arguments;     // moved away
   KeyId caller = {};  // waiting calls are served fairly between callers; zero: nobody that is known
   std::string_view variant = {};  // of the function; empty: as it is deployed
+  CallWants wants = CallWants::result;
+};
+
+// Where a call is on its way to its first item or result.
+enum class CallPhase : std::uint8_t { queued, starting, running };
+struct CallStatus {
+  CallPhase phase = CallPhase::queued;
+  std::int64_t ahead = 0;  // inputs before it, while it waits for a slot
+  std::string reason;      // one line for people
+
+  friend bool operator==(const CallStatus&, const CallStatus&) = default;
 };
 
 struct UploadResult {
@@ -187,6 +207,11 @@ class Control {
   // The waiter has gone: cancel the call, answer nobody.
   virtual void abandon_call(CallId call) = 0;
   virtual Result<> cancel_call(CallId call) = 0;
+  // So much of what on_item() was given has gone on to who reads it. Calls that have ended are
+  // ignored.
+  virtual void accept_items(CallId call, StreamCredit gone) = 0;
+  // Of a call that lives.
+  virtual CallStatus call_status(CallId call) = 0;
   virtual AsyncCalls& async_calls() = 0;
   virtual ScheduleService& schedules() = 0;
 

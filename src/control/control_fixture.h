@@ -50,10 +50,15 @@ struct Caller final : CallWaiter {
     failure = std::move(given);
     report = of;
   }
+  void on_item(Body item) override {
+    EXPECT_FALSE(done()) << "an item after the end";
+    items.push_back(std::move(item.bytes));
+  }
   bool done() const { return result || failure; }
 
   std::optional<Body> result;
   std::optional<CallFailure> failure;
+  std::vector<std::string> items;
   CallReport report;
 };
 

@@ -7,11 +7,26 @@ namespace {
 
 constexpr int kLoadFailedStatus = 70;
 
+std::string items_text(std::uint64_t items) {
+  return std::to_string(items) + (items == 1 ? " item" : " items");
+}
+
+// Where a reason of its own does not say it.
+std::string broken_stream(const FailInput& failure, std::uint64_t items) {
+  const bool lost =
+      failure.code == ErrorCode::container_crashed || failure.code == ErrorCode::out_of_memory;
+  if (items == 0 || !lost || failure.reason.code == ReasonCode::container_lost_pinned) return {};
+  return "; the stream broke after " + items_text(items);
+}
+
 std::string cause(const FailInput& failure, const Function& function,
                   const FailureEvidence& evidence) {
   const std::string reason = failure.reason.text();
   const std::string how = evidence.exit.empty() ? "" : " (" + evidence.exit + ")";
   switch (failure.reason.code) {
+    case ReasonCode::container_lost_pinned:
+      return "the stream broke after " + items_text(evidence.items) + ": its container was lost" +
+             how + "; it is not run again, since its caller has seen a part of it";
     case ReasonCode::never_placeable:
       return reason + ": it asks for " + function.spec.settings.resources.gpu.text() +
              ", the fleet has " + evidence.fleet;
@@ -38,6 +53,7 @@ std::string next_step(ReasonCode code, const std::string& app) {
     case ReasonCode::container_over_gpu_share:
       return "ask for more by vram= in the function's decorator";
     case ReasonCode::container_crashed:
+    case ReasonCode::container_lost_pinned:
     case ReasonCode::container_lost_repeatedly:
     case ReasonCode::start_failed_repeatedly:
     case ReasonCode::start_refused_repeatedly:
@@ -75,8 +91,8 @@ ExitCause exit_cause(const ContainerExit& exit, ExitContext context) {
 
 std::string failure_text(const FailInput& failure, const Function& function,
                          const FailureEvidence& evidence) {
-  std::string text =
-      function.app_name + "." + function.spec.name + ": " + cause(failure, function, evidence);
+  std::string text = function.app_name + "." + function.spec.name + ": " +
+                     cause(failure, function, evidence) + broken_stream(failure, evidence.items);
   const std::string step = next_step(failure.reason.code, function.app_name);
   if (!step.empty()) text += "; " + step;
   if (!evidence.log_tail.empty()) text += ". Last lines of its log:\n" + evidence.log_tail;

@@ -19,9 +19,10 @@ struct ExitContext {
 ExitCause exit_cause(const ContainerExit& exit, ExitContext context);
 
 struct FailureEvidence {
-  std::string exit;      // how the container ended
-  std::string log_tail;  // the last lines it wrote
-  std::string fleet;     // what GPUs there are
+  std::string exit;         // how the container ended
+  std::string log_tail;     // the last lines it wrote
+  std::string fleet;        // what GPUs there are
+  std::uint64_t items = 0;  // of its result that were handed out
 };
 std::string failure_text(const FailInput& failure, const Function& function,
                          const FailureEvidence& evidence);

@@ -36,6 +36,7 @@ struct FakeContainer {
   Time started;
   std::unique_ptr<FakeRunner> runner;
   std::vector<FakeRunner::Frame> inputs;  // that nobody has answered
+  std::vector<FakeRunner::Frame> others;  // what came that nothing here reads
   FrameHeader outer;                      // the input that called another function
   std::size_t secrets_missing = 0;        // it waits for so many before it loads
   std::vector<std::string> secrets;       // bodies of the frames that brought some
@@ -280,6 +281,7 @@ class FakeNode final : public NodeClient {
                                  container.outer.stream, container.outer.attempt);
           break;
         default:
+          container.others.push_back(std::move(*frame));
           break;
       }
     }

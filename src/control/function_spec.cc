@@ -250,6 +250,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   spec.module = fields.text("module");
   spec.qualname = fields.text("qualname");
   spec.is_async = fields.flag_or("is_async", false);
+  spec.is_generator = fields.flag_or("is_generator", false);
   spec.settings = read_settings(fields);
   const JsonValue* image = fields.object("image");
   const JsonValue* gpu = fields.array("gpu");
@@ -297,6 +298,10 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto of_class = parse_class_spec(methods, class_parameters, path);
   if (!of_class) return std::move(of_class).error();
   spec.of_class = std::move(of_class).value();
+  if (spec.is_generator && !spec.of_class.methods.empty()) {
+    return {ErrorCode::invalid_argument,
+            path + "is_generator: the methods of a class give one result each"};
+  }
   if (auto fits = check_entry(spec, path); !fits) return std::move(fits).error();
   return spec;
 }
@@ -383,6 +388,7 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"module", spec.module},
                      {"qualname", spec.qualname},
                      {"is_async", spec.is_async},
+                     {"is_generator", spec.is_generator},
                      {"image", to_json(spec.image)},
                      {"gpu", to_json(spec.settings.resources.gpu)},
                      {"env", std::move(env)},

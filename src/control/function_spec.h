@@ -23,9 +23,10 @@ namespace ember {
 
 struct FunctionSpec {
   std::string name;
-  std::string module;     // dotted name of the user's module
-  std::string qualname;   // of the function or class in it
-  bool is_async = false;  // of a class: any of its methods
+  std::string module;         // dotted name of the user's module
+  std::string qualname;       // of the function or class in it
+  bool is_async = false;      // of a class: any of its methods
+  bool is_generator = false;  // never of a class
   ImageSpec image;
   FunctionSettings settings;
   Environment env;

@@ -34,7 +34,7 @@ TEST(FunctionSpec, TakesTheDefaultForWhatIsLeftOut) {
 
 TEST(FunctionSpec, ComesBackFromItsJsonAsItWas) {
   const auto request = parse_deploy_request(deploy(
-      R"(, "is_async": true, "gpu": ["l4", "H100:2"], "cpu_millicores": 500, "timeout_ms": 1500,
+      R"(, "is_async": true, "is_generator": true, "gpu": ["l4", "H100:2"], "cpu_millicores": 500, "timeout_ms": 1500,
          "image": {"base": "host", "steps": [{"kind": "uv_pip_install", "arguments": ["numpy"]}]},
          "env": {"A": "1"}, "network": "none", "min_containers": 1, "queue_limit": 5,
          "parameters": [{"name": "path", "kind": "bytes"}])"));
@@ -47,6 +47,7 @@ TEST(FunctionSpec, ComesBackFromItsJsonAsItWas) {
   EXPECT_EQ(again->sandbox.network.access, NetworkAccess::none);
   EXPECT_EQ(again->settings.timeout, Duration::milliseconds(1500));
   EXPECT_EQ(again->parameters, R"([{"name":"path","kind":"bytes"}])");
+  EXPECT_TRUE(again->is_generator);
 }
 
 TEST(FunctionSpec, ReadsMemoryOfAGpuAsAShareOrWithoutATypeAsTheLeastThereIs) {

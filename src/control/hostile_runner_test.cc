@@ -47,7 +47,7 @@ class HostileRunnerTest : public ControlTest {
                                   call_frame(std::string(2000, '['))};
     const std::uint64_t streams[] = {0, 1, own.value, own.value, other.value, UINT64_MAX};
     const std::uint16_t attempts[] = {0, 1, 1, 1, 2, UINT16_MAX};
-    const auto type = static_cast<FrameType>(random.below(21));
+    const auto type = static_cast<FrameType>(random.below(27));
     const auto format = static_cast<BodyFormat>(random.below(20) == 0 ? 0x80 : random.below(4));
     runner.send(type, one_of(bodies), one_of(streams), one_of(attempts), format);
   }

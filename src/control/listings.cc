@@ -268,6 +268,20 @@ JsonValue Listings::call_entry(const FinishedCall& call) const {
           {"cost_usd", call.report.cost.decimal()}};
 }
 
+CallStatus Listings::status(CallId id) const {
+  CallStatus status;
+  const Call* call = calls_.find(id);
+  const auto reason = driver_.engine().explain(InputId{id.value});
+  if (!call || !reason) return status;
+  status.reason = text_of(*reason, *call->function);
+  if (reason->code == ReasonCode::running) status.phase = CallPhase::running;
+  if (reason->code == ReasonCode::waiting_for_start) status.phase = CallPhase::starting;
+  const bool counted =
+      reason->code == ReasonCode::waiting_for_slot || reason->code == ReasonCode::waiting_for_start;
+  if (counted) status.ahead = reason->b;
+  return status;
+}
+
 std::string Listings::calls(std::string_view app, std::size_t limit) const {
   limit = std::min(limit, kMostCalls);
   JsonValue list = JsonValue::array();

@@ -34,6 +34,7 @@ class Listings {
   std::string containers() const;
   std::string nodes() const;
   std::string calls(std::string_view app, std::size_t limit) const;
+  CallStatus status(CallId id) const;
   Result<std::string> call(CallId id) const;
 
  private:

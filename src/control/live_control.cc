@@ -103,6 +103,20 @@ void LiveControl::Performer::on_reply(Container& container, const FrameHeader& h
   parts_.calls.on_reply(container, header, body);
 }
 
+bool LiveControl::Performer::on_item(Container& container, const FrameHeader& header,
+                                     std::string& body) {
+  return parts_.calls.on_item(container, header, body);
+}
+
+void LiveControl::Performer::on_nested_credit(Container& container, const FrameHeader& header,
+                                              const std::string& body) {
+  parts_.nested.on_credit(container.id, header, body);
+}
+
+void LiveControl::Performer::on_nested_cancel(Container& container, const FrameHeader& header) {
+  parts_.nested.cancel(container.id, header);
+}
+
 void LiveControl::Performer::on_nested_call(Container& container, const FrameHeader& header,
                                             std::string& body) {
   parts_.nested.start(container.id, header, body);
@@ -240,6 +254,12 @@ StartedCall LiveControl::start_call(CallRequest request, CallWaiter* waiter) {
 void LiveControl::abandon_call(CallId call) { parts_->calls.abandon(call); }
 
 Result<> LiveControl::cancel_call(CallId call) { return parts_->calls.cancel(call); }
+
+void LiveControl::accept_items(CallId call, StreamCredit gone) {
+  parts_->calls.accept_items(call, gone);
+}
+
+CallStatus LiveControl::call_status(CallId call) { return parts_->listings.status(call); }
 
 AsyncCalls& LiveControl::async_calls() { return parts_->durable_calls; }
 

@@ -80,6 +80,8 @@ class LiveControl final : public Control, private NodeObserver {
   StartedCall start_call(CallRequest request, CallWaiter* waiter) override;
   void abandon_call(CallId call) override;
   Result<> cancel_call(CallId call) override;
+  void accept_items(CallId call, StreamCredit gone) override;
+  CallStatus call_status(CallId call) override;
   AsyncCalls& async_calls() override;
   ScheduleService& schedules() override;
   void register_source(std::string manifest_json,

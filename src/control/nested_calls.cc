@@ -14,7 +14,8 @@ constexpr std::int64_t kMostWaitMs = 60'000;
 
 struct CallHead {
   std::string app, function;
-  std::string call;  // that makes it, as the container says; "" for none
+  std::string call;     // that makes it, as the container says; "" for none
+  bool stream = false;  // of a generator function
   std::string variant;
   std::string mode;  // "async": answered with the call's id once it is on disk
   std::string idempotency_key;
@@ -36,6 +37,7 @@ Result<CallHead> take_head(std::string& body) {
   CallHead head{.app = fields.text_or("app", ""),
                 .function = fields.text_or("function", ""),
                 .call = fields.text_or("call", ""),
+                .stream = fields.flag_or("stream", false),
                 .variant = fields.text_or("variant", ""),
                 .mode = fields.text_or("mode", ""),
                 .idempotency_key = fields.text_or("idempotency_key", ""),
@@ -53,6 +55,11 @@ class NestedCalls::Waiter final : public CallWaiter {
  public:
   Waiter(NestedCalls& owner, Key key) : owner_(owner), key_(key) {}
 
+  void on_item(Body item) override {
+    ++open.items;
+    open.bytes += static_cast<std::uint32_t>(item.bytes.size());
+    owner_.reply(key_, FrameType::call_chunk, std::move(item));
+  }
   void on_result(Body value, const CallReport&) override {
     const auto self = std::move(owner_.waiters_.extract(key_).mapped());
     owner_.reply(key_, FrameType::call_result, std::move(value));
@@ -63,6 +70,7 @@ class NestedCalls::Waiter final : public CallWaiter {
   }
 
   CallId call;
+  StreamCredit open;  // of items that the runner has not told of
 
  private:
   NestedCalls& owner_;
@@ -105,7 +113,8 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
                       head->function,
                       {body_format(header), std::move(body)},
                       caller_of(container, head->call),
-                      head->variant};
+                      head->variant,
+                      head->stream ? CallWants::items : CallWants::result};
   auto started = calls_.start(std::move(request), waiter.get(), Origin::running_input);
   if (!started) return refuse(key, started.refusal());
   waiter->call = *started;
@@ -144,6 +153,23 @@ KeyId NestedCalls::caller_of(ContainerId container, std::string_view call_text) 
   const auto id = CallId::parse(call_text);
   const Call* call = id ? calls_.table().find(*id) : nullptr;
   return call && call->container == container ? call->caller : KeyId{};
+}
+
+void NestedCalls::on_credit(ContainerId container, const FrameHeader& header,
+                            const std::string& body) {
+  const auto found = waiters_.find({container, header.stream});
+  const auto given = decode_credit(body);
+  if (found == waiters_.end() || !given) return;
+  StreamCredit& open = found->second->open;
+  const StreamCredit gone{std::min(given->items, open.items), std::min(given->bytes, open.bytes)};
+  open.items -= gone.items;
+  open.bytes -= gone.bytes;
+  calls_.accept_items(found->second->call, gone);
+}
+
+void NestedCalls::cancel(ContainerId container, const FrameHeader& header) {
+  const auto gone = waiters_.extract({container, header.stream});
+  if (!gone.empty()) calls_.abandon(gone.mapped()->call);
 }
 
 void NestedCalls::runner_gone(ContainerId container) {

@@ -20,6 +20,10 @@ class NestedCalls {
 
   // A Call frame. The answer goes to the container's runner, unless its connection has gone.
   void start(ContainerId container, const FrameHeader& header, std::string& body);
+  // A Credit frame: the runner's code has taken items.
+  void on_credit(ContainerId container, const FrameHeader& header, const std::string& body);
+  // A CallCancel frame: nobody waits for that call any more.
+  void cancel(ContainerId container, const FrameHeader& header);
   // Withdraws what the container's runner waits for.
   void runner_gone(ContainerId container);
 

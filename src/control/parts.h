@@ -36,7 +36,11 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
 
   void perform(const Action& action) override;
   void on_reply(Container& container, const FrameHeader& header, std::string& body) override;
+  bool on_item(Container& container, const FrameHeader& header, std::string& body) override;
   void on_nested_call(Container& container, const FrameHeader& header, std::string& body) override;
+  void on_nested_credit(Container& container, const FrameHeader& header,
+                        const std::string& body) override;
+  void on_nested_cancel(Container& container, const FrameHeader& header) override;
   void on_volume_request(Container& container, const FrameHeader& header,
                          std::string& body) override;
   void on_variant_request(Container& container, const FrameHeader& header,

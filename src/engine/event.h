@@ -88,6 +88,14 @@ struct InputFinished {
   InputOutcome outcome = InputOutcome::succeeded;
 };
 
+// Something of this attempt's has been handed out, so that its input must not run again: if its
+// container is lost, it fails. Stale attempts and wrong containers are ignored.
+struct InputPinned {
+  InputId input;
+  Attempt attempt = 0;
+  ContainerId container;
+};
+
 // --- containers -------------------------------------------------------------------------------
 // Order per container: refused | started, ready?, exited. Nodes may repeat, delay and reorder;
 // what does not fit the container's state is ignored.
@@ -228,6 +236,6 @@ using Event = std::variant<AppDeployed, PoolAdded, AppStopped, InputArrived, Inp
                            InputFinished, ContainerStarted, ContainerLoading, ContainerReady,
                            ContainerRefused, ContainerExited, EgressReported, ContainerAdopted,
                            ContainerUnwanted, NodeJoined, NodeLost, LeaseAsked, LeaseEnded,
-                           LeaseRestored, RecoveryEnded, DrainStarted, TimerDue>;
+                           LeaseRestored, RecoveryEnded, DrainStarted, TimerDue, InputPinned>;
 
 }  // namespace ember

@@ -133,7 +133,8 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
   hash.add(input.retried);
   hash.add(static_cast<std::uint64_t>(input.state));
   hash.add(std::uint64_t{input.returned} | std::uint64_t{input.cold} << 1 |
-           std::uint64_t{input.overran} << 2 | std::uint64_t{input.retries} << 3);
+           std::uint64_t{input.overran} << 2 | std::uint64_t{input.pinned} << 3 |
+           std::uint64_t{input.retries} << 4);
 }
 
 void add_node(Hasher& hash, const FleetNode& node) {

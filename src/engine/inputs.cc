@@ -172,6 +172,15 @@ std::optional<InputFailure> charge(State& state, Slot slot, ExitCause cause, Com
       ErrorCode::container_crashed, {ReasonCode::container_lost_repeatedly, input.lost}, container};
 }
 
+// Of an input whose container has gone, through no fault of its own: it fails if it must not run
+// again.
+std::optional<InputFailure> failure_if_pinned(const State& state, const InputEntry& input) {
+  if (!input.pinned) return std::nullopt;
+  return InputFailure{ErrorCode::container_crashed,
+                      {ReasonCode::container_lost_pinned},
+                      state.containers[input.container].id};
+}
+
 }  // namespace
 
 Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller,
@@ -286,6 +295,14 @@ void handle_event(State& state, const InputFinished& event) {
   rescale(state, pool);
 }
 
+void handle_event(State& state, const InputPinned& event) {
+  const Slot slot = state.input_index.find(event.input);
+  if (slot == kNoSlot) return;
+  InputEntry& input = state.inputs[slot];
+  if (input.state != InputState::running || input.attempt != event.attempt) return;
+  if (state.containers[input.container].id == event.container) input.pinned = true;
+}
+
 void dispatch_waiting(State& state, Slot pool_slot) {
   State::Pool& pool = state.pools[pool_slot];
   while (!pool.waiting.empty() && !pool.free_slots.empty()) {
@@ -334,9 +351,13 @@ void take_inputs_back(State& state, Slot container) {
   while (!inputs.empty()) {
     const Slot slot = inputs.front();
     const bool running = state.inputs[slot].state == InputState::running;
-    if (running) stop_running(state, slot);
+    const auto failure = failure_if_pinned(state, state.inputs[slot]);
+    if (running) {
+      const Duration share = stop_running(state, slot);
+      if (failure) fail(state, slot, *failure, share);
+    }
     leave_container(state, slot);
-    running ? wait_again(state, slot) : let_go(state, slot);
+    running && !failure ? wait_again(state, slot) : let_go(state, slot);
   }
 }
 
@@ -352,7 +373,8 @@ void settle_inputs(State& state, Slot container_slot, ExitCause cause, Duration 
       const Duration back = std::min(share, overrun);
       share = share - back;
       overrun = overrun - back;
-      const auto failure = charge(state, slot, cause, company);
+      auto failure = charge(state, slot, cause, company);
+      if (!failure) failure = failure_if_pinned(state, state.inputs[slot]);
       over = failure.has_value();
       if (over && is_own_failure(*failure) && may_retry(state, slot)) {
         retry(state, slot, *failure, share);

@@ -1,5 +1,7 @@
 // The life of inputs: dispatch, turns, answers, cancellation, time-outs and what happens to them
 // when their container ends.
+#include <functional>
+
 #include "engine/engine_fixture.h"
 
 namespace ember {
@@ -311,6 +313,54 @@ TEST_F(Inputs, OfALostNodeRunAgainInTheirOldOrderWithoutCharge) {
   }
   exited(container, ExitCause::stopped);  // the first one, long settled
   EXPECT_TRUE(actions_.empty());
+}
+
+// What the caller has seen a part of must not begin anew.
+TEST_F(Inputs, ThatArePinnedFailWhereOthersRunAgain) {
+  const auto lose_node = [this](ContainerId) { send(NodeLost{kNode}); };
+  const auto kill = [this](ContainerId id) { send(ContainerUnwanted{id, StopWanted::now}); };
+  const auto crash = [this](ContainerId id) { exited(id, ExitCause::crashed); };
+  const auto stop = [this](ContainerId id) { exited(id, ExitCause::stopped); };
+  for (const std::function<void(ContainerId)>& lose :
+       std::vector<std::function<void(ContainerId)>>{lose_node, kill, crash, stop}) {
+    engine_ = Engine{EngineOptions{}};
+    join();
+    const ContainerId container = running_together(2);
+    after(Duration::milliseconds(5));
+    send(InputPinned{InputId{1}, 1, container});
+    EXPECT_TRUE(actions_.empty());
+    lose(container);
+    const auto failure = only<FailInput>();
+    EXPECT_EQ(failure.input, InputId{1});
+    EXPECT_EQ(failure.code, ErrorCode::container_crashed);
+    EXPECT_EQ(failure.reason, Reason{ReasonCode::container_lost_pinned});
+    EXPECT_EQ(failure.container, container);
+    EXPECT_EQ(failure.report.execute_share, Duration::microseconds(2'500));
+    EXPECT_EQ(engine_.explain(InputId{1}), std::nullopt);
+    EXPECT_NE(engine_.explain(InputId{2}), std::nullopt);
+  }
+}
+
+TEST_F(Inputs, ThatArePinnedStillPayForTheirOwnMemory) {
+  deploy({});
+  const ContainerId container = running_container(1);
+  send(InputPinned{InputId{1}, 1, container});
+  exited(container, ExitCause::out_of_memory);
+  EXPECT_EQ(only<FailInput>().code, ErrorCode::out_of_memory);
+}
+
+TEST_F(Inputs, ArePinnedByTheirCurrentAttemptAlone) {
+  ContainerId container = running_together(2);
+  send(InputPinned{InputId{1}, 2, container});
+  send(InputPinned{InputId{1}, 1, ContainerId{99}});
+  send(InputPinned{InputId{7}, 1, container});
+  exited(container, ExitCause::stopped);
+  EXPECT_TRUE(all<FailInput>().empty());
+  const ContainerId next = only<StartContainer>().container;
+  bring_up(next);
+  send(InputPinned{InputId{1}, 1, container});
+  exited(next, ExitCause::stopped);
+  EXPECT_TRUE(all<FailInput>().empty());
 }
 
 TEST_F(Inputs, OfAStoppedAppAreCancelledAndItsContainersStop) {

@@ -95,6 +95,9 @@ std::string Reason::text() const {
              " share of a GPU while it ran this input";
     case ReasonCode::container_lost_repeatedly:
       return "the container ended under this input " + count(a, "time");
+    case ReasonCode::container_lost_pinned:
+      return "the container was lost while it ran this input, which can't be run again: a part of "
+             "its result had been handed out";
     case ReasonCode::start_failed_repeatedly:
       return "the container failed to start " + count(a, "time") + " in a row";
     case ReasonCode::start_refused_repeatedly:

@@ -46,6 +46,7 @@ enum class ReasonCode : std::uint8_t {
   container_out_of_memory,    // a: the limit in bytes
   container_over_gpu_share,   // a: the share, b: what it used, in bytes
   container_lost_repeatedly,  // a: attempts
+  container_lost_pinned,      // under an input that must not run again
   start_failed_repeatedly,    // a: failed starts in a row
   start_refused_repeatedly,   // a: refused starts in a row
   never_placeable,            // no node of the fleet could ever hold one

@@ -26,7 +26,8 @@ void expire(State& state, Slot slot) {
 bool may_retry(const State& state, Slot slot) {
   const InputEntry& input = state.inputs[slot];
   const State::Pool& pool = state.pools[input.pool];
-  return pool.ended != ReasonCode::app_stopped && input.retried < pool.settings.retries.max_retries;
+  return !input.pinned && pool.ended != ReasonCode::app_stopped &&
+         input.retried < pool.settings.retries.max_retries;
 }
 
 void retry(State& state, Slot slot, const InputFailure& failure, Duration share) {

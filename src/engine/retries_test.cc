@@ -94,6 +94,48 @@ TEST_F(RetriedInputs, OutliveACrashOfTheirOwnMaking) {
   EXPECT_EQ(only<FailInput>().code, ErrorCode::container_crashed);
 }
 
+TEST_F(RetriedInputs, EndWithTheirAttemptOnceTheyArePinned) {
+  FunctionSettings settings = retried(3);
+  settings.timeout = Duration::seconds(5);
+  deploy(settings);
+  ContainerId container = running_container(1);
+  send(InputPinned{InputId{1}, 1, container});
+  fail(1, container, 1);
+  EXPECT_EQ(only<AnswerInput>().outcome, InputOutcome::failed);
+  EXPECT_TRUE(all<RetryInput>().empty());
+
+  arrive(2);
+  send(InputPinned{InputId{2}, 1, container});
+  pass(Duration::seconds(5));
+  EXPECT_EQ(only<FailInput>().code, ErrorCode::timed_out);
+  EXPECT_TRUE(all<RetryInput>().empty());
+  send(InputFinished{InputId{2}, 1, container, InputOutcome::cancelled});
+
+  arrive(3);
+  send(InputPinned{InputId{3}, 1, container});
+  exited(container, ExitCause::crashed);
+  EXPECT_EQ(only<FailInput>().code, ErrorCode::container_crashed);
+  EXPECT_TRUE(all<RetryInput>().empty());
+  forget();
+  pass(Duration::seconds(10));
+  EXPECT_TRUE(all<DispatchInput>().empty());
+}
+
+TEST_F(RetriedInputs, ArePinnedByTheAttemptThatRunsAlone) {
+  FunctionSettings settings = retried(1);
+  settings.timeout = Duration::seconds(5);
+  deploy(settings);
+  const ContainerId container = running_container(1);
+  pass(Duration::seconds(5));
+  EXPECT_EQ(only<RetryInput>().code, ErrorCode::timed_out);
+  send(InputPinned{InputId{1}, 1, container});  // it has not heard yet that its time was over
+  send(InputFinished{InputId{1}, 1, container, InputOutcome::cancelled});
+  pass(Duration::seconds(1));
+  EXPECT_EQ(only<DispatchInput>().attempt, 2);
+  fail(1, container, 2);
+  EXPECT_EQ(only<AnswerInput>().outcome, InputOutcome::failed);
+}
+
 TEST_F(RetriedInputs, UseNoRetryUpWhereTheirNodeIsLost) {
   deploy(retried(1));
   running_container(1);

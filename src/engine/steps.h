@@ -11,6 +11,7 @@ namespace ember {
 void handle_event(State& state, const InputArrived& event);
 void handle_event(State& state, const InputCancelled& event);
 void handle_event(State& state, const InputFinished& event);
+void handle_event(State& state, const InputPinned& event);
 
 struct InputFailure {
   ErrorCode code = ErrorCode::internal;
@@ -29,7 +30,8 @@ void fail_delayed(State& state, Slot pool, const InputFailure& failure);
 void wait_again(State& state, Slot input);
 // Answers the caller of a running input now and asks the runner to give the slot back.
 void end_early(State& state, Slot input, const InputFailure& failure);
-// Takes all inputs off a container that is killed: running ones wait again, without charge.
+// Takes all inputs off a container that is killed: running ones wait again, without charge; those
+// that must not run again fail.
 void take_inputs_back(State& state, Slot container);
 // Settles all inputs of a container that ended by itself or with its node; `overrun` is execute
 // time to take back from their shares.

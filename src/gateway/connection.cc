@@ -159,7 +159,11 @@ void Connection::on_end_of_input() {
 void Connection::tick() {
   const ServerLimits& limits = edge_->options.limits;
   const std::uint64_t elapsed = edge_->tick - since_tick_;
-  if (!output_.empty() && edge_->tick - write_tick_ > limits.write_stall_seconds) return close();
+  // Whoever reads a stream of items slowly holds no more than its window: the function's timeout
+  // ends that.
+  const bool may_stall = items_ && call_;
+  const bool stalled = !output_.empty() && edge_->tick - write_tick_ > limits.write_stall_seconds;
+  if (stalled && !may_stall) return close();
   switch (state_) {
     case State::head:
       if (!head_begun_) {
@@ -178,6 +182,7 @@ void Connection::tick() {
     case State::streaming:
       // A stream goes on for as long as its key is good.
       if (!key_is_good()) return close();
+      if (items_) return tick_items();
       if (output_.empty() && elapsed >= limits.stream_blank_seconds) write_stream("\n");
       return;
     case State::messages:

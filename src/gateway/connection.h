@@ -15,6 +15,7 @@
 #include "control/control.h"
 #include "gateway/edge.h"
 #include "gateway/exchange.h"
+#include "gateway/item_stream.h"
 #include "gateway/output.h"
 #include "gateway/request_parser.h"
 #include "gateway/response_head.h"
@@ -85,12 +86,24 @@ class Connection final : public Exchange,
   void let_go_of_call();
   void refuse(Response response);
   void refuse_and_close(Response response);
+  // --- items (connection_items.cc) ---
+  void open_items();
+  void write_items(std::string_view text);
+  void tell_status(const CallStatus& status);
+  void tell_running();
+  void tick_items();
+  void grant_items();
+  void end_items(std::string_view text);
+  void on_item(Body item) override;
   void on_result(Body value, const CallReport& report) override;
   void on_failure(CallFailure failure, const CallReport& report) override;
+
+  CallWants wants() const;
 
   // --- answers (connection_answer.cc) ---
   void respond(Response response) override;
   void begin_stream(std::string_view content_type) override;
+  void open_stream(std::string_view content_type, std::string_view more_headers);
   void write_stream(std::string_view piece) override;
   void end_stream() override;
   std::size_t stream_backlog_bytes() const override { return output_.size(); }
@@ -143,6 +156,9 @@ class Connection final : public Exchange,
   std::optional<Response> refusal_;  // the answer, once a small unwanted body is read
   CallId call_;                      // running for this client
   std::size_t call_bytes_ = 0;       // of its arguments, held meanwhile
+  std::optional<ItemStream> items_;  // of the call, once the answer's head has left
+  std::uint64_t stream_bytes_ = 0;   // of that answer, given to output_
+  CallStatus told_;                  // the last status event
   std::shared_ptr<void> held_;
   std::unique_ptr<MessageSession> session_;  // once it has left HTTP
   WebSocketReader websocket_;

@@ -35,7 +35,9 @@ void Connection::finish(std::string body) {
   flush();
 }
 
-void Connection::begin_stream(std::string_view content_type) {
+void Connection::begin_stream(std::string_view content_type) { open_stream(content_type, {}); }
+
+void Connection::open_stream(std::string_view content_type, std::string_view more_headers) {
   if (state_ == State::closed) return;
   EMBER_ASSERT(state_ == State::waiting);
   const RequestHead& head = parser_.head();
@@ -44,7 +46,7 @@ void Connection::begin_stream(std::string_view content_type) {
   if (!chunked_stream_) keep_alive_ = false;  // the close ends the body
   std::string& out = output_.text();
   append_status(out, 200, framing(), edge_->date_line);
-  out.append("Content-Type: ").append(content_type).append("\r\n");
+  out.append("Content-Type: ").append(content_type).append("\r\n").append(more_headers);
   out.append(chunked_stream_ ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
   state_ = only_head ? State::writing : State::streaming;
   since_tick_ = write_tick_ = edge_->tick;
@@ -94,6 +96,7 @@ void Connection::flush() {
   std::size_t left = 0;
   const auto sent = output_.send(socket_.native_handle(), left);
   if (left > 0) write_tick_ = edge_->tick;
+  if (items_) grant_items();
   if (sent == Output::Sent::failed) return close_soon();
   if (sent == Output::Sent::some) return arm_write();
   if (state_ == State::writing) after_answer();
@@ -113,6 +116,7 @@ void Connection::arm_write() {
 void Connection::after_answer() {
   held_.reset();
   session_.reset();
+  items_.reset();
   since_tick_ = edge_->tick;
   if (!keep_alive_) return linger();
   state_ = State::head;

@@ -264,11 +264,16 @@ void Connection::make_call() {
   }
   const std::string variant = query.empty() ? std::string() : Query(query).text("variant");
   const auto call = edge_->control.start_call(
-      {parameters_[0], parameters_[1], std::move(arguments), key_id_, variant}, this);
+      {parameters_[0], parameters_[1], std::move(arguments), key_id_, variant, wants()}, this);
   if (!call) return respond(refusal_response(call.refusal()));
   call_ = *call;
   call_bytes_ = bytes;
   edge_->client_calls.add(key_id_, bytes);
+  if (parser_.head().accepts != Accepts::events || media == MediaType::pickle) return;
+  const CallStatus status = edge_->control.call_status(call_);
+  if (status.phase == CallPhase::running) return;
+  open_items();
+  tell_status(status);
 }
 
 // Answered once it is on disk; from then on it needs nobody.
@@ -295,23 +300,6 @@ void Connection::spawn_call(Body arguments) {
 void Connection::let_go_of_call() {
   call_ = {};
   edge_->client_calls.remove(key_id_, call_bytes_);
-}
-
-void Connection::on_result(Body value, const CallReport& report) {
-  EMBER_ASSERT(state_ == State::waiting);
-  let_go_of_call();
-  std::string& out = output_.text();
-  append_status(out, 200, framing(), edge_->date_line);
-  append_call_fields(out, report);
-  if (value.format == BodyFormat::none) value.bytes = "null";
-  append_body_fields(out, content_type_of(value.format), value.bytes.size());
-  finish(std::move(value.bytes));
-}
-
-void Connection::on_failure(CallFailure failure, const CallReport& report) {
-  EMBER_ASSERT(state_ == State::waiting);
-  let_go_of_call();
-  respond(failure_response(failure, report));
 }
 
 }  // namespace ember

@@ -24,6 +24,7 @@ class FakeControl final : public Control {
     KeyId caller;
     CallWaiter* waiter = nullptr;
     std::string variant = {};
+    CallWants wants = CallWants::result;
   };
   struct Follower {
     LogQuery query;
@@ -111,10 +112,17 @@ class FakeControl final : public Control {
     const CallId id{++last_call_};
     calls.push_back({id, std::string(request.app), std::string(request.function),
                      std::move(request.arguments), request.caller, waiter,
-                     std::string(request.variant)});
+                     std::string(request.variant), request.wants});
     return id;
   }
   void abandon_call(CallId call) override { abandoned.push_back(call); }
+  void accept_items(CallId, StreamCredit gone) override {
+    accepted.items += gone.items;
+    accepted.bytes += gone.bytes;
+  }
+  CallStatus call_status(CallId) override { return status; }
+  CallStatus status{CallPhase::running, 0, "runs on a container"};
+  StreamCredit accepted;
   FakeAsyncCalls fake_async_calls;
   AsyncCalls& async_calls() override { return fake_async_calls; }
   FakeSchedules fake_schedules;

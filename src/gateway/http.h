@@ -13,6 +13,10 @@ enum class Method : std::uint8_t { get, head, post, put, remove, other };
 // The Content-Type of a request, as far as anything here depends on it.
 enum class MediaType : std::uint8_t { none, json, form, text, pickle, other };
 
+// What an Accept field asks for, as far as calls depend on it. A list that has a place for anything
+// is of the first of its own that we know, or of none.
+enum class Accepts : std::uint8_t { anything, json, ndjson, items, events };
+
 // A request's line and the fields that matter; strings keep their memory from request to request.
 struct RequestHead {
   Method method = Method::other;
@@ -21,6 +25,7 @@ struct RequestHead {
   std::string authorization;
   std::string host;
   MediaType media = MediaType::none;
+  Accepts accepts = Accepts::anything;
   std::uint64_t content_length = 0;
   bool http11 = true;
   bool keep_alive = false;

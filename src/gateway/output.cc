@@ -47,8 +47,9 @@ Output::Sent Output::send(int socket, std::size_t& bytes) {
     }
     if (errno == EINTR) continue;
     if (errno != EAGAIN) return Sent::failed;
-    // A stream that goes on for hours must not keep what has left already.
-    if (tail_.empty() && sent_ > kKeptBytes) {
+    // A stream that goes on for hours must not keep what has left already. Half at a time, or a
+    // large item would be moved for each piece of it that leaves.
+    if (tail_.empty() && sent_ > std::max(kKeptBytes, text_.size() / 2)) {
       text_.erase(0, sent_);
       sent_ = 0;
     }

@@ -61,6 +61,29 @@ MediaType media_of(std::string_view value) {
   return MediaType::other;
 }
 
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  return text;
+}
+
+Accepts accepted(std::string_view value) {
+  Accepts best = Accepts::anything;
+  bool any = false;
+  while (!value.empty()) {
+    const std::string_view one = value.substr(0, value.find(','));
+    value.remove_prefix(std::min(value.size(), one.size() + 1));
+    const std::string_view type = trimmed(one.substr(0, one.find(';')));
+    if (equals_ignoring_case(type, "text/event-stream")) return Accepts::events;
+    if (equals_ignoring_case(type, "application/x-ember-items")) return Accepts::items;
+    if (equals_ignoring_case(type, "application/x-ndjson")) best = Accepts::ndjson;
+    const bool json = equals_ignoring_case(type, "application/json");
+    if (json && best == Accepts::anything) best = Accepts::json;
+    any = any || type == "*/*" || equals_ignoring_case(type, "application/*");
+  }
+  return any ? Accepts::anything : best;
+}
+
 // 16 bytes in base 64.
 bool is_websocket_key(std::string_view key) {
   const auto is_digit = [](char c) {
@@ -170,6 +193,9 @@ class Reader final : public http::basic_parser<true> {
       case http::field::content_type:
         if (head_.media != MediaType::none) return refuse(error, "Content-Type is repeated");
         head_.media = media_of(view(value));
+        return;
+      case http::field::accept:
+        head_.accepts = accepted(view(value));
         return;
       case http::field::upgrade:
         wants_websocket_ = wants_websocket_ || equals_ignoring_case(view(value), "websocket");
@@ -286,6 +312,7 @@ class RequestParser::Impl {
     head.authorization.clear();
     head.host.clear();
     head.media = MediaType::none;
+    head.accepts = Accepts::anything;
     head.expects_continue = false;
     head.websocket_key.clear();
     head.idempotency_key.clear();

@@ -37,6 +37,10 @@ bool is_known(unsigned char type) {
     case FrameType::secrets:
     case FrameType::volume:
     case FrameType::variant:
+    case FrameType::chunk:
+    case FrameType::credit:
+    case FrameType::call_chunk:
+    case FrameType::call_cancel:
       return true;
   }
   return false;
@@ -66,6 +70,19 @@ std::optional<FrameHeader> decode(const std::array<char, kFrameHeaderSize>& byte
   const bool in_file = (header.format & kFrameBodyInFile) != 0;
   if (header.length > limit || (in_file && limit < kMaxFrameBody)) return std::nullopt;
   return header;
+}
+
+std::string encode_credit(StreamCredit credit) {
+  std::string body(kCreditSize, '\0');
+  put(body.data(), credit.items);
+  put(body.data() + sizeof credit.items, credit.bytes);
+  return body;
+}
+
+std::optional<StreamCredit> decode_credit(std::string_view body) {
+  if (body.size() != kCreditSize) return std::nullopt;
+  return StreamCredit{get<std::uint32_t>(body.data()),
+                      get<std::uint32_t>(body.data() + sizeof(std::uint32_t))};
 }
 
 }  // namespace ember

@@ -4,14 +4,18 @@
 //
 // Header, 16 bytes little-endian: u32 body length, u8 type, u8 format, u16 attempt, u64 stream.
 // The stream is the input id for Input, Cancel, Result, Error and Log, the runner's own
-// number for Call, CallResult and CallError, else 0.
+// number for Call, CallResult and CallError, else 0. Chunk goes with the input id and CallChunk and
+// CallCancel with the runner's own number; Credit with that of the stream that it is given for.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "model/body_format.h"
+#include "model/stream_window.h"
 
 namespace ember {
 
@@ -45,6 +49,10 @@ enum class FrameType : std::uint8_t {
   volume = 20,       // runner -> serve  {"action", "volume"}; answered as a call is
   variant = 21,      // runner -> serve  {"app", "function", "parameters", "options"}; answered as a
                      // call is
+  chunk = 23,        // runner -> serve  an item of a generator, in the format of the input
+  credit = 24,  // to who sends items  u32 items and u32 bytes that may follow beyond those before
+  call_chunk = 25,   // serve -> runner  an item of the generator that a Call called
+  call_cancel = 26,  // runner -> serve  empty; nobody waits for that call any more
 };
 
 // The bits of the format byte that hold a BodyFormat.
@@ -82,6 +90,9 @@ constexpr std::uint32_t max_frame_body(FrameType type) {
     case FrameType::error:
     case FrameType::call_error:
       return kMaxErrorBody;
+    case FrameType::chunk:
+    case FrameType::call_chunk:
+      return kMaxItemBytes;
     case FrameType::log:
       return kMaxLogBody;
     case FrameType::secrets:
@@ -92,10 +103,15 @@ constexpr std::uint32_t max_frame_body(FrameType type) {
 }
 
 inline constexpr std::size_t kFrameHeaderSize = 16;
+inline constexpr std::size_t kCreditSize = 8;
 
 std::array<char, kFrameHeaderSize> encode(const FrameHeader& header);
 // Nothing for an unknown type, a length over max_frame_body(), or a body in a file where that is
 // not for values (max_frame_body() says less than kMaxFrameBody): the connection is then closed.
 std::optional<FrameHeader> decode(const std::array<char, kFrameHeaderSize>& bytes);
+
+// The body of a Credit; nothing for one of another size.
+std::string encode_credit(StreamCredit credit);
+std::optional<StreamCredit> decode_credit(std::string_view body);
 
 }  // namespace ember

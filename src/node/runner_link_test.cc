@@ -358,5 +358,14 @@ TEST_F(RunnerLinkTest, APausedOneTakesNothingOfTheBudget) {
   run_until([&] { return recorder_.closes == 1; });
 }
 
+TEST(Credit, ComesBackAsItWasAndIsNoneOfAnotherSize) {
+  const auto credit = decode_credit(encode_credit({3, 0x01020304}));
+  ASSERT_TRUE(credit);
+  EXPECT_EQ(credit->items, 3u);
+  EXPECT_EQ(credit->bytes, 0x01020304u);
+  EXPECT_FALSE(decode_credit(""));
+  EXPECT_FALSE(decode_credit(std::string(9, 'x')));
+}
+
 }  // namespace
 }  // namespace ember

@@ -34,6 +34,7 @@ struct InputEntry {
   bool returned = false;      // it waits again after an attempt
   bool cold = false;          // it waited for the container that it runs on to start
   bool overran = false;       // while ending: for its timeout, not for a cancellation
+  bool pinned = false;        // it must not run again
   bool retries = false;       // while ending: it runs again, and its caller waits on
   std::uint16_t retried = 0;  // attempts made for failures of its own
   std::uint32_t deadline_position = kNoSlot;

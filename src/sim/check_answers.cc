@@ -52,11 +52,14 @@ class CheckAnswers : public Checker {
     if (failure.code == ErrorCode::internal || failure.reason.code == ReasonCode::none) {
       step.findings.add("a failure says why", failure.input.text());
     }
+    if (failure.reason.code == ReasonCode::container_lost_pinned && !input.pinned) {
+      step.findings.add("only what was handed out in part fails for it", failure.input.text());
+    }
     const bool expired = failure.reason.code == ReasonCode::expired;
     if (expired && (input.attempt != 0 || step.now < input.expires)) {
       step.findings.add("only what never started expires", failure.input.text());
     }
-    if (std::holds_alternative<NodeLost>(step.event)) {
+    if (std::holds_alternative<NodeLost>(step.event) && !input.pinned) {
       step.findings.add("a lost node costs no caller the answer", failure.input.text());
     }
   }
@@ -70,6 +73,9 @@ class CheckAnswers : public Checker {
     }
     if (retry.due < step.now + retry_delay(retries, input.retried)) {
       step.findings.add("a retry keeps its delay", retry.input.text());
+    }
+    if (input.pinned) {
+      step.findings.add("what was handed out in part is not tried again", retry.input.text());
     }
     const bool current = expected_ == retry.input;
     const auto* finished = std::get_if<InputFinished>(&step.event);

@@ -1,5 +1,5 @@
 // Inputs go to ready containers of their own pool, each caller's first come, first served, each
-// attempt numbered.
+// attempt numbered; never again once a part of the result has been handed out.
 #include "sim/checker.h"
 
 namespace ember {
@@ -26,6 +26,9 @@ class CheckDispatch : public Checker {
     if (!container || !container->ready || container->stopping) {
       step.findings.add("inputs go to ready containers only", what);
       return;
+    }
+    if (input->pinned) {
+      step.findings.add("what was handed out in part never runs again", what);
     }
     const PoolFact& pool = *step.facts.pool(input->pool);
     if (container->pool != input->pool || pool.end == PoolEnd::stopped) {

@@ -56,14 +56,20 @@ class CheckViews : public Checker {
     }
   }
 
+  // Adopted after its devices had gone to another, if it has ended, and so stopped at once.
+  static bool is_late(const ContainerFact& fact) { return fact.adopted && fact.stopping; }
+
   static void check_nodes(const Step& step, const Engine& engine) {
     for (const NodeView& view : engine.nodes()) {
       std::set<std::pair<DeviceId, ContainerId>> held, shown;
       for (const auto& [id, fact] : step.facts.containers()) {
-        if (fact.node != view.node) continue;
+        if (fact.node != view.node || is_late(fact)) continue;
         for (const DeviceId device : fact.devices) held.emplace(device, id);
       }
-      for (const DeviceHold& hold : view.holds) shown.emplace(hold.device, hold.container);
+      for (const DeviceHold& hold : view.holds) {
+        const ContainerFact* fact = step.facts.container(hold.container);
+        if (!fact || !is_late(*fact)) shown.emplace(hold.device, hold.container);
+      }
       if (shown != held) wrong(step, "who holds devices of " + view.node.text());
     }
   }

@@ -132,6 +132,13 @@ void Facts::retry(const RetryInput& action, const Event& cause, Time now) {
   container.slots.at(action.input) = {input.attempt, true, now};
 }
 
+// Not where the attempt is over, and the container perhaps does not know it yet.
+void Facts::pin(const InputPinned& event) {
+  InputFact* input = find_in(inputs_, event.input);
+  if (!input || input->attempt != event.attempt || input->due != Time{}) return;
+  if (input->container == event.container) input->pinned = true;
+}
+
 void Facts::apply(const Event& event, Time now) {
   const auto with = [&](ContainerId id, auto&& change) {
     if (ContainerFact* container = find_in(containers_, id)) change(*container);
@@ -142,10 +149,12 @@ void Facts::apply(const Event& event, Time now) {
                  [&](const AppStopped& one) { stop(one.app); },
                  [&](const InputArrived& one) {
                    const std::uint64_t order = next_order_++;
-                   inputs_[one.input] = {one.pool, one.caller, order, now, {}, 0, {}, one.expires};
+                   inputs_[one.input] = {one.pool, one.caller, order, now,        {},
+                                         0,        {},         false, one.expires};
                    wait(one.input, inputs_[one.input]);
                  },
                  [&](const InputFinished& one) { finish(one, now); },
+                 [&](const InputPinned& one) { pin(one); },
                  [&](const ContainerStarted& one) {
                    with(one.container, [](ContainerFact& fact) { fact.confirmed = true; });
                  },

@@ -37,6 +37,7 @@ struct InputFact {
   Time dispatched;
   Attempt attempt = 0;
   ContainerId container;  // while it runs
+  bool pinned = false;    // a part of its result has been handed out
   Time expires;
   std::uint32_t retried = 0;
   Time due = {};  // after a failed attempt, until it waits again: not before then
@@ -98,6 +99,7 @@ class Facts {
   void add(const PoolAdded& event);
   void stop(AppId app);
   void finish(const InputFinished& event, Time now);
+  void pin(const InputPinned& event);
   void wait(InputId id, const InputFact& input);
   void wait_no_more(const InputFact& input);
   void wait_again(InputId id, InputFact& input);

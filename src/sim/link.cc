@@ -16,6 +16,7 @@ ContainerId runner_of(const NodeMessage& message) {
   return std::visit(Overload{[](const ContainerLoading& one) { return one.container; },
                              [](const ContainerReady& one) { return one.container; },
                              [](const InputFinished& one) { return one.container; },
+                             [](const InputPinned& one) { return one.container; },
                              [](const auto&) { return ContainerId{}; }},
                     message);
 }

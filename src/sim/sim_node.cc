@@ -11,6 +11,9 @@ Duration vary(Random& random, Duration typical) {
   return Duration::microseconds(random.between(typical.us / 2, typical.us * 2));
 }
 
+// A third of all inputs, whatever else is drawn.
+bool is_streamed(InputId input) { return input.value % 3 == 0; }
+
 }  // namespace
 
 SimNode::Container* SimNode::find(ContainerId id) {
@@ -168,10 +171,26 @@ void SimNode::on(const DispatchInput& command) {
   plan_execution(*container, command);
 }
 
+// Before or after its end, or never where the container ends first.
+void SimNode::plan_first_item(const Container& container, const DispatchInput& input) {
+  const Duration typical = world_.catalog.pool(container.facts.pool).behaviour.execution;
+  const Duration until{typical.us / 4 * static_cast<std::int64_t>(input.input.value % 5 + 1)};
+  world_.agenda.after(until, FirstItemDue{id_, input.container, input.input, input.attempt});
+}
+
+void SimNode::on(const FirstItemDue& due) {
+  const Container* container = find(due.container);
+  if (!container || container->stage == Stage::exiting) return;
+  const auto found = container->inputs.find(due.input);
+  if (found == container->inputs.end() || found->second != due.attempt) return;
+  world_.link.to_driver(id_, InputPinned{due.input, due.attempt, due.container});
+}
+
 void SimNode::plan_execution(Container& container, const DispatchInput& input) {
   const DeployedPool& pool = world_.catalog.pool(container.facts.pool);
   Random& random = world_.random;
   container.inputs[input.input] = input.attempt;
+  if (is_streamed(input.input)) plan_first_item(container, input);
   Duration duration = vary(random, pool.behaviour.execution);
   ExecutionEnd end = ExecutionEnd::result;
   if (random.chance(pool.behaviour.failing)) end = ExecutionEnd::user_failure;

@@ -47,6 +47,7 @@ class SimNode {
 
   void on(const StartStepDue& due);
   void on(const ExecutionDue& due);
+  void on(const FirstItemDue& due);
   void on(const ExitDue& due);
 
   // Its lease has run out: it ends its containers, because others may get their work now.
@@ -74,6 +75,7 @@ class SimNode {
   void check_promises(const StartContainer& command);
   void begin(const StartContainer& command);
   void plan_start(ContainerId container, const Behaviour& behaviour);
+  void plan_first_item(const Container& container, const DispatchInput& input);
   void plan_execution(Container& container, const DispatchInput& input);
   // The container sends something out; sometimes the node tells of it at once.
   void transmit(Container& container);

@@ -50,6 +50,7 @@ class Simulation {
   void on(const MessageArrives& task);
   void on(const StartStepDue& task) { nodes_.at(task.node).on(task); }
   void on(const ExecutionDue& task) { nodes_.at(task.node).on(task); }
+  void on(const FirstItemDue& task) { nodes_.at(task.node).on(task); }
   void on(const ExitDue& task) { nodes_.at(task.node).on(task); }
   void on(const NodeHeals& task);
   void on(const NodeFencesItself& task);

@@ -34,8 +34,9 @@ struct ExitNotice {
   Time at;
   ExitCause cause = ExitCause::stopped;
 };
-using NodeMessage = std::variant<ContainerStarted, ContainerLoading, ContainerReady,
-                                 ContainerRefused, EgressReported, InputFinished, ExitNotice>;
+using NodeMessage =
+    std::variant<ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
+                 EgressReported, InputFinished, InputPinned, ExitNotice>;
 
 // --- what is due ---------------------------------------------------------------------------------
 
@@ -74,6 +75,13 @@ struct ExecutionDue {
   InputId input;
   Attempt attempt = 0;
   ExecutionEnd end = ExecutionEnd::result;
+};
+// It hands a first part of its result out.
+struct FirstItemDue {
+  NodeId node;
+  ContainerId container;
+  InputId input;
+  Attempt attempt = 0;
 };
 struct ExitDue {
   NodeId node;
@@ -114,8 +122,9 @@ struct LeaseGivenBack {
 };
 struct SecondPasses {};  // chance for deploys, stops, drains, outages and crashes
 
-using Task = std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, ExitDue,
-                          NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer, StoreCommits,
-                          DriverStarts, FunctionCalled, CallerLeaves, LeaseGivenBack, SecondPasses>;
+using Task =
+    std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue, ExitDue,
+                 NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer, StoreCommits, DriverStarts,
+                 FunctionCalled, CallerLeaves, LeaseGivenBack, SecondPasses>;
 
 }  // namespace ember

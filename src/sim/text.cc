@@ -52,6 +52,9 @@ std::string describe(const Event& event) {
             return words("InputFinished", e.input, "attempt", e.attempt, e.container, "outcome",
                          number(e.outcome));
           },
+          [](const InputPinned& e) {
+            return words("InputPinned", e.input, "attempt", e.attempt, e.container);
+          },
           [](const ContainerStarted& e) {
             return words("ContainerStarted", e.container, "at", e.at.us);
           },

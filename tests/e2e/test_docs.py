@@ -131,6 +131,20 @@ def test_the_guide_to_volumes_runs_as_shown(server: Server, tmp_path: Path) -> N
     server.cli("app", "stop", "counter")
 
 
+def test_the_guide_to_streaming_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/streaming.md", "python")
+    (session,) = blocks("docs/guides/streaming.md", "")
+    (tmp_path / "words.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("http")]
+    assert lines[:7] == ["A", "B", "C", "to", "be", '"to"', '"be"']  # of run, call and curl
+    events = [line for line in lines if line.startswith("data: ")]
+    assert events[-3:-1] == ['data: "TO"', 'data: "BE"']
+    assert "event: end" in lines
+    server.cli("app", "stop", "words")
+
+
 def test_the_guide_to_classes_runs_as_shown(server: Server, tmp_path: Path) -> None:
     (code,) = blocks("docs/guides/classes.md", "python")
     (tmp_path / "words.py").write_text(code)

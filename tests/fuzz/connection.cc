@@ -2,7 +2,7 @@
 // covers: src/gateway/connection_answer.cc src/gateway/output.cc src/gateway/response_head.cc
 // covers: src/gateway/api_deploy.cc src/gateway/api_look.cc src/gateway/api_logs.cc
 // covers: src/gateway/exchange.cc src/gateway/connection_messages.cc src/gateway/websocket.cc
-// covers: src/gateway/api_inside.cc
+// covers: src/gateway/api_inside.cc src/gateway/connection_items.cc src/gateway/item_stream.cc
 //
 // A whole connection: what comes out is a row of well-formed answers, nothing follows one that
 // announces the close, and no bytes of bodies stay accounted for.
@@ -28,16 +28,20 @@ ServerOptions options() {
   return options;
 }
 
-// Answers each call that has begun: results and failures in turn.
+// Answers each call that has begun: results, items and failures in turn.
 void answer_calls(FakeControl& control, std::size_t& answered) {
   for (; answered < control.calls.size(); ++answered) {
     const auto call = control.calls[answered];
     if (std::ranges::count(control.abandoned, call.id) > 0) continue;
+    const bool is_stream = call.arguments.bytes.size() % 4 == 1;
+    if (is_stream) call.waiter->on_item({BodyFormat::json, call.arguments.bytes});
     if (call.arguments.bytes.size() % 3 == 0) {
       call.waiter->on_failure({{ErrorCode::user_exception, call.arguments.bytes}, {}, 0},
                               control.report(call));
     } else {
-      call.waiter->on_result({BodyFormat::json, call.arguments.bytes}, control.report(call));
+      CallReport report = control.report(call);
+      report.is_stream = is_stream;
+      call.waiter->on_result({BodyFormat::json, call.arguments.bytes}, report);
     }
   }
 }

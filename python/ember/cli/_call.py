@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from ember._client import JSON, shared, variants_path
 from ember.exception import (
     EmberError,
@@ -20,6 +22,7 @@ from ._waiting import WaitingTold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
     from typing import Any
 
     from ember._client import Reply
@@ -52,13 +55,20 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
     variant = _variant(app, function, params) if params else None
     if options.spawn:
         return _spawn(app, function, body, variant, as_json=options.json)
-    reply = _call(app, function, body, variant)
+    with _told_failures(app, function):
+        with WaitingTold(app, function):
+            reply = shared().call_either(app, function, body, JSON, variant)
+        if reply.items is not None:
+            print_items(reply.items, as_json=options.json)
     call_id = reply.headers["ember-call-id"]
-    if options.json:
+    if reply.items is not None and options.json:
+        return _exit.OK
+    if reply.items is None and options.json:
         _print_document(reply, call_id)
         return _exit.OK
-    _terminal.data(result_text(reply.body))
-    _terminal.flush()
+    if reply.items is None:
+        _terminal.data(result_text(reply.body))
+        _terminal.flush()
     from . import _report
 
     _report.report([call_id], with_prices=not options.no_prices)
@@ -105,11 +115,35 @@ def _variant(app: str, function: str, params: list[str]) -> str | None:
     return answer["variant"]
 
 
-def _call(app: str, function: str, body: bytes, variant: str | None) -> Reply:
-    """Make the call; what user code raised ends the command with its own frames."""
+def print_items(items: Generator[bytes, None, None], *, as_json: bool) -> None:
+    """Write each item of a generator as it comes, on a line of its own."""
+    import json
+
     try:
-        with WaitingTold(app, function):
-            return shared().call(app, function, body, JSON, variant)
+        for item in items:
+            _terminal.data(item_text(json.loads(item), as_json=as_json))
+            _terminal.flush()
+    finally:
+        items.close()  # after Ctrl-C: hanging up is what cancels the call
+
+
+def item_text(item: Any, *, as_json: bool = False) -> str:
+    """Return an item as one line: a text as it is, where it is one, and all else as JSON."""
+    import json
+
+    if isinstance(item, str) and not as_json and item.isprintable():
+        return item
+    try:
+        return json.dumps(item, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(item).replace("\n", " ")
+
+
+@contextmanager
+def _told_failures(app: str, function: str) -> Iterator[None]:
+    """What user code raised ends the command with its own frames."""
+    try:
+        yield
     except NotFoundError as error:
         _find(app, function)  # says which of the two is not there, and what is
         raise error

@@ -18,6 +18,7 @@ from ember.exception import EmberError
 from . import _exit, _failure, _report, _terminal
 from ._app import RUN_DIGITS, RUN_MARK
 from ._arguments import PARAM_HELP, bind, class_values, take_params, usage
+from ._call import item_text
 from ._exit import usage_error
 from ._logs import tagged
 from ._parser import Parser, close_names
@@ -142,7 +143,9 @@ def _work(target: Target, params: list[str]) -> Callable[..., Any]:
         given = class_values(target.cls.name, params, declared)
         return getattr(target.cls(**given), target.method).remote
     assert target.raw is not None
-    return target.raw if isinstance(target, LocalEntrypoint) else target.remote
+    if isinstance(target, LocalEntrypoint):
+        return target.raw
+    return _items_printer(target) if target.is_generator else target.remote
 
 
 def _listed(names: Any) -> str:
@@ -188,12 +191,33 @@ def _execute(app: App, target: Target, work: Callable[[], Any], with_prices: boo
             local = isinstance(target, LocalEntrypoint)
             raise _failure.failed(what, error, with_local_frames=local) from error
         raise
-    if not isinstance(target, LocalEntrypoint):
+    if not _prints_itself(target):
         _terminal.data(_text_of(result))
     _terminal.flush()
     logs.finish()
     _report.report(_calls_of(app.name), with_prices=with_prices)
     return _exit.OK
+
+
+def _prints_itself(target: Target) -> bool:
+    if isinstance(target, _MethodOf):
+        return False
+    return isinstance(target, LocalEntrypoint) or target.is_generator
+
+
+def _items_printer(target: Function[..., Any]) -> Callable[..., None]:
+    """Return what runs a generator and writes each item as it comes, on a line of its own."""
+
+    def work(*args: Any, **kwargs: Any) -> None:
+        items = target.remote_gen(*args, **kwargs)
+        try:
+            for item in items:
+                _terminal.data(item_text(item))
+                _terminal.flush()
+        finally:
+            items.close()
+
+    return work
 
 
 def _text_of(result: Any) -> str:

@@ -125,9 +125,13 @@ def _load(settings: dict[str, Any]) -> Function:
     if not callable(handler):
         raise TypeError(f"{settings['module']}.{settings['qualname']} is not an ember function")
     _context.app_names = (found.app_name, settings["app"])
-    is_async = bool(settings["is_async"])
-    entry = Entry(handler, Plan(handler), is_async=is_async)
-    return Function([entry], is_async=is_async, max_inputs=int(settings["max_inputs"]))
+    entry = Entry(
+        handler,
+        Plan(handler),
+        is_async=bool(settings["is_async"]),
+        is_generator=found.is_generator,
+    )
+    return Function([entry], is_async=entry.is_async, max_inputs=int(settings["max_inputs"]))
 
 
 def _report_crashes() -> None:

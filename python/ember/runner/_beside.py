@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from ember.runner._calls import Waiter
+    from ember.runner._runner import Waiting
 
 
 class Beside:
@@ -45,7 +45,7 @@ class Beside:
 
         return run
 
-    def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+    def wait(self, waiter: Waiting, sleep: Callable[[], object]) -> None:
         """Blocks user code, on a thread, until the waiter is done."""
         wait_in_job(getattr(self._own, "job", None), waiter, sleep)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from _collections import deque
 
 from ember import _context, _json
 from ember.exception import UnavailableError, from_report
 from ember.runner import _frames
+from ember.runner._streams import END, WINDOW_BYTES, WINDOW_ITEMS, next_item
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any
 
     from ember.runner._runner import Runner
@@ -20,6 +22,7 @@ class Waiter:
     """One call whose answer is awaited. `wake` is called, from any thread, when it is there."""
 
     __slots__ = ("_body", "_ok", "done", "wake")
+    takes_items = False
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self.wake = wake
@@ -31,6 +34,9 @@ class Waiter:
         """The answer has come."""
         self._ok, self._body, self.done = ok, body, True
         self.wake()
+
+    def add(self, _item: bytes) -> None:
+        """An item that nobody asked for."""
 
     def lost(self) -> None:
         """The answer can't come any more."""
@@ -44,6 +50,113 @@ class Waiter:
         if self._ok:
             return self._body
         raise from_report(_json.loads(self._body), unpickle=True)
+
+
+class ItemWaiter:
+    """A call of a generator function: its items as they come, then its end."""
+
+    __slots__ = ("_body", "_items", "_ok", "_taken_bytes", "_taken_items", "ended", "wake")
+    takes_items = True
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.wake = wake
+        self.ended = False
+        self._items: deque[bytes] = deque()
+        self._taken_items = self._taken_bytes = 0
+        self._ok = False
+        self._body: bytes | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.ended or bool(self._items)
+
+    def add(self, item: bytes) -> None:
+        """An item has come."""
+        self._items.append(item)
+        self.wake()
+
+    def answer(self, ok: bool, body: bytes) -> None:
+        """No further item comes."""
+        self._ok, self._body, self.ended = ok, body, True
+        self.wake()
+
+    def lost(self) -> None:
+        """The rest can't come any more."""
+        self.ended = True
+        self.wake()
+
+    def take(self, runner: Runner, number: int) -> bytes | None:
+        """The next item, None after the last, or the exception that ended them."""
+        if self._items:
+            item = self._items.popleft()
+            self._taken_items += 1
+            self._taken_bytes += len(item)
+            is_half = self._taken_items * 2 >= WINDOW_ITEMS or self._taken_bytes * 2 >= WINDOW_BYTES
+            if is_half and not self.ended:
+                items, size_bytes = self._taken_items, self._taken_bytes
+                self._taken_items = self._taken_bytes = 0
+                runner.accept_items(number, items, size_bytes)
+            return item
+        if self._body is None:
+            raise UnavailableError("the connection to the server was lost during the call")
+        if self._ok:
+            return None
+        raise from_report(_json.loads(self._body), unpickle=True)
+
+
+def call_items(
+    app: str, function: str, body: bytes, variant: str | None = None
+) -> Generator[bytes, None, None]:
+    """Calls a generator function; the pickles of its items. Closing it cancels the call."""
+    from queue import SimpleQueue
+
+    woken: SimpleQueue[None] = SimpleQueue()
+    waiter = ItemWaiter(lambda: woken.empty() and woken.put(None))
+    runner = _runner()
+    number = runner.start_call(app, function, body, waiter, variant)
+    try:
+        while True:
+            if not waiter.done:
+                runner.wait(waiter, woken.get)
+            item = waiter.take(runner, number)
+            if item is None:
+                return
+            yield item
+    finally:
+        if not waiter.ended:
+            runner.cancel_call(number)
+
+
+async def call_items_async(
+    app: str, function: str, body: bytes, variant: str | None = None
+) -> AsyncGenerator[bytes, None]:
+    """The same without blocking the event loop that runs this."""
+    asyncio = sys.modules["asyncio"]
+    loop = asyncio.get_running_loop()
+    runner = _runner()
+    if not runner.owns(loop):  # a loop of the user's own, in a sync function
+        items = call_items(app, function, body, variant)
+        try:
+            while (item := await loop.run_in_executor(None, next_item, items)) is not END:
+                yield item
+        finally:
+            items.close()
+        return
+    woken = loop.create_future()
+    waiter = ItemWaiter(lambda: woken.done() or woken.set_result(None))
+    number = runner.start_call(app, function, body, waiter, variant)
+    try:
+        while True:
+            while not waiter.done:
+                await woken
+                woken = loop.create_future()
+            item = waiter.take(runner, number)
+            if item is None:
+                return
+            yield item
+    finally:
+        if not waiter.ended:
+            runner.cancel_call(number)
 
 
 def call(app: str, function: str, body: bytes, variant: str | None = None) -> bytes:
@@ -82,7 +195,7 @@ def _ask(kind: int, request: dict[str, Any]) -> Any:
     return _json.loads(answer)
 
 
-def _wait_for(ask: Callable[[Runner, Waiter], None]) -> bytes:
+def _wait_for(ask: Callable[[Runner, Waiter], object]) -> bytes:
     """Asks the server, and blocks for its answer."""
     from queue import SimpleQueue
 

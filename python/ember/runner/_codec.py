@@ -7,7 +7,7 @@ import gc
 from ember import _json
 from ember._signature import BadArguments, Plan
 from ember.exception import InputCancelled, text_of
-from ember.runner._frames import FORMAT_MASK, JSON, MAX_BODY_BYTES, PICKLE
+from ember.runner._frames import FORMAT_MASK, JSON, MAX_BODY_BYTES, MAX_ITEM_BYTES, PICKLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,11 +110,21 @@ def encode_result(format: int, value: Any) -> bytes:
             raise NotSerializable(f"the result can't be written as JSON: {error}") from None
     else:
         data = _encode_pickle(value)
-    if len(data) > MAX_BODY_BYTES:
-        raise NotSerializable(
-            f"the result takes {len(data)} bytes, the limit is {MAX_BODY_BYTES}; "
-            "return a reference to it instead"
-        )
+    return _checked(data, "result", MAX_BODY_BYTES, "return a reference to it instead")
+
+
+def encode_item(format: int, value: Any) -> bytes:
+    """What a generator yields, in the format of the input."""
+    try:
+        data = encode_result(format, value)
+    except NotSerializable as error:
+        raise NotSerializable(str(error).replace("the result", "an item", 1)) from None
+    return _checked(data, "item", MAX_ITEM_BYTES, "yield it in several")
+
+
+def _checked(data: bytes, what: str, limit: int, advice: str) -> bytes:
+    if len(data) > limit:
+        raise NotSerializable(f"the {what} takes {len(data)} bytes, the limit is {limit}; {advice}")
     return data
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HELLO, READY, FAILED, INPUT, RESULT, ERROR, CANCEL, LOG = 1, 2, 3, 4, 7, 8, 9, 10
 PING, PONG, CALL, CALL_RESULT, CALL_ERROR, STOP, SECRETS, VOLUME = 13, 14, 15, 16, 17, 18, 19, 20
 VARIANT = 21
+CHUNK, CREDIT, CALL_CHUNK, CALL_CANCEL = 23, 24, 25, 26
 NONE, JSON, PICKLE, BYTES = 0, 1, 2, 3
 FORMAT_MASK = 0x03  # of the format byte
 METHOD_SHIFT, METHOD_MASK = 2, 31  # of an Input's: which method of the class it is for
@@ -29,6 +30,8 @@ HEADER_BYTES = HEADER.size
 _INPUT_HEADER = struct.Struct("<IBBHQQ")  # with the call id that begins an Input's body
 _CALL_ID_BYTES = 8
 MAX_BODY_BYTES = 256 << 20
+MAX_ITEM_BYTES = 16 << 20
+CREDIT_BODY = struct.Struct("<II")  # items and bytes that may follow beyond those before
 
 _unpack = _INPUT_HEADER.unpack_from
 _BUFFER_BYTES = 256 << 10

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextvars
+from _thread import start_new_thread
 from itertools import count
 
 from ember import _json
 from ember._context import current, current_call_id
 from ember.runner import _frames
+from ember.runner._codec import encode_result
 from ember.runner._frames import frame
+from ember.runner._streams import Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +20,12 @@ if TYPE_CHECKING:
 
     from ember._context import InputKey
     from ember._signature import Plan
-    from ember.runner._calls import Waiter
+    from ember.runner._calls import ItemWaiter, Waiter
     from ember.runner._frames import Link
     from ember.runner._logs import Logs
+
+    # What user code waits for: has `done`, and `wake`, which is called when it may be.
+    Waiting = Waiter | ItemWaiter | Window
 
 Answer = tuple[int, int, bytes]  # frame type, format, body
 
@@ -31,12 +37,20 @@ class Stopped(BaseException):
 class Entry:
     """What an input is for: the function, or one method of the class."""
 
-    __slots__ = ("handler", "is_async", "plan")
+    __slots__ = ("handler", "is_async", "is_generator", "plan")
 
-    def __init__(self, handler: Callable[..., Any], plan: Plan, *, is_async: bool) -> None:
+    def __init__(
+        self,
+        handler: Callable[..., Any],
+        plan: Plan,
+        *,
+        is_async: bool,
+        is_generator: bool = False,
+    ) -> None:
         self.handler = handler
         self.plan = plan
         self.is_async = is_async
+        self.is_generator = is_generator
 
 
 class Hook:
@@ -88,7 +102,8 @@ class Runner:
         self.logs = logs
         self.hello = hello  # the Hello frame for a state and the inputs that still run
         self.stopping = False  # SIGTERM has come: finish what runs, take nothing more
-        self._waiters: dict[int, Waiter] = {}  # calls of other functions, by our number
+        self._waiters: dict[int, Waiter | ItemWaiter] = {}  # calls of others, by our number
+        self._windows: dict[int, Window] = {}  # of generators that run, by input id
         self._numbers = count(1)
 
     def call_hooks(self, hooks: list[Hook]) -> None:
@@ -119,7 +134,7 @@ class Runner:
         """Sends whole frames, from any thread, also in the middle of user code."""
         raise NotImplementedError
 
-    def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+    def wait(self, waiter: Waiting, sleep: Callable[[], object]) -> None:
         """Blocks user code until the waiter is done; `sleep` returns after each of its wakes."""
         raise NotImplementedError
 
@@ -143,6 +158,14 @@ class Runner:
             waiter = self._waiters.pop(stream, None)
             if waiter is not None:
                 waiter.answer(kind == _frames.CALL_RESULT, body)
+        elif kind == _frames.CREDIT:
+            window = self._windows.get(stream)
+            if window is not None:
+                window.give(self.link.body(format, begin, end))
+        elif kind == _frames.CALL_CHUNK:
+            items = self._waiters.get(stream)
+            if items is not None:
+                items.add(bytes(self.link.body(format, begin, end)))
         elif kind == _frames.PING:
             self.send(frame(_frames.PONG, _frames.NONE, 0, 0, b""))
         elif kind == _frames.STOP:
@@ -150,22 +173,57 @@ class Runner:
         elif kind != _frames.PONG:
             raise _frames.ProtocolError(f"a frame of type {kind}")
 
+    def open_window(self, key: InputKey) -> Window:
+        """For the items of an input, until close_window()."""
+        window = self._windows[key[0]] = Window()
+        return window
+
+    def close_window(self, key: InputKey) -> None:
+        self._windows.pop(key[0], None)
+
     def start_call(
-        self, app: str, function: str, body: bytes, waiter: Waiter, variant: str | None = None
-    ) -> None:
-        """Asks the server to call another function; the answer goes to the waiter."""
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        waiter: Waiter | ItemWaiter,
+        variant: str | None = None,
+    ) -> int:
+        """Asks the server to call another function; the answer goes to the waiter.
+
+        Returns the number of the call.
+        """
         head: dict[str, object] = {"app": app, "function": function}
         if variant:
             head["variant"] = variant
-        self.ask(head, body, waiter)
+        if waiter.takes_items:
+            head["stream"] = True
+        return self.ask(head, body, waiter)
 
-    def ask(self, head: dict[str, object], body: bytes, waiter: Waiter) -> None:
-        """Asks the server for what the head says; the answer goes to the waiter."""
+    def accept_items(self, number: int, items: int, size_bytes: int) -> None:
+        """User code has taken items of a call: as many more may come."""
+        body = _frames.CREDIT_BODY.pack(items, size_bytes)
+        self.send(frame(_frames.CREDIT, _frames.NONE, 0, number, body))
+
+    def cancel_call(self, number: int) -> None:
+        """Nobody waits for the call any more. Also for finalisers, which come anywhere."""
+        if self._waiters.pop(number, None) is None:
+            return  # its connection has gone, and it with that
+        # From a thread of its own: this one may be sending just now, with the socket locked.
+        data = frame(_frames.CALL_CANCEL, _frames.NONE, 0, number, b"")
+        start_new_thread(self.send, (data,))
+
+    def ask(self, head: dict[str, object], body: bytes, waiter: Waiter | ItemWaiter) -> int:
+        """Asks the server for what the head says; the answer goes to the waiter.
+
+        Returns the number of the question.
+        """
         number = next(self._numbers)
         self._waiters[number] = waiter
         text = _json.dumps({**head, "call": current_call_id() or ""}).encode()
         data = len(text).to_bytes(2, "little") + text + body
         self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, data))
+        return number
 
     def start_request(self, kind: int, request: dict[str, Any], waiter: Waiter) -> None:
         """Asks the server for something by a Volume or Variant; the answer goes to the waiter."""
@@ -174,10 +232,17 @@ class Runner:
         self.send(frame(kind, _frames.JSON, 0, number, _json.dumps(request).encode()))
 
     def fail_waiters(self) -> None:
-        """The answers to calls made on a lost connection never come."""
+        """The answers to calls made on a lost connection never come, nor does credit."""
         waiters, self._waiters = self._waiters, {}
-        for waiter in waiters.values():
+        for waiter in (*waiters.values(), *self._windows.values()):
             waiter.lost()
+
+
+def answer_of(entry: Entry, format: int, value: Any) -> Answer:
+    """What to answer where user code has returned; a generator's items have gone before."""
+    if entry.is_generator:
+        return _frames.RESULT, _frames.NONE, b""
+    return _frames.RESULT, format, encode_result(format, value)
 
 
 def enter(key: InputKey, handler: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:

@@ -14,9 +14,10 @@ from time import monotonic
 
 from ember.exception import InputCancelled
 from ember.runner import _signals
-from ember.runner._codec import decode_arguments, encode_result, error_body
+from ember.runner._codec import decode_arguments, encode_item, error_body
 from ember.runner._frames import (
     CANCEL,
+    CHUNK,
     ERROR,
     FORMAT_MASK,
     HEADER,
@@ -24,11 +25,11 @@ from ember.runner._frames import (
     JSON,
     METHOD_MASK,
     METHOD_SHIFT,
-    RESULT,
     ConnectionLost,
 )
 from ember.runner._logs import pending
-from ember.runner._runner import Runner, Stopped, enter
+from ember.runner._runner import Runner, Stopped, answer_of, enter
+from ember.runner._streams import END, end_items, next_item
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
-    from ember.runner._calls import Waiter
-    from ember.runner._runner import Answer, Hook
+    from ember.runner._runner import Answer, Hook, Waiting
+    from ember.runner._streams import Window
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
 _LARGE_BYTES = 64 << 10
@@ -155,23 +156,70 @@ class SyncRunner(Runner):
     def _execute(self, key: InputKey, format: int, body: Any) -> Answer:
         try:
             entry = self.function.entries[format >> METHOD_SHIFT & METHOD_MASK]
+            format &= FORMAT_MASK
             args, kwargs = decode_arguments(format, body, entry.plan)
-            value = self._call(key, entry.handler, args, kwargs)
-            return RESULT, format & FORMAT_MASK, encode_result(format, value)
+            run = self._stream if entry.is_generator else self._call
+            return answer_of(entry, format, run(key, format, entry.handler, args, kwargs))
         except BaseException as error:
             return ERROR, JSON, error_body(error)
 
-    def _call(self, key: InputKey, handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Runs user code: here, and only here, may InputCancelled be raised."""
-        self._lent = True
-        self._reading.release()
-        if self._wakes:
-            self._wake_others()  # a thread that an earlier input left may have to read now
+    def _call(
+        self, key: InputKey, _format: int, handler: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        """Runs user code: here, and in _stream(), may InputCancelled be raised."""
+        self._lend()
         try:
             self._rearm(key)
             return self.function.base.copy().run(enter, key, handler, args, kwargs)
         finally:
             self._armed = None
+
+    def _lend(self) -> None:
+        """From here on another thread may read."""
+        self._lent = True
+        self._reading.release()
+        if self._wakes:
+            self._wake_others()  # a thread that an earlier input left may have to read now
+
+    def _stream(
+        self, key: InputKey, format: int, handler: Callable[..., Any], args: Any, kwargs: Any
+    ) -> None:
+        """Runs a generator, no further ahead of who reads its items than the window."""
+        run = self.function.base.copy().run
+        window = self.open_window(key)
+        items: Any = None
+        self._lend()
+        try:
+            self._rearm(key)
+            items = iter(run(enter, key, handler, args, kwargs))
+            while True:
+                if not window.done:
+                    self._wait_for_credit(window)
+                window.check()
+                item = run(next_item, items)
+                if item is END:
+                    return
+                data = encode_item(format, item)
+                self._armed = None  # an item that is sent by half can't be mended
+                window.take(len(data))
+                self._answers += (HEADER.pack(len(data), CHUNK, format, key[1], key[0]), data)
+                self._flush()
+                self._rearm(key)
+        except BaseException as error:
+            self._armed = None
+            run(end_items, items, error)
+            raise
+        finally:
+            self._armed = None
+            self.close_window(key)
+
+    def _wait_for_credit(self, window: Window) -> None:
+        from queue import SimpleQueue
+
+        woken: SimpleQueue[None] = SimpleQueue()
+        window.wake = lambda: woken.put(None)
+        self.wait(window, woken.get)
+        window.wake = int
 
     def _flush(self) -> None:
         if not self._answers:
@@ -183,6 +231,8 @@ class SyncRunner(Runner):
             self.link.send(*answers)
         except ConnectionLost:
             self._backlog.clear()  # nobody waits for these any more
+            for window in self._windows.values():
+                window.lost()
         finally:
             if logs:
                 self.logs.outbox.taken()
@@ -247,7 +297,7 @@ class SyncRunner(Runner):
 
     # --- reading while user code waits for a call of its own ---
 
-    def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+    def wait(self, waiter: Waiting, sleep: Callable[[], object]) -> None:
         is_main = get_ident() == self._main
         armed, wake = self._armed, waiter.wake
         if is_main:
@@ -278,7 +328,7 @@ class SyncRunner(Runner):
             if wake is not but:
                 wake()
 
-    def _read_for(self, waiter: Waiter, *, is_main: bool) -> None:
+    def _read_for(self, waiter: Waiting, *, is_main: bool) -> None:
         """Reads until the waiter is done, the input is cancelled or the main thread must read."""
         while not waiter.done and (is_main or not self._main_wants_to_read):
             received = self.link.next_frame()

@@ -20,9 +20,10 @@ from time import monotonic
 
 from ember._context import current
 from ember.runner import _signals
-from ember.runner._codec import decode_arguments, encode_result, error_body
+from ember.runner._codec import decode_arguments, encode_item, error_body
 from ember.runner._frames import (
     CANCEL,
+    CHUNK,
     ERROR,
     FORMAT_MASK,
     HEADER,
@@ -30,11 +31,11 @@ from ember.runner._frames import (
     JSON,
     METHOD_MASK,
     METHOD_SHIFT,
-    RESULT,
     ConnectionLost,
 )
 from ember.runner._logs import pending
-from ember.runner._runner import Runner, Stopped
+from ember.runner._runner import Runner, Stopped, answer_of
+from ember.runner._streams import end_async_items
 from ember.runner._workers import Suspended, Worker, drive, is_cancelled
 
 TYPE_CHECKING = False
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 
     from ember._context import InputKey
     from ember.runner._beside import Beside
-    from ember.runner._calls import Waiter
-    from ember.runner._runner import Answer, Hook
+    from ember.runner._runner import Answer, Hook, Waiting
+    from ember.runner._streams import Window
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 0.5
@@ -135,7 +136,7 @@ class TaskRunner(Runner):
         else:
             self.loop.call_soon_threadsafe(self._answer, data)
 
-    def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+    def wait(self, waiter: Waiting, sleep: Callable[[], object]) -> None:
         if get_ident() != self._main:
             if self._beside is not None:
                 return self._beside.wait(waiter, sleep)
@@ -167,9 +168,12 @@ class TaskRunner(Runner):
         if self._ready and self._connected and not self._stale:
             self._answer(self._ready)
 
-    def _detach(self) -> None:
-        """The connection is lost: what runs finishes, unanswered; what waits is forgotten."""
-        if not self._connected:
+    def _detach(self, lost: object = None) -> None:
+        """The connection is lost: what runs finishes, unanswered; what waits is forgotten.
+
+        Of one that was found lost before, and perhaps made anew since, the socket is given.
+        """
+        if not self._connected or lost not in (None, self.link.socket):
             return
         self._connected = False
         self.loop.remove_reader(self.link.socket)
@@ -265,15 +269,17 @@ class TaskRunner(Runner):
             context = self.function.base.copy()
             context.run(current.set, key)
             running = entry.handler(*args, **kwargs)
+            if entry.is_generator:
+                running = self._stream(key, format, running)
             try:
                 awaited = context.run(running.send, None)
             except StopIteration as stop:
-                return RESULT, format, encode_result(format, stop.value)
+                return answer_of(entry, format, stop.value)
         except BaseException as error:
             return ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled)
         finally:
             _leave_task(self.loop, task)
-        worker.work = key, format, Suspended(running, context, awaited)
+        worker.work = key, format, entry, Suspended(running, context, awaited)
         if not worker.rest.done():
             worker.rest.set_result(None)
         return None
@@ -289,11 +295,11 @@ class TaskRunner(Runner):
         self._workers_coming -= 1
         while await self._is_given_work(worker):
             assert worker.work is not None
-            key, format, suspended = worker.work
+            key, format, entry, suspended = worker.work
             worker.work = None
             try:
                 value = await drive(suspended)
-                answer: Answer = (RESULT, format, encode_result(format, value))
+                answer = answer_of(entry, format, value)
             except BaseException as error:
                 answer = (ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled))
             self._finish(key, answer)
@@ -313,11 +319,36 @@ class TaskRunner(Runner):
         except asyncio.CancelledError:
             # By the very code that it was to drive, or by what that code began.
             if worker.work is not None:
-                worker.work[2].cancelled = True
+                worker.work[3].cancelled = True
         return worker.work is not None
 
+    async def _stream(self, key: InputKey, format: int, items: Any) -> None:
+        """Runs an async generator, no further ahead of who reads its items than the window."""
+        window = self.open_window(key)
+        try:
+            async for item in items:
+                data = encode_item(format, item)
+                window.take(len(data))
+                if key[0] not in self._stale:
+                    self._hold(CHUNK, format, key, data)
+                    self._flush()
+                if not window.done:
+                    await self._credit(window)
+                window.check()
+        except BaseException as error:
+            await end_async_items(items, error)
+            raise
+        finally:
+            self.close_window(key)
+
+    async def _credit(self, window: Window) -> None:
+        while not window.done:
+            given = self.loop.create_future()
+            window.wake = lambda given=given: given.done() or given.set_result(None)
+            await given
+
     def _finish(self, key: InputKey, answer: Answer) -> None:
-        stream, attempt, _ = key
+        stream = key[0]
         del self._running[stream]
         if self._cancelled:
             self._cancelled.discard(key[:2])
@@ -332,10 +363,7 @@ class TaskRunner(Runner):
             now_s = monotonic()
             if not self._answers:
                 self._held_since_s = now_s
-            if logs := self.logs.held_back():
-                self._answers += logs
-                self.logs.outbox.taken()  # as good as sent: the loop sends in this order
-            self._answers += (HEADER.pack(len(data), kind, format, attempt, stream), data)
+            self._hold(kind, format, key, data)
             if now_s - self._held_since_s > _HOLD_S:
                 self._flush()
         if self.stopping and not self._running and not self._inputs:
@@ -343,6 +371,13 @@ class TaskRunner(Runner):
             self._end(Stopped())
 
     # --- out ---
+
+    def _hold(self, kind: int, format: int, key: InputKey, data: bytes) -> None:
+        """Has a frame of an input's ready to leave, behind what it has written."""
+        if logs := self.logs.held_back():
+            self._answers += logs
+            self.logs.outbox.taken()  # as good as sent: the loop sends in this order
+        self._answers += (HEADER.pack(len(data), kind, format, key[1], key[0]), data)
 
     def _answer(self, data: bytes) -> None:
         self._answers.append(data)
@@ -367,7 +402,7 @@ class TaskRunner(Runner):
         try:
             self._unsent = self.link.send_some(data)
         except ConnectionLost:
-            self.loop.call_soon(self._detach)
+            self.loop.call_soon(self._detach, self.link.socket)
             return
         if self._unsent:
             self.loop.add_writer(self.link.socket, self._on_writable)

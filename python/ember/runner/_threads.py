@@ -9,9 +9,10 @@ from queue import SimpleQueue
 
 from ember.exception import InputCancelled
 from ember.runner import _signals
-from ember.runner._codec import decode_arguments, encode_result, error_body
+from ember.runner._codec import decode_arguments, encode_item, error_body
 from ember.runner._frames import (
     CANCEL,
+    CHUNK,
     ERROR,
     FORMAT_MASK,
     HEADER,
@@ -19,10 +20,10 @@ from ember.runner._frames import (
     JSON,
     METHOD_MASK,
     METHOD_SHIFT,
-    RESULT,
     ConnectionLost,
 )
-from ember.runner._runner import Runner, Stopped, enter
+from ember.runner._runner import Runner, Stopped, answer_of, enter
+from ember.runner._streams import END, end_items, next_item
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
-    from ember.runner._calls import Waiter
     from ember.runner._frames import Frame
-    from ember.runner._runner import Answer, Hook
+    from ember.runner._runner import Answer, Hook, Waiting
+    from ember.runner._streams import Window
 
 
 class Job:
@@ -121,14 +122,14 @@ class ThreadRunner(Runner):
         for hook in hooks:
             hook.handler()
 
-    def wait(self, waiter: Waiter, sleep: Callable[[], object]) -> None:
+    def wait(self, waiter: Waiting, sleep: Callable[[], object]) -> None:
         if get_ident() == self._main:
             return self._read_for(waiter)
         job: Job | None = getattr(self._own, "job", None)
         wait_in_job(job, waiter, sleep)
         return None
 
-    def _read_for(self, waiter: Waiter) -> None:
+    def _read_for(self, waiter: Waiting) -> None:
         """A hook waits, on the thread that reads."""
         while not waiter.done:
             received = self.link.next_frame()
@@ -221,16 +222,69 @@ class ThreadRunner(Runner):
             entry = function.entries[job.format >> METHOD_SHIFT & METHOD_MASK]
             args, kwargs = decode_arguments(format, job.body, entry.plan)
             job.body = b""
+            if entry.is_generator:
+                self._stream(job, entry.handler, args, kwargs)
+                return answer_of(entry, format, None)
             try:
                 job.enter()
                 context = function.base.copy()
                 value = context.run(enter, job.key, entry.handler, args, kwargs)
             finally:
                 job.leave()
-            return RESULT, format, encode_result(format, value)
+            return answer_of(entry, format, value)
         except BaseException as error:
             job.leave()  # the first one may have been interrupted itself
             return ERROR, JSON, error_body(error)
+
+    def _stream(self, job: Job, handler: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        """Runs a generator, no further ahead of who reads its items than the window."""
+        format = job.format & FORMAT_MASK
+        run = self.function.base.copy().run
+        window = self.open_window(job.key)
+        items: Any = None
+        try:
+            job.enter()
+            items = iter(run(enter, job.key, handler, args, kwargs))
+            while True:
+                if not window.done:
+                    self._wait_for_credit(window)
+                window.check()
+                item = run(next_item, items)
+                if item is END:
+                    return
+                data = encode_item(format, item)
+                job.leave()  # nothing may be raised between the parts of a frame
+                window.take(len(data))
+                self._send_item(job, format, data)
+                job.enter()
+        except BaseException as error:
+            job.leave()
+            run(end_items, items, error)
+            raise
+        finally:
+            job.leave()
+            self.close_window(job.key)
+
+    def _wait_for_credit(self, window: Window) -> None:
+        woken: SimpleQueue[None] = SimpleQueue()
+        window.wake = lambda: woken.put(None)
+        self.wait(window, woken.get)
+        window.wake = int
+
+    def _send_item(self, job: Job, format: int, data: bytes) -> None:
+        stream, attempt, _ = job.key
+        with self._lock:
+            if stream in self._stale:
+                return
+        logs = self.logs.held_back()
+        try:
+            head = HEADER.pack(len(data), CHUNK, format, attempt, stream)
+            self.link.send(*logs, head, data)
+        except ConnectionLost:
+            pass  # found again, and mended, by the main thread
+        finally:
+            if logs:
+                self.logs.outbox.taken()
 
     def _finish(self, job: Job, kind: int, format: int, data: bytes) -> None:
         stream, attempt, _ = job.key
@@ -256,7 +310,7 @@ class ThreadRunner(Runner):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
-def wait_in_job(job: Job | None, waiter: Waiter, sleep: Callable[[], object]) -> None:
+def wait_in_job(job: Job | None, waiter: Waiting, sleep: Callable[[], object]) -> None:
     """Sleeps on a job's own thread until the waiter is done or the job cancelled."""
     if job is not None:
         job.wake = waiter.wake
