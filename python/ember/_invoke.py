@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def call(app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Calls and waits for the result, or raises what the function raised."""
-    body = _pickled(args, kwargs)
+    body = pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
@@ -29,7 +29,7 @@ def spawn(
     options: dict[str, object],
 ) -> str:
     """Starts a call that nobody waits for; its id, once it is on the server's disk."""
-    body = _pickled(args, kwargs)
+    body = pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
@@ -41,7 +41,7 @@ def spawn(
 
 async def call_async(app: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The same without blocking the running event loop."""
-    body = _pickled(args, kwargs)
+    body = pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
@@ -52,7 +52,8 @@ async def call_async(app: str, function: str, args: tuple[Any, ...], kwargs: dic
     return unpickled(reply.body)
 
 
-def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """Arguments as they travel."""
     import pickle
 
     try:

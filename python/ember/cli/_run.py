@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-from ember import _client, _deploy
+from ember import _client, _context, _deploy
 from ember._app import LocalEntrypoint
 from ember._signature import parameters
 from ember.exception import EmberError
@@ -53,6 +53,7 @@ def run(prog: str, summary: str, argv: list[str]) -> int:
     work = raw if isinstance(target, LocalEntrypoint) else target.remote
     _end_on_second_interrupt()
     app.rename(_once_name(app.name))
+    _context.progress_by_default = sys.stderr.isatty()
     progress = Progress()
     with _deploy.run(app, progress=progress):
         progress.finish(f"app {app.name}, for this once")

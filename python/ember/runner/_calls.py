@@ -50,7 +50,7 @@ def call(app: str, function: str, body: bytes) -> bytes:
 
     answered: SimpleQueue[None] = SimpleQueue()
     waiter = Waiter(lambda: answered.put(None))
-    runner = _runner()
+    runner = running()
     runner.start_call(app, function, body, waiter)
     runner.wait(waiter, answered.get)
     return waiter.result()
@@ -72,7 +72,7 @@ def _ask(head: dict[str, object], body: bytes) -> bytes:
 
     answered: SimpleQueue[None] = SimpleQueue()
     waiter = Waiter(lambda: answered.put(None))
-    runner = _runner()
+    runner = running()
     runner.ask(head, body, waiter)
     runner.wait(waiter, answered.get)
     return waiter.result()
@@ -84,7 +84,7 @@ def volume(action: str, name: str) -> int:
 
     answered: SimpleQueue[None] = SimpleQueue()
     waiter = Waiter(lambda: answered.put(None))
-    runner = _runner()
+    runner = running()
     runner.start_volume_request(action, name, waiter)
     runner.wait(waiter, answered.get)
     return _json.loads(waiter.result())["version"]
@@ -94,7 +94,7 @@ async def call_async(app: str, function: str, body: bytes) -> bytes:
     """The same without blocking the event loop that runs this."""
     asyncio = sys.modules["asyncio"]
     loop = asyncio.get_running_loop()
-    runner = _runner()
+    runner = running()
     if not runner.owns(loop):  # a loop of the user's own, in a sync function
         return await loop.run_in_executor(None, call, app, function, body)
     answered = loop.create_future()
@@ -104,7 +104,8 @@ async def call_async(app: str, function: str, body: bytes) -> bytes:
     return waiter.result()
 
 
-def _runner() -> Runner:
+def running() -> Runner:
+    """The runner of this container, once the function's module is loaded."""
     if _context.runner is None:
         raise UnavailableError(
             "functions can't be called while the module is being imported; call them later"

@@ -98,15 +98,29 @@ class Runner:
         elif kind != _frames.PONG:
             raise _frames.ProtocolError(f"a frame of type {kind}")
 
-    def start_call(self, app: str, function: str, body: bytes, waiter: Waiter) -> None:
+    def start_call(self, app: str, function: str, body: bytes, waiter: Waiter) -> int:
         """Asks the server to call another function; the answer goes to the waiter."""
-        self.ask({"app": app, "function": function}, body, waiter)
+        return self.ask({"app": app, "function": function}, body, waiter)
 
-    def ask(self, head: dict[str, object], body: bytes, waiter: Waiter) -> None:
-        """Asks the server for what the head says; the answer goes to the waiter."""
+    def ask(self, head: dict[str, object], body: bytes, waiter: Waiter) -> int:
+        """Asks the server for what the head says; the answer goes to the waiter. Its number."""
         number = next(self._numbers)
         self._waiters[number] = waiter
-        text = _json.dumps({**head, "call": current_call_id() or ""}).encode()
+        self._send_call({**head, "call": current_call_id() or ""}, body, number)
+        return number
+
+    def withdraw(self, numbers: list[int]) -> None:
+        """The answers to these are not wanted any more."""
+        for number in numbers:
+            self._waiters.pop(number, None)
+        self._send_call({"withdraw": numbers}, b"", next(self._numbers))
+
+    def nudge(self) -> None:
+        """Has the server say something: whoever reads for a waiter looks at that again."""
+        self.send(frame(_frames.PING, _frames.NONE, 0, 0, b""))
+
+    def _send_call(self, head: dict[str, object], body: bytes, number: int) -> None:
+        text = _json.dumps(head).encode()
         data = len(text).to_bytes(2, "little") + text + body
         self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, data))
 
