@@ -18,6 +18,7 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 
 current: ContextVar[InputKey] = ContextVar("ember_input")
 in_container = False
+progress_by_default = False  # at a terminal, under `ember run`
 runner: Runner | None = None  # once the function's module has been imported
 # What the source calls its app, and the name that it is deployed under.
 app_names: tuple[str, str] = ("", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ember import _invoke
 from ember._aio import Typed
 from ember._function_call import Spawn
+from ember._map import ForEach, Map, Starmap
 from ember._settings import Concurrency, Settings, check_name, options_spec
 from ember._variant import variant_of
 from ember.exception import InvalidArgumentError
@@ -98,6 +99,9 @@ class Function(Typed["P", "R"]):
         self.remote: Remote[P, R] = Remote(self)
         self.spawn = Spawn(self, {})
         self.remote_gen: RemoteItems[P, R] = RemoteItems(self)
+        self.map = Map(self)
+        self.starmap = Starmap(self)
+        self.for_each = ForEach(self)
         if raw is not None:
             self.__doc__ = raw.__doc__
             self.__module__ = raw.__module__

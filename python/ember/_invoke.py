@@ -20,7 +20,7 @@ def call(
     variant: Variant | None = None,
 ) -> Any:
     """Calls and waits for the result, or raises what the function raised."""
-    body = _pickled(args, kwargs)
+    body = pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
@@ -45,7 +45,7 @@ def spawn(
     variant: Variant | None = None,
 ) -> str:
     """Starts a call that nobody waits for; its id, once it is on the server's disk."""
-    body = _pickled(args, kwargs)
+    body = pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
@@ -73,7 +73,7 @@ async def call_async(
     variant: Variant | None = None,
 ) -> Any:
     """The same without blocking the running event loop."""
-    body = _pickled(args, kwargs)
+    body = pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
 
@@ -99,7 +99,7 @@ def call_items(
     variant: Variant | None = None,
 ) -> Generator[Any, None, None]:
     """Calls a generator function, once the first item is asked for; closing it cancels the call."""
-    return _call_items(app, function, _pickled(args, kwargs), variant)
+    return _call_items(app, function, pickled(args, kwargs), variant)
 
 
 def _call_items(
@@ -135,7 +135,7 @@ def call_items_async(
     variant: Variant | None = None,
 ) -> AsyncGenerator[Any, None]:
     """The same without blocking the running event loop."""
-    return _call_items_async(app, function, _pickled(args, kwargs), variant)
+    return _call_items_async(app, function, pickled(args, kwargs), variant)
 
 
 async def _call_items_async(
@@ -170,7 +170,8 @@ async def _next(items: AsyncGenerator[bytes, None]) -> bytes | None:
         return None
 
 
-def _pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+def pickled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """Arguments as they travel."""
     import pickle
 
     try:

@@ -275,6 +275,33 @@ TEST_F(LiveCalls, LetsAFunctionCallAnother) {
   EXPECT_EQ(caller.result->bytes, "outer of 7");
 }
 
+TEST_F(LiveCalls, ACallThatItsCallerInAContainerDoesNotWantAnyMoreIsWithdrawn) {
+  must_deploy("docs", {function("slow"), function("stubborn")});
+  Caller caller;
+  must_start("docs", "stubborn", caller);
+  until_running();
+  FakeRunner& runner = *node.only().runner;
+  const auto send = [&](const std::string& head, std::uint64_t number) {
+    const auto length = static_cast<std::uint16_t>(head.size());
+    const std::string size(reinterpret_cast<const char*>(&length), sizeof length);
+    runner.send(FrameType::call, size + head + "{}", number);
+  };
+  const auto slow_inputs = [&] {
+    std::size_t count = 0;
+    for (const auto& [id, one] : node.containers) {
+      count += one.function == "slow" ? one.inputs.size() : 0;
+    }
+    return count;
+  };
+  for (std::uint64_t number = 1; number <= 3; ++number) {
+    send(R"({"app": "docs", "function": "slow"})", number);
+  }
+  until([&] { return slow_inputs() == 3; });
+  send(R"({"withdraw": [1, 3, 77]})", 4);
+  until([&] { return slow_inputs() == 1; });
+  EXPECT_FALSE(caller.done());
+}
+
 TEST_F(LiveCalls, SendsLargeArgumentsAsAFileThatNobodyCanChange) {
   must_deploy("docs", {function("slow")});
   Caller caller;

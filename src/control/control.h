@@ -214,6 +214,10 @@ class Control {
   virtual CallStatus call_status(CallId call) = 0;
   virtual AsyncCalls& async_calls() = 0;
   virtual ScheduleService& schedules() = 0;
+  // A session of many calls of one function, for a client that is borrowed while it lives.
+  virtual Result<std::unique_ptr<MessageSession>> open_map(std::string_view app,
+                                                           std::string_view function, KeyId caller,
+                                                           MessageClient& client) = 0;
 
   // --- deploying; bodies are JSON documents of docs/reference/http.md ---
   using Done = std::function<void(Result<std::string>)>;  // with a document

@@ -68,12 +68,17 @@ ErrorBody mend_error_body(std::string& json) {
 // What a runner made itself goes on unread; the rest takes its form.
 std::string to_error_body(const CallFailure& failure) {
   if (!failure.body.empty()) return failure.body;
+  JsonValue limit;
+  if (!failure.limit.name.empty()) {
+    limit = {{"name", failure.limit.name}, {"value", failure.limit.value}};
+  }
   const bool told = !failure.told_code.empty();
   return dump_json({{"kind", told ? failure.told_code : error_name(failure.error.code)},
                     {"type", "EmberError"},
                     {"message", failure.error.message},
                     {"retry_after_s",
                      failure.retry_after_s > 0 ? JsonValue(failure.retry_after_s) : JsonValue()},
+                    {"limit", std::move(limit)},
                     {"traceback", ""},
                     {"pickle", nullptr},
                     {"status", nullptr}});

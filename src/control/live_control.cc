@@ -57,6 +57,11 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
                      .kept = options.results_kept,
                      .describe = [this](CallId call) { return listings.call(call); }}),
       scheduled(driver, catalog, store, background, durable_calls, zones),
+      maps({.loop = loop,
+            .driver = driver,
+            .catalog = catalog,
+            .calls = calls,
+            .is_open = [this] { return takes_calls(); }}),
       nested(calls, durable_calls, containers),
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
                   volumes.catalog(), zones, ids, prices),
@@ -220,10 +225,17 @@ std::string LiveControl::leases_json() { return parts_->leases.list(); }
 
 // --- draining ---
 
-Result<> LiveControl::refuse_while_draining() const {
-  if (!parts_->draining) return Ok{};
+Result<> LiveControl::Parts::is_up() const {
+  if (!draining) return Ok{};
   return {ErrorCode::unavailable, "the server is going down; try again once it is up again"};
 }
+
+Result<> LiveControl::Parts::takes_calls() const {
+  if (auto up = is_up(); !up) return up;
+  return biller.has_room();
+}
+
+Result<> LiveControl::refuse_while_draining() const { return parts_->is_up(); }
 
 void LiveControl::begin_drain(std::function<void()> drained) {
   parts_->draining = true;
@@ -246,8 +258,7 @@ void LiveControl::check_drained() {
 // --- calls ---
 
 StartedCall LiveControl::start_call(CallRequest request, CallWaiter* waiter) {
-  if (auto open = refuse_while_draining(); !open) return std::move(open).error();
-  if (auto room = parts_->biller.has_room(); !room) return std::move(room).error();
+  if (auto open = parts_->takes_calls(); !open) return std::move(open).error();
   return parts_->calls.start(std::move(request), waiter, Origin::outside);
 }
 
@@ -264,6 +275,11 @@ CallStatus LiveControl::call_status(CallId call) { return parts_->listings.statu
 AsyncCalls& LiveControl::async_calls() { return parts_->durable_calls; }
 
 ScheduleService& LiveControl::schedules() { return parts_->scheduled; }
+Result<std::unique_ptr<MessageSession>> LiveControl::open_map(std::string_view app,
+                                                              std::string_view function,
+                                                              KeyId caller, MessageClient& client) {
+  return parts_->maps.open(app, function, caller, client);
+}
 
 // --- deploying ---
 

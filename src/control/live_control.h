@@ -84,6 +84,8 @@ class LiveControl final : public Control, private NodeObserver {
   CallStatus call_status(CallId call) override;
   AsyncCalls& async_calls() override;
   ScheduleService& schedules() override;
+  Result<std::unique_ptr<MessageSession>> open_map(std::string_view app, std::string_view function,
+                                                   KeyId caller, MessageClient& client) override;
   void register_source(std::string manifest_json,
                        std::function<void(Result<UploadResult>)> done) override;
   void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) override;

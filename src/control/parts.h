@@ -17,6 +17,7 @@
 #include "control/leases.h"
 #include "control/listings.h"
 #include "control/live_control.h"
+#include "control/map_sessions.h"
 #include "control/nested_calls.h"
 #include "control/schedules.h"
 #include "control/secrets.h"
@@ -55,6 +56,10 @@ struct LiveControl::Parts {
   Parts(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock, Store& store,
         Snapshot snapshot, NodeClient& node, const PriceBook& prices);
 
+  // Why nothing new is taken; nothing if it is.
+  Result<> is_up() const;
+  Result<> takes_calls() const;
+
   const LiveControlOptions options;
   Store& store;
   NodeClient& node;
@@ -81,6 +86,7 @@ struct LiveControl::Parts {
   DurableCalls durable_calls;
   TimeZones zones;
   Schedules scheduled;
+  MapSessions maps;
   NestedCalls nested;
   Deployments deployments;
   Variants variants;

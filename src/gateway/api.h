@@ -95,6 +95,7 @@ void handle_call_result(ApiRequest& request, Reply reply);
 void handle_retry_call(ApiRequest& request, Reply reply);
 void handle_cancel_call(ApiRequest& request, Reply reply);
 void handle_call_cost(ApiRequest& request, Reply reply);
+void handle_map(ApiRequest& request, Reply reply);
 // api_schedules.cc
 void handle_schedules(ApiRequest& request, Reply reply);
 void handle_run_schedule(ApiRequest& request, Reply reply);
@@ -113,6 +114,8 @@ void handle_shell(ApiRequest& request, Reply reply);
 // The document of /api/openapi.json, built in from openapi.json.
 extern const std::string_view kOpenapiDocument;
 
+// To a plain request on a path of messages.
+Response upgrade_required();
 // Of an asynchronous call that was accepted, or why it was not.
 Response spawned_response(const StartedCall& call, Acceptance acceptance);
 // A document from control, or the error in its place.

@@ -116,4 +116,14 @@ void handle_call_cost(ApiRequest& request, Reply reply) {
                   : error_response(call.error()));
 }
 
+void handle_map(ApiRequest& request, Reply reply) {
+  const auto exchange = reply.exchange();
+  MessageClient* client = exchange ? exchange->message_client() : nullptr;
+  if (client == nullptr) return reply.send(upgrade_required());
+  auto session =
+      request.control.open_map(request.parameters[0], request.parameters[1], request.key, *client);
+  if (!session) return reply.send(error_response(session.error()));
+  exchange->begin_messages(*std::move(session));
+}
+
 }  // namespace ember

@@ -22,18 +22,20 @@ Control::Done answer_with(Reply reply) {
 
 }  // namespace
 
+Response upgrade_required() {
+  Response response =
+      error_response(426, {ErrorCode::invalid_argument,
+                           "this path speaks WebSocket: send a request to upgrade (RFC 6455)"});
+  response.headers.append("Upgrade: websocket\r\n");
+  return response;
+}
+
 void handle_exec(ApiRequest& request, Reply reply) {
   const auto container = container_parameter(request);
   if (!container) return reply.send(error_response(container.error()));
   const auto exchange = reply.exchange();
   MessageClient* client = exchange ? exchange->message_client() : nullptr;
-  if (client == nullptr) {
-    Response response =
-        error_response(426, {ErrorCode::invalid_argument,
-                             "this path speaks WebSocket: send a request to upgrade (RFC 6455)"});
-    response.headers.append("Upgrade: websocket\r\n");
-    return reply.send(std::move(response));
-  }
+  if (client == nullptr) return reply.send(upgrade_required());
   auto session = request.control.open_exec(*container, *client);
   if (!session) return reply.send(error_response(session.error()));
   exchange->begin_messages(*std::move(session));

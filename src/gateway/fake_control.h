@@ -221,6 +221,12 @@ class FakeControl final : public Control {
     if (refuse_documents) return *refuse_documents;
     return std::unique_ptr<MessageSession>(std::make_unique<EchoSession>(*this, client));
   }
+  Result<std::unique_ptr<MessageSession>> open_map(std::string_view app, std::string_view function,
+                                                   KeyId caller, MessageClient& client) override {
+    asked.push_back("map " + std::string(app) + " " + std::string(function) + " " + caller.text());
+    if (refuse_documents) return *refuse_documents;
+    return std::unique_ptr<MessageSession>(std::make_unique<EchoSession>(*this, client));
+  }
   void container_processes_json(ContainerId container, Done done) override {
     answer("processes " + container.text(), std::move(done));
   }

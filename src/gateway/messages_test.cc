@@ -122,6 +122,23 @@ TEST_F(MessagesTest, WhatControlRefusesIsAnErrorLikeAnyOther) {
   EXPECT_EQ(ask("GET", "/api/v1/containers/nonsense/exec", {}, kUpgrade).status, 404);
 }
 
+TEST_F(MessagesTest, AMapIsAConversationToo) {
+  const std::string path = "/api/v1/apps/docs/functions/read%20page/map";
+  EXPECT_EQ(ask("GET", path).status, 426);
+  EXPECT_TRUE(control.asked.empty());
+  TestClient client = connect();
+  client.send(request("GET", path, {}, kUpgrade) + masked(0x82, "input"));
+  EXPECT_EQ(client.read().status, 101);
+  EXPECT_EQ(client.read_raw(7), "\x82\x05input");
+  ASSERT_EQ(control.asked.size(), 1u);
+  EXPECT_TRUE(control.asked[0].starts_with("map docs read page ak-")) << control.asked[0];
+  client.hang_up();
+  EXPECT_TRUE(turn_until([&] { return control.sessions == 0; }));
+  control.refuse_documents =
+      Error{ErrorCode::resource_exhausted, "16 maps of this key run already"};
+  EXPECT_EQ(ask("GET", path, {}, kUpgrade).status, 429);
+}
+
 TEST_F(MessagesTest, NoKeyNoSession) {
   TestClient client = connect();
   client.send(std::string("GET ") + kPath + " HTTP/1.1\r\nHost: localhost\r\n" + kUpgrade + "\r\n");

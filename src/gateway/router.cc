@@ -92,6 +92,7 @@ std::vector<Route> make_routes(std::size_t body_bytes) {
       {get, "/api/v1/containers/{container}/stacks", small, keyed, handle_container_stacks},
       {post, "/api/v1/containers/{container}/stop", small, keyed, handle_stop_container},
       {post, "/api/v1/apps/{app}/shell", small, keyed, handle_shell},
+      {get, "/api/v1/apps/{app}/functions/{function}/map", small, keyed, handle_map},
       {get, "/api/v1/nodes", small, keyed, handle_nodes},
       {get, "/api/v1/calls", small, keyed, handle_calls},
       {get, "/api/v1/calls/{id}", small, keyed, handle_call},

@@ -95,6 +95,15 @@ def test_the_guide_s_function_is_called_in_every_way_it_names(
     server.cli("app", "stop", "vectors")
 
 
+def test_the_guide_to_maps_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/maps.md", "python")
+    (session,) = blocks("docs/guides/maps.md", "")
+    (tmp_path / "sums.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines() == session.splitlines()[1:]
+
+
 def test_the_guide_s_secrets_reach_its_function(server: Server, tmp_path: Path) -> None:
     (code,) = blocks("docs/guides/secrets.md", "python")
     (session,) = blocks("docs/guides/secrets.md", "")

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 
-from ember import _client, _deploy
+from ember import _client, _context, _deploy
 from ember._app import LocalEntrypoint
 from ember._cls import Cls
 from ember._signature import parameters
@@ -66,6 +66,7 @@ def run(prog: str, summary: str, argv: list[str]) -> int:
     work = _work(target, params)
     _end_on_second_interrupt()
     app.rename(_once_name(app.name))
+    _context.progress_by_default = sys.stderr.isatty()
     progress = Progress()
     with _deploy.run(app, progress=progress):
         progress.finish(f"app {app.name}, for this once")

@@ -112,7 +112,7 @@ def call_items(
 
     woken: SimpleQueue[None] = SimpleQueue()
     waiter = ItemWaiter(lambda: woken.empty() and woken.put(None))
-    runner = _runner()
+    runner = running()
     number = runner.start_call(app, function, body, waiter, variant)
     try:
         while True:
@@ -133,7 +133,7 @@ async def call_items_async(
     """The same without blocking the event loop that runs this."""
     asyncio = sys.modules["asyncio"]
     loop = asyncio.get_running_loop()
-    runner = _runner()
+    runner = running()
     if not runner.owns(loop):  # a loop of the user's own, in a sync function
         items = call_items(app, function, body, variant)
         try:
@@ -201,7 +201,7 @@ def _wait_for(ask: Callable[[Runner, Waiter], object]) -> bytes:
 
     answered: SimpleQueue[None] = SimpleQueue()
     waiter = Waiter(lambda: answered.put(None))
-    runner = _runner()
+    runner = running()
     ask(runner, waiter)
     runner.wait(waiter, answered.get)
     return waiter.result()
@@ -211,7 +211,7 @@ async def call_async(app: str, function: str, body: bytes, variant: str | None =
     """The same without blocking the event loop that runs this."""
     asyncio = sys.modules["asyncio"]
     loop = asyncio.get_running_loop()
-    runner = _runner()
+    runner = running()
     if not runner.owns(loop):  # a loop of the user's own, in a sync function
         return await loop.run_in_executor(None, call, app, function, body, variant)
     answered = loop.create_future()
@@ -221,7 +221,8 @@ async def call_async(app: str, function: str, body: bytes, variant: str | None =
     return waiter.result()
 
 
-def _runner() -> Runner:
+def running() -> Runner:
+    """The runner of this container, once the function's module is loaded."""
     if _context.runner is None:
         raise UnavailableError(
             "functions can't be called while the module is being imported; call them later"

@@ -110,6 +110,17 @@ class Link:
             finally:
                 self._behind = False
 
+    def send_in_turn(self, data: bytes) -> bool:
+        """Sends a frame, waiting, unless the rest of another one comes first."""
+        with self._send_lock:
+            if self._behind:
+                return False
+            try:
+                self.socket.sendall(data)
+            except OSError:
+                raise ConnectionLost from None
+            return True
+
     def send_some(self, data: memoryview) -> memoryview:
         """Sends what the socket takes at once. The rest is for the caller to send, soon."""
         with self._send_lock:

@@ -69,8 +69,10 @@ class TaskRunner(Runner):
         self._workers_coming = 0  # new ones, on their way to rest
         self._workers: set[asyncio.Task[None]] = set()
         self._answers: list[bytes] = []
+        self._posted: deque[bytes] = deque()  # by threads
         self._unsent: bytes | memoryview = b""
         self._flush_is_due = False
+        self._loop_is_blocked = False  # by user code, which waits for an answer
         self._held_since_s = 0.0
         self._connected = False
         self._attached = False  # it has been, or is
@@ -133,8 +135,30 @@ class TaskRunner(Runner):
         if get_ident() == self._main:
             self._answers.append(data)
             self._flush()
-        else:
-            self.loop.call_soon_threadsafe(self._answer, data)
+            return
+        # Either we see that the loop is blocked, or who blocks it sees what is posted.
+        self._posted.append(data)
+        if not (self._loop_is_blocked and self._send_posted()):
+            self.loop.call_soon_threadsafe(self._answer_posted)
+
+    def _answer_posted(self) -> None:
+        while self._posted:
+            self._answer(self._posted.popleft())
+
+    def _send_posted(self) -> bool:
+        """Sends what threads have posted; False if it has to wait for the loop after all."""
+        posted = self._posted
+        try:
+            while posted:
+                data = posted.popleft()
+                if not self.link.send_in_turn(data):
+                    posted.appendleft(data)
+                    return False
+        except IndexError:
+            pass  # another thread took the last one
+        except ConnectionLost:
+            pass  # found again, and mended, by the main thread
+        return True
 
     def wait(self, waiter: Waiting, sleep: Callable[[], object]) -> None:
         if get_ident() != self._main:
@@ -147,11 +171,15 @@ class TaskRunner(Runner):
             if self._unsent:
                 self.link.send(bytes(self._unsent))
                 self._unsent = b""
+            self._loop_is_blocked = True  # what threads send must not wait for it
+            self._send_posted()
             while not waiter.done:  # user code blocks the loop: read for it
                 self.link.receive()
                 self._read_frames()
         except ConnectionLost:
             self._detach()
+        finally:
+            self._loop_is_blocked = False
         if self._inputs:  # not here, in the midst of another's code
             self.loop.call_soon(self._begin_inputs)
         return None
