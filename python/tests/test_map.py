@@ -128,6 +128,8 @@ def serve() -> Iterator[Callable[[Script], ember.Function[..., Any]]]:
                     script(peer)
                 finally:
                     peer.close()
+            except ConnectionError:
+                pass  # the client has left, as some do
             except BaseException as error:
                 failures.append(error)
 
