@@ -7,7 +7,7 @@ asynchronous call. Failures come out as `ember.exception` types.
 from __future__ import annotations
 
 from ember import _config, _http, _items, _json
-from ember.exception import InternalError, PendingError, UnavailableError, from_error_body
+from ember.exception import InternalError, NotEnded, UnavailableError, from_error_body
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,12 +119,12 @@ class Client:
         reply = self._exchange("POST", path, (body,), content_type, _TIMEOUT_S, head)
         return _json.loads(_checked(reply, unpickle=content_type == PICKLE).body)
 
-    def call_result(self, call_id: str, wait_ms: int) -> Reply:
-        """The outcome of a call; PendingError if it has none after so long."""
+    def call_result(self, call_id: str, wait_ms: int) -> Reply | NotEnded:
+        """The outcome of a call, if it has one after so long."""
         path = f"/api/v1/calls/{quote(call_id)}/result{encode_query({'wait_ms': wait_ms})}"
         reply = _checked(self._exchange("GET", path, (), JSON, None), unpickle=True)
         if reply.status == _ACCEPTED:
-            raise pending(_json.loads(reply.body))
+            return _not_ended(_json.loads(reply.body))
         return reply
 
     async def call_async(
@@ -384,10 +384,10 @@ def shared() -> Client:
     return _shared
 
 
-def pending(document: dict[str, Any]) -> PendingError:
-    """Of a call that has not ended, as its document has it."""
+def _not_ended(document: dict[str, Any]) -> NotEnded:
+    """Of a call's document."""
     why = document.get("reason") or document.get("state") or "it has not ended"
-    return PendingError(f"{document.get('call_id')}: {why}", call_id=document.get("call_id"))
+    return NotEnded(f"{document.get('call_id')}: {why}")
 
 
 def call_path(app: str, function: str, variant: str | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ember import _context, _invoke, _json
 from ember._aio import blocking
-from ember.exception import InvalidArgumentError, PendingError
+from ember.exception import InvalidArgumentError, NotEnded, PendingError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class FunctionCall:
         deadline_s = None if timeout is None else monotonic() + timeout
         while True:
             left_s = _WAIT_S if deadline_s is None else max(0.0, deadline_s - monotonic())
-            try:
-                return _result(self.call_id, min(left_s, _WAIT_S))
-            except PendingError:
-                if deadline_s is not None and monotonic() >= deadline_s:
-                    raise
+            found = _outcome(self.call_id, min(left_s, _WAIT_S))
+            if not isinstance(found, NotEnded):
+                return found
+            if deadline_s is not None and monotonic() >= deadline_s:
+                raise PendingError(found.why, call_id=self.call_id)
 
     @blocking
     def cancel(self) -> None:
@@ -120,15 +120,19 @@ def gather(*calls: FunctionCall) -> list[Any]:
     return [call.get() for call in calls]
 
 
-def _result(call_id: str, wait_s: float) -> Any:
+def _outcome(call_id: str, wait_s: float) -> Any:
+    """The result, or NotEnded; raises what the function raised, be it a PendingError of its own."""
     wait_ms = round(wait_s * 1000)
     if _context.in_container:
         from ember.runner import _calls
 
-        return _invoke.unpickled(_calls.result(call_id, wait_ms))
+        body = _calls.result(call_id, wait_ms)
+        return body if isinstance(body, NotEnded) else _invoke.unpickled(body)
     from ember import _client
 
     reply = _client.shared().call_result(call_id, wait_ms)
+    if isinstance(reply, NotEnded):
+        return reply
     if reply.headers.get("content-type") == _client.PICKLE:
         return _invoke.unpickled(reply.body)
     if reply.headers.get("content-type") == _client.JSON:

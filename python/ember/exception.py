@@ -97,6 +97,13 @@ class FunctionTimeoutError(EmberError):
     code = "timed_out"
 
 
+class NotEnded:
+    """In the place of a result: the call goes on. `why` says what it does."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
 class PendingError(EmberError, TimeoutError):
     """The call has not ended in the time that was given for it. Ask again later."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import ember
-from ember.exception import InvalidArgumentError
+from ember import _function_call
+from ember.exception import InvalidArgumentError, NotEnded
 
 app = ember.App("later")
 
@@ -74,3 +75,27 @@ def test_a_call_is_known_by_its_id() -> None:
     assert len({one, other}) == 1
     assert repr(one) == "<ember.FunctionCall fc-0000000000001>"
     assert issubclass(ember.PendingError, TimeoutError)
+
+
+def test_a_result_is_waited_for_as_long_as_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[object] = [NotEnded("it waits"), NotEnded("it runs"), 42]
+    monkeypatch.setattr(_function_call, "_outcome", lambda _id, _wait_s: answers.pop(0))
+    call = ember.FunctionCall.from_id("fc-0000000000001")
+    with pytest.raises(ember.PendingError, match="it waits"):
+        call.get(timeout=0)
+    assert call.get() == 42
+
+
+def test_what_a_function_raised_of_this_kind_is_no_reason_to_ask_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def raises(call_id: str, _wait_s: float) -> object:
+        asked.append(call_id)
+        raise ember.PendingError("of the function's own")
+
+    monkeypatch.setattr(_function_call, "_outcome", raises)
+    with pytest.raises(ember.PendingError, match="own"):
+        ember.FunctionCall.from_id("fc-0000000000001").get()
+    assert len(asked) == 1

@@ -15,11 +15,30 @@ namespace {
 constexpr Duration kWriteRetry = Duration::seconds(1);
 constexpr Duration kForgetEvery = Duration::seconds(60);
 constexpr std::int64_t kRetryFullSeconds = 5;
+constexpr std::size_t kMostHeldBytes = 1u << 30;
 constexpr std::size_t kMostListed = 1000;
 constexpr int kUnprocessable = 422;  // of HTTP: a key that stands for another request
 
 CallFailure failure(ErrorCode code, std::string message) {
   return {{code, std::move(message)}, {}};
+}
+
+Error going_down() {
+  return {ErrorCode::unavailable, "the server is going down; ask again once it is up again"};
+}
+
+// What is wrong with a request by itself.
+std::optional<CallFailure> unacceptable(const AsyncRequest& request) {
+  if (request.arguments.bytes.size() > kMaxAsyncArguments) {
+    return failure(ErrorCode::payload_too_large,
+                   "the arguments of an asynchronous call are over the limit of " +
+                       std::to_string(kMaxAsyncArguments) +
+                       " bytes; put them in a volume and pass their path");
+  }
+  if (request.idempotency_key.size() > kMaxIdempotencyKey) {
+    return failure(ErrorCode::invalid_argument, "an Idempotency-Key has at most 255 characters");
+  }
+  return std::nullopt;
 }
 
 // What a repeated request must have in common with the first one.
@@ -132,6 +151,7 @@ class DurableCalls::Live final : public CallWaiter {
 
   CallId id() const { return id_; }
 
+  std::size_t size_bytes = 0;            // of its arguments
   std::unique_ptr<CallOutcome> outcome;  // once it has ended
   Time ended;
   std::vector<Waiting> waiting;
@@ -159,26 +179,34 @@ void DurableCalls::leave_waiting() {
   }
   for (const CallId id : waiting) {
     parts_.calls.abandon(id);
-    live_.erase(id);
+    const auto left = live_.extract(id);
+    held_bytes_ -= left.mapped()->size_bytes;
+    for (Live::Waiting& one : left.mapped()->waiting) one.done(going_down());
   }
 }
 
 std::optional<CallFailure> DurableCalls::refusal(const AsyncRequest& request,
                                                  const FunctionPtr& function) const {
-  if (request.arguments.bytes.size() > kMaxAsyncArguments) {
-    return failure(ErrorCode::payload_too_large,
-                   "the arguments of an asynchronous call are over the limit of " +
-                       std::to_string(kMaxAsyncArguments) +
-                       " bytes; put them in a volume and pass their path");
+  return full(*function, request.caller, request.arguments.bytes.size());
+}
+
+// Why there is no room for one more call with so many bytes; nothing if there is.
+std::optional<CallFailure> DurableCalls::full(const Function& function, KeyId caller,
+                                              std::size_t bytes) const {
+  if (held_bytes_ + bytes > kMostHeldBytes) {
+    CallFailure failed =
+        failure(ErrorCode::resource_exhausted,
+                "the arguments of asynchronous calls that have not ended take all the room there "
+                "is for them; try again later, or put them in a volume");
+    failed.retry_after_s = kRetryFullSeconds;
+    failed.limit = {"async_argument_bytes", static_cast<std::int64_t>(kMostHeldBytes)};
+    return failed;
   }
-  if (request.idempotency_key.size() > kMaxIdempotencyKey) {
-    return failure(ErrorCode::invalid_argument, "an Idempotency-Key has at most 255 characters");
-  }
-  const auto promised = promised_.find(function->pool);
-  const Reason full = parts_.driver.engine().refusal(
-      function->pool, request.caller, promised == promised_.end() ? 0 : promised->second);
-  if (full.code == ReasonCode::none) return std::nullopt;
-  return parts_.calls.refusal(*function, full, kRetryFullSeconds);
+  const auto promised = promised_.find(function.pool);
+  const Reason reason = parts_.driver.engine().refusal(
+      function.pool, caller, promised == promised_.end() ? 0 : promised->second);
+  if (reason.code == ReasonCode::none) return std::nullopt;
+  return parts_.calls.refusal(function, reason, kRetryFullSeconds);
 }
 
 void DurableCalls::spawn(AsyncRequest request, OnStarted done) {
@@ -203,6 +231,7 @@ void DurableCalls::spawn_beside(AsyncRequest request, Beside beside, OnStarted d
                             "asynchronous call: iterate over .remote_gen(...)"),
                 Acceptance::fresh);
   }
+  if (auto wrong = unacceptable(request)) return done(*std::move(wrong), Acceptance::fresh);
   if (!request.idempotency_key.empty()) {
     return spawn_once(std::move(request), function, std::move(beside), std::move(done));
   }
@@ -277,12 +306,15 @@ void DurableCalls::free_key(const std::string& key) {
 void DurableCalls::accept(CallRecord record, PoolId pool, const Beside& beside, OnStarted done) {
   ++promised_[pool];
   ++writing_;
+  const std::size_t bytes = record.arguments.size();
+  held_bytes_ += bytes;
   Batch batch{record};
   if (auto with = beside ? beside(record.id) : std::nullopt) batch.emplace_back(*std::move(with));
-  auto written = [this, record = std::move(record), pool,
+  auto written = [this, record = std::move(record), pool, bytes,
                   done = std::move(done)](Result<> result) mutable {
     --writing_;
     if (--promised_[pool] == 0) promised_.erase(pool);
+    held_bytes_ -= bytes;
     if (!result) return done(std::move(result).error(), Acceptance::fresh);
     const CallId id = record.id;
     if (!leaving_) start(std::move(record));
@@ -295,6 +327,8 @@ void DurableCalls::accept(CallRecord record, PoolId pool, const Beside& beside, 
 void DurableCalls::start(CallRecord record) {
   auto live = std::make_unique<Live>(*this, record.id);
   Live& waiter = *live;
+  waiter.size_bytes = record.arguments.size();
+  held_bytes_ += waiter.size_bytes;
   live_[record.id] = std::move(live);
   CallRequest request{record.app,
                       record.function,
@@ -344,6 +378,7 @@ void DurableCalls::end_is_written(CallId id, const Result<>& result) {
   forget_old_later();
   const auto live = live_.extract(id);
   if (live.empty()) return;
+  held_bytes_ -= live.mapped()->size_bytes;
   for (Live::Waiting& waiting : live.mapped()->waiting) waiting.done(*live.mapped()->outcome);
 }
 
@@ -356,6 +391,7 @@ void DurableCalls::outcome(CallId call, Duration patience, OnOutcome done) {
   }
   auto looked_up = [this, call, done = std::move(done)](Result<StoredCall> found) {
     if (found.ok() && found->end) return done(outcome_of(*found));
+    if (found.ok() && leaving_) return done(going_down());
     if (found.ok()) {
       CallOutcome pending;
       pending.report.call = call;
@@ -396,7 +432,11 @@ void DurableCalls::repeat(CallId call, KeyId caller, OnStarted done) {
     const CallRequest named{found->call.app, found->call.function, {}, caller, found->call.variant};
     const auto callable = parts_.calls.find(named);
     if (!callable) return done(parts_.calls.not_found(named, callable.error()), Acceptance::fresh);
-    const PoolId pool = (*callable->function)->pool;
+    const FunctionPtr function = *callable->function;
+    if (auto refused = full(*function, caller, found->call.arguments.size())) {
+      return done(*std::move(refused), Acceptance::fresh);
+    }
+    const PoolId pool = function->pool;
     CallRecord record = std::move(found->call);
     record.id = CallId{parts_.ids.next(parts_.driver.now())};
     record.caller = caller;

@@ -68,6 +68,7 @@ class DurableCalls final : public AsyncCalls {
 
   std::optional<CallFailure> refusal(const AsyncRequest& request,
                                      const FunctionPtr& function) const;
+  std::optional<CallFailure> full(const Function& function, KeyId caller, std::size_t bytes) const;
   CallRecord record_of(AsyncRequest request, std::string request_sha256);
   void accept(CallRecord record, PoolId pool, const Beside& beside, OnStarted done);
   void spawn_once(AsyncRequest request, FunctionPtr function, Beside beside, OnStarted done);
@@ -83,6 +84,7 @@ class DurableCalls final : public AsyncCalls {
   std::map<CallId, std::unique_ptr<Live>> live_;
   std::map<PoolId, std::uint32_t> promised_;  // being written
   std::size_t writing_ = 0;
+  std::size_t held_bytes_ = 0;  // of arguments, of calls that are written or have not ended
   // Of requests with a key that is being looked up or written: those that came with it since.
   std::map<std::string, std::vector<std::function<void()>>> keys_in_use_;
   std::uint64_t last_serial_ = 0;

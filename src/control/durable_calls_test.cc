@@ -217,6 +217,40 @@ TEST_F(DurableCallsTest, AreLeftToTheNextServerByOneThatDrains) {
   EXPECT_EQ(outcome(waits).value.bytes, R"("done too")");
 }
 
+TEST_F(DurableCallsTest, ThatAreLeftSayThatTheServerGoesDownToThoseWhoWait) {
+  must_deploy("docs", {function("slow", R"("max_containers": 1)")});
+  must_spawn(request("slow"));
+  until_running();
+  const CallId waits = must_spawn(request("slow"));
+  std::optional<Result<CallOutcome>> told;
+  const auto tell = [&](Result<CallOutcome> found) { told.emplace(std::move(found)); };
+  control->async_calls().outcome(waits, Duration::seconds(3600), tell);
+  control->begin_drain([] {});
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->error().code, ErrorCode::unavailable);
+  told.reset();
+  control->async_calls().outcome(waits, Duration::seconds(3600), tell);
+  until([&] { return told.has_value(); });
+  EXPECT_EQ(told->error().code, ErrorCode::unavailable);
+}
+
+TEST_F(DurableCallsTest, AreNotRunAgainIntoAFullQueue) {
+  must_deploy("docs", {function("slow", R"("queue_limit": 1, "max_containers": 1)")});
+  const CallId call = must_spawn(request("slow"));
+  until_running();
+  answer(R"("done")");
+  EXPECT_EQ(outcome(call).kind, CallOutcome::Kind::value);
+  must_spawn(request("slow"));
+  until_running();
+  must_spawn(request("slow"));
+  std::optional<StartedCall> again;
+  control->async_calls().repeat(
+      call, KeyId{}, [&](StartedCall started, Acceptance) { again.emplace(std::move(started)); });
+  until([&] { return again.has_value(); });
+  ASSERT_FALSE(again->ok());
+  EXPECT_EQ(again->error().code, ErrorCode::resource_exhausted);
+}
+
 TEST_F(DurableCallsTest, AreForgottenAWeekAfterTheirEnd) {
   must_deploy("docs", {function("echo")});
   const CallId old = must_spawn(request("echo"));

@@ -100,7 +100,7 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
   if (waiters_.contains(key)) {
     return refuse(key, {{ErrorCode::invalid_argument, "another call has that number"}, {}});
   }
-  if (waiters_.size() >= kMaxNestedPerServer) {
+  if (waiters_.size() + asked_ >= kMaxNestedPerServer) {
     return refuse(key, {{ErrorCode::resource_exhausted,
                          "containers wait for " + std::to_string(kMaxNestedPerServer) +
                              " calls of theirs already; try again later"},
@@ -139,7 +139,9 @@ void NestedCalls::withdraw(const Key& key) {
 }
 
 void NestedCalls::spawn(const Key& key, AsyncRequest request) {
+  ++asked_;
   async_.spawn(std::move(request), [this, key](const StartedCall& call, Acceptance acceptance) {
+    --asked_;
     if (!call) return refuse(key, call.refusal());
     const bool repeated = acceptance == Acceptance::repeated;
     reply(key, FrameType::call_result,
@@ -152,7 +154,9 @@ void NestedCalls::tell_outcome(const Key& key, std::string_view call_text, std::
   if (!call) return refuse(key, {{ErrorCode::not_found, "that is no call's id"}, {}});
   const Duration patience =
       Duration::milliseconds(std::clamp<std::int64_t>(wait_ms, 0, kMostWaitMs));
+  ++asked_;
   async_.outcome(*call, patience, [this, key](Result<CallOutcome> outcome) {
+    --asked_;
     if (!outcome) return refuse(key, {std::move(outcome).error(), {}});
     if (outcome->kind == CallOutcome::Kind::failure) return refuse(key, outcome->failure);
     if (outcome->kind == CallOutcome::Kind::pending) {

@@ -42,6 +42,7 @@ class NestedCalls {
   AsyncCalls& async_;
   Containers& containers_;
   std::map<Key, std::unique_ptr<Waiter>> waiters_;
+  std::size_t asked_ = 0;  // for calls for later and their outcomes, without an answer yet
 };
 
 }  // namespace ember

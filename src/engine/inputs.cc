@@ -233,6 +233,10 @@ void handle_event(State& state, const InputArrived& event) {
     return refuse(state, event, ErrorCode::unavailable, {ReasonCode::draining});
   }
 
+  if (event.expires <= state.now) {
+    return refuse(state, event, ErrorCode::timed_out, {ReasonCode::expired, 0}, {});
+  }
+
   State::Pool& pool = state.pools[pool_slot];
   if (!pool.free_slots.empty()) {
     dispatch(state, add_input(state, event, pool_slot), pool.free_slots.top().slot);

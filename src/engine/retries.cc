@@ -16,7 +16,7 @@ void wake(State& state, Slot slot) {
 
 void expire(State& state, Slot slot) {
   const InputEntry& input = state.inputs[slot];
-  const Duration given = input.due - input.arrived;
+  const Duration given = std::max(input.due - input.arrived, Duration{});
   fail_waiting_input(state, slot,
                      {ErrorCode::timed_out, {ReasonCode::expired, given.whole_ms()}, {}});
 }

@@ -221,6 +221,12 @@ TEST_F(ExpiringInputs, RunAsLongAsTheyLikeOnceTheyHaveStarted) {
   EXPECT_TRUE(all<FailInput>().empty());
 }
 
+TEST_F(ExpiringInputs, AreNotStartedWhereTheirTimeIsOverAlready) {
+  arrive_for(1, Duration{});
+  EXPECT_EQ(only<FailInput>().reason, (Reason{ReasonCode::expired, 0}));
+  EXPECT_TRUE(all<StartContainer>().empty());
+}
+
 TEST_F(ExpiringInputs, AreNotRefusedForALimitWhereTheirPlaceWasPromised) {
   FunctionSettings settings;
   settings.scaling.queue_limit = 1;

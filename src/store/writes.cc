@@ -49,10 +49,10 @@ constexpr std::string_view kCall =
 constexpr std::string_view kCallEnd =
     "UPDATE calls SET ended_us = ?, state = ?, result_format = ?, result = ?, report_json = ? "
     "WHERE id = ? AND ended_us = 0";
-// So many at a time that no other batch waits long.
+// So many at a time that no other batch waits for long: less than a second.
 constexpr std::string_view kForgottenCalls =
     "DELETE FROM calls WHERE id IN "
-    "(SELECT id FROM calls WHERE ended_us <> 0 AND ended_us < ? ORDER BY ended_us LIMIT 5000)";
+    "(SELECT id FROM calls WHERE ended_us <> 0 AND ended_us < ? ORDER BY ended_us LIMIT 100000)";
 // The newest word on whether it is paused holds; of ticks the one that goes furthest.
 constexpr std::string_view kSchedule =
     "INSERT INTO schedules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (app, function) "

@@ -6,7 +6,7 @@ import sys
 from _collections import deque
 
 from ember import _context, _json
-from ember.exception import UnavailableError, from_report
+from ember.exception import NotEnded, PendingError, UnavailableError, from_report
 from ember.runner import _frames
 from ember.runner._streams import END, WINDOW_BYTES, WINDOW_ITEMS, next_item
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember.runner._runner import Runner
+
+
+class _Pending(PendingError):
+    """The server's own word that a call goes on, and no function's exception."""
 
 
 class Waiter:
@@ -49,7 +53,10 @@ class Waiter:
             raise UnavailableError("the connection to the server was lost during the call")
         if self._ok:
             return self._body
-        raise from_report(_json.loads(self._body), unpickle=True)
+        report = _json.loads(self._body)
+        if report.get("kind") == PendingError.code:
+            raise _Pending(str(report.get("message")))
+        raise from_report(report, unpickle=True)
 
 
 class ItemWaiter:
@@ -171,10 +178,13 @@ def spawn(app: str, function: str, body: bytes, options: dict[str, object]) -> s
     return _json.loads(answer)["call_id"]
 
 
-def result(call_id: str, wait_ms: int) -> bytes:
-    """The pickled result of a call; PendingError if it has not ended after so long."""
+def result(call_id: str, wait_ms: int) -> bytes | NotEnded:
+    """The pickled result of a call, if it has ended after so long."""
     head: dict[str, object] = {"result_of": call_id, "wait_ms": wait_ms}
-    return _wait_for(lambda runner, waiter: runner.ask(head, b"", waiter))
+    try:
+        return _wait_for(lambda runner, waiter: runner.ask(head, b"", waiter))
+    except _Pending as error:
+        return NotEnded(str(error))
 
 
 def volume(action: str, name: str) -> int:

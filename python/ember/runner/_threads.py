@@ -189,6 +189,7 @@ class ThreadRunner(Runner):
         self._idle = True
         self.link.connect(self.hello("ready", list(self._stale)))
         self._idle = False
+        self.fail_waiters()  # of what was sent meanwhile, into nothing
         with self._lock:
             if self._stale:
                 return
