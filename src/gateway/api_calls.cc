@@ -119,7 +119,10 @@ void handle_call_cost(ApiRequest& request, Reply reply) {
 void handle_map(ApiRequest& request, Reply reply) {
   const auto exchange = reply.exchange();
   MessageClient* client = exchange ? exchange->message_client() : nullptr;
-  if (client == nullptr) return reply.send(upgrade_required());
+  if (client == nullptr) {
+    const auto app = request.control.app_json(request.parameters[0]);
+    return reply.send(app ? upgrade_required() : error_response(app.error()));
+  }
   auto session =
       request.control.open_map(request.parameters[0], request.parameters[1], request.key, *client);
   if (!session) return reply.send(error_response(session.error()));

@@ -59,7 +59,7 @@ def test_what_has_not_ended_says_what_it_does(later: Server) -> None:
 
 
 def test_a_failed_attempt_is_followed_by_others(later: Server) -> None:
-    answer = later.call("later", "works_at_the_third_time", token=uuid.uuid4().hex)
+    answer = later.call("later", "third_time_lucky", token=uuid.uuid4().hex)
     assert (answer.status, answer.document) == (200, 3)
     assert answer.headers["ember-attempt"] == "3"
 
@@ -77,7 +77,7 @@ def test_an_attempt_that_times_out_is_followed_by_another(later: Server) -> None
 
 
 def test_arguments_that_do_not_fit_are_not_tried_again(later: Server) -> None:
-    answer = later.call("later", "works_at_the_third_time", nonsense=1)
+    answer = later.call("later", "third_time_lucky", nonsense=1)
     assert answer.status == 400
 
 

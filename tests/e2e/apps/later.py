@@ -23,7 +23,7 @@ def process_id(_which: int = 0) -> int:
 
 
 @app.function(retries=ember.Retries(2, initial_delay_s=0.01, backoff_coefficient=1.0))
-def works_at_the_third_time(token: str) -> int:
+def third_time_lucky(token: str) -> int:
     attempts[token] = attempts.get(token, 0) + 1
     if attempts[token] < 3:
         raise ValueError(f"attempt {attempts[token]}")
