@@ -119,10 +119,10 @@ class Client:
         reply = self._exchange("POST", path, (body,), content_type, _TIMEOUT_S, head)
         return _json.loads(_checked(reply, unpickle=content_type == PICKLE).body)
 
-    def call_result(self, call_id: str, wait_ms: int) -> Reply | NotEnded:
+    def call_result(self, call_id: str, wait_ms: int, *, unpickle: bool = True) -> Reply | NotEnded:
         """The outcome of a call, if it has one after so long."""
         path = f"/api/v1/calls/{quote(call_id)}/result{encode_query({'wait_ms': wait_ms})}"
-        reply = _checked(self._exchange("GET", path, (), JSON, None), unpickle=True)
+        reply = _checked(self._exchange("GET", path, (), JSON, None), unpickle=unpickle)
         if reply.status == _ACCEPTED:
             return _not_ended(_json.loads(reply.body))
         return reply

@@ -72,14 +72,14 @@ def answer(runner: RunnerProcess, got: Got) -> None:
     runner.send(frames.frame(frames.CALL_RESULT, frames.PICKLE, 0, got.stream, body))
 
 
-def withdrawn(runner: RunnerProcess) -> set[int]:
-    """The calls that the next frame which does so withdraws."""
-    while True:
-        got = runner.expect(frames.CALL)
-        size = int.from_bytes(got.body[:2], "little")
-        head = json.loads(got.body[2 : 2 + size])
-        if "withdraw" in head:
-            return set(head["withdraw"])
+def withdrawn(runner: RunnerProcess, count: int) -> set[int]:
+    """The calls that the next frames which do so withdraw, as many as are said."""
+    gone: set[int] = set()
+    while len(gone) < count:
+        got = runner.expect(frames.CALL, frames.CALL_CANCEL)
+        if got.kind == frames.CALL_CANCEL:
+            gone.add(got.stream)
+    return gone
 
 
 def next_call(runner: RunnerProcess) -> Got:
@@ -160,7 +160,7 @@ def test_a_loop_that_is_left_withdraws_the_calls(
     runner.input(1, {"count": 0})
     calls = [next_call(runner) for _ in range(WINDOW)]
     answer(runner, calls[0])
-    gone = withdrawn(runner)
+    gone = withdrawn(runner, WINDOW - 1)
     assert {got.stream for got in calls[1:]} <= gone
     assert calls[0].stream not in gone
     assert runner.answer(1).json == 0
@@ -186,5 +186,5 @@ def test_a_call_that_is_cancelled_withdraws_its_map(
     runner.input(1, {"count": 0})
     calls = [next_call(runner) for _ in range(WINDOW)]
     runner.cancel(1)
-    assert withdrawn(runner) == {got.stream for got in calls}
+    assert withdrawn(runner, WINDOW) == {got.stream for got in calls}
     assert runner.answer(1).json["kind"] == "cancelled"

@@ -59,6 +59,10 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
       ->add_option("--workspace-queue-limit", flags.workspace_queue_limit,
                    "Inputs that may wait in all functions of a workspace; one more is refused")
       ->check(CLI::Range(1, 10'000'000));
+  serve
+      ->add_option("--results-days", flags.results_days,
+                   "How long the outcome of an asynchronous call is kept")
+      ->check(CLI::Range(1, 3650));
   CLI::Option* env = serve->add_option("--master-key-env", flags.master_key.env,
                                        "The variable that holds the key of all secrets");
   serve

@@ -27,6 +27,8 @@
 namespace ember {
 namespace {
 
+constexpr std::int64_t kSecondsOfADay = 24 * 60 * 60;
+
 // All that is opened while the process may still have privileges.
 struct Opened {
   UniqueFd pid_file, url_file;
@@ -80,6 +82,7 @@ class Serve {
                   .version = EMBER_VERSION,
                   .logs = log_limits(flags),
                   .workspace_queue_limit = flags.workspace_queue_limit,
+                  .results_kept = Duration::seconds(flags.results_days * kSecondsOfADay),
                   .master_key = std::move(master_key)},
                  loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices),
         signals_(loop_, SIGTERM, SIGINT),

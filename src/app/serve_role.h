@@ -20,6 +20,7 @@ struct ServeFlags {
   std::int64_t log_app_mib = 256;
   std::int64_t log_total_mib = 1024;
   std::uint32_t workspace_queue_limit = 50'000;
+  std::int64_t results_days = 7;
   MasterKeyFlags master_key;
 };
 

@@ -27,6 +27,11 @@ std::string_view call_state_name(CallState state) {
   return "";
 }
 
+CallState ended_state(ErrorCode code) {
+  if (code == ErrorCode::timed_out) return CallState::timed_out;
+  return code == ErrorCode::cancelled ? CallState::cancelled : CallState::failed;
+}
+
 Call& CallTable::add(CallId id) {
   const Slot slot = calls_.add();
   index_.insert(id, slot);

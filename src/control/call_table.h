@@ -57,6 +57,8 @@ struct Call {
 
 enum class CallState : std::uint8_t { waiting, running, succeeded, failed, timed_out, cancelled };
 std::string_view call_state_name(CallState state);
+// Of a call that ended with such an error.
+CallState ended_state(ErrorCode code);
 
 struct FinishedCall {
   CallId id;

@@ -65,11 +65,6 @@ std::optional<Error> misfit(CallWants wants, const Function& function, std::uint
   return std::nullopt;
 }
 
-CallState ended_state(ErrorCode code) {
-  if (code == ErrorCode::timed_out) return CallState::timed_out;
-  return code == ErrorCode::cancelled ? CallState::cancelled : CallState::failed;
-}
-
 }  // namespace
 
 Calls::Calls(EngineDriver& driver, AppCatalog& catalog, Containers& containers, NodeFleet& fleet,

@@ -297,7 +297,7 @@ TEST_F(LiveCalls, ACallThatItsCallerInAContainerDoesNotWantAnyMoreIsWithdrawn) {
     send(R"({"app": "docs", "function": "slow"})", number);
   }
   until([&] { return slow_inputs() == 3; });
-  send(R"({"withdraw": [1, 3, 77]})", 4);
+  for (const std::uint64_t number : {1, 3, 77}) runner.send(FrameType::call_cancel, "", number);
   until([&] { return slow_inputs() == 1; });
   EXPECT_FALSE(caller.done());
 }

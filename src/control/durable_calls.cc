@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "control/call_report.h"
 #include "control/digest.h"
 #include "control/error_body.h"
 #include "control/json.h"
+#include "control/stored_call.h"
 
 namespace ember {
 namespace {
@@ -53,68 +53,6 @@ CallFailure other_request() {
                                "this Idempotency-Key stands for another request; take a new key");
   failed.status = kUnprocessable;
   return failed;
-}
-
-// The value or failure that a runner's body stands for.
-CallOutcome outcome_of(const StoredCall& stored) {
-  CallOutcome outcome;
-  StoredReport kept = read_report_json(stored.call.id, stored.end->report_json);
-  outcome.report = std::move(kept.report);
-  if (stored.end->state == call_state_name(CallState::succeeded)) {
-    outcome.kind = CallOutcome::Kind::value;
-    outcome.value = {stored.end->format, stored.end->body};
-  } else {
-    outcome.kind = CallOutcome::Kind::failure;
-    outcome.failure = std::move(kept.failure);
-    outcome.failure.body = stored.end->body;
-  }
-  return outcome;
-}
-
-CallState state_of(const CallOutcome& outcome) {
-  if (outcome.kind == CallOutcome::Kind::value) return CallState::succeeded;
-  const ErrorCode code = outcome.failure.error.code;
-  if (code == ErrorCode::timed_out) return CallState::timed_out;
-  return code == ErrorCode::cancelled ? CallState::cancelled : CallState::failed;
-}
-
-JsonValue entry_of(const StoredCall& stored) {
-  const StoredReport kept =
-      read_report_json(stored.call.id, stored.end ? stored.end->report_json : "");
-  const CallReport& report = kept.report;
-  JsonValue value{{"call_id", stored.call.id.text()},
-                  {"app", stored.call.app},
-                  {"function", stored.call.function},
-                  {"state", stored.end ? stored.end->state : "waiting"},
-                  {"arrived_ms", stored.call.arrived.whole_ms()},
-                  {"cold", report.attempt ? JsonValue(report.cold) : JsonValue()},
-                  {"queued_us", report.queued_us},
-                  {"execute_us", report.execute_us},
-                  {"total_us", report.total_us},
-                  {"cost_usd", report.cost.decimal()}};
-  return value;
-}
-
-JsonValue document_of(const StoredCall& stored) {
-  const StoredReport kept =
-      read_report_json(stored.call.id, stored.end ? stored.end->report_json : "");
-  const CallReport& report = kept.report;
-  JsonValue document = entry_of(stored);
-  document["reason"] = stored.end ? "it has ended" : "";
-  document["container_id"] = report.container ? JsonValue(report.container.text()) : JsonValue();
-  document["attempt"] = report.attempt;
-  document["phases_ms"] = {{"queue", report.queued_us / 1000},
-                           {"boot", report.boot_ms},
-                           {"load", report.load_ms},
-                           {"execute", report.execute_us / 1000}};
-  document["start_us"] = nullptr;
-  document["error"] = nullptr;
-  const Error& error = kept.failure.error;
-  if (stored.end && !error.message.empty()) {
-    document["error"] = {{"code", error_name(error.code)}, {"message", error.message}};
-  }
-  if (stored.call.repeats) document["repeats"] = stored.call.repeats.text();
-  return document;
 }
 
 std::vector<std::string> states_named(const std::string& state) {
@@ -185,11 +123,6 @@ void DurableCalls::leave_waiting() {
   }
 }
 
-std::optional<CallFailure> DurableCalls::refusal(const AsyncRequest& request,
-                                                 const FunctionPtr& function) const {
-  return full(*function, request.caller, request.arguments.bytes.size());
-}
-
 // Why there is no room for one more call with so many bytes; nothing if there is.
 std::optional<CallFailure> DurableCalls::full(const Function& function, KeyId caller,
                                               std::size_t bytes) const {
@@ -235,7 +168,7 @@ void DurableCalls::spawn_beside(AsyncRequest request, Beside beside, OnStarted d
   if (!request.idempotency_key.empty()) {
     return spawn_once(std::move(request), function, std::move(beside), std::move(done));
   }
-  if (auto refused = refusal(request, function)) {
+  if (auto refused = full(*function, request.caller, request.arguments.bytes.size())) {
     return done(*std::move(refused), Acceptance::fresh);
   }
   accept(record_of(std::move(request), {}), function->pool, beside, std::move(done));
@@ -289,7 +222,7 @@ void DurableCalls::spawn_once(AsyncRequest request, FunctionPtr function, Beside
       return told(found->call.id, Acceptance::repeated);
     }
     if (found.error().code != ErrorCode::not_found) return told(found.error(), Acceptance::fresh);
-    if (auto refused = refusal(request, function)) {
+    if (auto refused = full(*function, request.caller, request.arguments.bytes.size())) {
       return told(*std::move(refused), Acceptance::fresh);
     }
     accept(record_of(std::move(request), digest), function->pool, beside, std::move(told));
@@ -355,15 +288,7 @@ void DurableCalls::ended(Live& call, CallOutcome outcome) {
 void DurableCalls::write_end(CallId id) {
   const auto found = live_.find(id);
   if (found == live_.end()) return;
-  const CallOutcome& outcome = *found->second->outcome;
-  const bool is_value = outcome.kind == CallOutcome::Kind::value;
-  CallEndRecord record{
-      .id = id,
-      .ended = found->second->ended,
-      .state = std::string(call_state_name(state_of(outcome))),
-      .format = is_value ? outcome.value.format : BodyFormat::json,
-      .body = is_value ? outcome.value.bytes : outcome.failure.body,
-      .report_json = to_report_json(outcome.report, is_value ? nullptr : &outcome.failure)};
+  CallEndRecord record = end_record(id, found->second->ended, *found->second->outcome);
   parts_.store.apply({std::move(record)}, parts_.background.to_loop([this, id](Result<> result) {
     end_is_written(id, result);
   }));

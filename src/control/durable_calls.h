@@ -10,10 +10,8 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "control/async_calls.h"
@@ -64,10 +62,7 @@ class DurableCalls final : public AsyncCalls {
  private:
   class Live;
   using OnOutcome = std::function<void(Result<CallOutcome>)>;
-  using IdempotencyKey = std::pair<WorkspaceId, std::string>;
 
-  std::optional<CallFailure> refusal(const AsyncRequest& request,
-                                     const FunctionPtr& function) const;
   std::optional<CallFailure> full(const Function& function, KeyId caller, std::size_t bytes) const;
   CallRecord record_of(AsyncRequest request, std::string request_sha256);
   void accept(CallRecord record, PoolId pool, const Beside& beside, OnStarted done);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "control/error_body.h"
 
@@ -23,7 +22,6 @@ struct CallHead {
   std::int64_t ttl_ms = 0;
   std::string result_of;  // instead of a call: the outcome of this one
   std::int64_t wait_ms = 0;
-  std::vector<std::uint64_t> withdraw = {};  // instead of a call: the runner's numbers of others
 };
 
 // u16 length, JSON of that length; the arguments follow.
@@ -46,14 +44,7 @@ Result<CallHead> take_head(std::string& body) {
                 .ttl_ms = fields.integer_or("ttl_ms", 0),
                 .result_of = fields.text_or("result_of", ""),
                 .wait_ms = fields.integer_or("wait_ms", 0)};
-  const JsonValue* withdraw = fields.array("withdraw");
   if (auto read = fields.finish(); !read) return std::move(read).error();
-  for (const JsonValue& number : withdraw ? *withdraw : JsonValue::array()) {
-    if (!number.is_number_unsigned()) {
-      return {ErrorCode::invalid_argument, "withdraw must be a list of numbers"};
-    }
-    head.withdraw.push_back(number.get<std::uint64_t>());
-  }
   body.erase(0, sizeof length + length);
   return head;
 }
@@ -95,8 +86,6 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
   const Key key{container, header.stream};
   auto head = take_head(body);
   if (!head) return refuse(key, {std::move(head).error(), {}});
-  for (const std::uint64_t number : head->withdraw) withdraw({container, number});
-  if (!head->withdraw.empty()) return;
   if (waiters_.contains(key)) {
     return refuse(key, {{ErrorCode::invalid_argument, "another call has that number"}, {}});
   }
@@ -130,12 +119,6 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
   if (!started) return refuse(key, started.refusal());
   waiter->call = *started;
   waiters_[key] = std::move(waiter);
-}
-
-// Whoever waited for it does not any more, and is told nothing.
-void NestedCalls::withdraw(const Key& key) {
-  const auto gone = waiters_.extract(key);
-  if (gone) calls_.abandon(gone.mapped()->call);
 }
 
 void NestedCalls::spawn(const Key& key, AsyncRequest request) {

@@ -32,7 +32,6 @@ class NestedCalls {
   using Key = std::pair<ContainerId, std::uint64_t>;  // and the runner's own number
 
   KeyId caller_of(ContainerId container, std::string_view call_text) const;
-  void withdraw(const Key& key);
   void spawn(const Key& key, AsyncRequest request);
   void tell_outcome(const Key& key, std::string_view call, std::int64_t wait_ms);
   void reply(const Key& key, FrameType type, Body body);

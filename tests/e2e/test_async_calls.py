@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import uuid
 from typing import Any
@@ -166,6 +167,30 @@ def test_the_command_line_spawns_and_shows_what_came_of_it(later: Server) -> Non
     call = later.cli("call", "later.double", "--spawn", "21").stdout.strip()
     assert later.cli("call", "result", call, "--wait").stdout == "42\n"
     assert later.json("call", "show", call)["state"] == "succeeded"
+
+
+def test_the_command_line_tells_of_a_failure_with_the_function_s_frames(later: Server) -> None:
+    call = spawn(later, "never_works", token=uuid.uuid4().hex)
+    done = later.cli("call", "result", call, "--wait", status=1)
+    assert "attempt 2" in done.stderr
+    assert "never_works" in done.stderr, "its frame"
+    assert f"ember call show {call}" in done.stderr
+
+
+def test_the_command_line_runs_no_code_of_a_container_to_show_a_result(later: Server) -> None:
+    body = pickle.dumps(((4,), {}))
+    answer = later.http(
+        "POST", "/fn/later/double?mode=async", body, Content_Type="application/x-ember-pickle"
+    )
+    done = later.cli("call", "result", answer.document["call_id"], "--wait", status=2)
+    assert "FunctionCall.from_id" in done.stderr
+
+
+def test_what_has_not_ended_is_no_result_yet(later: Server) -> None:
+    call = spawn(later, "holds_on")
+    done = later.cli("call", "result", call, status=5)
+    assert "--wait" in done.stderr
+    assert later.http("POST", f"/api/v1/calls/{call}/cancel").status == 200
 
 
 def everyone_is_answered(server: Server, calls: list[str]) -> list[Any]:

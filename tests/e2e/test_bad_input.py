@@ -165,6 +165,7 @@ def test_flags_that_make_no_sense(data: Path) -> None:
         ["--simulate-gpus", "L4:x"],
         ["--simulate-gpus", "NoSuchGpu:1"],
         ["--log-total-mib", "2000000"],
+        ["--results-days", "0"],
     ):
         done = other.cli("up", *flags, status=5)
         assert "Traceback" not in done.stderr

@@ -318,17 +318,27 @@ def test_what_starts_again_alone_starts_as_before(own_server: Server) -> None:
     assert devices() == ["H100"]
 
 
-def test_what_log_files_may_take_is_told_to_the_server_and_remembered(own_server: Server) -> None:
+def test_what_is_kept_and_for_how_long_is_told_to_the_server_and_remembered(
+    own_server: Server,
+) -> None:
     server = own_server
 
     def limits() -> dict[str, str]:
         words = Path(f"/proc/{server.pid('serve')}/cmdline").read_text().split("\0")
-        return {name: word for name, word in pairwise(words) if name.startswith("--log-")}
+        return {
+            name: word
+            for name, word in pairwise(words)
+            if name.startswith(("--log-", "--results-"))
+        }
 
     assert limits() == {
         "--log-container-mib": "16", "--log-app-mib": "256", "--log-total-mib": "1024",
+        "--results-days": "7",
     }  # fmt: skip
-    told = {"--log-container-mib": "1", "--log-app-mib": "2", "--log-total-mib": "3"}
+    told = {
+        "--log-container-mib": "1", "--log-app-mib": "2", "--log-total-mib": "3",
+        "--results-days": "30",
+    }  # fmt: skip
     kill(server, "serve")
     server.cli("up", *(word for pair in told.items() for word in pair))
     assert limits() == told

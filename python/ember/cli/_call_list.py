@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from ember._client import shared
-from ember._function_call import FunctionCall
-from ember.exception import ConflictError
+from ember._client import JSON, shared
+from ember.exception import ConflictError, NotEnded, PendingError
 
-from . import _exit, _report, _terminal
+from . import _exit, _failure, _report, _terminal
 from ._app import get_app
+from ._exit import usage_error
 from ._parser import Parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from ember._client import Reply
+
+_WAIT_MS = 30_000  # of one question
 
 
 def list_calls(prog: str, summary: str, argv: list[str]) -> int:
@@ -70,29 +74,37 @@ def show_result(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument("--wait", action="store_true", help="until it has ended")
     parser.add_json()
     options = parser.parse_args(argv)
-    value = FunctionCall.from_id(options.id).get(timeout=None if options.wait else 0)
+    try:
+        reply = _result(options.id, wait=options.wait)
+    except BaseException as error:
+        if _failure.is_user_s(error):
+            raise _failure.failed(options.id, error) from error
+        raise
     if options.json:
-        _terminal.document({"call_id": options.id, "result": _plain(value)})
+        import json
+
+        _terminal.document({"call_id": options.id, "result": json.loads(reply.body)})
     else:
-        _terminal.data(_value_text(value))
+        from ._call import result_text
+
+        _terminal.data(result_text(reply.body))
     return _exit.OK
 
 
-def _plain(value: object) -> object:
-    """The value as JSON has it, or as Python writes it."""
-    import json
-
-    try:
-        return json.loads(json.dumps(value))
-    except (TypeError, ValueError):
-        return repr(value)
-
-
-def _value_text(value: object) -> str:
-    import json
-
-    plain = _plain(value)
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+def _result(call_id: str, *, wait: bool) -> Reply:
+    """The outcome, as JSON; a pickle's code is not run here."""
+    while True:
+        reply = shared().call_result(call_id, _WAIT_MS if wait else 0, unpickle=False)
+        if not isinstance(reply, NotEnded):
+            break
+        if not wait:
+            raise PendingError(f"{reply.why}; wait for it with --wait", call_id=call_id)
+    if reply.headers.get("content-type") != JSON:
+        raise usage_error(
+            f"{call_id} was spawned in Python, and its result is a Python object",
+            next_step=f"in Python: ember.FunctionCall.from_id({call_id!r}).get()",
+        )
+    return reply
 
 
 def retry_calls(prog: str, summary: str, argv: list[str]) -> int:

@@ -32,6 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "listen": "127.0.0.1:7777",
         "host_name": [],
         "workspace_queue_limit": 50_000,
+        "results_days": 7,
         "master_key_env": None,
         "master_key_command": None,
         "log_container_mib": 16,
@@ -138,7 +139,10 @@ def _start_serve(server: Server, emberd: str, how: dict[str, Any]) -> None:
 
 def _serve_flags(how: dict[str, Any]) -> list[str]:
     flags = []
-    for name in ("workspace_queue_limit", "log_container_mib", "log_app_mib", "log_total_mib"):
+    for name in (
+        "workspace_queue_limit", "results_days",
+        "log_container_mib", "log_app_mib", "log_total_mib",
+    ):  # fmt: skip
         flags += [f"--{name.replace('_', '-')}", str(how[name])]
     for name in ("master_key_env", "master_key_command"):
         if how[name]:

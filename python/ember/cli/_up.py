@@ -79,6 +79,13 @@ def _add_serve_options(parser: Parser) -> None:
         help="inputs that may wait in all functions of a workspace"
         f" (default: {OPTIONS['serve']['workspace_queue_limit']})",
     )
+    parser.add_argument(
+        "--results-days",
+        type=int,
+        metavar="N",
+        help="how long the outcomes of spawned calls are kept"
+        f" (default: {OPTIONS['serve']['results_days']})",
+    )
     for whose, what in _LOG_FILES.items():
         parser.add_argument(
             f"--log-{whose}-mib",

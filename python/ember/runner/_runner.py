@@ -220,23 +220,21 @@ class Runner:
         """
         number = next(self._numbers)
         self._waiters[number] = waiter
-        self._send_call({**head, "call": current_call_id() or ""}, body, number)
+        text = _json.dumps({**head, "call": current_call_id() or ""}).encode()
+        data = len(text).to_bytes(2, "little") + text + body
+        self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, data))
         return number
 
     def withdraw(self, numbers: list[int]) -> None:
         """The answers to these are not wanted any more."""
         for number in numbers:
             self._waiters.pop(number, None)
-        self._send_call({"withdraw": numbers}, b"", next(self._numbers))
+        cancels = (frame(_frames.CALL_CANCEL, _frames.NONE, 0, one, b"") for one in numbers)
+        self.send(b"".join(cancels))
 
     def nudge(self) -> None:
         """Has the server say something: whoever reads for a waiter looks at that again."""
         self.send(frame(_frames.PING, _frames.NONE, 0, 0, b""))
-
-    def _send_call(self, head: dict[str, object], body: bytes, number: int) -> None:
-        text = _json.dumps(head).encode()
-        data = len(text).to_bytes(2, "little") + text + body
-        self.send(frame(_frames.CALL, _frames.PICKLE, 0, number, data))
 
     def start_request(self, kind: int, request: dict[str, Any], waiter: Waiter) -> None:
         """Asks the server for something by a Volume or Variant; the answer goes to the waiter."""
