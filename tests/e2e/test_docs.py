@@ -176,5 +176,5 @@ def test_the_guide_to_calls_for_later_runs_as_shown(server: Server, tmp_path: Pa
     assert done.returncode == 0, done
     lines = done.stdout.splitlines()
     assert lines[:2] == ["['all of 2023', 'all of 2024']", "all of 2023"]
-    assert "all of 2025" in lines
+    assert '"all of 2025"' in lines
     server.cli("app", "stop", "reports")
