@@ -199,7 +199,9 @@ Result<StoredCall> whole_call_where(Database& database, const std::string& condi
       },
       values...);
   if (!read) return std::move(read).error();
-  if (!found) return {ErrorCode::not_found, "no such call is on record: it was not spawned, or has been forgotten since"};
+  if (!found)
+    return {ErrorCode::not_found,
+            "no such call is on record: it was not spawned, or has been forgotten since"};
   return *std::move(found);
 }
 

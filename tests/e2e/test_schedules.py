@@ -99,7 +99,7 @@ def test_a_schedule_is_listed_and_run_by_hand(ticks: Server) -> None:
     assert (shown["cron"], shown["timezone"]) == ("0 6 1 1 *", "Europe/Berlin")
     assert "0 6 1 1 * Europe/Berlin" in ticks.cli("schedule", "list").stdout
     call = ticks.cli("schedule", "run", "ticks.yearly").stdout.strip()
-    assert ticks.cli("call", "result", call, "--wait").stdout == "a year has passed\n"
+    assert ticks.cli("call", "result", call, "--wait").stdout == '"a year has passed"\n'
     assert schedule(ticks, "ticks.yearly")["last_call_id"] is None, "that was no tick"
 
 
