@@ -67,6 +67,7 @@ class PreparedCrun {
     }
     Command bare = command;
     bare.steps.clear();
+    bare.program.reset();
     for (char order = 0; ::read(orders, &order, 1) == 1;) {
       const auto began = Clock::now();
       const auto pid = spawn(bare);

@@ -7,9 +7,9 @@
 namespace ember {
 namespace {
 
-std::vector<std::string> crun_words(const std::string& crun, const std::string& state_directory,
+std::vector<std::string> crun_words(const Program& crun, const std::string& state_directory,
                                     const Cgroups& cgroups) {
-  return {crun, "--root", state_directory, "--cgroup-manager",
+  return {crun.path, "--root", state_directory, "--cgroup-manager",
           cgroups.usable() ? "cgroupfs" : "disabled"};
 }
 
@@ -27,6 +27,7 @@ Command crun_command(const CrunRun& run, const Stage& stage) {
   command.argv.push_back(run.container.text());
   command.env = {run.mark, kPath};
   command.output = run.output;
+  command.program = run.crun.sealed;
   command.steps = stage.steps();
   if (run.cgroups.hybrid()) command.steps.push_back(hide_v2_beside_v1());
   return command;
@@ -43,6 +44,7 @@ Command crun_exec_command(const CrunExecRun& exec) {
   }
   command.argv.push_back(run.container.text());
   command.env = {kPath};
+  command.program = exec.crun.sealed;
   if (exec.cgroups.hybrid()) {
     const auto stage = std::make_shared<const Stage>();  // an empty one: for its mount namespace
     command.steps = kept_by(stage, stage->steps());

@@ -8,12 +8,13 @@
 #include "node/cgroup.h"
 #include "node/oci_exec.h"
 #include "node/process_table.h"
+#include "node/program.h"
 #include "node/stage.h"
 
 namespace ember {
 
 struct CrunRun {
-  std::string crun;  // the program's path
+  const Program& crun;
   std::string state_directory;
   const Cgroups& cgroups;
   std::string bundle;  // the directory of config.json
@@ -28,7 +29,7 @@ struct CrunRun {
 Command crun_command(const CrunRun& run, const Stage& stage);
 
 struct CrunExecRun {
-  std::string crun;
+  const Program& crun;
   std::string state_directory;
   const Cgroups& cgroups;
   const OciExecRun& run;

@@ -142,7 +142,7 @@ Result<Containers> try_containers(boost::asio::io_context& loop, ProcessTable& p
   Cgroups cgroups(directory.node);
   if (without_limits_since) cgroups.give_up(*without_limits_since);
   const bool has_init = ::access(kInit, X_OK) == 0;
-  OciSetup setup{.crun = *find_program("crun"),
+  OciSetup setup{.crun = keep_in_memory(*find_program("crun")),
                  .runsc = find_program(options.runsc).value_or(""),
                  .init = has_init ? kInit : "",
                  .directory = directory,

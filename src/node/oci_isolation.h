@@ -14,13 +14,15 @@
 #include "node/isolation.h"
 #include "node/network_pool.h"
 #include "node/node_directory.h"
+#include "node/program.h"
 #include "node/stage.h"
 
 namespace ember {
 
 struct OciSetup {
-  std::string crun, runsc;  // the programs' paths; empty: not installed
-  std::string init;  // of the program that collects orphans, below /usr; empty: there is none
+  Program crun;
+  std::string runsc;  // the program's path; empty: not installed
+  std::string init;   // of the program that collects orphans, below /usr; empty: there is none
   NodeDirectory directory;
   std::string rootfs;        // what containers on the machine's own /usr have for their root
   std::string mount_points;  // what lies over an image that brings a root of its own

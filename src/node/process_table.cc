@@ -73,7 +73,12 @@ void default_signals() {
     if (!step.run()) give_up(step.name);
   }
   if (::chdir(command.directory.c_str()) != 0) give_up("enter the working directory");
-  ::execve(command.argv[0].c_str(), pointers(command.argv).data(), pointers(command.env).data());
+  const auto argv = pointers(command.argv), env = pointers(command.env);
+  if (command.program) {
+    ::execveat(command.program->get(), "", argv.data(), env.data(), AT_EMPTY_PATH);
+  } else {
+    ::execve(command.argv[0].c_str(), argv.data(), env.data());
+  }
   give_up(command.argv[0].c_str());
 }
 

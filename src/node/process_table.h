@@ -38,6 +38,8 @@ struct Command {
   int output = -1;             // stdout and stderr; negative: /dev/null
   std::vector<int> inherited;  // descriptors that stay open under their numbers
   std::vector<PreparationStep> steps;
+  // An open program to run, which is told argv[0] as its name; none: the one at that path.
+  std::shared_ptr<const UniqueFd> program = {};
 };
 
 // Forks and runs the command in a session of its own, its stdin at an end. The pid.
