@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("_status", "status", "what runs, and what this machine cannot do"),
     "down": ("_down", "down", "let running calls finish, then stop all"),
     "run": ("_run", "run", "run a file's entrypoint or function in an app for this once"),
+    "dev": ("_dev", "dev", "serve a file's app while you work on it: each save is a new version"),
     "deploy": ("_deploy", "deploy", "deploy a file's app as a new version"),
     "call": ("_call", "call", "call a deployed function"),
     "call list": ("_call_list", "list_calls", "recent calls"),

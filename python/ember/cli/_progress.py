@@ -18,7 +18,9 @@ _WORDS = {
 class Progress:
     """Told of each stage as it begins; its tick is written when the next one begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_least_s: float = 0.0) -> None:
+        """Write no tick for what took less."""
+        self._at_least_s = at_least_s
         self._stage = ""
         self._began_s = 0.0
         self._remark = ""  # written under the stage's tick
@@ -38,8 +40,9 @@ class Progress:
 
     def finish(self, instead: str = "") -> None:
         """Tick what was begun last, in other words where these are better."""
-        if self._stage:
-            _terminal.tick(instead or self._stage, time.monotonic() - self._began_s)
-        if self._remark:
-            _terminal.say(self._remark)
+        took_s = time.monotonic() - self._began_s
+        if self._stage and took_s >= self._at_least_s:
+            _terminal.tick(instead or self._stage, took_s)
+            if self._remark:
+                _terminal.say(self._remark)
         self._stage = self._remark = ""

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 
 from ember import _client, _context, _deploy
 from ember._app import LocalEntrypoint
 from ember._cls import Cls
 from ember._signature import parameters
-from ember.exception import EmberError
 
 from . import _exit, _failure, _report, _terminal
 from ._app import RUN_DIGITS, RUN_MARK
 from ._arguments import PARAM_HELP, bind, class_values, take_params, usage
 from ._call import item_text
 from ._exit import usage_error
-from ._logs import tagged
+from ._interrupt import end_on_second_interrupt
+from ._live_logs import LiveLogs
 from ._parser import Parser, close_names
 from ._progress import Progress
 from ._script import load
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from ember._function import Function
     from ember._signature import Parameter
 
-_MAX_LOG_LINES = 10_000
 _MAX_CALLS = 1_000
 _MAX_NAME = 63
 
@@ -64,7 +62,7 @@ def run(prog: str, summary: str, argv: list[str]) -> int:
         return _exit.OK
     in_place, named = bind(target.name, words, _parameters(target))
     work = _work(target, params)
-    _end_on_second_interrupt()
+    end_on_second_interrupt()
     app.rename(_once_name(app.name))
     _context.progress_by_default = sys.stderr.isatty()
     progress = Progress()
@@ -158,27 +156,10 @@ def _once_name(name: str) -> str:
     return name[: _MAX_NAME - len(suffix)] + suffix
 
 
-def _end_on_second_interrupt() -> None:
-    """Ctrl-C (or SIGTERM) cancels what runs and cleans up; once more ends at once."""
-    import signal
-
-    count = 0
-
-    def interrupt(_number: int, _frame: object) -> None:
-        nonlocal count
-        count += 1
-        if count > 1:
-            os._exit(_exit.INTERRUPTED)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
-
-
 def _execute(app: App, target: Target, work: Callable[[], Any], with_prices: bool) -> int:
     """Do the work with its logs, write its result and its report."""
     what = f"{target.name}"
-    logs = _LiveLogs(app.name)
+    logs = LiveLogs(app.name)
     try:
         with WaitingTold(app.name):
             result = work()
@@ -235,53 +216,3 @@ def _calls_of(app: str) -> list[str]:
     """Return the ids of an app's calls, oldest first."""
     answer = _client.shared().get_json("/api/v1/calls", app=app, limit=_MAX_CALLS)
     return [call["call_id"] for call in reversed(answer["calls"])]
-
-
-class _LiveLogs:
-    """Writes an app's log lines to stderr as they come, and none twice."""
-
-    def __init__(self, app: str) -> None:
-        self._app = app
-        self._lock = threading.Lock()
-        self._last: dict[str, Any] = {}  # of those written
-        self._repeats = 0  # how often it was written
-        self._done = False
-        threading.Thread(target=self._follow, name="ember-logs", daemon=True).start()
-
-    def finish(self) -> None:
-        """Write what has not come yet: the server has each line before the result."""
-        with self._lock:
-            self._done = True
-        try:
-            lines = list(
-                _client.shared().stream_ndjson("/api/v1/logs", app=self._app, last=_MAX_LOG_LINES)
-            )
-        except EmberError:
-            return
-        for line in lines[self._end_of_written(lines) :]:
-            self._write(line)
-
-    def _follow(self) -> None:
-        try:
-            lines = _client.shared().stream_ndjson(
-                "/api/v1/logs", app=self._app, last=_MAX_LOG_LINES, follow=True
-            )
-            for line in lines:
-                with self._lock:
-                    if self._done:
-                        return
-                    self._write(line)
-                    if "at_ms" in line:  # else it stands for lines that were left out
-                        self._repeats = self._repeats + 1 if line == self._last else 1
-                        self._last = line
-        except EmberError:
-            return  # the calls tell if the server has gone; finish() makes up for the rest
-
-    def _end_of_written(self, lines: list[dict[str, Any]]) -> int:
-        """Return the index of the first line that was not written."""
-        same = [index for index, line in enumerate(lines) if line == self._last]
-        return same[min(self._repeats, len(same)) - 1] + 1 if same else 0
-
-    def _write(self, line: dict[str, Any]) -> None:
-        for text in tagged(line, sys.stderr):
-            _terminal.say(text)
