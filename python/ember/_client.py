@@ -400,6 +400,12 @@ def variants_path(app: str, function: str) -> str:
     return app_path(app, f"functions/{quote(function)}/variants")
 
 
+def function_path(app: str, function: str, verb: str, variant: str | None) -> str:
+    """The path of something to do with a function, or with a variant of it."""
+    which = f"?variant={variant}" if variant else ""
+    return app_path(app, f"functions/{quote(function)}/{verb}") + which
+
+
 def app_path(app: str, verb: str = "") -> str:
     """The path of an app, or of something to do with it."""
     return f"/api/v1/apps/{quote(app)}{'/' + verb if verb else ''}"

@@ -7,6 +7,7 @@ first call comes.
 
 from __future__ import annotations
 
+from ember._aio import blocking
 from ember._class_parameter import ClassParameter, check_values, declared_parameters
 from ember._function import Function, check_place, is_coroutine, parted, refuse_generator
 from ember._lifecycle import Hook, Local, Method, hooks_of, methods_of
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from ember._scaling import FunctionStats
     from ember._settings import Options
+    from ember._variant import Variant
 
     T = TypeVar("T")
 
@@ -175,6 +178,40 @@ class Instance:
             )
         return BoundMethod(self, name)
 
+    @blocking
+    def update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+    ) -> dict[str, Any]:
+        """Changes how many containers it has, at once and until the next deploy.
+
+        What is not given stays. Returns all that holds from now on.
+        """
+        from ember import _scaling
+
+        return _scaling.update(
+            *self._ember_pool(),
+            min_containers=min_containers,
+            max_containers=max_containers,
+            buffer_containers=buffer_containers,
+            scaledown_window=scaledown_window,
+        )
+
+    @blocking
+    def get_current_stats(self) -> FunctionStats:
+        """Inputs that wait and run now, containers, and how many inputs more these could take."""
+        from ember import _scaling
+
+        return _scaling.stats(*self._ember_pool())
+
+    def _ember_pool(self) -> tuple[str, str, Variant | None]:
+        cls = self._ember_cls
+        return cls.app_name, cls.name, variant_of(cls.name, self._ember_given, cls.options)
+
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         cls = self._ember_cls
         return _rebuilt_instance, (cls.app_name, cls.name, cls.options, self._ember_given)
@@ -219,6 +256,9 @@ class BoundMethod(Function):
         )
 
     with_concurrency = with_options
+
+    def _pool_name(self) -> str:
+        return self._instance._ember_cls.name
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return getattr, (self._instance, self._method)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ember import _invoke
-from ember._aio import Typed
+from ember._aio import Typed, blocking
 from ember._function_call import Spawn
 from ember._map import ForEach, Map, Starmap
 from ember._settings import Concurrency, Settings, check_name, options_spec
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from ember._scaling import FunctionStats
     from ember._settings import Options
     from ember._variant import Variant
 
@@ -184,6 +185,42 @@ class Function(Typed["P", "R"]):
                 f"{self.name} is no generator function and gives one result: "
                 f"call {self.name}.remote(...)"
             )
+
+    @blocking
+    def update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: float | None = None,
+    ) -> dict[str, Any]:
+        """Changes how many containers it has, at once and until the next deploy.
+
+        What is not given stays. Returns all that holds from now on.
+        """
+        from ember import _scaling
+
+        return _scaling.update(
+            self.app_name,
+            self._pool_name(),
+            self.variant,
+            min_containers=min_containers,
+            max_containers=max_containers,
+            buffer_containers=buffer_containers,
+            scaledown_window=scaledown_window,
+        )
+
+    @blocking
+    def get_current_stats(self) -> FunctionStats:
+        """Inputs that wait and run now, containers, and how many inputs more these could take."""
+        from ember import _scaling
+
+        return _scaling.stats(self.app_name, self._pool_name(), self.variant)
+
+    def _pool_name(self) -> str:
+        """What its containers are called by."""
+        return self.name
 
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this function, but for its image."""

@@ -67,6 +67,11 @@ async def call_async(
         return await send(await asyncio.to_thread(_register, key, variant))
 
 
+def id_of(app: str, variant: Variant | None) -> str | None:
+    """The id that the app's current version knows it by."""
+    return _register((app, variant.text), variant) if variant is not None else None
+
+
 def _register(key: tuple[str, str], variant: Variant) -> str | None:
     """Tells the server of it, and keeps its id."""
     app = key[0]

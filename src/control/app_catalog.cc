@@ -152,6 +152,7 @@ Result<FunctionPtr> AppCatalog::variant_of(const Function& deployed,
   auto variant = std::make_shared<Function>(deployed);
   variant->pool = record.pool;
   variant->spec = std::move(spec).value();
+  variant->scaling = variant->spec.settings.scaling;
   variant->last_start_failure = {};
   variant->variant = record.id;
   variant->variant_line = record.line;
@@ -186,6 +187,7 @@ FunctionId AppCatalog::line_id(std::string_view app, const std::string& function
 
 PoolSpec pool_spec(const Function& function) {
   PoolSpec spec{function.pool, function.counted_as(), function.spec.settings, function.spec.spread};
+  spec.settings.scaling = function.scaling;
   if (!function.variant && function.spec.of_class.needs_parameters()) {
     // Nobody can call it, and none of its containers could make an instance.
     spec.settings.scaling.min_containers = 0;

@@ -56,6 +56,7 @@ struct Function {
   FunctionSpec spec;
   std::shared_ptr<FunctionLine> line;  // shared with the other versions
   StartFailure last_start_failure = {};
+  Scaling scaling = spec.settings.scaling;  // as it is now (scaling_changes.h)
   // --- of a variant; else empty ---
   VariantId variant = {};
   FunctionId variant_line = {};        // the same over all versions

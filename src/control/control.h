@@ -239,6 +239,12 @@ class Control {
   // on.
   virtual void make_variant(std::string app, std::string function, std::string request_json,
                             Done done) = 0;
+  // How many containers its pool, or that of a variant of it, may and must have: the fields that
+  // are given, until the next version. Answers with all that hold.
+  virtual void change_scaling(std::string app, std::string function, std::string variant,
+                              std::string request_json, Done done) = 0;
+  virtual Result<std::string> pool_stats_json(std::string_view app, std::string_view function,
+                                              std::string_view variant) = 0;
 
   // --- leases of devices to people ---
   // Answered once it is granted or refused. Whoever lets go of what is returned before that does

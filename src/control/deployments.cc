@@ -306,7 +306,7 @@ void Deployments::publish(Change change, Done done) {
     version.functions.push_back(
         {line, PoolId{ids_.next(now)}, spec.name, dump_json(to_json(spec))});
   }
-  Batch batch{record, version};
+  Batch batch{record, version, ForgottenScaling{record.id}};
   for (const SecretRecord& secret : *sealed) batch.emplace_back(secret);
   const auto outdated = outdated_secrets(record, change.functions);
   for (const SecretId id : outdated) batch.emplace_back(ForgottenSecret{id});

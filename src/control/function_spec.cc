@@ -99,11 +99,7 @@ FunctionSettings read_settings(Fields& fields) {
   settings.startup_timeout =
       milliseconds_or(fields, "startup_timeout_ms", settings.startup_timeout);
   Scaling& scaling = settings.scaling;
-  scaling.min_containers = count_or(fields, "min_containers", scaling.min_containers);
-  scaling.max_containers = count_or(fields, "max_containers", scaling.max_containers);
-  scaling.buffer_containers = count_or(fields, "buffer_containers", scaling.buffer_containers);
-  scaling.scaledown_window =
-      milliseconds_or(fields, "scaledown_window_ms", scaling.scaledown_window);
+  read_scaling(fields, scaling);
   scaling.max_inputs = count_or(fields, "max_inputs", scaling.max_inputs);
   scaling.target_inputs = count_or(fields, "target_inputs", scaling.max_inputs);
   scaling.queue_limit = count_or(fields, "queue_limit", scaling.queue_limit);
@@ -221,6 +217,14 @@ JsonValue to_json(const ImageStep& step) {
 }
 
 }  // namespace
+
+void read_scaling(Fields& fields, Scaling& scaling) {
+  scaling.min_containers = count_or(fields, "min_containers", scaling.min_containers);
+  scaling.max_containers = count_or(fields, "max_containers", scaling.max_containers);
+  scaling.buffer_containers = count_or(fields, "buffer_containers", scaling.buffer_containers);
+  scaling.scaledown_window =
+      milliseconds_or(fields, "scaledown_window_ms", scaling.scaledown_window);
+}
 
 Result<ImageSpec> parse_image_spec(const JsonValue& value, const std::string& path) {
   Fields fields(value, path.empty() ? "" : path + ".");

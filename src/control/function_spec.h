@@ -50,6 +50,9 @@ Result<DeployRequest> parse_deploy_request(std::string_view text);
 Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::string& path);
 Result<ImageSpec> parse_image_spec(const JsonValue& value, const std::string& path);
 
+// Of the fields that say how many containers there are, those that are given.
+void read_scaling(Fields& fields, Scaling& scaling);
+
 JsonValue to_json(const FunctionSpec& spec);
 JsonValue to_json(const ImageSpec& spec);
 JsonValue to_json(const NetworkPolicy& network);

@@ -121,6 +121,8 @@ JsonValue Listings::variants_of(const App& app, const Function& function) const 
 }
 
 JsonValue Listings::function_entry(const App& app, const Function& function) const {
+  FunctionSettings settings = function.spec.settings;
+  settings.scaling = function.scaling;
   JsonValue entry = {{"name", function.spec.name},
                      {"function_id", function.line->id.text()},
                      {"url", deployments_.function_url(function)},
@@ -128,7 +130,7 @@ JsonValue Listings::function_entry(const App& app, const Function& function) con
                      {"network", to_json(function.spec.sandbox.network)},
                      {"isolation", isolation_class_name(function.spec.sandbox.isolation)},
                      {"ephemeral_disk_bytes", function.spec.sandbox.ephemeral_disk_bytes},
-                     {"settings", to_json(function.spec.settings)},
+                     {"settings", to_json(settings)},
                      {"parameters", JsonValue::parse(function.spec.parameters, nullptr, false)},
                      {"methods", methods_json(function.spec.of_class)},
                      {"class_parameters", parameters_json(function.spec.of_class)},

@@ -67,11 +67,12 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
                   volumes.catalog(), zones, ids, prices),
       variants(driver, catalog, store, background, deployments, ids),
       variant_requests(variants, containers),
+      scaling(driver, catalog, store, background),
       leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
       execs(loop, driver, node, containers, ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs, leases),
       performer(*this),
-      startup(store, background, catalog, deployments, variants, containers),
+      startup(store, background, catalog, deployments, variants, scaling, containers),
       started(driver.now()) {
   deployments.on_change([this](const App& app) { scheduled.refresh(app); });
   driver.set_performer(&performer);
@@ -337,6 +338,17 @@ void LiveControl::make_variant(std::string app, std::string function, std::strin
                                Done done) {
   if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
   parts_->variants.make(app, function, request_json, std::move(done));
+}
+
+void LiveControl::change_scaling(std::string app, std::string function, std::string variant,
+                                 std::string request_json, Done done) {
+  if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
+  parts_->scaling.change(app, function, variant, request_json, std::move(done));
+}
+
+Result<std::string> LiveControl::pool_stats_json(std::string_view app, std::string_view function,
+                                                 std::string_view variant) {
+  return parts_->scaling.stats_json(app, function, variant);
 }
 
 void LiveControl::set_url(std::string url) { parts_->deployments.set_url(std::move(url)); }

@@ -101,6 +101,10 @@ class LiveControl final : public Control, private NodeObserver {
   Result<> heartbeat(std::string_view app) override;
   void make_variant(std::string app, std::string function, std::string request_json,
                     Done done) override;
+  void change_scaling(std::string app, std::string function, std::string variant,
+                      std::string request_json, Done done) override;
+  Result<std::string> pool_stats_json(std::string_view app, std::string_view function,
+                                      std::string_view variant) override;
   std::shared_ptr<void> ask_lease(KeyId key, std::string request_json, Done done) override;
   Result<std::string> end_lease(std::string_view lease) override;
   std::string leases_json() override;

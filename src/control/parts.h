@@ -19,6 +19,7 @@
 #include "control/live_control.h"
 #include "control/map_sessions.h"
 #include "control/nested_calls.h"
+#include "control/scaling_changes.h"
 #include "control/schedules.h"
 #include "control/secrets.h"
 #include "control/startup.h"
@@ -91,6 +92,7 @@ struct LiveControl::Parts {
   Deployments deployments;
   Variants variants;
   VariantRequests variant_requests;
+  ScalingChanges scaling;
   Leases leases;
   ExecSessions execs;
   Listings listings;

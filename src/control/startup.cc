@@ -34,6 +34,11 @@ void Startup::restore_apps(const Snapshot& snapshot) {
     spdlog::error("the variant {} cannot be restored: {}", variant.id.text(),
                   restored.error().message);
   }
+  for (const ScalingRecord& changed : snapshot.scalings) {
+    if (const auto restored = scaling_.restore(changed); !restored) {
+      spdlog::error("a function is scaled as deployed: {}", restored.error().message);
+    }
+  }
 }
 
 void Startup::restore_containers(const Snapshot& snapshot) {

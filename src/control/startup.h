@@ -9,6 +9,7 @@
 #include "control/background.h"
 #include "control/containers.h"
 #include "control/deployments.h"
+#include "control/scaling_changes.h"
 #include "control/variants.h"
 #include "store/store.h"
 
@@ -17,12 +18,13 @@ namespace ember {
 class Startup {
  public:
   Startup(Store& store, Background& background, AppCatalog& catalog, Deployments& deployments,
-          Variants& variants, Containers& containers)
+          Variants& variants, ScalingChanges& scaling, Containers& containers)
       : store_(store),
         background_(background),
         catalog_(catalog),
         deployments_(deployments),
         variants_(variants),
+        scaling_(scaling),
         containers_(containers) {}
 
   // `ready` once all is known that a node's report is held against.
@@ -42,6 +44,7 @@ class Startup {
   AppCatalog& catalog_;
   Deployments& deployments_;
   Variants& variants_;
+  ScalingChanges& scaling_;
   Containers& containers_;
   std::function<void()> ready_;
   std::map<AppId, AppRecord> apps_;

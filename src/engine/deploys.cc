@@ -1,6 +1,7 @@
 // Apps come in versions: the newest one's pools take new inputs, earlier ones finish what they
 // have.
 #include <algorithm>
+#include <utility>
 
 #include "engine/steps.h"
 
@@ -114,6 +115,18 @@ void handle_event(State& state, const PoolAdded& event) {
   if (serving == pools.end()) return;
   const WorkspaceId workspace = state.workspace_of(state.pools[*serving]);
   rescale(state, add_pool(state, event.app, workspace, spec));
+}
+
+void handle_event(State& state, const ScalingChanged& event) {
+  const Slot slot = state.pool_index.find(event.pool);
+  if (slot == kNoSlot || state.pools[slot].ended != ReasonCode::none) return;
+  State::Pool& pool = state.pools[slot];
+  const Scaling before = std::exchange(pool.settings.scaling, event.scaling);
+  pool.settings.scaling.max_inputs = before.max_inputs;
+  pool.settings.scaling.target_inputs = before.target_inputs;
+  const Slot function = pool.function;
+  state.functions[function].max_containers = event.scaling.max_containers;
+  rescale_function(state, function);
 }
 
 void handle_event(State& state, const AppStopped& event) {

@@ -44,6 +44,13 @@ struct PoolAdded {
   PoolSpec pool;
 };
 
+// What the pool is scaled by from now on; its containers take as many inputs each as before.
+// Unknown pools and those of earlier versions are ignored.
+struct ScalingChanged {
+  PoolId pool;
+  Scaling scaling;
+};
+
 // The app is gone: waiting inputs fail as cancelled, running ones are cancelled, containers stop.
 struct AppStopped {
   AppId app;
@@ -232,10 +239,11 @@ struct DrainStarted {};
 // next_deadline() has come.
 struct TimerDue {};
 
-using Event = std::variant<AppDeployed, PoolAdded, AppStopped, InputArrived, InputCancelled,
-                           InputFinished, ContainerStarted, ContainerLoading, ContainerReady,
-                           ContainerRefused, ContainerExited, EgressReported, ContainerAdopted,
-                           ContainerUnwanted, NodeJoined, NodeLost, LeaseAsked, LeaseEnded,
-                           LeaseRestored, RecoveryEnded, DrainStarted, TimerDue, InputPinned>;
+using Event =
+    std::variant<AppDeployed, PoolAdded, AppStopped, InputArrived, InputCancelled, InputFinished,
+                 ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
+                 ContainerExited, EgressReported, ContainerAdopted, ContainerUnwanted, NodeJoined,
+                 NodeLost, LeaseAsked, LeaseEnded, LeaseRestored, RecoveryEnded, DrainStarted,
+                 TimerDue, InputPinned, ScalingChanged>;
 
 }  // namespace ember

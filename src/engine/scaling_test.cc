@@ -330,5 +330,45 @@ TEST(ReasonText, SaysEachReasonInOneLineWithoutAFullStop) {
             "waits for 2 containers to start; 1 input ahead of it");
 }
 
+TEST_F(ScalingTest, ChangesAtOnceWithoutADeploy) {
+  deploy(settings());
+  send(ScalingChanged{kPool, {.min_containers = 2}});
+  ASSERT_EQ(all<StartContainer>().size(), 2u);
+  EXPECT_EQ(pool().scale_reason, (Reason{ReasonCode::min_containers, 2}));
+  bring_up_all();
+  forget();
+  send(ScalingChanged{kPool, {.scaledown_window = Duration::seconds(5)}});
+  pass(Duration::seconds(4));
+  EXPECT_TRUE(all<StopContainer>().empty());
+  pass(Duration::seconds(2));
+  EXPECT_EQ(all<StopContainer>().size(), 2u);
+}
+
+TEST_F(ScalingTest, AChangedMaximumHoldsForAllVersions) {
+  deploy(at_most(1));
+  for (std::uint64_t input = 1; input <= 3; ++input) arrive(input);
+  forget();
+  send(ScalingChanged{kPool, {.max_containers = 3}});
+  EXPECT_EQ(all<StartContainer>().size(), 2u);
+  deploy(at_most(1), kNew);
+  forget();
+  send(ScalingChanged{kPool, {.max_containers = 9}});
+  arrive(4, kNew);
+  EXPECT_TRUE(all<StartContainer>().empty()) << "an earlier version's pool changes nothing";
+  EXPECT_EQ(pool(kNew).wait_reason.code, ReasonCode::waiting_for_max_containers);
+}
+
+TEST_F(ScalingTest, WhatOneContainerTakesIsTheVersionsOwn) {
+  FunctionSettings four;
+  four.scaling.max_inputs = four.scaling.target_inputs = 4;
+  deploy(four);
+  send(ScalingChanged{kPool, {.max_containers = 5, .max_inputs = 1, .target_inputs = 1}});
+  running_container(1);
+  forget();
+  for (std::uint64_t input = 2; input <= 4; ++input) arrive(input);
+  EXPECT_TRUE(all<StartContainer>().empty());
+  EXPECT_EQ(pool().running, 4u);
+}
+
 }  // namespace
 }  // namespace ember

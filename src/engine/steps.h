@@ -128,6 +128,7 @@ void pause_leases(State& state, NodeId node);
 
 void handle_event(State& state, const AppDeployed& event);
 void handle_event(State& state, const PoolAdded& event);
+void handle_event(State& state, const ScalingChanged& event);
 void handle_event(State& state, const AppStopped& event);
 void handle_event(State& state, const RecoveryEnded& event);
 void handle_event(State& state, const DrainStarted& event);

@@ -45,6 +45,8 @@ void handle_rollback(ApiRequest& request, Reply reply);
 void handle_stop_app(ApiRequest& request, Reply reply);
 void handle_heartbeat(ApiRequest& request, Reply reply);
 void handle_make_variant(ApiRequest& request, Reply reply);
+void handle_change_scaling(ApiRequest& request, Reply reply);
+void handle_pool_stats(ApiRequest& request, Reply reply);
 // api_look.cc
 void handle_history(ApiRequest& request, Reply reply);
 void handle_status(ApiRequest& request, Reply reply);

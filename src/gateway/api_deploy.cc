@@ -2,6 +2,7 @@
 
 #include "gateway/api.h"
 #include "gateway/error_response.h"
+#include "gateway/query.h"
 
 namespace ember {
 namespace {
@@ -117,6 +118,18 @@ void handle_stop_app(ApiRequest& request, Reply reply) {
 void handle_make_variant(ApiRequest& request, Reply reply) {
   request.control.make_variant(request.parameters[0], request.parameters[1],
                                std::move(request.body), json_answer(reply));
+}
+
+void handle_change_scaling(ApiRequest& request, Reply reply) {
+  request.control.change_scaling(request.parameters[0], request.parameters[1],
+                                 Query(request.query).text("variant"), std::move(request.body),
+                                 json_answer(reply));
+}
+
+void handle_pool_stats(ApiRequest& request, Reply reply) {
+  const auto stats = request.control.pool_stats_json(request.parameters[0], request.parameters[1],
+                                                     Query(request.query).text("variant"));
+  reply.send(json_response(stats));
 }
 
 void handle_heartbeat(ApiRequest& request, Reply reply) {

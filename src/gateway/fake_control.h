@@ -173,6 +173,14 @@ class FakeControl final : public Control {
                     Done done) override {
     answer("variant " + app + " " + function + " " + request_json, std::move(done));
   }
+  void change_scaling(std::string app, std::string function, std::string variant,
+                      std::string request_json, Done done) override {
+    answer("scale " + app + " " + function + " " + variant + " " + request_json, std::move(done));
+  }
+  Result<std::string> pool_stats_json(std::string_view app, std::string_view function,
+                                      std::string_view variant) override {
+    return document("stats " + std::string(app) + " " + std::string(function), variant);
+  }
   Result<> heartbeat(std::string_view app) override {
     asked.push_back("heartbeat " + std::string(app));
     if (refuse_documents) return *refuse_documents;

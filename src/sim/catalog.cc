@@ -139,6 +139,17 @@ PoolAdded Catalog::add_variant(AppId app) {
   return {app, pool.spec};
 }
 
+ScalingChanged Catalog::rescale(AppId app) {
+  const std::vector<PoolId>& version = apps_.at(app).versions.back();
+  const PoolId pool = version[random_.below(version.size())];
+  Scaling& scaling = pools_.at(pool).spec.settings.scaling;
+  const auto least = std::max<std::int64_t>(1, scaling.min_containers);
+  scaling.max_containers = static_cast<std::uint32_t>(random_.between(least, 6));
+  scaling.buffer_containers = random_.chance(250) ? 1 : 0;
+  scaling.scaledown_window = draw_ms(random_, 0, 12'000);
+  return {pool, scaling};
+}
+
 std::vector<PoolId> Catalog::variants(FunctionId function) const {
   std::vector<PoolId> pools;
   const DeployedApp& app = apps_.at(app_of(function));

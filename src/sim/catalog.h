@@ -47,6 +47,8 @@ class Catalog {
   AppDeployed roll_back(AppId app);
   // One more pool of the newest version: of one of its functions, with other settings.
   PoolAdded add_variant(AppId app);
+  // Of a pool of the newest version: other bounds, its floor and what one container takes the same.
+  ScalingChanged rescale(AppId app);
   void stop(AppId app) { apps_.at(app).stopped = true; }
 
   const std::map<AppId, DeployedApp>& apps() const { return apps_; }

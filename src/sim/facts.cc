@@ -83,6 +83,13 @@ void Facts::add(const PoolAdded& event) {
   max_containers_[event.pool.function] = event.pool.settings.scaling.max_containers;
 }
 
+void Facts::rescale(const ScalingChanged& event) {
+  PoolFact* pool = find_in(pools_, event.pool);
+  if (!pool || pool->end != PoolEnd::none) return;
+  pool->spec.settings.scaling = event.scaling;
+  max_containers_[pool->spec.function] = event.scaling.max_containers;
+}
+
 void Facts::stop(AppId app) {
   for (auto& [id, pool] : pools_) {
     if (pool.app == app) pool.end = PoolEnd::stopped;
@@ -146,6 +153,7 @@ void Facts::apply(const Event& event, Time now) {
   std::visit(Overload{
                  [&](const AppDeployed& one) { deploy(one); },
                  [&](const PoolAdded& one) { add(one); },
+                 [&](const ScalingChanged& one) { rescale(one); },
                  [&](const AppStopped& one) { stop(one.app); },
                  [&](const InputArrived& one) {
                    const std::uint64_t order = next_order_++;

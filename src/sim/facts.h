@@ -97,6 +97,7 @@ class Facts {
  private:
   void deploy(const AppDeployed& event);
   void add(const PoolAdded& event);
+  void rescale(const ScalingChanged& event);
   void stop(AppId app);
   void finish(const InputFinished& event, Time now);
   void pin(const InputPinned& event);

@@ -296,7 +296,9 @@ void Simulation::change_an_app() {
 void Simulation::add_a_variant() {
   const AppId id{variants_.below(kApps) + 1};
   const DeployedApp& app = catalog_.apps().at(id);
-  if (!app.stopped && !app.versions.empty()) driver_.handle(catalog_.add_variant(id));
+  if (app.stopped || app.versions.empty()) return;
+  driver_.handle(catalog_.add_variant(id));
+  if (variants_.chance(500)) driver_.handle(catalog_.rescale(id));
 }
 
 // Its own pool, or one of those added to it.

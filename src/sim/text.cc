@@ -43,6 +43,10 @@ std::string describe(const Event& event) {
           [](const PoolAdded& e) {
             return words("PoolAdded", e.app, e.pool.pool, "of", e.pool.function);
           },
+          [](const ScalingChanged& e) {
+            return words("ScalingChanged", e.pool, "from", e.scaling.min_containers, "to",
+                         e.scaling.max_containers);
+          },
           [](const AppStopped& e) { return words("AppStopped", e.app); },
           [](const InputArrived& e) {
             return words("InputArrived", e.input, e.pool, "of", e.caller);

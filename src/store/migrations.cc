@@ -232,9 +232,18 @@ CREATE TABLE schedules (
 ) WITHOUT ROWID;
 )sql";
 
+constexpr const char* kScaling = R"sql(
+CREATE TABLE scaling (
+  pool INTEGER PRIMARY KEY,
+  app INTEGER NOT NULL,
+  scaling_json TEXT NOT NULL
+);
+CREATE INDEX scaling_by_app ON scaling (app);
+)sql";
+
 constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
                             kRevokedAt, kSecrets, kSharesAndLeases, kVolumes,
-                            kVariants,  kCalls,   kSchedules};
+                            kVariants,  kCalls,   kSchedules,       kScaling};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

@@ -310,6 +310,10 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   if (!volume_versions) return volume_versions;
   if (auto calls = read_open_calls(database, snapshot); !calls) return calls;
   if (auto schedules = read_schedules(database, snapshot); !schedules) return schedules;
+  auto scalings = for_each(database, "SELECT * FROM scaling ORDER BY pool", [&](Statement& row) {
+    snapshot.scalings.push_back({id_at<PoolId>(row, 0), id_at<AppId>(row, 1), row.text(2)});
+  });
+  if (!scalings) return scalings;
   return for_each(
       database,
       "SELECT c.id, MAX(l.window_end_us), "

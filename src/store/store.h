@@ -85,6 +85,18 @@ struct ForgottenVariant {
   VariantId id;
 };
 
+// What a pool of a current version is scaled by in place of what its version says.
+struct ScalingRecord {
+  PoolId pool;
+  AppId app;
+  std::string scaling_json;  // validated
+};
+
+// With a new version, all of an app.
+struct ForgottenScaling {
+  AppId app;
+};
+
 struct ContainerRecord {
   ContainerId id;
   PoolId pool;
@@ -216,11 +228,11 @@ struct ForgottenSchedule {
   std::string function;
 };
 
-using Write =
-    std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord, ForgottenVariant,
-                 ContainerRecord, LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret,
-                 VolumeRecord, VolumeVersionRecord, ForgottenVolumeVersion, CallRecord,
-                 CallEndRecord, ForgottenCalls, ScheduleRecord, ForgottenSchedule>;
+using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord,
+                           ForgottenVariant, ContainerRecord, LeaseRecord, LedgerRecord,
+                           SecretRecord, ForgottenSecret, VolumeRecord, VolumeVersionRecord,
+                           ForgottenVolumeVersion, CallRecord, CallEndRecord, ForgottenCalls,
+                           ScheduleRecord, ForgottenSchedule, ScalingRecord, ForgottenScaling>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -250,6 +262,7 @@ struct Snapshot {
   std::vector<VolumeVersionRecord> volume_versions;  // of these, oldest first
   std::vector<CallRecord> calls;                     // without an end, oldest first
   std::vector<ScheduleRecord> schedules;             // by app, then function
+  std::vector<ScalingRecord> scalings;               // by pool
 };
 
 struct StoredCall {

@@ -63,6 +63,10 @@ constexpr std::string_view kSchedule =
     "skipped = MAX(skipped, excluded.skipped), missed = MAX(missed, excluded.missed)";
 constexpr std::string_view kForgottenSchedule =
     "DELETE FROM schedules WHERE app = ? AND function = ?";
+constexpr std::string_view kScaling =
+    "INSERT INTO scaling VALUES (?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET scaling_json = excluded.scaling_json";
+constexpr std::string_view kForgottenScaling = "DELETE FROM scaling WHERE app = ?";
 // Another secret in the place of one that is there is a clash: no row may have no name.
 constexpr std::string_view kSecret =
     "INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, version) DO UPDATE SET "
@@ -102,7 +106,8 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
                Statement forgotten_secret, Statement volume, Statement volume_version,
                Statement forgotten_volume_version, Statement variant, Statement old_variants,
                Statement forgotten_variant, Statement call, Statement call_end,
-               Statement forgotten_calls, Statement schedule, Statement forgotten_schedule)
+               Statement forgotten_calls, Statement schedule, Statement forgotten_schedule,
+               Statement scaling, Statement forgotten_scaling)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
@@ -125,17 +130,36 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
       call_end_(std::move(call_end)),
       forgotten_calls_(std::move(forgotten_calls)),
       schedule_(std::move(schedule)),
-      forgotten_schedule_(std::move(forgotten_schedule)) {}
+      forgotten_schedule_(std::move(forgotten_schedule)),
+      scaling_(std::move(scaling)),
+      forgotten_scaling_(std::move(forgotten_scaling)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
-  constexpr std::array kTexts{kKey,          kForgottenKey,     kApp,
-                              kVersion,      kFunction,         kContainer,
-                              kLease,        kLedger,           kSecret,
-                              kErasedValues, kOldSecrets,       kForgottenSecret,
-                              kVolume,       kVolumeVersion,    kForgottenVolumeVersion,
-                              kVariant,      kOldVariants,      kForgottenVariant,
-                              kCall,         kCallEnd,          kForgottenCalls,
-                              kSchedule,     kForgottenSchedule};
+  constexpr std::array kTexts{kKey,
+                              kForgottenKey,
+                              kApp,
+                              kVersion,
+                              kFunction,
+                              kContainer,
+                              kLease,
+                              kLedger,
+                              kSecret,
+                              kErasedValues,
+                              kOldSecrets,
+                              kForgottenSecret,
+                              kVolume,
+                              kVolumeVersion,
+                              kForgottenVolumeVersion,
+                              kVariant,
+                              kOldVariants,
+                              kForgottenVariant,
+                              kCall,
+                              kCallEnd,
+                              kForgottenCalls,
+                              kSchedule,
+                              kForgottenSchedule,
+                              kScaling,
+                              kForgottenScaling};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
@@ -148,7 +172,8 @@ Result<Writer> Writer::prepare(Database& database) {
       *std::move(ready[8]), *std::move(ready[9]), *std::move(ready[10]), *std::move(ready[11]),
       *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]), *std::move(ready[15]),
       *std::move(ready[16]), *std::move(ready[17]), *std::move(ready[18]), *std::move(ready[19]),
-      *std::move(ready[20]), *std::move(ready[21]), *std::move(ready[22]));
+      *std::move(ready[20]), *std::move(ready[21]), *std::move(ready[22]), *std::move(ready[23]),
+      *std::move(ready[24]));
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -263,6 +288,14 @@ Result<> Writer::write_one(const ScheduleRecord& record) {
   return schedule_.run(record.app.value, record.function, record.text, record.anchor.us,
                        record.handled.us, record.paused, record.last_tick.us,
                        record.last_call.value, record.skipped, record.missed);
+}
+
+Result<> Writer::write_one(const ScalingRecord& record) {
+  return scaling_.run(record.pool.value, record.app.value, record.scaling_json);
+}
+
+Result<> Writer::write_one(const ForgottenScaling& record) {
+  return forgotten_scaling_.run(record.app.value);
 }
 
 Result<> Writer::write_one(const ForgottenSchedule& record) {

@@ -7,8 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import ember
 import pytest
 from conftest import APPS, Answer, Server, wait_until
+from ember import _client
+from ember._config import Config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,3 +141,44 @@ def test_a_queue_at_its_limit_refuses_the_next_call(server: Server, app_name: st
             assert int(answer.headers["retry-after"]) >= 1
             server.cli("call", f"{app_name}.wait_for_long", status=4)
     server.cli("app", "stop", app_name)
+
+
+def test_the_autoscaler_is_changed_live_until_the_next_deploy(
+    server: Server, app_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_client, "_shared", _client.Client(Config(server.url, server.key)))
+    server.cli("deploy", APPS / "versions.py", "--name", app_name)
+    function = ember.Function.from_name(app_name, "version")
+    holds = function.update_autoscaler(min_containers=2, scaledown_window=5)
+    assert holds["min_containers"] == 2
+    assert holds["scaledown_window"] == 5
+    wait_until("two are warm", lambda: function.get_current_stats().num_total_runners == 2)
+    assert function.get_current_stats() == (0, 2, 0, 2)
+    told = server.cli("function", "scale", f"{app_name}.version", "--min-containers", "1")
+    assert "until the next deploy" in told.stderr
+    assert function.update_autoscaler()["min_containers"] == 1
+    server.cli("deploy", APPS / "versions.py", "--name", app_name)
+    wait_until("as deployed", lambda: function.get_current_stats().num_total_runners == 0)
+    assert function.update_autoscaler()["min_containers"] == 0
+
+
+def test_an_instance_of_a_class_is_scaled_by_itself(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_client, "_shared", _client.Client(Config(server.url, server.key)))
+    server.deploy("versions.py")
+    slow = ember.Function.from_name("versions", "version").with_options(timeout=99)
+    slow.update_autoscaler(min_containers=1)
+    wait_until("one is warm", lambda: slow.get_current_stats().num_total_runners == 1)
+    assert ember.Function.from_name("versions", "version").get_current_stats().backlog == 0
+    slow.update_autoscaler(min_containers=0, scaledown_window=0)
+
+
+def test_bounds_that_no_function_could_have_are_refused(server: Server, app_name: str) -> None:
+    server.cli("deploy", APPS / "versions.py", "--name", app_name)
+    done = server.cli(
+        "function", "scale", f"{app_name}.version", "--min-containers", "101", status=2
+    )
+    assert "min_containers" in done.stderr
+    server.cli("function", "scale", f"{app_name}.nothing", status=2)
+    server.cli("function", "scale", "nothing", status=2)

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "app rollback": ("_app", "rollback", "make an earlier version the current one"),
     "app stop": ("_app", "stop", "stop an app and its containers"),
     "function list": ("_list", "list_functions", "functions, their containers and why so many"),
+    "function scale": ("_scale", "scale", "change how many containers a function has, at once"),
     "container list": ("_list", "list_containers", "containers and what they do"),
     "container exec": ("_container", "execute", "run a command in a container"),
     "container logs": ("_container", "logs", "what a container wrote"),
