@@ -50,6 +50,8 @@ void add_settings(Hasher& hash, const FunctionSettings& settings) {
   hash.add(settings.retries.max_delay);
   hash.add(settings.timeout);
   hash.add(settings.startup_timeout);
+  hash.add(settings.batching.max_batch_size);
+  hash.add(settings.batching.wait);
 }
 
 template <class List, class Record>
@@ -61,6 +63,13 @@ void add_list(Hasher& hash, const List& list, const Slab<Record>& slab) {
 }
 
 void add_armed(Hasher& hash, const Deadline* armed) { hash.add(armed ? armed->at : Time::never()); }
+
+void add_gathering(Hasher& hash, const Gathering& gathering) {
+  hash.add(gathering.since());
+  hash.add(gathering.last());
+  hash.add(static_cast<std::uint64_t>(gathering.gap_us_x8()));
+  hash.add(static_cast<std::uint64_t>(gathering.run_us_x8()));
+}
 
 void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(pool.id.value);
@@ -80,6 +89,7 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   }
   hash.add(static_cast<std::uint64_t>(pool.pace.gap_us_x32()));
   hash.add(pool.pace.last());
+  if (pool.is_batched()) add_gathering(hash, pool.gathering);
   add_list(hash, pool.running, state.inputs);
   add_list(hash, pool.delayed, state.inputs);
   for (const auto& group : pool.groups) add_list(hash, group, state.containers);
@@ -123,6 +133,13 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
   hash.add(input.id.value);
   hash.add(state.pools[input.pool].id.value);
   hash.add(input.container == kNoSlot ? 0 : state.containers[input.container].id.value);
+  if (input.batch != kNoSlot) {
+    const State::Batch& batch = state.batches[input.batch];
+    hash.add(batch.id.value);
+    hash.add(batch.attempt);
+    hash.add(std::uint64_t{batch.inputs} << 32 | batch.running);
+    hash.add(batch.is_over);
+  }
   hash.add(input.caller.value);
   hash.add(input.order);
   for (const Time time : {input.arrived, input.dispatched, input.kill_at, input.due})

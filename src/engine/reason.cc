@@ -42,6 +42,9 @@ std::string Reason::text() const {
       return "waits " + number(b) + " ms for the next try after " + count(a, "refused start");
     case ReasonCode::waiting_for_node:
       return "no node is connected; run `ember up`";
+    case ReasonCode::waiting_for_batch:
+      return "waits at most " + number(b) + " ms for more inputs to run with; the batch has " +
+             number(a);
     case ReasonCode::waiting_to_retry:
       return "runs again in " + number(b) + " ms, after " + count(a, "failed attempt");
     case ReasonCode::attempt_failed:

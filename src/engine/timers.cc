@@ -35,6 +35,7 @@ void time_out_inputs(State& state, State::Pool& pool) {
 void pool_due(State& state, Slot slot) {
   state.pool_deadlines.remove(state.pools, slot);
   time_out_inputs(state, state.pools[slot]);
+  dispatch_batches(state, slot);
   rescale(state, slot);
 }
 
@@ -115,6 +116,7 @@ void handle_event(State& state, const TimerDue&) {
 void arm_pool(State& state, Slot slot) {
   State::Pool& pool = state.pools[slot];
   Time next = state.recovering ? Time::never() : next_scaling(state, pool);
+  next = std::min(next, batch_due(state, pool));
   if (!pool.running.empty()) {
     next = std::min(next, state.inputs[pool.running.front()].dispatched + pool.settings.timeout);
   }

@@ -21,6 +21,7 @@ struct InputEntry {
   KeyId caller;  // zero: it came without a key, from a container
   Slot pool = kNoSlot;
   Slot container = kNoSlot;    // while it runs or ends
+  Slot batch = kNoSlot;        // while it runs or ends, of a batched function
   Slot caller_line = kNoSlot;  // while it waits
   std::uint64_t order = 0;     // of arrival, over the whole engine
   Time arrived;

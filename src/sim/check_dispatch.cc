@@ -1,5 +1,7 @@
 // Inputs go to ready containers of their own pool, each caller's first come, first served, each
 // attempt numbered; never again once a part of the result has been handed out.
+#include <algorithm>
+
 #include "sim/checker.h"
 
 namespace ember {
@@ -48,10 +50,18 @@ class CheckDispatch : public Checker {
 
   static void on_cancel(const Step& step, const CancelInput& cancel) {
     const ContainerFact* container = step.facts.container(cancel.container);
-    const bool held = container && container->slots.contains(cancel.input) &&
-                      container->slots.at(cancel.input).attempt == cancel.attempt;
-    if (held) return;
+    if (container && holds(*container, cancel)) return;
     step.findings.add("only what runs is cancelled", cancel.input.text());
+  }
+
+  // Itself, or any of the batch that it is the first of.
+  static bool holds(const ContainerFact& container, const CancelInput& cancel) {
+    return std::ranges::any_of(container.slots, [&](const auto& one) {
+      const auto& [input, slot] = one;
+      return slot.batch.first
+                 ? slot.batch.first == cancel.input && slot.batch.attempt == cancel.attempt
+                 : input == cancel.input && slot.attempt == cancel.attempt;
+    });
   }
 };
 

@@ -1,6 +1,8 @@
 #include "sim/facts.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "queue/retry_delay.h"
 #include "sim/overload.h"
@@ -28,6 +30,20 @@ std::uint32_t Facts::containers_of(FunctionId function) const {
 std::uint32_t Facts::max_containers(FunctionId function) const {
   const auto* most = find_in(max_containers_, function);
   return most ? *most : 0;
+}
+
+std::size_t ContainerFact::slots_taken() const {
+  std::set<std::pair<InputId, Attempt>> taken;
+  for (const auto& [id, slot] : slots) {
+    taken.insert(slot.batch.first ? std::pair{slot.batch.first, slot.batch.attempt}
+                                  : std::pair{id, slot.attempt});
+  }
+  return taken.size();
+}
+
+bool ContainerFact::runs(const BatchPlace& batch) const {
+  return std::ranges::any_of(
+      slots, [&](const auto& slot) { return slot.second.batch == batch && !slot.second.ending; });
 }
 
 WaitingByCaller waiting_in(const PoolFact& pool) {
@@ -126,10 +142,31 @@ void Facts::retry(const RetryInput& action, const Event& cause, Time now) {
   input.due = action.due;
   const auto* finished = std::get_if<InputFinished>(&cause);
   if (finished && finished->input == action.input) {
-    container.slots.erase(action.input);
+    free_slot(container, action.input, now);
     return let_go(action.input, now);
   }
-  container.slots.at(action.input) = {input.attempt, true, now};
+  end_slot(container, action.input, now);
+}
+
+void Facts::end_slot(ContainerFact& container, InputId id, Time now) {
+  ContainerFact::Taken& slot = container.slots.at(id);
+  slot.ending = true;
+  slot.ending_since = now;
+  wait_for_rest(container, slot.batch, now);
+}
+
+void Facts::free_slot(ContainerFact& container, InputId id, Time now) {
+  const BatchPlace batch = container.slots.at(id).batch;
+  container.slots.erase(id);
+  wait_for_rest(container, batch, now);
+}
+
+// Once none of a batch runs, those that ended before are to let go, too.
+void Facts::wait_for_rest(ContainerFact& container, const BatchPlace& batch, Time now) {
+  if (!batch.first || container.runs(batch)) return;
+  for (auto& [id, slot] : container.slots) {
+    if (slot.batch == batch) slot.ending_since = now;
+  }
 }
 
 // Not where the attempt is over, and the container perhaps does not know it yet.
@@ -247,21 +284,18 @@ void Facts::apply(const Action& action, const Event& cause, Time now) {
                    input.container = one.container;
                    input.attempt = one.attempt;
                    input.dispatched = now;
-                   containers_.at(one.container).slots[one.input] = {one.attempt, false, {}};
+                   ContainerFact& container = containers_.at(one.container);
+                   container.slots[one.input] = {one.attempt, false, {}, one.batch};
                  },
                  [&](const AnswerInput& one) {
                    const InputFact& input = inputs_.at(one.input);
-                   containers_.at(input.container).slots.erase(one.input);
+                   free_slot(containers_.at(input.container), one.input, now);
                    end_input(one.input);
                  },
                  [&](const FailInput& one) {
                    const InputFact& input = inputs_.at(one.input);
                    ContainerFact* container = find_in(containers_, input.container);
-                   if (container && input.due == Time{}) {
-                     ContainerFact::Taken& slot = container->slots.at(one.input);
-                     slot.ending = true;
-                     slot.ending_since = now;
-                   }
+                   if (container && input.due == Time{}) end_slot(*container, one.input, now);
                    end_input(one.input);
                  },
                  [&](const RetryInput& one) { retry(one, cause, now); },

@@ -25,8 +25,14 @@ struct ContainerFact {
     Attempt attempt = 0;
     bool ending = false;  // its attempt is over
     Time ending_since;
+    BatchPlace batch = {};
   };
   std::map<InputId, Taken> slots;
+
+  // By inputs that run by themselves, and by batches.
+  std::size_t slots_taken() const;
+  // Whether anybody waits for one of the batch.
+  bool runs(const BatchPlace& batch) const;
 };
 
 struct InputFact {
@@ -105,6 +111,9 @@ class Facts {
   void wait_again(InputId id, InputFact& input);
   void retry(const RetryInput& action, const Event& cause, Time now);
   void let_go(InputId id, Time now);
+  void end_slot(ContainerFact& container, InputId id, Time now);
+  void free_slot(ContainerFact& container, InputId id, Time now);
+  void wait_for_rest(ContainerFact& container, const BatchPlace& batch, Time now);
   void wake(Time now);
   void take_inputs_off(ContainerFact& container, Time now);
   void end_input(InputId id);

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "sim/agenda.h"
 #include "sim/catalog.h"
@@ -64,12 +65,19 @@ class SimNode {
 
  private:
   enum class Stage : std::uint8_t { booting, loading, ready, exiting };
+  // It runs once all of it has come.
+  struct Batch {
+    std::uint32_t size = 0;
+    bool cancelled = false;  // before that
+    std::vector<std::pair<InputId, Attempt>> inputs;
+  };
   struct Container {
     NodeContainerFacts facts;
     Stage stage = Stage::booting;
-    std::map<InputId, Attempt> inputs;               // under way
-    std::set<std::pair<InputId, Attempt>> received;  // of them a second copy is nothing new
-    bool owes_ready = false;                         // to a driver that adopted it busy
+    std::map<InputId, Attempt> inputs;                     // under way
+    std::set<std::pair<InputId, Attempt>> received;        // of them a second copy is nothing new
+    std::map<std::pair<InputId, Attempt>, Batch> batches;  // of a batched function, by their first
+    bool owes_ready = false;                               // to a driver that adopted it busy
   };
 
   void check_promises(const StartContainer& command);
@@ -77,6 +85,10 @@ class SimNode {
   void plan_start(ContainerId container, const Behaviour& behaviour);
   void plan_first_item(const Container& container, const DispatchInput& input);
   void plan_execution(Container& container, const DispatchInput& input);
+  void plan_cancellation(const CancelInput& command);
+  void join_batch(Container& container, const DispatchInput& input);
+  void finish_batch(Container& container, const ExecutionDue& due);
+  void finish(Container& container, const ExecutionDue& due);
   // The container sends something out; sometimes the node tells of it at once.
   void transmit(Container& container);
   void end(ContainerId container, ExitCause cause);

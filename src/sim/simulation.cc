@@ -32,7 +32,7 @@ class Simulation {
         variants_(options.seed ^ 0x7A41A27ull),
         agenda_(kStart),
         link_(agenda_, faults_),
-        catalog_(random_, kApps),
+        catalog_(random_, Random(options.seed ^ 0xBA7C4ull), kApps),
         workload_(random_, Random(options.seed ^ 0xCA11E2ull), catalog_.functions()),
         driver_({agenda_, faults_, random_, link_, catalog_, findings_, witness_, nodes_},
                 {Duration::seconds(random_.between(2, 20)), draw_workspace_limit(options.seed),

@@ -106,7 +106,10 @@ std::string describe(const Action& action) {
                          a.mode == StopMode::kill ? "kill -" : "graceful -", a.reason);
           },
           [](const DispatchInput& a) {
-            return words("DispatchInput", a.input, "attempt", a.attempt, a.container);
+            const std::string text =
+                words("DispatchInput", a.input, "attempt", a.attempt, a.container);
+            return a.batch.first ? words(text, "in the batch of", a.batch.first, "of", a.batch.size)
+                                 : text;
           },
           [](const CancelInput& a) {
             return words("CancelInput", a.input, "attempt", a.attempt, a.container);
