@@ -221,6 +221,10 @@ void Calls::dispatch(const DispatchInput& action) {
   call->attempt = action.attempt;
   call->container = action.container;
   call->dispatched = driver_.now();
+  if (action.batch.first == action.input) {
+    containers_.send(action.container, {0, FrameType::batch, 0, action.attempt, number}, {},
+                     encode_batch(action.batch.size));
+  }
   UniqueFd file = attempt_file(*call);
   auto format = static_cast<std::uint8_t>(call->arguments.format);
   format = static_cast<std::uint8_t>(format | call->method << kFrameMethodShift);

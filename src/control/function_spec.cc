@@ -107,6 +107,9 @@ FunctionSettings read_settings(Fields& fields) {
   scaling.max_inputs = count_or(fields, "max_inputs", scaling.max_inputs);
   scaling.target_inputs = count_or(fields, "target_inputs", scaling.max_inputs);
   scaling.queue_limit = count_or(fields, "queue_limit", scaling.queue_limit);
+  Batching& batching = settings.batching;
+  batching.max_batch_size = count_or(fields, "max_batch_size", batching.max_batch_size);
+  batching.wait = milliseconds_or(fields, "batch_wait_ms", batching.wait);
   return settings;
 }
 
@@ -181,6 +184,18 @@ Result<> check_entry(const FunctionSpec& spec, const std::string& path) {
   if (auto fits = check(spec.settings); !fits) {
     return std::move(fits).error().within(path.empty() ? spec.name
                                                        : path.substr(0, path.size() - 1));
+  }
+  return Ok{};
+}
+
+// Inputs of all methods would be gathered together.
+Result<> check_batched(const FunctionSpec& spec, const std::string& path) {
+  if (!spec.settings.batching.is_on()) return Ok{};
+  if (spec.is_generator) {
+    return invalid(path + "max_batch_size: a generator gives its items to one caller");
+  }
+  if (spec.of_class.methods.size() > 1) {
+    return invalid(path + "max_batch_size: a class with a batched method has no other method");
   }
   return Ok{};
 }
@@ -302,6 +317,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
     return {ErrorCode::invalid_argument,
             path + "is_generator: the methods of a class give one result each"};
   }
+  if (auto fits = check_batched(spec, path); !fits) return std::move(fits).error();
   if (auto fits = check_entry(spec, path); !fits) return std::move(fits).error();
   return spec;
 }
@@ -364,7 +380,9 @@ JsonValue to_json(const FunctionSettings& settings) {
       {"scaledown_window_ms", scaling.scaledown_window.whole_ms()},
       {"max_inputs", scaling.max_inputs},
       {"target_inputs", scaling.target_inputs},
-      {"queue_limit", scaling.queue_limit}};
+      {"queue_limit", scaling.queue_limit},
+      {"max_batch_size", settings.batching.max_batch_size},
+      {"batch_wait_ms", settings.batching.wait.whole_ms()}};
 }
 
 JsonValue to_json(const NetworkPolicy& network) {

@@ -32,6 +32,7 @@ enum class FrameType : std::uint8_t {
   ready = 2,   // runner -> serve  {"timeline_us": {"interpreter", "imports"}}
   failed = 3,  // runner -> serve  the user's module could not be loaded; an error body
   input = 4,   // serve -> runner  u64 call id, then the arguments
+  batch = 5,   // serve -> runner  u32 n: the n inputs that follow run as one
   result = 7,  // runner -> serve  the value
   error = 8,   // runner -> serve  an error body
   cancel = 9,  // serve -> runner  empty
@@ -104,6 +105,7 @@ constexpr std::uint32_t max_frame_body(FrameType type) {
 
 inline constexpr std::size_t kFrameHeaderSize = 16;
 inline constexpr std::size_t kCreditSize = 8;
+inline constexpr std::size_t kBatchSize = 4;
 
 std::array<char, kFrameHeaderSize> encode(const FrameHeader& header);
 // Nothing for an unknown type, a length over max_frame_body(), or a body in a file where that is
@@ -113,5 +115,7 @@ std::optional<FrameHeader> decode(const std::array<char, kFrameHeaderSize>& byte
 // The body of a Credit; nothing for one of another size.
 std::string encode_credit(StreamCredit credit);
 std::optional<StreamCredit> decode_credit(std::string_view body);
+// The body of a Batch.
+std::string encode_batch(std::uint32_t inputs);
 
 }  // namespace ember

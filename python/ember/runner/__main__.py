@@ -127,7 +127,7 @@ def _load(settings: dict[str, Any]) -> Function:
     _context.app_names = (found.app_name, settings["app"])
     entry = Entry(
         handler,
-        Plan(handler),
+        Plan(handler, is_batched=bool(settings.get("is_batched"))),
         is_async=bool(settings["is_async"]),
         is_generator=found.is_generator,
     )

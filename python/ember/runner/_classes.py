@@ -37,7 +37,8 @@ def load(found: object, settings: dict[str, Any]) -> Function:
     def entry(name: str) -> Entry:
         raw = cls.methods[name].raw
         bound = raw.__get__(made)  # pyright: ignore[reportFunctionMemberAccess]
-        return Entry(bound, Plan(raw, is_method=True), is_async=is_coroutine(raw))
+        plan = Plan(raw, is_method=True, is_batched=bool(settings.get("is_batched")))
+        return Entry(bound, plan, is_async=is_coroutine(raw))
 
     return Function(
         [entry(name) for name in settings["methods"]],

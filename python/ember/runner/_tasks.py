@@ -44,14 +44,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
+    from ember.runner._batches import Batch
     from ember.runner._beside import Beside
-    from ember.runner._runner import Answer, Hook, Waiting
+    from ember.runner._runner import Answer, Entry, Hook, Waiting
     from ember.runner._streams import Window
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 0.5
 
-Item = tuple["InputKey", int, bytes]  # the input, its format, its arguments
+# The input, its format, its arguments, and the batch that it stands for and is the first of.
+Item = tuple["InputKey", int, bytes, "Batch | None"]
 
 
 class TaskRunner(Runner):
@@ -250,7 +252,10 @@ class TaskRunner(Runner):
             kind, format, attempt, stream, call_id, begin, end = received
             if kind == INPUT:
                 body = link.body(format, begin, end)
-                inputs.append(((stream, attempt, call_id), format & 0x7F, bytes(body)))
+                if self.coming is None:
+                    inputs.append(((stream, attempt, call_id), format & 0x7F, bytes(body), None))
+                elif batch := self.gather((stream, attempt, call_id), format, body):
+                    inputs.append((batch.key, 0, b"", batch))
             elif kind == CANCEL:
                 self._cancel(stream, attempt)
             else:
@@ -261,7 +266,7 @@ class TaskRunner(Runner):
         if running is not None and running[0][1] == attempt:
             self._cancelled.add((stream, attempt))
             running[1].task.cancel()
-        elif any(key[:2] == (stream, attempt) for key, _, _ in self._inputs):
+        elif any(key[:2] == (stream, attempt) for key, _, _, _ in self._inputs):
             self._cancelled.add((stream, attempt))
 
     # --- inputs ---
@@ -274,9 +279,9 @@ class TaskRunner(Runner):
             if not worker.is_fresh():
                 worker.end()
                 continue
-            key, format, body = inputs.popleft()
+            key, format, body, batch = inputs.popleft()
             self._running[key[0]] = (key, worker)
-            answer = self._begin(worker, key, format, body)
+            answer = self._begin(worker, key, format, body, batch)
             if answer is not None:
                 self._finish(key, answer)
                 resting.append(worker)
@@ -284,8 +289,10 @@ class TaskRunner(Runner):
         while self._workers_coming < len(inputs):
             self._add_worker()
 
-    def _begin(self, worker: Worker, key: InputKey, format: int, body: bytes) -> Answer | None:
-        """Runs an input until it ends, which gives its answer, or suspends."""
+    def _begin(
+        self, worker: Worker, key: InputKey, format: int, body: bytes, batch: Batch | None
+    ) -> Answer | Batch | None:
+        """Runs an input or a batch until it ends, which gives its answer, or suspends."""
         task = worker.task
         _enter_task(self.loop, task)
         try:
@@ -293,7 +300,12 @@ class TaskRunner(Runner):
                 raise asyncio.CancelledError
             entry = self.function.entries[format >> METHOD_SHIFT & METHOD_MASK]
             format &= FORMAT_MASK
-            args, kwargs = decode_arguments(format, body, entry.plan)
+            if batch is None:
+                args, kwargs = decode_arguments(format, body, entry.plan)
+            elif (arguments := batch.arguments(entry.plan)) is not None:
+                args, kwargs = arguments
+            else:
+                return batch
             context = self.function.base.copy()
             context.run(current.set, key)
             running = entry.handler(*args, **kwargs)
@@ -302,12 +314,12 @@ class TaskRunner(Runner):
             try:
                 awaited = context.run(running.send, None)
             except StopIteration as stop:
-                return answer_of(entry, format, stop.value)
+                return _answer(entry, format, batch, stop.value)
         except BaseException as error:
-            return ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled)
+            return _failure(batch, error, cancelled=key[:2] in self._cancelled)
         finally:
             _leave_task(self.loop, task)
-        worker.work = key, format, entry, Suspended(running, context, awaited)
+        worker.work = key, format, entry, Suspended(running, context, awaited), batch
         if not worker.rest.done():
             worker.rest.set_result(None)
         return None
@@ -323,13 +335,12 @@ class TaskRunner(Runner):
         self._workers_coming -= 1
         while await self._is_given_work(worker):
             assert worker.work is not None
-            key, format, entry, suspended = worker.work
+            key, format, entry, suspended, batch = worker.work
             worker.work = None
             try:
-                value = await drive(suspended)
-                answer = answer_of(entry, format, value)
+                answer = _answer(entry, format, batch, await drive(suspended))
             except BaseException as error:
-                answer = (ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled))
+                answer = _failure(batch, error, cancelled=key[:2] in self._cancelled)
             self._finish(key, answer)
             self._flush_soon()
             if is_cancelled(worker.task):
@@ -358,7 +369,7 @@ class TaskRunner(Runner):
                 data = encode_item(format, item)
                 window.take(len(data))
                 if key[0] not in self._stale:
-                    self._hold(CHUNK, format, key, data)
+                    self._hold(HEADER.pack(len(data), CHUNK, format, key[1], key[0]), data)
                     self._flush()
                 if not window.done:
                     await self._credit(window)
@@ -375,7 +386,7 @@ class TaskRunner(Runner):
             window.wake = lambda given=given: given.done() or given.set_result(None)
             await given
 
-    def _finish(self, key: InputKey, answer: Answer) -> None:
+    def _finish(self, key: InputKey, answer: Answer | Batch) -> None:
         stream = key[0]
         del self._running[stream]
         if self._cancelled:
@@ -387,11 +398,14 @@ class TaskRunner(Runner):
             if not self._stale and self._connected:
                 self._answer(self._ready)
         else:
-            kind, format, data = answer
             now_s = monotonic()
             if not self._answers:
                 self._held_since_s = now_s
-            self._hold(kind, format, key, data)
+            if isinstance(answer, tuple):
+                kind, format, data = answer
+                self._hold(HEADER.pack(len(data), kind, format, key[1], key[0]), data)
+            else:
+                self._hold(*answer.frames())
             if now_s - self._held_since_s > _HOLD_S:
                 self._flush()
         if self.stopping and not self._running and not self._inputs:
@@ -400,12 +414,12 @@ class TaskRunner(Runner):
 
     # --- out ---
 
-    def _hold(self, kind: int, format: int, key: InputKey, data: bytes) -> None:
-        """Has a frame of an input's ready to leave, behind what it has written."""
+    def _hold(self, *parts: bytes) -> None:
+        """Has frames of an input's ready to leave, behind what it has written."""
         if logs := self.logs.held_back():
             self._answers += logs
             self.logs.outbox.taken()  # as good as sent: the loop sends in this order
-        self._answers += (HEADER.pack(len(data), kind, format, key[1], key[0]), data)
+        self._answers += parts
 
     def _answer(self, data: bytes) -> None:
         self._answers.append(data)
@@ -440,6 +454,20 @@ class TaskRunner(Runner):
         data, self._unsent = self._unsent, b""
         self._send_from(memoryview(data))
         self._flush()
+
+
+def _answer(entry: Entry, format: int, batch: Batch | None, value: Any) -> Answer | Batch:
+    if batch is None:
+        return answer_of(entry, format, value)
+    batch.settle(entry.name, value)
+    return batch
+
+
+def _failure(batch: Batch | None, error: BaseException, *, cancelled: bool) -> Answer | Batch:
+    if batch is None:
+        return ERROR, JSON, error_body(error, cancelled=cancelled)
+    batch.fail(error, cancelled=cancelled)
+    return batch
 
 
 async def _call_all(hooks: list[Hook]) -> tuple[contextvars.Context, BaseException | None]:
