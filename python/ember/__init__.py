@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ember import exception as exception
     from ember._app import App as App
     from ember._app import LocalEntrypoint as LocalEntrypoint
+    from ember._batching import batched as batched
     from ember._class_parameter import parameter as parameter
     from ember._cls import Cls as Cls
     from ember._context import current_call_id as current_call_id
@@ -41,6 +42,7 @@ _HOMES = {
     "exception": "ember.exception",
     "App": "ember._app",
     "LocalEntrypoint": "ember._app",
+    "batched": "ember._batching",
     "Cls": "ember._cls",
     "parameter": "ember._class_parameter",
     "enter": "ember._lifecycle",

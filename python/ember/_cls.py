@@ -10,7 +10,7 @@ from __future__ import annotations
 from ember._class_parameter import ClassParameter, check_values, declared_parameters
 from ember._function import Function, check_place, is_coroutine, parted, refuse_generator
 from ember._lifecycle import Hook, Local, Method, hooks_of, methods_of
-from ember._settings import Concurrency, Settings, check_name, options_spec
+from ember._settings import Batching, Concurrency, Settings, check_name, options_spec
 from ember._variant import variant_of
 from ember.exception import InvalidArgumentError
 
@@ -113,6 +113,20 @@ class Cls(_Makes["T"]):
         """The same, whose containers run so many inputs at once."""
         return self._with(Concurrency(max_inputs, target_inputs).spec())
 
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls[T]:
+        """The same, whose batched method has batches of another size or wait."""
+        if self.raw is not None and self.batching is None:
+            raise InvalidArgumentError(
+                f"{self.name} has no batched method: put @ember.batched(...) above one, and have "
+                "it take and return lists"
+            )
+        return self._with(Batching(max_batch_size, wait_ms).spec())
+
+    @property
+    def batching(self) -> Batching | None:
+        """That of its method, if that is batched: it is the only one then."""
+        return next((one.batching for one in self.methods.values() if one.batching), None)
+
     def _with(self, options: dict[str, Any]) -> Cls[T]:
         return Cls(
             self.app_name,
@@ -141,6 +155,7 @@ class Cls(_Makes["T"]):
             "qualname": self.raw.__qualname__,
             "is_async": self.is_async,
             **self.concurrency.spec(),
+            **(self.batching.spec() if self.batching else {}),
             "methods": [method.spec() for method in self.methods.values()],
             "class_parameters": [
                 parameter.spec() for parameter in self.parameters.values() if parameter.init
@@ -194,6 +209,7 @@ class BoundMethod(Function):
             cls.app_name,
             f"{cls.name}.{name}",
             method.raw if method is not None else None,
+            batching=method.batching if method is not None else None,
             origin=cls,
             variant=variant_of(cls.name, instance._ember_given, cls.options),
         )
@@ -218,7 +234,7 @@ class BoundMethod(Function):
             f"{self._instance._ember_cls.name}.with_options(...)"
         )
 
-    with_concurrency = with_options
+    with_concurrency = with_batching = with_options
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return getattr, (self._instance, self._method)
@@ -226,7 +242,7 @@ class BoundMethod(Function):
 
 def make_cls(app_name: str, raw: Any, name: str | None, settings: Settings) -> Cls[Any]:
     """What `@app.cls` returns; refuses what can't run in a container."""
-    raw, concurrency = parted(raw)
+    raw, concurrency, _ = parted(raw)
     if isinstance(raw, Cls):
         raise InvalidArgumentError(f"{raw.name} is an Ember class already")
     if not isinstance(raw, type):
@@ -248,6 +264,11 @@ def _check_methods(cls: Cls[Any]) -> None:
     if not cls.methods:
         raise InvalidArgumentError(
             f"{cls.name} has no method: put @ember.method() above those that are to be called"
+        )
+    if cls.batching and len(cls.methods) > 1:
+        raise InvalidArgumentError(
+            f"{cls.name}: a class with a batched method has no other method; its containers "
+            f"gather inputs for that one: it has {', '.join(cls.methods)}"
         )
     for name, method in cls.methods.items():
         if isinstance(method.raw, (Hook, Method)):

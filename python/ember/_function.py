@@ -6,7 +6,7 @@ from ember import _invoke
 from ember._aio import Typed
 from ember._function_call import Spawn
 from ember._map import ForEach, Map, Starmap
-from ember._settings import Concurrency, Settings, check_name, options_spec
+from ember._settings import Batching, Concurrency, Settings, check_name, options_spec
 from ember._variant import variant_of
 from ember.exception import InvalidArgumentError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ember._settings import Options
+    from ember._signature import Parameter
     from ember._variant import Variant
 
     P = ParamSpec("P")
@@ -86,6 +87,7 @@ class Function(Typed["P", "R"]):
         settings: Settings | None = None,
         concurrency: Concurrency | None = None,
         *,
+        batching: Batching | None = None,
         origin: Any = None,
         variant: Variant | None = None,
     ) -> None:
@@ -96,6 +98,7 @@ class Function(Typed["P", "R"]):
         self.raw = raw  # the function as written; None for a handle by name
         self.settings = settings or Settings()
         self.concurrency = concurrency or Concurrency(1, None)
+        self.batching = batching  # None: each input runs by itself
         self.remote: Remote[P, R] = Remote(self)
         self.spawn = Spawn(self, {})
         self.remote_gen: RemoteItems[P, R] = RemoteItems(self)
@@ -136,6 +139,15 @@ class Function(Typed["P", "R"]):
         """The same, whose containers run so many inputs at once."""
         return self._with(Concurrency(max_inputs, target_inputs).spec())
 
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R]:
+        """The same batched function, with batches of another size or wait."""
+        if self.raw is not None and self.batching is None:
+            raise InvalidArgumentError(
+                f"{self.name} is not batched: put @ember.batched(...) above it, and have it take "
+                "and return lists"
+            )
+        return self._with(Batching(max_batch_size, wait_ms).spec())
+
     def _with(self, options: dict[str, Any]) -> Function[P, R]:
         all_options = {**(self.variant.options if self.variant else {}), **options}
         return Function(
@@ -144,6 +156,7 @@ class Function(Typed["P", "R"]):
             self.raw,
             self.settings,
             self.concurrency,
+            batching=self.batching,
             origin=self,
             variant=variant_of(self.name, {}, all_options),
         )
@@ -170,6 +183,14 @@ class Function(Typed["P", "R"]):
         yields = _CO_GENERATOR | _CO_ASYNC_GENERATOR
         return self.raw is not None and bool(flags(self.raw) & yields)
 
+    @property
+    def parameters(self) -> list[Parameter]:
+        """What a call gives; where it is batched, one element of each list."""
+        from ember._signature import parameters
+
+        assert self.raw is not None
+        return parameters(self.raw, of_elements=self.batching is not None)
+
     def refuse_as_generator(self) -> None:
         """Raises where one result is asked of a generator."""
         if self.is_generator:
@@ -187,8 +208,6 @@ class Function(Typed["P", "R"]):
 
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this function, but for its image."""
-        from ember._signature import parameters
-
         assert self.raw is not None
         return {
             "name": self.name,
@@ -197,7 +216,8 @@ class Function(Typed["P", "R"]):
             "is_async": self.is_async,
             "is_generator": self.is_generator,
             **self.concurrency.spec(),
-            "parameters": [parameter.spec() for parameter in parameters(self.raw)],
+            **(self.batching.spec() if self.batching else {}),
+            "parameters": [parameter.spec() for parameter in self.parameters],
             **self.settings.spec(),
         }
 
@@ -220,7 +240,7 @@ def make_function(
     app_name: str, raw: object, name: str | None, settings: Settings
 ) -> Function[..., Any]:
     """What `@app.function` returns; refuses what can't run in a container."""
-    raw, concurrency = parted(raw)
+    raw, concurrency, batching = parted(raw)
     if isinstance(raw, Function):
         raise InvalidArgumentError(f"{raw.name} is an Ember function already")
     code = getattr(raw, "__code__", None)
@@ -236,7 +256,11 @@ def make_function(
         from ember._schedule import check_callable_alone
 
         check_callable_alone(checked, raw)
-    return Function(app_name, checked, raw, settings, concurrency)
+    if batching is not None:
+        from ember._batching import check_batched
+
+        check_batched(raw)
+    return Function(app_name, checked, raw, settings, concurrency, batching=batching)
 
 
 def _rebuilt(app_name: str, name: str, options: dict[str, Any]) -> Function[..., Any]:
@@ -270,17 +294,22 @@ def is_coroutine(raw: Callable[..., Any]) -> bool:
     return bool(flags(raw) & _CO_COROUTINE)
 
 
-def parted(raw: object) -> tuple[Any, Concurrency | None]:
-    """What `@ember.concurrent` below another decorator stands on, and what it says."""
-    return (raw.function, raw.concurrency) if isinstance(raw, _Concurrent) else (raw, None)
+def parted(raw: object) -> tuple[Any, Concurrency | None, Batching | None]:
+    """What our decorators below another one stand on, and what they say."""
+    if isinstance(raw, Marked):
+        return raw.function, raw.concurrency, raw.batching
+    return raw, None, None
 
 
-class _Concurrent:
-    """A function with `@ember.concurrent` below `@app.function`, between the two."""
+class Marked:
+    """A function with `@ember.concurrent` or `@ember.batched` below `@app.function`, between."""
 
-    def __init__(self, function: object, concurrency: Concurrency) -> None:
+    def __init__(
+        self, function: object, concurrency: Concurrency | None, batching: Batching | None
+    ) -> None:
         self.function = function
         self.concurrency = concurrency
+        self.batching = batching
 
 
 def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable[[Any], Any]:
@@ -301,9 +330,10 @@ def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable
         if getattr(function, "_ember_callable", False):  # a function or class of an app
             function.concurrency = concurrency
             return function
-        if not callable(function):
+        raw, _, batching = parted(function)
+        if not callable(raw):
             raise InvalidArgumentError("@ember.concurrent is for functions and classes")
-        return _Concurrent(function, concurrency)
+        return Marked(raw, concurrency, batching)
 
     return decorate
 

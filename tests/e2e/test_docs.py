@@ -104,6 +104,16 @@ def test_the_guide_to_maps_runs_as_shown(server: Server, tmp_path: Path) -> None
     assert done.stdout.splitlines() == session.splitlines()[1:]
 
 
+def test_the_guide_to_batches_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/batching.md", "python")
+    (session,) = blocks("docs/guides/batching.md", "")
+    (tmp_path / "scores.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines() == session.splitlines()[1:]
+    assert "a batch of 1" in done.stderr
+
+
 def test_the_guide_s_secrets_reach_its_function(server: Server, tmp_path: Path) -> None:
     (code,) = blocks("docs/guides/secrets.md", "python")
     (session,) = blocks("docs/guides/secrets.md", "")

@@ -56,17 +56,16 @@ def _gpu(app: App, name: str) -> str:
 
 def _first_call(app: App) -> str:
     from ember._cls import Cls
-    from ember._signature import parameters
 
     from ._arguments import usage
 
     function = next(iter(app.functions.values()))
     if isinstance(function, Cls):
         name, method = next(iter(function.methods.items()))
-        required = [p for p in parameters(method.raw)[1:] if p.required]
+        required = [p for p in method.parameters if p.required]
         params = [p for p in function.parameters.values() if p.init and not p.has_default]
         words = [usage(f"{app.name}.{function.name}.{name}", required)]
         return " ".join([*words, *(f"--param {p.name}={p.annotation.upper()}" for p in params)])
     assert function.raw is not None
-    required = [p for p in parameters(function.raw) if p.required]
+    required = [p for p in function.parameters if p.required]
     return usage(f"{app.name}.{function.name}", required)
