@@ -52,6 +52,10 @@ Limit limit_of(const Reason& reason) {
 std::optional<Error> misfit(CallWants wants, const Function& function, std::uint8_t method) {
   const bool gives_items = function.spec.is_generator;
   const std::string name = function.app_name + "." + callable_name(function, method);
+  if (web_of(function.spec, method)) {
+    if (wants == CallWants::exchange) return std::nullopt;
+    return Calls::takes_requests_alone(function, method);
+  }
   if (gives_items && wants == CallWants::result) {
     return Error{ErrorCode::invalid_argument,
                  name +
@@ -89,6 +93,13 @@ Error Calls::no_such_function(std::string_view app, std::string_view function) c
   }
   return {ErrorCode::not_found, "the app " + found->name() + " has no function \"" +
                                     std::string(function.substr(0, 64)) + "\"; it has " + names};
+}
+
+Error Calls::takes_requests_alone(const Function& function, std::uint8_t method) {
+  return {ErrorCode::invalid_argument,
+          function.app_name + "." + callable_name(function, method) +
+              " is a web endpoint: send requests to its URL, which `ember function list " +
+              function.app_name + "` shows"};
 }
 
 CallFailure Calls::not_found(const CallRequest& request, const Error& error) const {
@@ -174,6 +185,10 @@ void Calls::abandon(CallId id) {
   driver_.handle(InputCancelled{InputId{id.value}});
 }
 
+void Calls::leave(CallId id) {
+  if (Call* call = table_.find(id)) call->waiter = nullptr;
+}
+
 Result<> Calls::cancel(CallId id) {
   if (table_.find(id)) {
     driver_.handle(InputCancelled{InputId{id.value}});
@@ -253,7 +268,8 @@ bool Calls::on_item(Container& container, const FrameHeader& header, std::string
   CallStream& stream = call->stream;
   const bool has_credit =
       stream.open_items < kStreamWindow.items && stream.open_bytes < kStreamWindow.bytes;
-  if (!call->function->spec.is_generator || !has_credit) {
+  const FunctionSpec& spec = call->function->spec;
+  if (!(spec.is_generator || web_of(spec, call->method)) || !has_credit) {
     containers_.break_off(container, "its runner sent more items than it may");
     return false;
   }

@@ -30,6 +30,8 @@ class Calls {
 
   StartedCall start(CallRequest request, CallWaiter* waiter, Origin origin, CallTerms terms = {});
   void abandon(CallId id);
+  // The waiter has all that it wanted: the call goes on, and nobody is answered.
+  void leave(CallId id);
   Result<> cancel(CallId id);
   // As in Control.
   void accept_items(CallId id, StreamCredit gone);
@@ -37,6 +39,8 @@ class Calls {
   // What the request calls, or why there is nothing to call.
   Result<Callable> find(const CallRequest& request) const;
   CallFailure not_found(const CallRequest& request, const Error& error) const;
+  // Of a web endpoint that is called otherwise.
+  static Error takes_requests_alone(const Function& function, std::uint8_t method);
   // What a caller is told whom a limit keeps out.
   CallFailure refusal(const Function& function, const Reason& reason,
                       std::int64_t retry_after_s) const;

@@ -256,6 +256,8 @@ void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std:
       return listener_->on_nested_credit(container, header, body);
     case FrameType::call_cancel:
       return listener_->on_nested_cancel(container, header);
+    case FrameType::room:
+      return listener_->on_room(container, header, body);
     case FrameType::log:
       return on_log_frame(container, header, body);
     case FrameType::call:

@@ -25,6 +25,7 @@ namespace ember {
 class AsyncCalls;       // async_calls.h
 class ScheduleService;  // schedule_service.h
 class VolumeService;    // volume_service.h
+class WebService;       // web_service.h
 
 struct Body {
   BodyFormat format = BodyFormat::none;
@@ -106,8 +107,9 @@ class CallWaiter {
   virtual void on_failure(CallFailure failure, const CallReport& report) = 0;
 };
 
-// What a caller can take. A function that gives something else is refused.
-enum class CallWants : std::uint8_t { result, items, either };
+// What a caller can take. A function that gives something else is refused. An exchange is a web
+// request's: bytes both ways.
+enum class CallWants : std::uint8_t { result, items, either, exchange };
 
 struct CallRequest {
   std::string_view app;
@@ -214,6 +216,7 @@ class Control {
   virtual CallStatus call_status(CallId call) = 0;
   virtual AsyncCalls& async_calls() = 0;
   virtual ScheduleService& schedules() = 0;
+  virtual WebService& web() = 0;
   // A session of many calls of one function, for a client that is borrowed while it lives.
   virtual Result<std::unique_ptr<MessageSession>> open_map(std::string_view app,
                                                            std::string_view function, KeyId caller,

@@ -164,6 +164,9 @@ void DurableCalls::spawn_beside(AsyncRequest request, Beside beside, OnStarted d
                             "asynchronous call: iterate over .remote_gen(...)"),
                 Acceptance::fresh);
   }
+  if (web_of(function->spec, callable->method)) {
+    return done(Calls::takes_requests_alone(*function, callable->method), Acceptance::fresh);
+  }
   if (auto wrong = unacceptable(request)) return done(*std::move(wrong), Acceptance::fresh);
   if (!request.idempotency_key.empty()) {
     return spawn_once(std::move(request), function, std::move(beside), std::move(done));

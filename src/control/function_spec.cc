@@ -185,6 +185,22 @@ Result<> check_entry(const FunctionSpec& spec, const std::string& path) {
   return Ok{};
 }
 
+// A request brings nothing but itself: no parameters of a class, and a schedule brings no request.
+Result<> check_web(const FunctionSpec& spec, const std::string& path) {
+  const ClassSpec& of_class = spec.of_class;
+  if (spec.web && of_class.is_class()) {
+    return invalid(path + "web: of a class its methods are web endpoints");
+  }
+  if (spec.web && (spec.is_generator || spec.schedule)) {
+    return invalid(path + "web: a web endpoint is no generator and has no schedule");
+  }
+  const auto is_web = [](const MethodSpec& method) { return method.web.has_value(); };
+  if (of_class.needs_parameters() && std::ranges::any_of(of_class.methods, is_web)) {
+    return invalid(path + "class_parameters: with a web endpoint each needs a default");
+  }
+  return Ok{};
+}
+
 Result<ImageStep> parse_image_step(const JsonValue& value, const std::string& path) {
   Fields fields(value, path + ".");
   ImageStep step{.kind = fields.text("kind"), .arguments = {}, .options = {}, .files = {}};
@@ -263,6 +279,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   spec.spread = fields.flag_or("spread", false) ? Spread::apart : Spread::packed;
   const JsonValue* network = fields.any("network");
   const JsonValue* schedule = fields.any("schedule");
+  const JsonValue* web = fields.any("web");
   const std::string isolation = fields.text_or("isolation", "");
   spec.sandbox.ephemeral_disk_bytes = fields.integer_or("ephemeral_disk_bytes", 0);
   if (auto read = fields.finish(); !read) return std::move(read).error();
@@ -298,12 +315,21 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto of_class = parse_class_spec(methods, class_parameters, path);
   if (!of_class) return std::move(of_class).error();
   spec.of_class = std::move(of_class).value();
+  auto endpoint = parse_web_spec(web, path + "web");
+  if (!endpoint) return std::move(endpoint).error();
+  spec.web = std::move(endpoint).value();
+  if (auto fits = check_web(spec, path); !fits) return std::move(fits).error();
   if (spec.is_generator && !spec.of_class.methods.empty()) {
     return {ErrorCode::invalid_argument,
             path + "is_generator: the methods of a class give one result each"};
   }
   if (auto fits = check_entry(spec, path); !fits) return std::move(fits).error();
   return spec;
+}
+
+const std::optional<WebSpec>& web_of(const FunctionSpec& spec, std::uint8_t method) {
+  const auto& methods = spec.of_class.methods;
+  return method < methods.size() ? methods[method].web : spec.web;
 }
 
 Result<DeployRequest> parse_deploy_request(std::string_view text) {
@@ -403,6 +429,7 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"spread", spec.spread == Spread::apart}};
   value.update(to_json(spec.settings));
   if (spec.schedule) value["schedule"] = to_json(*spec.schedule);
+  if (spec.web) value["web"] = to_json(*spec.web);
   return value;
 }
 

@@ -34,10 +34,14 @@ struct FunctionSpec {
   SandboxSettings sandbox;
   std::vector<VolumeMount> volumes;
   std::optional<Schedule> schedule;
-  std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
-  ClassSpec of_class;             // where it is a class
+  std::optional<WebSpec> web = {};  // never of a class, whose methods have their own
+  std::string parameters = "[]";    // JSON of the SDK's, which describes the signature; opaque here
+  ClassSpec of_class;               // where it is a class
   Spread spread = Spread::packed;
 };
+
+// Of a function, or of this method of a class; none: it is no web endpoint.
+const std::optional<WebSpec>& web_of(const FunctionSpec& spec, std::uint8_t method);
 
 struct DeployRequest {
   bool ephemeral = false;

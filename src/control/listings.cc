@@ -66,13 +66,18 @@ JsonValue Listings::app_entry(const App& app, const std::vector<PoolView>& pools
   for (const PoolView& pool : pools) {
     if (pool.app == app.record.id) containers += containers_of(pool);
   }
+  JsonValue web = JsonValue::array();
+  for (const FunctionPtr& function : app.functions) {
+    for (JsonValue& endpoint : deployments_.web_json(*function)) web.push_back(std::move(endpoint));
+  }
   return {{"name", app.name()},
           {"app_id", app.record.id.text()},
           {"version", app.record.version},
           {"state", app_state(app)},
           {"updated_ms", app.record.updated.whole_ms()},
           {"functions", app.functions.size()},
-          {"containers", containers}};
+          {"containers", containers},
+          {"web", std::move(web)}};
 }
 
 std::string Listings::apps() const {
@@ -124,6 +129,7 @@ JsonValue Listings::function_entry(const App& app, const Function& function) con
   JsonValue entry = {{"name", function.spec.name},
                      {"function_id", function.line->id.text()},
                      {"url", deployments_.function_url(function)},
+                     {"web", deployments_.web_json(function)},
                      {"gpu", function.spec.settings.resources.gpu.text()},
                      {"network", to_json(function.spec.sandbox.network)},
                      {"isolation", isolation_class_name(function.spec.sandbox.isolation)},

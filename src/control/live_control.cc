@@ -62,6 +62,12 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
             .catalog = catalog,
             .calls = calls,
             .is_open = [this] { return takes_calls(); }}),
+      web({.driver = driver,
+           .catalog = catalog,
+           .calls = calls,
+           .containers = containers,
+           .ids = ids,
+           .is_open = [this] { return takes_calls(); }}),
       nested(calls, durable_calls, containers),
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
                   volumes.catalog(), zones, ids, prices),
@@ -82,7 +88,10 @@ void LiveControl::Performer::perform(const Action& action) {
   std::visit(
       [this](const auto& wanted) {
         using Kind = std::decay_t<decltype(wanted)>;
-        if constexpr (std::is_same_v<Kind, DispatchInput>) parts_.calls.dispatch(wanted);
+        if constexpr (std::is_same_v<Kind, DispatchInput>) {
+          parts_.calls.dispatch(wanted);
+          parts_.web.dispatched(wanted);
+        }
         if constexpr (std::is_same_v<Kind, CancelInput>) parts_.calls.interrupt(wanted);
         if constexpr (std::is_same_v<Kind, AnswerInput>) parts_.calls.answer(wanted);
         if constexpr (std::is_same_v<Kind, FailInput>) parts_.calls.fail(wanted);
@@ -120,6 +129,11 @@ void LiveControl::Performer::on_nested_credit(Container& container, const FrameH
 
 void LiveControl::Performer::on_nested_cancel(Container& container, const FrameHeader& header) {
   parts_.nested.cancel(container.id, header);
+}
+
+void LiveControl::Performer::on_room(Container& container, const FrameHeader& header,
+                                     const std::string& body) {
+  parts_.web.on_room(container, header, body);
 }
 
 void LiveControl::Performer::on_nested_call(Container& container, const FrameHeader& header,
@@ -275,6 +289,9 @@ CallStatus LiveControl::call_status(CallId call) { return parts_->listings.statu
 AsyncCalls& LiveControl::async_calls() { return parts_->durable_calls; }
 
 ScheduleService& LiveControl::schedules() { return parts_->scheduled; }
+
+WebService& LiveControl::web() { return parts_->web; }
+
 Result<std::unique_ptr<MessageSession>> LiveControl::open_map(std::string_view app,
                                                               std::string_view function,
                                                               KeyId caller, MessageClient& client) {
@@ -340,6 +357,10 @@ void LiveControl::make_variant(std::string app, std::string function, std::strin
 }
 
 void LiveControl::set_url(std::string url) { parts_->deployments.set_url(std::move(url)); }
+
+void LiveControl::set_web_origin(std::string scheme, std::string place) {
+  parts_->deployments.set_web_origin({std::move(scheme), std::move(place)});
+}
 
 Result<> LiveControl::heartbeat(std::string_view app) { return parts_->deployments.heartbeat(app); }
 

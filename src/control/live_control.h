@@ -9,7 +9,7 @@
 //   ImageBuilds    images                            Listings     documents to look at
 //   ImageAdmin     what is kept of them              Leases       devices that people have
 //   Volumes        file trees and their versions     Schedules    calls at their times
-//   ExecSessions   commands in containers
+//   ExecSessions   commands in containers            WebCalls     requests to web endpoints
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
 // thread, and both answer through the loop.
@@ -56,6 +56,9 @@ class LiveControl final : public Control, private NodeObserver {
 
   // Where the gateway listens, without a final slash; for the URLs that deploys and listings name.
   void set_url(std::string url);
+  // Where web endpoints are, likewise: "http" and "localhost:7778", in front of which their labels
+  // stand.
+  void set_web_origin(std::string scheme, std::string place);
 
   // Makes the key of the data directory known, durably, unless it is already.
   void ensure_key(std::string key_text, std::string name, std::function<void(Result<>)> done);
@@ -84,6 +87,7 @@ class LiveControl final : public Control, private NodeObserver {
   CallStatus call_status(CallId call) override;
   AsyncCalls& async_calls() override;
   ScheduleService& schedules() override;
+  WebService& web() override;
   Result<std::unique_ptr<MessageSession>> open_map(std::string_view app, std::string_view function,
                                                    KeyId caller, MessageClient& client) override;
   void register_source(std::string manifest_json,

@@ -61,6 +61,7 @@ std::string LiveControl::status_json() {
       {{"version", parts.options.version},
        {"uptime_ms", (now - parts.started).whole_ms()},
        {"data", parts.options.data},
+       {"web_url", parts.deployments.web_url("LABEL")},
        {"isolation", node.isolation},
        {"no_gvisor", parts.fleet.has_met() ? node.no_gvisor : std::string("no node has joined")},
        {"network", node.network},

@@ -27,6 +27,7 @@
 #include "control/variants.h"
 #include "control/volume_requests.h"
 #include "control/volumes.h"
+#include "control/web_calls.h"
 
 namespace ember {
 
@@ -42,6 +43,7 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
   void on_nested_credit(Container& container, const FrameHeader& header,
                         const std::string& body) override;
   void on_nested_cancel(Container& container, const FrameHeader& header) override;
+  void on_room(Container& container, const FrameHeader& header, const std::string& body) override;
   void on_volume_request(Container& container, const FrameHeader& header,
                          std::string& body) override;
   void on_variant_request(Container& container, const FrameHeader& header,
@@ -87,6 +89,7 @@ struct LiveControl::Parts {
   TimeZones zones;
   Schedules scheduled;
   MapSessions maps;
+  WebCalls web;
   NestedCalls nested;
   Deployments deployments;
   Variants variants;

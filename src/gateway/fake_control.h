@@ -12,6 +12,7 @@
 #include "gateway/fake_async_calls.h"
 #include "gateway/fake_schedules.h"
 #include "gateway/fake_volumes.h"
+#include "gateway/fake_web.h"
 
 namespace ember {
 
@@ -127,6 +128,8 @@ class FakeControl final : public Control {
   AsyncCalls& async_calls() override { return fake_async_calls; }
   FakeSchedules fake_schedules;
   ScheduleService& schedules() override { return fake_schedules; }
+  FakeWeb fake_web;
+  WebService& web() override { return fake_web; }
   Result<> cancel_call(CallId call) override {
     if (refuse_documents) return *refuse_documents;
     cancelled.push_back(call);

@@ -41,6 +41,8 @@ bool is_known(unsigned char type) {
     case FrameType::credit:
     case FrameType::call_chunk:
     case FrameType::call_cancel:
+    case FrameType::piece:
+    case FrameType::room:
       return true;
   }
   return false;

@@ -5,7 +5,8 @@
 // Header, 16 bytes little-endian: u32 body length, u8 type, u8 format, u16 attempt, u64 stream.
 // The stream is the input id for Input, Cancel, Result, Error and Log, the runner's own
 // number for Call, CallResult and CallError, else 0. Chunk goes with the input id and CallChunk and
-// CallCancel with the runner's own number; Credit with that of the stream that it is given for.
+// CallCancel with the runner's own number; Credit with that of the stream that it is given for;
+// Piece and Room with the input id.
 #pragma once
 
 #include <array>
@@ -53,6 +54,8 @@ enum class FrameType : std::uint8_t {
   credit = 24,  // to who sends items  u32 items and u32 bytes that may follow beyond those before
   call_chunk = 25,   // serve -> runner  an item of the generator that a Call called
   call_cancel = 26,  // runner -> serve  empty; nobody waits for that call any more
+  piece = 30,        // serve -> runner  bytes of a web request behind its head; empty: its end
+  room = 31,         // runner -> serve  like a Credit: so much of the pieces has been taken
 };
 
 // The bits of the format byte that hold a BodyFormat.
