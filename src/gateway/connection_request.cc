@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "gateway/bearer_key.h"
 #include "gateway/connection.h"
 #include "gateway/error_response.h"
 #include "gateway/query.h"
@@ -21,18 +22,6 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
     difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
   }
   return difference == 0;
-}
-
-// The key of "Bearer KEY"; "" for anything else.
-std::string_view bearer_key(std::string_view authorization) {
-  constexpr std::size_t kScheme = 7;
-  if (authorization.size() <= kScheme) return {};
-  const std::string_view scheme = authorization.substr(0, kScheme);
-  constexpr std::string_view kWanted = "bearer ";
-  for (std::size_t i = 0; i < kScheme; ++i) {
-    if ((scheme[i] | 0x20) != kWanted[i]) return {};
-  }
-  return authorization.substr(kScheme);
 }
 
 bool is_json(MediaType media) {
@@ -111,8 +100,7 @@ std::optional<Response> Connection::check_head() {
 std::optional<Response> Connection::check_key() {
   const std::string_view key = bearer_key(parser_.head().authorization);
   if (key.empty()) {
-    return error_response({ErrorCode::unauthenticated,
-                           "no key came with the request; send 'Authorization: Bearer KEY'"});
+    return error_response({ErrorCode::unauthenticated, std::string(kNoKeyCame)});
   }
   // Looked up again once a second, for its expiry, and when any key has changed: one that is
   // revoked opens nothing any more.
