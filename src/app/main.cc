@@ -46,6 +46,11 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
   CLI::App* serve = program.add_subcommand("serve", "The control plane: HTTP, engine, state");
   serve->add_option("--data", flags.data, "Data directory, shared with node")->required();
   serve->add_option("--listen", flags.listen, "HOST:PORT; port 0: any free one");
+  serve->add_option("--web-listen", flags.web_listen,
+                    "HOST:PORT of web endpoints (default: the port after that of --listen)");
+  serve->add_option("--web-domain", flags.web_domain,
+                    "Where endpoints are beside localhost: [SCHEME://]NAME[:PORT], whose DNS has a "
+                    "wildcard");
   serve->add_option("--host-name", flags.host_names, "A name clients may use beside localhost");
   serve->add_option("--prices", flags.prices, "The price book, a JSON file")->required();
   serve->add_option("--drain-seconds", flags.drain_seconds, "Longest wait for calls at SIGTERM");

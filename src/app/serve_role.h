@@ -13,6 +13,8 @@ namespace ember {
 struct ServeFlags {
   std::string data;
   std::string listen = "127.0.0.1:7777";
+  std::string web_listen;  // "": where `listen` is, at the next port
+  std::string web_domain;  // [SCHEME://]NAME[:PORT]; "": localhost alone
   std::vector<std::string> host_names;
   std::string prices;
   std::int64_t drain_seconds = 30;
