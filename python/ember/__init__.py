@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from ember._schedule import Period as Period
     from ember._secret import Secret as Secret
     from ember._volume import Volume as Volume
+    from ember._web import asgi_app as asgi_app
+    from ember._web import fastapi_endpoint as fastapi_endpoint
+    from ember._web import web_server as web_server
+    from ember._web import wsgi_app as wsgi_app
     from ember.exception import EmberError as EmberError
     from ember.exception import InputCancelled as InputCancelled
     from ember.exception import PendingError as PendingError
@@ -56,6 +60,10 @@ _HOMES = {
     "Image": "ember._image",
     "Secret": "ember._secret",
     "Volume": "ember._volume",
+    "asgi_app": "ember._web",
+    "fastapi_endpoint": "ember._web",
+    "web_server": "ember._web",
+    "wsgi_app": "ember._web",
     "current_call_id": "ember._context",
     "current_input_id": "ember._context",
     "is_local": "ember._context",

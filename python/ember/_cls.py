@@ -130,7 +130,8 @@ class Cls(_Makes["T"]):
         assert self.raw is not None
         hooks = [*hooks_of(self.raw, "enter"), *hooks_of(self.raw, "exit")]
         code = [*self.methods.values(), *hooks]
-        return any(is_coroutine(one.raw) for one in code)
+        serves = any(method.web is not None for method in self.methods.values())
+        return serves or any(is_coroutine(one.raw) for one in code)
 
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this class, but for its image."""
@@ -194,6 +195,7 @@ class BoundMethod(Function):
             cls.app_name,
             f"{cls.name}.{name}",
             method.raw if method is not None else None,
+            web=method.web if method is not None else None,
             origin=cls,
             variant=variant_of(cls.name, instance._ember_given, cls.options),
         )
@@ -232,6 +234,7 @@ def make_cls(app_name: str, raw: Any, name: str | None, settings: Settings) -> C
     if not isinstance(raw, type):
         raise InvalidArgumentError("@app.cls is for classes; use @app.function(...) for functions")
     check_place(raw, "class")
+    _check_places_of_concurrency(raw)
     if raw.__init__ is not object.__init__:
         raise InvalidArgumentError(
             f"{raw.__qualname__}: an Ember class has no __init__ of its own: declare what it is "
@@ -242,6 +245,16 @@ def make_cls(app_name: str, raw: Any, name: str | None, settings: Settings) -> C
     for kind in ("enter", "exit"):
         hooks_of(raw, kind)  # checks them
     return cls
+
+
+def _check_places_of_concurrency(raw: type) -> None:
+    """An endpoint can't tell, where it is declared, that it is in a class."""
+    for name, value in vars(raw).items():
+        if parted(value)[1] is not None or getattr(value, "concurrency", None) is not None:
+            raise InvalidArgumentError(
+                f"{raw.__name__}.{name}: @ember.concurrent stands above the class: its methods "
+                "share containers"
+            )
 
 
 def _check_methods(cls: Cls[Any]) -> None:
@@ -263,6 +276,21 @@ def _check_methods(cls: Cls[Any]) -> None:
                 else f"{cls.name}.__call__: give the method a name to call it by"
             )
         refuse_generator(method.raw)
+        if method.web is not None:
+            _check_endpoint(cls, method)
+
+
+def _check_endpoint(cls: Cls[Any], method: Method[..., Any]) -> None:
+    name = f"{cls.name}.{method.name}"
+    code = method.raw.__code__  # pyright: ignore[reportFunctionMemberAccess]
+    if not code.co_argcount:
+        raise InvalidArgumentError(f"{name}: a method takes self")
+    needed = [one.name for one in cls.parameters.values() if one.init and not one.has_default]
+    if needed:
+        raise InvalidArgumentError(
+            f"{name}: a request says nothing of the class's parameters: give a default to "
+            + ", ".join(needed)
+        )
 
 
 def _rebuilt(app_name: str, name: str, options: dict[str, Any]) -> Cls[Any]:

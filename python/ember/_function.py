@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ember import _invoke
-from ember._aio import Typed
+from ember._aio import Typed, blocking
 from ember._function_call import Spawn
 from ember._map import ForEach, Map, Starmap
 from ember._settings import Concurrency, Settings, check_name, options_spec
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ember._settings import Options
     from ember._variant import Variant
+    from ember._web import WebOptions
 
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
@@ -88,6 +89,7 @@ class Function(Typed["P", "R"]):
         *,
         origin: Any = None,
         variant: Variant | None = None,
+        web: WebOptions | None = None,
     ) -> None:
         self._app_name = app_name
         self._origin = origin  # a handle made of another: of its app, whatever that is named
@@ -95,6 +97,7 @@ class Function(Typed["P", "R"]):
         self.variant = variant  # None: as it is deployed
         self.raw = raw  # the function as written; None for a handle by name
         self.settings = settings or Settings()
+        self.web = web  # None: no web endpoint, or a handle by name
         self.concurrency = concurrency or Concurrency(1, None)
         self.remote: Remote[P, R] = Remote(self)
         self.spawn = Spawn(self, {})
@@ -146,6 +149,7 @@ class Function(Typed["P", "R"]):
             self.concurrency,
             origin=self,
             variant=variant_of(self.name, {}, all_options),
+            web=self.web,
         )
 
     @property
@@ -160,8 +164,10 @@ class Function(Typed["P", "R"]):
 
     @property
     def is_async(self) -> bool:
-        """Whether it is an `async def`."""
+        """Whether it is an `async def`, or serves requests, which takes an event loop."""
         is_async = _CO_COROUTINE | _CO_ASYNC_GENERATOR
+        if self.web is not None:
+            return True
         return self.raw is not None and bool(flags(self.raw) & is_async)
 
     @property
@@ -171,7 +177,8 @@ class Function(Typed["P", "R"]):
         return self.raw is not None and bool(flags(self.raw) & yields)
 
     def refuse_as_generator(self) -> None:
-        """Raises where one result is asked of a generator."""
+        """Raises where one result is asked of a generator, or of a web endpoint."""
+        self._refuse_as_endpoint()
         if self.is_generator:
             raise InvalidArgumentError(
                 f"{self.name} is a generator function: iterate over {self.name}.remote_gen(...)"
@@ -179,17 +186,49 @@ class Function(Typed["P", "R"]):
 
     def refuse_as_plain(self) -> None:
         """Raises where items are asked of what gives one result."""
+        self._refuse_as_endpoint()
         if self.raw is not None and not self.is_generator:
             raise InvalidArgumentError(
                 f"{self.name} is no generator function and gives one result: "
                 f"call {self.name}.remote(...)"
             )
 
+    def _refuse_as_endpoint(self) -> None:
+        if self.web is not None:
+            raise InvalidArgumentError(
+                f"{self.name} is a web endpoint: send requests to {self.name}.get_web_url()"
+            )
+
+    @blocking
+    def get_web_url(self) -> str:
+        """The URL of a deployed web endpoint: the same in each version. Asks the server."""
+        from ember import _client
+
+        answer = _client.shared().get_json(_client.app_path(self.app_name))
+        for function in answer["functions"]:
+            for endpoint in function["web"]:
+                if endpoint["name"] == self.name:
+                    return endpoint["url"]
+        raise InvalidArgumentError(
+            f"{self.app_name}.{self.name} is deployed as no web endpoint: one has "
+            "@ember.asgi_app() or a decorator like it"
+        )
+
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this function, but for its image."""
         from ember._signature import parameters
 
         assert self.raw is not None
+        if self.web is not None:
+            return {
+                "name": self.name,
+                "module": self.raw.__module__,
+                "qualname": self.raw.__qualname__,
+                "is_async": True,
+                "web": self.web.spec(),
+                **self.concurrency.spec(),
+                **self.settings.spec(),
+            }
         return {
             "name": self.name,
             "module": self.raw.__module__,
@@ -221,6 +260,8 @@ def make_function(
 ) -> Function[..., Any]:
     """What `@app.function` returns; refuses what can't run in a container."""
     raw, concurrency = parted(raw)
+    if getattr(raw, "_ember_method", False) and getattr(raw, "web", None) is not None:
+        return _make_endpoint(app_name, raw, name, settings, concurrency)
     if isinstance(raw, Function):
         raise InvalidArgumentError(f"{raw.name} is an Ember function already")
     code = getattr(raw, "__code__", None)
@@ -237,6 +278,24 @@ def make_function(
 
         check_callable_alone(checked, raw)
     return Function(app_name, checked, raw, settings, concurrency)
+
+
+def _make_endpoint(
+    app_name: str, endpoint: Any, name: str | None, settings: Settings, above: Concurrency | None
+) -> Function[..., Any]:
+    """What `@app.function` returns above a web endpoint's decorator."""
+    from ember._web import APP_CONCURRENCY
+
+    raw, web = endpoint.raw, endpoint.web
+    check_place(raw, "function")
+    checked = check_name("function", name or raw.__name__)
+    if settings.schedule is not None:
+        raise InvalidArgumentError(f"{checked}: a web endpoint has no schedule")
+    if web.kind != "fastapi" and raw.__code__.co_argcount:
+        raise InvalidArgumentError(f"{checked}: what returns an app, or starts one, takes nothing")
+    default = None if web.kind == "fastapi" else APP_CONCURRENCY
+    concurrency = above or endpoint.concurrency or default
+    return Function(app_name, checked, raw, settings, concurrency, web=web)
 
 
 def _rebuilt(app_name: str, name: str, options: dict[str, Any]) -> Function[..., Any]:
@@ -293,7 +352,7 @@ def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable
     concurrency = Concurrency(max_inputs, target_inputs)
 
     def decorate(function: Any) -> Any:
-        if getattr(function, "_ember_method", False):
+        if getattr(function, "_ember_method", False) and function.web is None:
             raise InvalidArgumentError(
                 f"{function.raw.__qualname__}: @ember.concurrent stands above the class: its "
                 "methods share containers"
@@ -301,7 +360,7 @@ def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable
         if getattr(function, "_ember_callable", False):  # a function or class of an app
             function.concurrency = concurrency
             return function
-        if not callable(function):
+        if not callable(function) and getattr(function, "web", None) is None:
             raise InvalidArgumentError("@ember.concurrent is for functions and classes")
         return _Concurrent(function, concurrency)
 

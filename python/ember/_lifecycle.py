@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ember._cls import Cls
     from ember._function import Function
+    from ember._web import WebOptions
 
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
@@ -26,6 +27,7 @@ class Method(Typed["P", "R"]):
     """A method that can be called in containers. On an object of the class it is a plain method."""
 
     _ember_method = True
+    web: WebOptions | None = None  # where it is a web endpoint
 
     def __init__(self, raw: Callable[Concatenate[Any, P], R]) -> None:
         self.raw = raw

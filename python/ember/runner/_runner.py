@@ -37,7 +37,7 @@ class Stopped(BaseException):
 class Entry:
     """What an input is for: the function, or one method of the class."""
 
-    __slots__ = ("handler", "is_async", "is_generator", "plan")
+    __slots__ = ("handler", "is_async", "is_generator", "is_web", "plan")
 
     def __init__(
         self,
@@ -46,11 +46,13 @@ class Entry:
         *,
         is_async: bool,
         is_generator: bool = False,
+        is_web: bool = False,
     ) -> None:
         self.handler = handler
         self.plan = plan
         self.is_async = is_async
-        self.is_generator = is_generator
+        self.is_generator = is_generator  # what it gives has gone before it ends
+        self.is_web = is_web  # it takes an Exchange
 
 
 class Hook:
@@ -166,12 +168,17 @@ class Runner:
             items = self._waiters.get(stream)
             if items is not None:
                 items.add(bytes(self.link.body(format, begin, end)))
+        elif kind == _frames.PIECE:
+            self.take_piece(stream, bytes(self.link.body(format, begin, end)))
         elif kind == _frames.PING:
             self.send(frame(_frames.PONG, _frames.NONE, 0, 0, b""))
         elif kind == _frames.STOP:
             self.stop()
         elif kind != _frames.PONG:
             raise _frames.ProtocolError(f"a frame of type {kind}")
+
+    def take_piece(self, stream: int, piece: bytes) -> None:
+        """A part of a web request has come. Only an event loop has those."""
 
     def open_window(self, key: InputKey) -> Window:
         """For the items of an input, until close_window()."""

@@ -22,6 +22,7 @@ from ember._context import current
 from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_item, error_body
 from ember.runner._frames import (
+    BYTES,
     CANCEL,
     CHUNK,
     ERROR,
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 
     from ember._context import InputKey
     from ember.runner._beside import Beside
-    from ember.runner._runner import Answer, Hook, Waiting
+    from ember.runner._exchange import Inflow
+    from ember.runner._runner import Answer, Entry, Hook, Waiting
     from ember.runner._streams import Window
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
@@ -80,6 +82,7 @@ class TaskRunner(Runner):
         self._failure: BaseException | None = None
         self._in_hooks = False  # which the loop runs to their end
         self._beside: Beside | None = None
+        self._inflows: dict[int, Inflow] = {}  # of web requests that wait or run, by input id
         if not all(entry.is_async for entry in self.function.entries):
             self._put_beside()
 
@@ -250,11 +253,32 @@ class TaskRunner(Runner):
             kind, format, attempt, stream, call_id, begin, end = received
             if kind == INPUT:
                 body = link.body(format, begin, end)
-                inputs.append(((stream, attempt, call_id), format & 0x7F, bytes(body)))
+                key = stream, attempt, call_id
+                inputs.append((key, format & 0x7F, bytes(body)))
+                if self._entry_of(format).is_web:
+                    self._open_inflow(key)
             elif kind == CANCEL:
                 self._cancel(stream, attempt)
             else:
                 self.handle(received)
+
+    def _entry_of(self, format: int) -> Entry:
+        return self.function.entries[format >> METHOD_SHIFT & METHOD_MASK]
+
+    def _open_inflow(self, key: InputKey) -> None:
+        from ember.runner._exchange import Inflow
+
+        self._inflows[key[0]] = Inflow(self._answer, key)
+
+    def take_piece(self, stream: int, piece: bytes) -> None:
+        inflow = self._inflows.get(stream)
+        if inflow is not None:
+            inflow.add(piece)
+
+    def fail_waiters(self) -> None:
+        super().fail_waiters()
+        for inflow in self._inflows.values():
+            inflow.lose()
 
     def _cancel(self, stream: int, attempt: int) -> None:
         running = self._running.get(stream)
@@ -291,14 +315,18 @@ class TaskRunner(Runner):
         try:
             if self._cancelled and key[:2] in self._cancelled:
                 raise asyncio.CancelledError
-            entry = self.function.entries[format >> METHOD_SHIFT & METHOD_MASK]
+            entry = self._entry_of(format)
             format &= FORMAT_MASK
-            args, kwargs = decode_arguments(format, body, entry.plan)
             context = self.function.base.copy()
-            context.run(current.set, key)
-            running = entry.handler(*args, **kwargs)
-            if entry.is_generator:
-                running = self._stream(key, format, running)
+            if entry.is_web:
+                context.run(current.set, key)
+                running = self._exchange(key, entry, body)
+            else:
+                args, kwargs = decode_arguments(format, body, entry.plan)
+                context.run(current.set, key)
+                running = entry.handler(*args, **kwargs)
+                if entry.is_generator:
+                    running = self._stream(key, format, running)
             try:
                 awaited = context.run(running.send, None)
             except StopIteration as stop:
@@ -355,19 +383,35 @@ class TaskRunner(Runner):
         window = self.open_window(key)
         try:
             async for item in items:
-                data = encode_item(format, item)
-                window.take(len(data))
-                if key[0] not in self._stale:
-                    self._hold(CHUNK, format, key, data)
-                    self._flush()
-                if not window.done:
-                    await self._credit(window)
-                window.check()
+                await self._send_item(key, format, window, encode_item(format, item))
         except BaseException as error:
             await end_async_items(items, error)
             raise
         finally:
             self.close_window(key)
+
+    async def _exchange(self, key: InputKey, entry: Entry, head: bytes) -> None:
+        """Runs a web request."""
+        from ember.runner._exchange import Exchange
+
+        window = self.open_window(key)
+        try:
+
+            async def send(data: bytes) -> None:
+                await self._send_item(key, BYTES, window, data)
+
+            await entry.handler(Exchange(head, self._inflows[key[0]], window, send))
+        finally:
+            self.close_window(key)
+
+    async def _send_item(self, key: InputKey, format: int, window: Window, data: bytes) -> None:
+        window.take(len(data))
+        if key[0] not in self._stale:
+            self._hold(CHUNK, format, key, data)
+            self._flush()
+        if not window.done:
+            await self._credit(window)
+        window.check()
 
     async def _credit(self, window: Window) -> None:
         while not window.done:
@@ -378,6 +422,7 @@ class TaskRunner(Runner):
     def _finish(self, key: InputKey, answer: Answer) -> None:
         stream = key[0]
         del self._running[stream]
+        self._inflows.pop(stream, None)
         if self._cancelled:
             self._cancelled.discard(key[:2])
         if pending:
