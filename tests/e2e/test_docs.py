@@ -34,6 +34,7 @@ def shell(server: Server, folder: Path, script: str) -> subprocess.CompletedProc
     ember.chmod(0o755)
     path = f"{ember.parent}:{os.environ['PATH']}"
     script = script.replace("http://127.0.0.1:7777", server.url)
+    script = script.replace("localhost:7778", server.json("status")["web_url"].partition(".")[2])
     script = script.replace("~/.local/share/ember", str(server.data))
     return subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", script], cwd=folder, text=True,
@@ -152,6 +153,19 @@ def test_the_guide_to_streaming_runs_as_shown(server: Server, tmp_path: Path) ->
     assert events[-3:-1] == ['data: "TO"', 'data: "BE"']
     assert "event: end" in lines
     server.cli("app", "stop", "words")
+
+
+def test_the_guide_to_web_endpoints_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/web.md", "python")
+    (session,) = blocks("docs/guides/web.md", "")
+    (tmp_path / "shop.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    if "index could not be reached" in done.stderr:
+        pytest.skip("the package index cannot be reached from here")
+    assert done.returncode == 0, done
+    assert '{"item":"lamp","usd":6}{"hello":"Ada"}HTTP/1.1 200 OK' in done.stdout
+    assert "http://shop-files.localhost" in done.stdout
+    server.cli("app", "stop", "shop")
 
 
 def test_the_guide_to_classes_runs_as_shown(server: Server, tmp_path: Path) -> None:
