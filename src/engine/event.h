@@ -12,6 +12,7 @@
 #include "model/function.h"
 #include "model/ids.h"
 #include "model/node.h"
+#include "model/priority.h"
 #include "model/workspace.h"
 
 namespace ember {
@@ -66,6 +67,7 @@ struct InputArrived {
   Origin origin = Origin::outside;
   Admission admission = Admission::to_be_asked;
   Time expires = Time::never();  // fails if its first attempt has not begun by then
+  Priority priority = {};        // among those that wait for its pool
 };
 
 // The caller withdrew the input or went away. Unknown and finished inputs are ignored.

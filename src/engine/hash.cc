@@ -62,6 +62,14 @@ void add_list(Hasher& hash, const List& list, const Slab<Record>& slab) {
 
 void add_armed(Hasher& hash, const Deadline* armed) { hash.add(armed ? armed->at : Time::never()); }
 
+void add_turns(Hasher& hash, const WaitingQueue& level, const CallerLines& lines) {
+  const auto& turns = level.turns();
+  for (Slot line = turns.front(); line != kNoSlot; line = turns.next(lines, line)) {
+    hash.add(lines[line].caller.value);
+    hash.add(lines[line].returns);
+  }
+}
+
 void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(pool.id.value);
   hash.add(state.functions[pool.function].id.value);
@@ -73,10 +81,10 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(static_cast<std::uint64_t>(pool.ended));
   hash.add(pool.in_flight);
   hash.add(pool.waiting.size());
-  const auto& turns = pool.waiting.turns();
-  for (Slot line = turns.front(); line != kNoSlot; line = turns.next(state.caller_lines, line)) {
-    hash.add(state.caller_lines[line].caller.value);
-    hash.add(state.caller_lines[line].returns);
+  add_turns(hash, pool.waiting.usual(), state.caller_lines);
+  for (const auto& [priority, level] : pool.waiting.others()) {
+    hash.add(static_cast<std::uint64_t>(priority.value));
+    add_turns(hash, level, state.caller_lines);
   }
   hash.add(static_cast<std::uint64_t>(pool.pace.gap_us_x32()));
   hash.add(pool.pace.last());
@@ -135,6 +143,7 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
   hash.add(std::uint64_t{input.returned} | std::uint64_t{input.cold} << 1 |
            std::uint64_t{input.overran} << 2 | std::uint64_t{input.pinned} << 3 |
            std::uint64_t{input.retries} << 4);
+  hash.add(static_cast<std::uint64_t>(input.priority.value));
 }
 
 void add_node(Hasher& hash, const FleetNode& node) {

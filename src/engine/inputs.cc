@@ -43,6 +43,7 @@ Slot add_input(State& state, const InputArrived& event, Slot pool) {
   InputEntry& input = state.inputs[slot];
   input.id = event.input;
   input.caller = event.caller;
+  input.priority = event.priority;
   input.pool = pool;
   input.order = state.next_order++;
   input.arrived = state.now;
@@ -187,7 +188,7 @@ Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller,
                   std::uint32_t on_their_way) {
   const std::uint32_t limit = pool.settings.scaling.queue_limit;
   // Whose those on their way are is not known: they count as the caller's.
-  const std::uint32_t own = pool.waiting.size_of(state.caller_lines, caller) + on_their_way;
+  const std::uint32_t own = pool.waiting.size_of(caller) + on_their_way;
   const std::uint32_t callers = std::max(pool.waiting.callers(), own > 0 ? 1u : 0u);
   if (!admits({limit, pool.waiting.size() + on_their_way, own, callers})) {
     return {ReasonCode::queue_full, limit};

@@ -26,8 +26,8 @@
 #include "queue/deadline.h"
 #include "queue/input_entry.h"
 #include "queue/pace.h"
+#include "queue/priority_queue.h"
 #include "queue/slot_rank.h"
-#include "queue/waiting_queue.h"
 #include "scheduler/backlog.h"
 #include "scheduler/fleet.h"
 #include "scheduler/refusals.h"
@@ -87,7 +87,7 @@ class State {
     Spread spread = Spread::packed;
     ReasonCode ended = ReasonCode::none;  // retired or app_stopped
     std::uint32_t in_flight = 0;          // slots taken, by running and ending inputs
-    WaitingQueue waiting;
+    PriorityQueue waiting;
     Pace pace;
     SlotList<InputEntry, &InputEntry::line> running;  // by dispatch, so by deadline too
     SlotList<InputEntry, &InputEntry::line> delayed;  // and those that are ending to retry

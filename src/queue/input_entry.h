@@ -6,6 +6,7 @@
 #include "base/slab.h"
 #include "base/time.h"
 #include "model/ids.h"
+#include "model/priority.h"
 
 namespace ember {
 
@@ -31,11 +32,12 @@ struct InputEntry {
   Attempt attempt = 0;           // dispatched last
   std::uint16_t lost = 0;        // attempts lost with a crashed neighbour
   InputState state = InputState::waiting;
-  bool returned = false;      // it waits again after an attempt
-  bool cold = false;          // it waited for the container that it runs on to start
-  bool overran = false;       // while ending: for its timeout, not for a cancellation
-  bool pinned = false;        // it must not run again
-  bool retries = false;       // while ending: it runs again, and its caller waits on
+  bool returned = false;  // it waits again after an attempt
+  bool cold = false;      // it waited for the container that it runs on to start
+  bool overran = false;   // while ending: for its timeout, not for a cancellation
+  bool pinned = false;    // it must not run again
+  bool retries = false;   // while ending: it runs again, and its caller waits on
+  Priority priority;
   std::uint16_t retried = 0;  // attempts made for failures of its own
   std::uint32_t deadline_position = kNoSlot;
   Links line;      // among its caller's waiting, or its pool's running or delayed inputs

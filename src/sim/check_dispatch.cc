@@ -1,5 +1,6 @@
-// Inputs go to ready containers of their own pool, each caller's first come, first served, each
-// attempt numbered; never again once a part of the result has been handed out.
+// Inputs go to ready containers of their own pool, the highest priority first and then each
+// caller's first come, first served, each attempt numbered; never again once a part of the result
+// has been handed out.
 #include "sim/checker.h"
 
 namespace ember {
@@ -40,7 +41,10 @@ class CheckDispatch : public Checker {
     if (dispatch.attempt != input->attempt + 1) {
       step.findings.add("attempts are numbered without a gap", what);
     }
-    const auto& line = pool.callers.at(input->caller).waiting;
+    if (!pool.waiting.empty() && pool.waiting.begin()->first.priority > input->priority) {
+      step.findings.add("higher priorities go first", what);
+    }
+    const auto& line = pool.callers.at({input->caller, input->priority}).waiting;
     if (line.empty() || line.begin()->second != dispatch.input) {
       step.findings.add("each caller's first come, first served", what);
     }

@@ -32,8 +32,8 @@ std::uint32_t Facts::max_containers(FunctionId function) const {
 
 WaitingByCaller waiting_in(const PoolFact& pool) {
   WaitingByCaller waiting;
-  for (const auto& [caller, fact] : pool.callers) {
-    if (!fact.waiting.empty()) waiting[caller] = fact.waiting.size();
+  for (const auto& [place, fact] : pool.callers) {
+    if (!fact.waiting.empty()) waiting[place.caller] += fact.waiting.size();
   }
   return waiting;
 }
@@ -149,8 +149,8 @@ void Facts::apply(const Event& event, Time now) {
                  [&](const AppStopped& one) { stop(one.app); },
                  [&](const InputArrived& one) {
                    const std::uint64_t order = next_order_++;
-                   inputs_[one.input] = {one.pool, one.caller, order, now,        {},
-                                         0,        {},         false, one.expires};
+                   inputs_[one.input] = {one.pool, one.caller, order, now,         {},
+                                         0,        {},         false, one.expires, one.priority};
                    wait(one.input, inputs_[one.input]);
                  },
                  [&](const InputFinished& one) { finish(one, now); },
@@ -189,17 +189,19 @@ void Facts::apply(const Event& event, Time now) {
 void Facts::wait(InputId id, const InputFact& input) {
   PoolFact* pool = find_in(pools_, input.pool);
   if (!pool) return;
-  CallerFact& caller = pool->callers[input.caller];
+  CallerFact& caller = pool->callers[{input.caller, input.priority}];
   if (caller.waiting.empty()) caller.waits_since = pool->turns;
-  caller.waiting[input.order] = id;
-  pool->waiting[input.order] = id;
+  const WaitingPlace place{input.priority, input.order};
+  caller.waiting[place] = id;
+  pool->waiting[place] = id;
 }
 
 void Facts::wait_no_more(const InputFact& input) {
   PoolFact* pool = find_in(pools_, input.pool);
   if (!pool) return;
-  pool->callers[input.caller].waiting.erase(input.order);
-  pool->waiting.erase(input.order);
+  const WaitingPlace place{input.priority, input.order};
+  pool->callers[{input.caller, input.priority}].waiting.erase(place);
+  pool->waiting.erase(place);
 }
 
 void Facts::wait_again(InputId id, InputFact& input) {
@@ -243,7 +245,7 @@ void Facts::apply(const Action& action, const Event& cause, Time now) {
                    InputFact& input = inputs_.at(one.input);
                    wait_no_more(input);
                    PoolFact& pool = pools_.at(input.pool);
-                   pool.callers.at(input.caller).last_turn = ++pool.turns;
+                   pool.callers.at({input.caller, input.priority}).last_turn = ++pool.turns;
                    input.container = one.container;
                    input.attempt = one.attempt;
                    input.dispatched = now;

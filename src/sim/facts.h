@@ -39,15 +39,34 @@ struct InputFact {
   ContainerId container;  // while it runs
   bool pinned = false;    // a part of its result has been handed out
   Time expires;
+  Priority priority = {};
   std::uint32_t retried = 0;
   Time due = {};  // after a failed attempt, until it waits again: not before then
 };
 
-// One caller of a pool. Turns are counted from 1.
+// Where an input waits: the highest priority first, and of one priority by order of arrival.
+struct WaitingPlace {
+  Priority priority;
+  std::uint64_t order = 0;
+
+  friend bool operator<(const WaitingPlace& a, const WaitingPlace& b) {
+    return a.priority != b.priority ? a.priority > b.priority : a.order < b.order;
+  }
+};
+using WaitingInputs = std::map<WaitingPlace, InputId>;
+
+// Who takes turns in a pool: callers among those with inputs of the same priority.
+struct CallerPlace {
+  KeyId caller;
+  Priority priority;
+  friend auto operator<=>(const CallerPlace&, const CallerPlace&) = default;
+};
+
+// One caller of a pool, with one priority. Turns are counted from 1.
 struct CallerFact {
-  std::map<std::uint64_t, InputId> waiting;  // by order of arrival
-  std::uint64_t waits_since = 0;             // after which turn it began to wait, if it does
-  std::uint64_t last_turn = 0;               // its own; zero: none yet
+  WaitingInputs waiting;
+  std::uint64_t waits_since = 0;  // after which turn it began to wait, if it does
+  std::uint64_t last_turn = 0;    // its own; zero: none yet
 };
 
 struct LeaseFact {
@@ -63,9 +82,9 @@ struct PoolFact {
   AppId app;
   WorkspaceId workspace;
   PoolEnd end = PoolEnd::none;
-  std::map<std::uint64_t, InputId> waiting;  // by order of arrival
-  std::uint64_t turns = 0;                   // inputs dispatched so far
-  std::map<KeyId, CallerFact> callers;
+  WaitingInputs waiting;
+  std::uint64_t turns = 0;  // inputs dispatched so far
+  std::map<CallerPlace, CallerFact> callers;
 };
 
 // How many inputs wait, of callers who have any.

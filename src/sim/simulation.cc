@@ -33,7 +33,8 @@ class Simulation {
         agenda_(kStart),
         link_(agenda_, faults_),
         catalog_(random_, kApps),
-        workload_(random_, Random(options.seed ^ 0xCA11E2ull), catalog_.functions()),
+        workload_(random_, Random(options.seed ^ 0xCA11E2ull), Random(options.seed ^ 0x9210ull),
+                  catalog_.functions()),
         driver_({agenda_, faults_, random_, link_, catalog_, findings_, witness_, nodes_},
                 {Duration::seconds(random_.between(2, 20)), draw_workspace_limit(options.seed),
                  options.checks},
@@ -318,6 +319,7 @@ void Simulation::call(FunctionId function) {
   if (!pool || !driver_.up()) return;
   const InputId input{next_input_++};
   InputArrived arrival{input, CallId{input.value}, *pool, workload_.caller()};
+  arrival.priority = workload_.priority();
   if (workload_.expires()) arrival.expires = agenda_.now() + workload_.patience();
   driver_.handle(arrival);
   if (workload_.caller_leaves()) agenda_.after(workload_.patience(), CallerLeaves{input});

@@ -45,7 +45,8 @@ std::string describe(const Event& event) {
           },
           [](const AppStopped& e) { return words("AppStopped", e.app); },
           [](const InputArrived& e) {
-            return words("InputArrived", e.input, e.pool, "of", e.caller);
+            return words("InputArrived", e.input, e.pool, "of", e.caller, "priority",
+                         static_cast<int>(e.priority.value));
           },
           [](const InputCancelled& e) { return words("InputCancelled", e.input); },
           [](const InputFinished& e) {
