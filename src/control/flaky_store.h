@@ -45,6 +45,18 @@ class FlakyStore final : public Store {
                    std::function<void(Result<std::vector<StoredCall>>)> done) override {
     real_->query_calls(std::move(query), std::move(done));
   }
+  void query_waiting_webhooks(
+      WaitingWebhooks query,
+      std::function<void(Result<std::vector<StoredWebhook>>)> done) override {
+    real_->query_waiting_webhooks(std::move(query), std::move(done));
+  }
+  void query_webhooks(WebhookQuery query,
+                      std::function<void(Result<std::vector<StoredWebhook>>)> done) override {
+    real_->query_webhooks(query, std::move(done));
+  }
+  void query_webhook(WebhookId webhook, std::function<void(Result<StoredWebhook>)> done) override {
+    real_->query_webhook(webhook, std::move(done));
+  }
   void query_container(ContainerId container,
                        std::function<void(Result<ContainerRecord>)> done) override {
     if (mute) return done({ErrorCode::storage_failed, "state.db: input/output error"});

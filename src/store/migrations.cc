@@ -232,9 +232,43 @@ CREATE TABLE schedules (
 ) WITHOUT ROWID;
 )sql";
 
+// A webhook has its call's id. Of its tries scheduled_from were made before its schedule last
+// began.
+constexpr const char* kWebhooks = R"sql(
+ALTER TABLE calls ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE calls ADD COLUMN webhook TEXT NOT NULL DEFAULT '';
+CREATE TABLE webhooks (
+  id INTEGER PRIMARY KEY,
+  workspace INTEGER NOT NULL,
+  url TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  type TEXT NOT NULL,
+  body TEXT NOT NULL,
+  created_us INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  tries INTEGER NOT NULL,
+  scheduled_from INTEGER NOT NULL,
+  next_us INTEGER NOT NULL,
+  last_try_us INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  outcome TEXT NOT NULL
+);
+CREATE INDEX webhooks_waiting ON webhooks (next_us, id, origin) WHERE state = 'waiting';
+CREATE INDEX webhooks_dead ON webhooks (id) WHERE state = 'dead';
+CREATE INDEX webhooks_over ON webhooks (created_us) WHERE state <> 'waiting';
+CREATE TABLE webhook_secrets (
+  workspace INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  until_us INTEGER NOT NULL,
+  sealed TEXT NOT NULL,
+  PRIMARY KEY (workspace, version)
+) WITHOUT ROWID;
+)sql";
+
 constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
                             kRevokedAt, kSecrets, kSharesAndLeases, kVolumes,
-                            kVariants,  kCalls,   kSchedules};
+                            kVariants,  kCalls,   kSchedules,       kWebhooks};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "store/webhook_rows.h"
+
 namespace ember {
 namespace {
 
@@ -154,7 +156,7 @@ std::vector<DeviceId> devices_of(std::string_view text) {
 
 constexpr std::string_view kCallColumns =
     "id, workspace, caller, app, function, format, arrived_us, expires_us, idempotency_key, "
-    "request_sha256, repeats, ended_us, state, report_json, variant";
+    "request_sha256, repeats, ended_us, state, report_json, variant, priority, webhook";
 
 // Of a row of these columns; bodies are apart.
 StoredCall call_of(const Statement& row) {
@@ -170,7 +172,9 @@ StoredCall call_of(const Statement& row) {
                      .expires = time_at(row, 7),
                      .idempotency_key = row.text(8),
                      .request_sha256 = row.text(9),
-                     .repeats = id_at<CallId>(row, 10)},
+                     .repeats = id_at<CallId>(row, 10),
+                     .priority = {static_cast<std::int8_t>(row.integer(15))},
+                     .webhook = row.text(16)},
                     {}};
   if (row.integer(11) == 0) return stored;
   stored.end = CallEndRecord{.id = stored.call.id,
@@ -192,10 +196,10 @@ Result<StoredCall> whole_call_where(Database& database, const std::string& condi
           ", arguments, result_format, result FROM calls WHERE " + condition,
       [&](Statement& row) {
         found = call_of(row);
-        found->call.arguments = row.blob(15);
+        found->call.arguments = row.blob(17);
         if (!found->end) return;
-        found->end->format = static_cast<BodyFormat>(row.integer(16));
-        found->end->body = row.blob(17);
+        found->end->format = static_cast<BodyFormat>(row.integer(18));
+        found->end->body = row.blob(19);
       },
       values...);
   if (!read) return std::move(read).error();
@@ -211,7 +215,7 @@ Result<> read_open_calls(Database& database, Snapshot& snapshot) {
                       ", arguments FROM calls WHERE ended_us = 0 ORDER BY id",
                   [&](Statement& row) {
                     snapshot.calls.push_back(call_of(row).call);
-                    snapshot.calls.back().arguments = row.blob(15);
+                    snapshot.calls.back().arguments = row.blob(17);
                   });
 }
 
@@ -310,6 +314,7 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   if (!volume_versions) return volume_versions;
   if (auto calls = read_open_calls(database, snapshot); !calls) return calls;
   if (auto schedules = read_schedules(database, snapshot); !schedules) return schedules;
+  if (auto read = read_webhook_secrets(database, snapshot.webhook_secrets); !read) return read;
   return for_each(
       database,
       "SELECT c.id, MAX(l.window_end_us), "

@@ -13,6 +13,7 @@
 #include "store/reads.h"
 #include "store/sqlite.h"
 #include "store/store.h"
+#include "store/webhook_rows.h"
 #include "store/writes.h"
 
 namespace ember {
@@ -82,6 +83,24 @@ class SqliteStore final : public Store {
                    std::function<void(Result<std::vector<StoredCall>>)> done) override {
     enqueue(Query([query = std::move(query), done = std::move(done)](Database& database) {
       done(read_calls(database, query));
+    }));
+  }
+  void query_waiting_webhooks(
+      WaitingWebhooks query,
+      std::function<void(Result<std::vector<StoredWebhook>>)> done) override {
+    enqueue(Query([query = std::move(query), done = std::move(done)](Database& database) {
+      done(read_waiting_webhooks(database, query));
+    }));
+  }
+  void query_webhooks(WebhookQuery query,
+                      std::function<void(Result<std::vector<StoredWebhook>>)> done) override {
+    enqueue(Query([query, done = std::move(done)](Database& database) {
+      done(read_webhooks(database, query));
+    }));
+  }
+  void query_webhook(WebhookId webhook, std::function<void(Result<StoredWebhook>)> done) override {
+    enqueue(Query([webhook, done = std::move(done)](Database& database) {
+      done(read_webhook(database, webhook));
     }));
   }
   void query_container(ContainerId container,

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "store/sqlite.h"
 #include "store/store.h"
+#include "store/webhook_rows.h"
 
 namespace ember {
 
@@ -36,6 +37,9 @@ class Writer {
   Result<> write_one(const ForgottenCalls& record);
   Result<> write_one(const ScheduleRecord& record);
   Result<> write_one(const ForgottenSchedule& record);
+  Result<> write_one(const WebhookRecord& record);
+  Result<> write_one(const WebhookProgress& record);
+  Result<> write_one(const WebhookSecretRecord& record);
 
   Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
          Statement function, Statement container, Statement lease, Statement ledger,
@@ -43,7 +47,7 @@ class Writer {
          Statement forgotten_secret, Statement volume, Statement volume_version,
          Statement forgotten_volume_version, Statement variant, Statement old_variants,
          Statement forgotten_variant, Statement call, Statement call_end, Statement forgotten_calls,
-         Statement schedule, Statement forgotten_schedule);
+         Statement schedule, Statement forgotten_schedule, WebhookRows webhooks);
 
   Statement key_, forgotten_key_, app_, version_, function_, container_, lease_, ledger_;
   Statement secret_, erased_values_, old_secrets_, forgotten_secret_;
@@ -51,6 +55,7 @@ class Writer {
   Statement variant_, old_variants_, forgotten_variant_;
   Statement call_, call_end_, forgotten_calls_;
   Statement schedule_, forgotten_schedule_;
+  WebhookRows webhooks_;
 };
 
 }  // namespace ember
