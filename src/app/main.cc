@@ -63,6 +63,8 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
       ->add_option("--results-days", flags.results_days,
                    "How long the outcome of an asynchronous call is kept")
       ->check(CLI::Range(1, 3650));
+  serve->add_option("--webhooks-allow", flags.webhooks_allowed,
+                    "A network that webhooks may be sent to beside the public internet");
   CLI::Option* env = serve->add_option("--master-key-env", flags.master_key.env,
                                        "The variable that holds the key of all secrets");
   serve

@@ -21,6 +21,7 @@
 #include "control/live_control.h"
 #include "control/price_file.h"
 #include "gateway/server.h"
+#include "gateway/webhook_client.h"
 #include "node/remote_node.h"
 #include "store/store.h"
 
@@ -35,6 +36,7 @@ struct Opened {
   std::string key;
   std::optional<MasterKeyFile> master_key_file;
   PriceBook prices;
+  std::vector<IpNetwork> webhooks_allowed;
 };
 
 Result<Opened> open_files(const ServeFlags& flags) {
@@ -57,6 +59,11 @@ Result<Opened> open_files(const ServeFlags& flags) {
   auto prices = read_price_file(flags.prices, date_of(wall_clock()));
   if (!prices) return std::move(prices).error().within("price book " + flags.prices);
   opened.prices = std::move(*prices);
+  for (const std::string& text : flags.webhooks_allowed) {
+    auto network = parse_ip_network(text);
+    if (!network) return std::move(network).error().within("--webhooks-allow");
+    opened.webhooks_allowed.push_back(*network);
+  }
   return opened;
 }
 
@@ -78,13 +85,15 @@ class Serve {
         store_(std::move(store)),
         node_(
             make_remote_node(loop_, flags.data + "/node/node.sock", flags.data + "/serve/volumes")),
+        webhooks_(make_webhook_client(loop_, {.allowed = opened_.webhooks_allowed})),
         control_({.data = flags.data + "/serve",
                   .version = EMBER_VERSION,
                   .logs = log_limits(flags),
                   .workspace_queue_limit = flags.workspace_queue_limit,
                   .results_kept = Duration::seconds(flags.results_days * kSecondsOfADay),
-                  .master_key = std::move(master_key)},
-                 loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices),
+                  .master_key = std::move(master_key),
+                  .webhooks_allowed = opened_.webhooks_allowed},
+                 loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices, *webhooks_),
         signals_(loop_, SIGTERM, SIGINT),
         deadline_(loop_) {}
 
@@ -159,6 +168,7 @@ class Serve {
   SystemClock clock_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<NodeClient> node_;
+  std::unique_ptr<WebhookSender> webhooks_;
   LiveControl control_;
   std::unique_ptr<Server> server_;
   boost::asio::signal_set signals_;
@@ -182,8 +192,9 @@ Result<> run_serve_role(ServeFlags flags) {
   auto store = open_sqlite_store(flags.data + "/serve", snapshot);
   if (!store) return std::move(store).error();
   using Sealed = MasterKeyFile::Sealed;
+  const bool nothing_sealed = snapshot.secrets.empty() && snapshot.webhook_secrets.empty();
   auto master_key =
-      opened->master_key_file->take(snapshot.secrets.empty() ? Sealed::nothing : Sealed::something);
+      opened->master_key_file->take(nothing_sealed ? Sealed::nothing : Sealed::something);
   if (!master_key) return std::move(master_key).error();
   Serve serve(flags, std::move(*opened), std::move(*store), std::move(snapshot),
               std::move(*master_key));

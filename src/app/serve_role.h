@@ -22,6 +22,7 @@ struct ServeFlags {
   std::uint32_t workspace_queue_limit = 50'000;
   std::int64_t results_days = 7;
   MasterKeyFlags master_key;
+  std::vector<std::string> webhooks_allowed;  // networks
 };
 
 // Returns once drained after SIGTERM, or with why it could not start or go on.

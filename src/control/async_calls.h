@@ -21,6 +21,8 @@ struct AsyncRequest {
   KeyId caller = {};
   std::string idempotency_key = {};  // of one's own making; empty: none
   Duration time_to_live = {};        // fails if it has not started by then; zero: no limit
+  Priority priority = {};
+  std::string webhook = {};  // URL that is told of its end; empty: none
 };
 
 // Whether it is a new call, or the one that the same request with the same key has made before.

@@ -152,7 +152,8 @@ StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin,
                              .caller = request.caller,
                              .origin = origin,
                              .admission = terms.admission,
-                             .expires = terms.expires};
+                             .expires = terms.expires,
+                             .priority = request.priority};
   if (driver_.handling()) {
     // From inside an answer: whatever becomes of it is told through the waiter.
     driver_.handle(arrival);

@@ -18,6 +18,7 @@
 #include "control/messages.h"
 #include "model/body_format.h"
 #include "model/ids.h"
+#include "model/priority.h"
 #include "model/stream_window.h"
 
 namespace ember {
@@ -25,6 +26,7 @@ namespace ember {
 class AsyncCalls;       // async_calls.h
 class ScheduleService;  // schedule_service.h
 class VolumeService;    // volume_service.h
+class WebhookService;   // webhook_service.h
 
 struct Body {
   BodyFormat format = BodyFormat::none;
@@ -116,6 +118,7 @@ struct CallRequest {
   KeyId caller = {};  // waiting calls are served fairly between callers; zero: nobody that is known
   std::string_view variant = {};  // of the function; empty: as it is deployed
   CallWants wants = CallWants::result;
+  Priority priority = {};
 };
 
 // Where a call is on its way to its first item or result.
@@ -214,6 +217,7 @@ class Control {
   virtual CallStatus call_status(CallId call) = 0;
   virtual AsyncCalls& async_calls() = 0;
   virtual ScheduleService& schedules() = 0;
+  virtual WebhookService& webhooks() = 0;
   // A session of many calls of one function, for a client that is borrowed while it lives.
   virtual Result<std::unique_ptr<MessageSession>> open_map(std::string_view app,
                                                            std::string_view function, KeyId caller,

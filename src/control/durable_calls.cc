@@ -44,8 +44,10 @@ std::optional<CallFailure> unacceptable(const AsyncRequest& request) {
 // What a repeated request must have in common with the first one.
 std::string digest_of(const AsyncRequest& request) {
   const char format = static_cast<char>(request.arguments.format);
-  return hex(sha256(request.app + '\n' + request.function + '\n' + request.variant + '\n' +
-                    std::string(1, format) + request.arguments.bytes));
+  std::string text = request.app + '\n' + request.function + '\n' + request.variant + '\n';
+  if (!request.webhook.empty()) text.append(request.webhook).append("\n");
+  text.append(1, format).append(request.arguments.bytes);
+  return hex(sha256(text));
 }
 
 CallFailure other_request() {
@@ -90,6 +92,7 @@ class DurableCalls::Live final : public CallWaiter {
   CallId id() const { return id_; }
 
   std::size_t size_bytes = 0;            // of its arguments
+  std::unique_ptr<WebhookTarget> told;   // of its end; none: nobody
   std::unique_ptr<CallOutcome> outcome;  // once it has ended
   Time ended;
   std::vector<Waiting> waiting;
@@ -165,6 +168,10 @@ void DurableCalls::spawn_beside(AsyncRequest request, Beside beside, OnStarted d
                 Acceptance::fresh);
   }
   if (auto wrong = unacceptable(request)) return done(*std::move(wrong), Acceptance::fresh);
+  if (!request.webhook.empty()) {
+    auto fine = parts_.webhooks.check(request.webhook);
+    if (!fine) return done(std::move(fine).error(), Acceptance::fresh);
+  }
   if (!request.idempotency_key.empty()) {
     return spawn_once(std::move(request), function, std::move(beside), std::move(done));
   }
@@ -194,7 +201,9 @@ CallRecord DurableCalls::record_of(AsyncRequest request, std::string request_sha
           .expires = limited ? now + request.time_to_live : Time::never(),
           .idempotency_key = std::move(request.idempotency_key),
           .request_sha256 = std::move(request_sha256),
-          .repeats = {}};
+          .repeats = {},
+          .priority = request.priority,
+          .webhook = std::move(request.webhook)};
 }
 
 // One request of a key at a time: the next one finds what the first has made of it.
@@ -262,12 +271,17 @@ void DurableCalls::start(CallRecord record) {
   Live& waiter = *live;
   waiter.size_bytes = record.arguments.size();
   held_bytes_ += waiter.size_bytes;
+  if (!record.webhook.empty()) {
+    waiter.told = std::make_unique<WebhookTarget>(
+        WebhookTarget{std::move(record.webhook), record.app, record.function});
+  }
   live_[record.id] = std::move(live);
   CallRequest request{record.app,
                       record.function,
                       {record.format, std::move(record.arguments)},
                       record.caller,
                       record.variant};
+  request.priority = record.priority;
   auto started = parts_.calls.start(std::move(request), &waiter, Origin::outside,
                                     {.id = record.id,
                                      .admission = Admission::granted,
@@ -288,8 +302,11 @@ void DurableCalls::ended(Live& call, CallOutcome outcome) {
 void DurableCalls::write_end(CallId id) {
   const auto found = live_.find(id);
   if (found == live_.end()) return;
-  CallEndRecord record = end_record(id, found->second->ended, *found->second->outcome);
-  parts_.store.apply({std::move(record)}, parts_.background.to_loop([this, id](Result<> result) {
+  const Live& call = *found->second;
+  const CallEndRecord record = end_record(id, call.ended, *call.outcome);
+  Batch batch{record};
+  if (call.told) batch.emplace_back(parts_.webhooks.record_of(*call.told, record, *call.outcome));
+  parts_.store.apply(std::move(batch), parts_.background.to_loop([this, id](Result<> result) {
     end_is_written(id, result);
   }));
 }
@@ -304,6 +321,7 @@ void DurableCalls::end_is_written(CallId id, const Result<>& result) {
   const auto live = live_.extract(id);
   if (live.empty()) return;
   held_bytes_ -= live.mapped()->size_bytes;
+  if (live.mapped()->told) parts_.webhooks.look();
   for (Live::Waiting& waiting : live.mapped()->waiting) waiting.done(*live.mapped()->outcome);
 }
 

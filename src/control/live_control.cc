@@ -26,7 +26,7 @@ EngineOptions engine_options(const LiveControlOptions& given, std::uint32_t epoc
 
 LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loop, Clock& clock,
                           Store& store_given, Snapshot snapshot_given, NodeClient& node_given,
-                          const PriceBook& prices_given)
+                          const PriceBook& prices_given, WebhookSender& sender)
     : options(std::move(given)),
       store(store_given),
       node(node_given),
@@ -48,12 +48,16 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
                  mounts),
       volume_requests(mounts, containers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
+      webhook_keys(driver, store, background, options.master_key,
+                   [this] { return secrets.may_seal(); }),
+      webhooks(driver, store, background, webhook_keys, sender, options.webhooks_allowed),
       durable_calls({.driver = driver,
                      .catalog = catalog,
                      .calls = calls,
                      .store = store,
                      .background = background,
                      .ids = ids,
+                     .webhooks = webhooks,
                      .kept = options.results_kept,
                      .describe = [this](CallId call) { return listings.call(call); }}),
       scheduled(driver, catalog, store, background, durable_calls, zones),
@@ -142,9 +146,10 @@ void LiveControl::Performer::on_runner_gone(ContainerId container) {
 }
 
 LiveControl::LiveControl(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock,
-                         Store& store, Snapshot snapshot, NodeClient& node, const PriceBook& prices)
+                         Store& store, Snapshot snapshot, NodeClient& node, const PriceBook& prices,
+                         WebhookSender& sender)
     : parts_(std::make_unique<Parts>(std::move(options), loop, clock, store, std::move(snapshot),
-                                     node, prices)) {}
+                                     node, prices, sender)) {}
 
 LiveControl::~LiveControl() = default;
 
@@ -156,11 +161,13 @@ Result<> LiveControl::start() {
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
   for (const SecretRecord& secret : snapshot.secrets) parts_->secrets.restore(secret);
   if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
+  for (const WebhookSecretRecord& key : snapshot.webhook_secrets) parts_->webhook_keys.restore(key);
   parts_->leases.restore(snapshot);
   parts_->scheduled.restore(std::move(snapshot.schedules));
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   parts_->durable_calls.restore(std::move(snapshot.calls));
   parts_->scheduled.begin();
+  parts_->webhooks.begin();
   return Ok{};
 }
 
@@ -241,16 +248,19 @@ void LiveControl::begin_drain(std::function<void()> drained) {
   parts_->draining = true;
   parts_->drained = std::move(drained);
   parts_->scheduled.stop();
+  parts_->webhooks.stop();
   parts_->durable_calls.leave_waiting();
   parts_->driver.handle(DrainStarted{});
   check_drained();
 }
 
-// Six parts have to be done, each in its own time: looked at now and then rather than told by all.
+// Seven parts have to be done, each in its own time: looked at now and then rather than told by
+// all.
 void LiveControl::check_drained() {
   const bool done = parts_->calls.table().live() == 0 && parts_->durable_calls.is_settled() &&
                     parts_->containers.size() == 0 && parts_->mounts.is_settled() &&
-                    parts_->biller.backlog() == 0 && parts_->logs.is_written();
+                    parts_->biller.backlog() == 0 && parts_->logs.is_written() &&
+                    parts_->webhooks.is_settled();
   if (done) return parts_->background.later(std::exchange(parts_->drained, {}));
   parts_->driver.after(kDrainLook, [this] { check_drained(); });
 }
@@ -275,6 +285,9 @@ CallStatus LiveControl::call_status(CallId call) { return parts_->listings.statu
 AsyncCalls& LiveControl::async_calls() { return parts_->durable_calls; }
 
 ScheduleService& LiveControl::schedules() { return parts_->scheduled; }
+
+WebhookService& LiveControl::webhooks() { return parts_->webhooks; }
+
 Result<std::unique_ptr<MessageSession>> LiveControl::open_map(std::string_view app,
                                                               std::string_view function,
                                                               KeyId caller, MessageClient& client) {
@@ -339,7 +352,10 @@ void LiveControl::make_variant(std::string app, std::string function, std::strin
   parts_->variants.make(app, function, request_json, std::move(done));
 }
 
-void LiveControl::set_url(std::string url) { parts_->deployments.set_url(std::move(url)); }
+void LiveControl::set_url(std::string url) {
+  parts_->webhooks.set_url(url);
+  parts_->deployments.set_url(std::move(url));
+}
 
 Result<> LiveControl::heartbeat(std::string_view app) { return parts_->deployments.heartbeat(app); }
 

@@ -9,7 +9,7 @@
 //   ImageBuilds    images                            Listings     documents to look at
 //   ImageAdmin     what is kept of them              Leases       devices that people have
 //   Volumes        file trees and their versions     Schedules    calls at their times
-//   ExecSessions   commands in containers
+//   ExecSessions   commands in containers            Webhooks     ends of calls, told to URLs
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
 // thread, and both answer through the loop.
@@ -26,6 +26,7 @@
 #include "control/control.h"
 #include "control/log_files.h"
 #include "control/sealed_box.h"
+#include "control/webhook_sender.h"
 #include "engine/engine.h"
 #include "node/node_client.h"
 #include "store/store.h"
@@ -39,16 +40,17 @@ struct LiveControlOptions {
   LogLimits logs;
   std::uint32_t workspace_queue_limit = EngineOptions{}.workspace_queue_limit;
   Duration results_kept = Duration::seconds(7 * 24 * 3600);  // of asynchronous calls, at least
-  std::optional<MasterKey> master_key;  // none: no secret can be sealed or opened
+  std::optional<MasterKey> master_key;           // none: no secret can be sealed or opened
+  std::vector<IpNetwork> webhooks_allowed = {};  // beside the public internet
 };
 
 class LiveControl final : public Control, private NodeObserver {
  public:
-  // Borrows the loop, clock, store, node and prices; all outlive it, and the loop does not run once
-  // it is gone.
+  // Borrows the loop, clock, store, node, prices and sender; all outlive it, and the loop does not
+  // run once it is gone.
   // `snapshot` is what the store gave when it was opened.
   LiveControl(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock, Store& store,
-              Snapshot snapshot, NodeClient& node, const PriceBook& prices);
+              Snapshot snapshot, NodeClient& node, const PriceBook& prices, WebhookSender& sender);
   ~LiveControl() override;
 
   // Takes up where the last server stopped, then connects to the node. Before the loop runs.
@@ -84,6 +86,7 @@ class LiveControl final : public Control, private NodeObserver {
   CallStatus call_status(CallId call) override;
   AsyncCalls& async_calls() override;
   ScheduleService& schedules() override;
+  WebhookService& webhooks() override;
   Result<std::unique_ptr<MessageSession>> open_map(std::string_view app, std::string_view function,
                                                    KeyId caller, MessageClient& client) override;
   void register_source(std::string manifest_json,

@@ -20,9 +20,15 @@ struct CallHead {
   std::string mode;  // "async": answered with the call's id once it is on disk
   std::string idempotency_key;
   std::int64_t ttl_ms = 0;
+  std::int64_t priority = 0;
+  std::string webhook;
   std::string result_of;  // instead of a call: the outcome of this one
   std::int64_t wait_ms = 0;
 };
+
+Priority nearest_priority(std::int64_t wanted) {
+  return {static_cast<std::int8_t>(std::clamp(wanted, kLowestPriority, kHighestPriority))};
+}
 
 // u16 length, JSON of that length; the arguments follow.
 Result<CallHead> take_head(std::string& body) {
@@ -42,6 +48,8 @@ Result<CallHead> take_head(std::string& body) {
                 .mode = fields.text_or("mode", ""),
                 .idempotency_key = fields.text_or("idempotency_key", ""),
                 .ttl_ms = fields.integer_or("ttl_ms", 0),
+                .priority = fields.integer_or("priority", 0),
+                .webhook = fields.text_or("webhook", ""),
                 .result_of = fields.text_or("result_of", ""),
                 .wait_ms = fields.integer_or("wait_ms", 0)};
   if (auto read = fields.finish(); !read) return std::move(read).error();
@@ -106,7 +114,9 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
                        .caller = caller_of(container, head->call),
                        .idempotency_key = head->idempotency_key,
                        .time_to_live = Duration::milliseconds(
-                           std::clamp<std::int64_t>(head->ttl_ms, 0, kMostTtlMs))});
+                           std::clamp<std::int64_t>(head->ttl_ms, 0, kMostTtlMs)),
+                       .priority = nearest_priority(head->priority),
+                       .webhook = head->webhook});
   }
   auto waiter = std::make_unique<Waiter>(*this, key);
   CallRequest request{head->app,

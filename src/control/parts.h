@@ -27,6 +27,8 @@
 #include "control/variants.h"
 #include "control/volume_requests.h"
 #include "control/volumes.h"
+#include "control/webhook_keys.h"
+#include "control/webhooks.h"
 
 namespace ember {
 
@@ -54,7 +56,7 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
 
 struct LiveControl::Parts {
   Parts(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock, Store& store,
-        Snapshot snapshot, NodeClient& node, const PriceBook& prices);
+        Snapshot snapshot, NodeClient& node, const PriceBook& prices, WebhookSender& sender);
 
   // Why nothing new is taken; nothing if it is.
   Result<> is_up() const;
@@ -83,6 +85,8 @@ struct LiveControl::Parts {
   Containers containers;
   VolumeRequests volume_requests;
   Calls calls;
+  WebhookKeys webhook_keys;
+  Webhooks webhooks;
   DurableCalls durable_calls;
   TimeZones zones;
   Schedules scheduled;

@@ -135,6 +135,11 @@ JsonValue document_of(const StoredCall& stored) {
   if (stored.end && !error.message.empty()) {
     document["error"] = {{"code", error_name(error.code)}, {"message", error.message}};
   }
+  document["priority"] = stored.call.priority.value;
+  document["webhook_id"] = nullptr;
+  if (!stored.call.webhook.empty()) {
+    document["webhook_id"] = WebhookId{stored.call.id.value}.text();
+  }
   if (stored.call.repeats) document["repeats"] = stored.call.repeats.text();
   return document;
 }

@@ -101,6 +101,12 @@ void handle_schedules(ApiRequest& request, Reply reply);
 void handle_run_schedule(ApiRequest& request, Reply reply);
 void handle_pause_schedule(ApiRequest& request, Reply reply);
 void handle_resume_schedule(ApiRequest& request, Reply reply);
+// api_webhooks.cc
+void handle_webhooks(ApiRequest& request, Reply reply);
+void handle_webhook(ApiRequest& request, Reply reply);
+void handle_replay_webhook(ApiRequest& request, Reply reply);
+void handle_webhook_secret(ApiRequest& request, Reply reply);
+void handle_rotate_webhook_secret(ApiRequest& request, Reply reply);
 // api_logs.cc
 void handle_logs(ApiRequest& request, Reply reply);
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 
 #include "base/assert.h"
 #include "gateway/connection.h"
@@ -45,6 +46,27 @@ bool is_json(MediaType media) {
 bool begins_an_object(std::string_view json) {
   const std::size_t first = json.find_first_not_of(" \t\r\n");
   return first != std::string_view::npos && json[first] == '{';
+}
+
+// Which goes first of those that wait for the function.
+Result<Priority> priority_of(std::string_view query) {
+  const std::string text = query.empty() ? std::string() : Query(query).text("priority");
+  if (text.empty()) return Priority{};
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size() && is_priority(value)) {
+    return Priority{static_cast<std::int8_t>(value)};
+  }
+  return {ErrorCode::invalid_argument, "priority must be -10 to 10"};
+}
+
+std::optional<Error> misuse_in_sync(std::string_view mode, std::string_view query) {
+  if (!mode.empty() && mode != "sync") {
+    return Error{ErrorCode::invalid_argument, "mode must be sync or async"};
+  }
+  if (query.empty() || Query(query).text("webhook").empty()) return std::nullopt;
+  return Error{ErrorCode::invalid_argument,
+               "a webhook is told of the end of an asynchronous call; add mode=async"};
 }
 
 Response too_large(std::size_t limit_bytes) {
@@ -255,16 +277,17 @@ void Connection::make_call() {
   const std::string_view query = parser_.head().query();
   const std::string mode = query.empty() ? std::string() : Query(query).text("mode");
   if (mode == "async") return spawn_call(std::move(arguments));
-  if (!mode.empty() && mode != "sync") {
-    return respond(error_response({ErrorCode::invalid_argument, "mode must be sync or async"}));
-  }
+  if (auto wrong = misuse_in_sync(mode, query)) return respond(error_response(*wrong));
   const std::size_t bytes = arguments.bytes.size();
   if (const auto refusal = edge_->client_calls.refusal(key_id_, bytes)) {
     return respond(refusal_response(*refusal));
   }
   const std::string variant = query.empty() ? std::string() : Query(query).text("variant");
+  const auto priority = priority_of(query);
+  if (!priority) return respond(error_response(priority.error()));
   const auto call = edge_->control.start_call(
-      {parameters_[0], parameters_[1], std::move(arguments), key_id_, variant, wants()}, this);
+      {parameters_[0], parameters_[1], std::move(arguments), key_id_, variant, wants(), *priority},
+      this);
   if (!call) return respond(refusal_response(call.refusal()));
   call_ = *call;
   call_bytes_ = bytes;
@@ -284,6 +307,8 @@ void Connection::spawn_call(Body arguments) {
     return respond(
         error_response({ErrorCode::invalid_argument, "ttl_ms must be 1 to 604800000: a week"}));
   }
+  const auto priority = priority_of(head.query());
+  if (!priority) return respond(error_response(priority.error()));
   edge_->control.async_calls().spawn(
       {.app = parameters_[0],
        .function = parameters_[1],
@@ -291,7 +316,9 @@ void Connection::spawn_call(Body arguments) {
        .arguments = std::move(arguments),
        .caller = key_id_,
        .idempotency_key = head.idempotency_key,
-       .time_to_live = Duration::milliseconds(ttl_ms.value_or(0))},
+       .time_to_live = Duration::milliseconds(ttl_ms.value_or(0)),
+       .priority = *priority,
+       .webhook = Query(head.query()).text("webhook")},
       [reply = Reply(weak_from_this())](const StartedCall& call, Acceptance acceptance) {
         reply.send(spawned_response(call, acceptance));
       });
