@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ember import exception as exception
+    from ember import webhook as webhook
     from ember._app import App as App
     from ember._app import LocalEntrypoint as LocalEntrypoint
     from ember._class_parameter import parameter as parameter
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "exception": "ember.exception",
+    "webhook": "ember.webhook",
     "App": "ember._app",
     "LocalEntrypoint": "ember._app",
     "Cls": "ember._cls",
@@ -72,7 +74,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'ember' has no attribute {name!r}")
     __import__(home)
     module = sys.modules[home]
-    value = module if name == "exception" else getattr(module, name)
+    value = module if name in ("exception", "webhook") else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -112,6 +112,8 @@ class Client:
                 "mode": "async",
                 "ttl_ms": options.get("ttl_ms"),
                 "variant": options.get("variant"),
+                "webhook": options.get("webhook"),
+                "priority": options.get("priority"),
             }
         )
         key = options.get("idempotency_key")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _WAIT_S = 30.0  # of one question
 _MAX_TTL_S = 7 * 24 * 3600
+_MAX_PRIORITY = 10
 
 
 class FunctionCall:
@@ -92,12 +93,19 @@ class Spawn:
         return await asyncio.to_thread(self, *args, **kwargs)
 
     def with_options(
-        self, *, idempotency_key: str | None = None, ttl: float | None = None
+        self,
+        *,
+        idempotency_key: str | None = None,
+        ttl: float | None = None,
+        webhook: str | None = None,
+        priority: int | None = None,
     ) -> Spawn:
         """For the calls made through what this returns.
 
         idempotency_key: the same call again gives the handle of the first, not another call.
         ttl: seconds in which it has to start; it fails if it does not.
+        webhook: a URL that is told of its end, by a signed POST.
+        priority: -10 to 10; of the function's waiting calls the highest go first.
         """
         options: dict[str, object] = dict(self._options)
         if idempotency_key is not None:
@@ -112,6 +120,16 @@ class Spawn:
             if not 0.001 <= ttl <= _MAX_TTL_S:
                 raise InvalidArgumentError(f"ttl: {ttl} is not between 0.001 and {_MAX_TTL_S}")
             options["ttl_ms"] = round(ttl * 1000)
+        if webhook is not None:
+            if not isinstance(webhook, str) or not webhook.startswith(("https://", "http://")):
+                raise InvalidArgumentError(f"webhook: {webhook!r} is no URL of https or http")
+            options["webhook"] = webhook
+        if priority is not None:
+            if isinstance(priority, bool) or not isinstance(priority, int):
+                raise InvalidArgumentError("priority: expected a whole number")
+            if not -_MAX_PRIORITY <= priority <= _MAX_PRIORITY:
+                raise InvalidArgumentError(f"priority: {priority} is not between -10 and 10")
+            options["priority"] = priority
         return Spawn(self._function, options)
 
 

@@ -47,6 +47,12 @@ class NotFoundError(EmberError):
     code = "not_found"
 
 
+class WebhookError(EmberError):
+    """What came is no webhook of this workspace's, or an old one: answer it with a 400."""
+
+    code = "invalid_webhook"
+
+
 class UnknownVariantError(NotFoundError):
     """The server has lost a class's parameters or a function's options: tell it of them again."""
 

@@ -59,6 +59,11 @@ def test_retries_are_a_number_or_say_when(
         lambda: add.spawn.with_options(idempotency_key=""),
         lambda: add.spawn.with_options(idempotency_key="k" * 256),
         lambda: add.spawn.with_options(idempotency_key="line\nbreak"),
+        lambda: add.spawn.with_options(webhook="ftp://example.org"),
+        lambda: add.spawn.with_options(webhook=7),  # pyright: ignore[reportArgumentType]
+        lambda: add.spawn.with_options(priority=11),
+        lambda: add.spawn.with_options(priority=1.5),  # pyright: ignore[reportArgumentType]
+        lambda: add.spawn.with_options(priority=True),
         lambda: ember.FunctionCall.from_id("ct-0000000000001"),
         lambda: ember.FunctionCall.from_id(7),  # pyright: ignore[reportArgumentType]
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import CALL_TIMEOUT_S, EMBERD, REPOSITORY
+from conftest import CALL_TIMEOUT_S, EMBERD, REPOSITORY, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,6 +127,24 @@ def test_the_guide_to_schedules_runs_as_shown(server: Server, tmp_path: Path) ->
     assert done.returncode == 0, done
     assert "0 6 * * * Europe/Berlin" in done.stdout
     assert "every 21600 s" in done.stdout
+
+
+def test_the_guide_to_webhooks_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    code, verified = blocks("docs/guides/webhooks.md", "python")
+    session, shown = blocks("docs/guides/webhooks.md", "")
+    (tmp_path / "orders.py").write_text(code)
+    done = shell(server, tmp_path, session.replace("$ ", ""))
+    assert done.returncode == 0, done
+    told = json.loads(shown.split("\n\n")[1])
+    wait_until("told", lambda: server.json("webhook", "list")["webhooks"])
+    webhook = server.json("webhook", "list")["webhooks"][0]
+    assert (webhook["type"], webhook["url"]) == (told["type"], "https://hooks.example.org/in")
+    body = json.loads(server.json("webhook", "show", webhook["webhook_id"])["body"])
+    assert list(body) == list(told)
+    assert list(body["data"]) == list(told["data"])
+    assert body["data"]["result"] == told["data"]["result"]
+    assert "ember.webhook.verify(" in verified
+    server.cli("app", "stop", "orders")
 
 
 def test_the_guide_to_volumes_runs_as_shown(server: Server, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "host_name": [],
         "workspace_queue_limit": 50_000,
         "results_days": 7,
+        "webhooks_allow": [],
         "master_key_env": None,
         "master_key_command": None,
         "log_container_mib": 16,
@@ -149,6 +150,8 @@ def _serve_flags(how: dict[str, Any]) -> list[str]:
             flags += [f"--{name.replace('_', '-')}", how[name]]
     for name in how["host_name"]:
         flags += ["--host-name", name]
+    for network in how["webhooks_allow"]:
+        flags += ["--webhooks-allow", network]
     return flags
 
 

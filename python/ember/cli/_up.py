@@ -86,6 +86,12 @@ def _add_serve_options(parser: Parser) -> None:
         help="how long the outcomes of spawned calls are kept"
         f" (default: {OPTIONS['serve']['results_days']})",
     )
+    parser.add_argument(
+        "--webhooks-allow",
+        action="append",
+        metavar="CIDR",
+        help="a network that webhooks may go to, beside the public internet; repeatable",
+    )
     for whose, what in _LOG_FILES.items():
         parser.add_argument(
             f"--log-{whose}-mib",
