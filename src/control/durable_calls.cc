@@ -288,9 +288,14 @@ void DurableCalls::start(CallRecord record) {
                                      .expires = record.expires,
                                      .arrived = record.arrived});
   if (started) return;
-  CallReport report;
-  report.call = record.id;
-  waiter.on_failure(started.refusal(), report);
+  // Not yet: while the server starts it does not know the URL that a webhook is to name.
+  parts_.background.later([this, id = record.id, refusal = started.refusal()]() mutable {
+    const auto found = live_.find(id);
+    if (found == live_.end()) return;
+    CallReport report;
+    report.call = id;
+    found->second->on_failure(std::move(refusal), report);
+  });
 }
 
 void DurableCalls::ended(Live& call, CallOutcome outcome) {

@@ -10,8 +10,8 @@
 namespace ember {
 namespace {
 
-constexpr std::size_t kMostSending = 32;
-constexpr std::size_t kMostToOneOrigin = 4;
+constexpr std::size_t kMostSending = 64;
+constexpr std::size_t kMostToOneOrigin = 8;
 static_assert(kMostSending / kMostToOneOrigin <= kMostOriginsLeftOut);
 constexpr std::size_t kMostListed = 1000;
 constexpr Duration kRetry = Duration::seconds(1);  // of a store that cannot answer now

@@ -294,8 +294,8 @@ TEST_F(WebhooksTest, KeepTheirPlaceUntilTheDiskKnowsHowFarTheyHaveCome) {
 }
 
 TEST_F(WebhooksTest, OfOneReceiverThatHangsKeepNoOtherWaiting) {
-  for (int i = 0; i < 10; ++i) must_spawn("echo", "https://hangs.example.org/");
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(next().post.url.host, "hangs.example.org");
+  for (int i = 0; i < 12; ++i) must_spawn("echo", "https://hangs.example.org/");
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(next().post.url.host, "hangs.example.org");
   expect_silence();
   must_spawn("echo");
   EXPECT_EQ(next().post.url.host, "hooks.example.org");
@@ -304,12 +304,12 @@ TEST_F(WebhooksTest, OfOneReceiverThatHangsKeepNoOtherWaiting) {
 }
 
 TEST_F(WebhooksTest, TakeAllPlacesTogetherAndNoMore) {
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < 80; ++i) {
     must_spawn("echo", "https://r" + std::to_string(i) + ".example.org/");
   }
-  until([&] { return listed(WebhookState::waiting).size() == 50; });
-  until([&] { return receivers.sent.size() == 32; });
-  taken = 32;
+  until([&] { return listed(WebhookState::waiting).size() == 80; });
+  until([&] { return receivers.sent.size() == 64; });
+  taken = 64;
   expect_silence();
   receivers.sent[0].answer(200);
   next();

@@ -153,7 +153,7 @@ Result<> check_webhook_host(const WebhookUrl& url, const std::vector<IpNetwork>&
   if (!address) return Ok{};
   const std::string_view range = closed_range_of(*address, allowed);
   if (range.empty()) return Ok{};
-  return {ErrorCode::permission_denied,
+  return {ErrorCode::invalid_argument,
           "webhook: " + url.host + " is " + std::string(range) +
               ", and webhooks go to the public internet alone; open it by `ember up "
               "--webhooks-allow " +

@@ -83,7 +83,7 @@ TEST(WebhookUrl, OfAnAddressThatIsClosedIsRefusedAtOnce) {
   EXPECT_TRUE(check("http://example.org/").ok());
   const auto refused = check("http://169.254.169.254/latest/meta-data");
   ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().code, ErrorCode::permission_denied);
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(refused.error().message,
             "webhook: 169.254.169.254 is a link-local address, and webhooks go to the public "
             "internet alone; open it by `ember up --webhooks-allow 169.254.169.254`");
