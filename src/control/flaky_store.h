@@ -51,12 +51,27 @@ class FlakyStore final : public Store {
     real_->query_container(container, std::move(done));
   }
 
+  SharedStore& shared() override { return shared_; }
+
   bool full = false;
   bool mute = false;        // of what containers there were
   std::size_t largest = 0;  // of the batches it took
 
  private:
+  struct FlakyShared final : SharedStore {
+    explicit FlakyShared(FlakyStore& its_owner) : owner(its_owner) {}
+    void change(SharedChange change, Done done) override {
+      if (owner.full) return done({ErrorCode::storage_failed, "state.db: the disk is full"});
+      owner.real_->shared().change(std::move(change), std::move(done));
+    }
+    void look(SharedQuery query, Done done) override {
+      owner.real_->shared().look(std::move(query), std::move(done));
+    }
+    FlakyStore& owner;
+  };
+
   std::unique_ptr<Store>& real_;
+  FlakyShared shared_{*this};
 };
 
 }  // namespace ember

@@ -232,9 +232,48 @@ CREATE TABLE schedules (
 ) WITHOUT ROWID;
 )sql";
 
+// What lies in a dictionary or a partition of a queue lies on a shelf of its own. One that is
+// cleared is disowned at once, and emptied by and by.
+constexpr const char* kShared = R"sql(
+CREATE TABLE shared (
+  id INTEGER PRIMARY KEY,
+  workspace INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  ephemeral INTEGER NOT NULL,
+  created_us INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX shared_by_name ON shared (workspace, kind, name);
+CREATE TABLE shelves (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  owner INTEGER NOT NULL,
+  part TEXT NOT NULL,
+  entries INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  expires_us INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX shelves_by_owner ON shelves (owner, part) WHERE owner <> 0;
+CREATE INDEX shelves_to_empty ON shelves (id) WHERE owner = 0;
+CREATE INDEX shelves_by_end ON shelves (expires_us) WHERE owner <> 0;
+CREATE TABLE dict_entries (
+  shelf INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  format INTEGER NOT NULL,
+  value BLOB NOT NULL
+);
+CREATE UNIQUE INDEX dict_entries_by_key ON dict_entries (shelf, key);
+CREATE TABLE queue_items (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  shelf INTEGER NOT NULL,
+  format INTEGER NOT NULL,
+  value BLOB NOT NULL
+);
+CREATE INDEX queue_items_by_shelf ON queue_items (shelf, sequence);
+)sql";
+
 constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
                             kRevokedAt, kSecrets, kSharesAndLeases, kVolumes,
-                            kVariants,  kCalls,   kSchedules};
+                            kVariants,  kCalls,   kSchedules,       kShared};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

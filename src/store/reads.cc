@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "store/shared_reads.h"
+
 namespace ember {
 namespace {
 
@@ -310,6 +312,7 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   if (!volume_versions) return volume_versions;
   if (auto calls = read_open_calls(database, snapshot); !calls) return calls;
   if (auto schedules = read_schedules(database, snapshot); !schedules) return schedules;
+  if (auto shared = read_shared_records(database, snapshot.shared); !shared) return shared;
   return for_each(
       database,
       "SELECT c.id, MAX(l.window_end_us), "

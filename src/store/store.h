@@ -24,6 +24,7 @@
 #include "model/variant.h"
 #include "model/volume.h"
 #include "model/workspace.h"
+#include "store/shared_store.h"
 
 namespace ember {
 
@@ -250,6 +251,7 @@ struct Snapshot {
   std::vector<VolumeVersionRecord> volume_versions;  // of these, oldest first
   std::vector<CallRecord> calls;                     // without an end, oldest first
   std::vector<ScheduleRecord> schedules;             // by app, then function
+  std::vector<SharedRecord> shared;                  // by id
 };
 
 struct StoredCall {
@@ -300,6 +302,8 @@ class Store {
   // not_found for one that was never written.
   virtual void query_container(ContainerId container,
                                std::function<void(Result<ContainerRecord>)> done) = 0;
+  // Dictionaries and queues.
+  virtual SharedStore& shared() = 0;
 };
 
 // Opens or makes `directory`/state.db, migrates it, takes the writer's lock (conflict if another
