@@ -264,6 +264,8 @@ void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std:
       return listener_->on_volume_request(container, header, body);
     case FrameType::variant:
       return listener_->on_variant_request(container, header, body);
+    case FrameType::shared:
+      return listener_->on_shared_request(container, header, body);
     case FrameType::hello:
       return on_hello_frame(container, body);
     case FrameType::ready:
@@ -345,7 +347,8 @@ void Containers::charge(Container& container, const FrameHeader& header) {
   const FrameType type = header.type;
   const bool asked = type == FrameType::result || type == FrameType::error ||
                      type == FrameType::call || type == FrameType::volume ||
-                     type == FrameType::variant || type == FrameType::chunk;
+                     type == FrameType::variant || type == FrameType::shared ||
+                     type == FrameType::chunk;
   if (!asked) charge_unasked(container, header.length);
   if (container.session->link().bytes_queued() > kMostUnreadBytes) pause(container, kLeastPause);
 }

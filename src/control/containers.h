@@ -84,6 +84,8 @@ class RunnerListener {
                                  std::string& body) = 0;
   virtual void on_variant_request(Container& container, const FrameHeader& header,
                                   std::string& body) = 0;
+  virtual void on_shared_request(Container& container, const FrameHeader& header,
+                                 std::string& body) = 0;
   virtual void on_runner_gone(ContainerId container) = 0;
 };
 

@@ -24,6 +24,7 @@ namespace ember {
 
 class AsyncCalls;       // async_calls.h
 class ScheduleService;  // schedule_service.h
+class SharedService;    // shared_service.h
 class VolumeService;    // volume_service.h
 
 struct Body {
@@ -262,6 +263,7 @@ class Control {
   virtual Result<std::string> call_cost_json(CallId call) = 0;
 
   virtual VolumeService& volumes() = 0;
+  virtual SharedService& shared() = 0;
 
   // --- in containers ---
   // A session of a command in the container, for a client that is borrowed while it lives.

@@ -277,6 +277,10 @@ class FakeNode final : public NodeClient {
           cancel(container, frame->header);
           break;
         case FrameType::call_result:
+          if (container.function != "outer") {
+            container.others.push_back(std::move(*frame));
+            break;
+          }
           container.runner->send(FrameType::result, "outer of " + frame->body,
                                  container.outer.stream, container.outer.attempt);
           break;

@@ -38,6 +38,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       background(loop, kThreads),
       keys(driver, store, background, ids),
       secrets(driver, catalog, store, background, ids, options.master_key),
+      shared(driver, store, background, ids, keys.ring()),
       logs(options.data, options.logs, driver, background),
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
@@ -47,6 +48,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       containers(loop, driver, node, fleet, catalog, sources, secrets, biller, logs, strangers,
                  mounts),
       volume_requests(mounts, containers),
+      shared_requests(shared, containers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
       durable_calls({.driver = driver,
                      .catalog = catalog,
@@ -120,6 +122,7 @@ void LiveControl::Performer::on_nested_credit(Container& container, const FrameH
 
 void LiveControl::Performer::on_nested_cancel(Container& container, const FrameHeader& header) {
   parts_.nested.cancel(container.id, header);
+  parts_.shared_requests.cancel(container.id, header);
 }
 
 void LiveControl::Performer::on_nested_call(Container& container, const FrameHeader& header,
@@ -137,8 +140,14 @@ void LiveControl::Performer::on_variant_request(Container& container, const Fram
   parts_.variant_requests.start(container.id, header, body);
 }
 
+void LiveControl::Performer::on_shared_request(Container& container, const FrameHeader& header,
+                                               std::string& body) {
+  parts_.shared_requests.start(container.id, header, body);
+}
+
 void LiveControl::Performer::on_runner_gone(ContainerId container) {
   parts_.nested.runner_gone(container);
+  parts_.shared_requests.runner_gone(container);
 }
 
 LiveControl::LiveControl(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock,
@@ -156,6 +165,7 @@ Result<> LiveControl::start() {
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
   for (const SecretRecord& secret : snapshot.secrets) parts_->secrets.restore(secret);
   if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
+  parts_->shared.restore(snapshot.shared);
   parts_->leases.restore(snapshot);
   parts_->scheduled.restore(std::move(snapshot.schedules));
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
@@ -241,16 +251,19 @@ void LiveControl::begin_drain(std::function<void()> drained) {
   parts_->draining = true;
   parts_->drained = std::move(drained);
   parts_->scheduled.stop();
+  parts_->shared.leave_waiting();
   parts_->durable_calls.leave_waiting();
   parts_->driver.handle(DrainStarted{});
   check_drained();
 }
 
-// Six parts have to be done, each in its own time: looked at now and then rather than told by all.
+// Seven parts have to be done, each in its own time: looked at now and then rather than told by
+// all.
 void LiveControl::check_drained() {
   const bool done = parts_->calls.table().live() == 0 && parts_->durable_calls.is_settled() &&
                     parts_->containers.size() == 0 && parts_->mounts.is_settled() &&
-                    parts_->biller.backlog() == 0 && parts_->logs.is_written();
+                    parts_->biller.backlog() == 0 && parts_->logs.is_written() &&
+                    parts_->shared.is_settled();
   if (done) return parts_->background.later(std::exchange(parts_->drained, {}));
   parts_->driver.after(kDrainLook, [this] { check_drained(); });
 }

@@ -9,7 +9,7 @@
 //   ImageBuilds    images                            Listings     documents to look at
 //   ImageAdmin     what is kept of them              Leases       devices that people have
 //   Volumes        file trees and their versions     Schedules    calls at their times
-//   ExecSessions   commands in containers
+//   ExecSessions   commands in containers            SharedStates dictionaries and queues
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
 // thread, and both answer through the loop.
@@ -116,6 +116,7 @@ class LiveControl final : public Control, private NodeObserver {
   std::string prices_json() override;
   Result<std::string> call_cost_json(CallId call) override;
   VolumeService& volumes() override;
+  SharedService& shared() override;
   Result<std::unique_ptr<MessageSession>> open_exec(ContainerId container,
                                                     MessageClient& client) override;
   void container_processes_json(ContainerId container, Done done) override;

@@ -118,6 +118,8 @@ void LiveControl::cost_json(std::string by, std::string app, Time from, Time unt
 
 VolumeService& LiveControl::volumes() { return parts_->volumes; }
 
+SharedService& LiveControl::shared() { return parts_->shared; }
+
 std::string LiveControl::prices_json() { return price_book_json(parts_->prices); }
 
 Result<std::string> LiveControl::call_cost_json(CallId id) {

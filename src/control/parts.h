@@ -21,6 +21,8 @@
 #include "control/nested_calls.h"
 #include "control/schedules.h"
 #include "control/secrets.h"
+#include "control/shared_requests.h"
+#include "control/shared_states.h"
 #include "control/startup.h"
 #include "control/time_zones.h"
 #include "control/variant_requests.h"
@@ -46,6 +48,8 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
                          std::string& body) override;
   void on_variant_request(Container& container, const FrameHeader& header,
                           std::string& body) override;
+  void on_shared_request(Container& container, const FrameHeader& header,
+                         std::string& body) override;
   void on_runner_gone(ContainerId container) override;
 
  private:
@@ -74,6 +78,7 @@ struct LiveControl::Parts {
   Background background;  // ends, when its turn comes, before all that its threads work on
   Keys keys;
   Secrets secrets;
+  SharedStates shared;
   LogBook logs;
   Biller biller;
   Strangers strangers;
@@ -82,6 +87,7 @@ struct LiveControl::Parts {
   VolumeMounts mounts;
   Containers containers;
   VolumeRequests volume_requests;
+  SharedRequests shared_requests;
   Calls calls;
   DurableCalls durable_calls;
   TimeZones zones;

@@ -25,9 +25,10 @@ struct ApiRequest {
   const EdgeStats& stats;
   const std::vector<std::string>& parameters;  // of the route, decoded
   std::string_view query;
-  std::string& body;  // may be moved away
-  Time now;           // wall clock
-  KeyId key = {};     // whose request it is; zero on an open route
+  std::string& body;                  // may be moved away
+  Time now;                           // wall clock
+  KeyId key = {};                     // whose request it is; zero on an open route
+  MediaType media = MediaType::none;  // of the body
 };
 
 using Handler = void (*)(ApiRequest& request, Reply reply);
@@ -96,6 +97,29 @@ void handle_retry_call(ApiRequest& request, Reply reply);
 void handle_cancel_call(ApiRequest& request, Reply reply);
 void handle_call_cost(ApiRequest& request, Reply reply);
 void handle_map(ApiRequest& request, Reply reply);
+// api_shared.cc
+void handle_dicts(ApiRequest& request, Reply reply);
+void handle_create_dict(ApiRequest& request, Reply reply);
+void handle_dict(ApiRequest& request, Reply reply);
+void handle_delete_dict(ApiRequest& request, Reply reply);
+void handle_clear_dict(ApiRequest& request, Reply reply);
+void handle_dict_heartbeat(ApiRequest& request, Reply reply);
+void handle_entries(ApiRequest& request, Reply reply);
+void handle_put_entries(ApiRequest& request, Reply reply);
+void handle_entry(ApiRequest& request, Reply reply);
+void handle_put_entry(ApiRequest& request, Reply reply);
+void handle_pop_entry(ApiRequest& request, Reply reply);
+void handle_queues(ApiRequest& request, Reply reply);
+void handle_create_queue(ApiRequest& request, Reply reply);
+void handle_queue(ApiRequest& request, Reply reply);
+void handle_delete_queue(ApiRequest& request, Reply reply);
+void handle_clear_queue(ApiRequest& request, Reply reply);
+void handle_queue_heartbeat(ApiRequest& request, Reply reply);
+void handle_items(ApiRequest& request, Reply reply);
+void handle_put_items(ApiRequest& request, Reply reply);
+void handle_put_item(ApiRequest& request, Reply reply);
+void handle_take_item(ApiRequest& request, Reply reply);
+void handle_take_items(ApiRequest& request, Reply reply);
 // api_schedules.cc
 void handle_schedules(ApiRequest& request, Reply reply);
 void handle_run_schedule(ApiRequest& request, Reply reply);

@@ -234,7 +234,7 @@ void Connection::dispatch() {
   ApiRequest request{edge_->control, edge_->stats,
                      parameters_,    parser_.head().query(),
                      body_,          edge_->options.wall_clock(),
-                     key_id_};
+                     key_id_,        parser_.head().media};
   route_->handler(request, Reply(weak_from_this()));
   body_ = {};
 }

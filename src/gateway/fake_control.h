@@ -11,6 +11,7 @@
 #include "control/control.h"
 #include "gateway/fake_async_calls.h"
 #include "gateway/fake_schedules.h"
+#include "gateway/fake_shared.h"
 #include "gateway/fake_volumes.h"
 
 namespace ember {
@@ -71,6 +72,8 @@ class FakeControl final : public Control {
 
   FakeVolumes fake_volumes;
   VolumeService& volumes() override { return fake_volumes; }
+  FakeShared fake_shared;
+  SharedService& shared() override { return fake_shared; }
 
   Result<KeyId> authenticate(std::string_view key_text) override {
     ++authentications;

@@ -4,8 +4,9 @@
 //
 // Header, 16 bytes little-endian: u32 body length, u8 type, u8 format, u16 attempt, u64 stream.
 // The stream is the input id for Input, Cancel, Result, Error and Log, the runner's own
-// number for Call, CallResult and CallError, else 0. Chunk goes with the input id and CallChunk and
-// CallCancel with the runner's own number; Credit with that of the stream that it is given for.
+// number for Call, Shared, CallResult and CallError, else 0. Chunk goes with the input id and
+// CallChunk and CallCancel with the runner's own number; Credit with that of the stream that it is
+// given for.
 #pragma once
 
 #include <array>
@@ -53,6 +54,8 @@ enum class FrameType : std::uint8_t {
   credit = 24,  // to who sends items  u32 items and u32 bytes that may follow beyond those before
   call_chunk = 25,   // serve -> runner  an item of the generator that a Call called
   call_cancel = 26,  // runner -> serve  empty; nobody waits for that call any more
+  shared = 30,       // runner -> serve  u16 length and JSON {"kind", "name", "action", ...}, then
+                     // values: what is asked of a dictionary or a queue; answered as a call is
 };
 
 // The bits of the format byte that hold a BodyFormat.
@@ -84,6 +87,7 @@ constexpr std::uint32_t max_frame_body(FrameType type) {
     case FrameType::input:
     case FrameType::result:
     case FrameType::call:
+    case FrameType::shared:
     case FrameType::call_result:
       return kMaxFrameBody;
     case FrameType::failed:
