@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ember._schedule import Cron as Cron
     from ember._schedule import Period as Period
     from ember._secret import Secret as Secret
+    from ember._shared_dict import Dict as Dict
+    from ember._shared_queue import Queue as Queue
     from ember._volume import Volume as Volume
     from ember.exception import EmberError as EmberError
     from ember.exception import InputCancelled as InputCancelled
@@ -55,6 +57,8 @@ _HOMES = {
     "Period": "ember._schedule",
     "Image": "ember._image",
     "Secret": "ember._secret",
+    "Dict": "ember._shared_dict",
+    "Queue": "ember._shared_queue",
     "Volume": "ember._volume",
     "current_call_id": "ember._context",
     "current_input_id": "ember._context",

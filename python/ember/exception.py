@@ -234,27 +234,28 @@ def from_report(
     if plain is not None and issubclass(plain, _RetryLaterError):
         after = report.get("retry_after_s")
         retry_after_s = float(after) if isinstance(after, (int, float)) else None
-        return plain(message, call_id=call_id, retry_after_s=retry_after_s)
+        error = plain(message, call_id=call_id, retry_after_s=retry_after_s)
+        return _with_limit(error, report.get("limit"))
     if plain is not None:
         return plain(message, call_id=call_id)
     traceback = str(report.get("traceback") or "")
     type_name = str(report.get("type") or "")
-    error: BaseException | None = None
+    raised: BaseException | None = None
     if kind == "load_failed":
-        error = StartFailedError(f"{type_name}: {message}", call_id=call_id)
+        raised = StartFailedError(f"{type_name}: {message}", call_id=call_id)
     elif kind == "result_not_serializable":
-        error = ResultNotSerializableError(
+        raised = ResultNotSerializableError(
             message, call_id=call_id, type_name=type_name, traceback=traceback
         )
     else:
-        error = _unpickled(report.get("pickle")) if unpickle else None
-        error = error or RemoteError(
+        raised = _unpickled(report.get("pickle")) if unpickle else None
+        raised = raised or RemoteError(
             f"{type_name}: {message}", call_id=call_id, type_name=type_name, traceback=traceback
         )
     if traceback:
-        error.__cause__ = cause = RemoteTraceback(traceback)
+        raised.__cause__ = cause = RemoteTraceback(traceback)
         cause.call_id = call_id
-    return error
+    return raised
 
 
 def _unpickled(text: object) -> BaseException | None:

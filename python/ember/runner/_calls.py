@@ -200,6 +200,69 @@ def variant(
     return _ask(_frames.VARIANT, request)["variant"]
 
 
+def shared(head: dict[str, object], body: bytes) -> bytes:
+    """Asks something of a dictionary or a queue, and blocks for the answer."""
+    from queue import SimpleQueue
+
+    answered: SimpleQueue[None] = SimpleQueue()
+    waiter = Waiter(lambda: answered.put(None))
+    runner = running()
+    number = runner.start_shared(head, body, waiter)
+    try:
+        runner.wait(waiter, answered.get)
+    except BaseException:  # a call that is cancelled: what it waits for is left to others
+        runner.withdraw([number])
+        raise
+    return waiter.result()
+
+
+async def shared_async(head: dict[str, object]) -> bytes:
+    """The same without blocking the event loop that runs this; to be cancelled at any time."""
+    asyncio = sys.modules["asyncio"]
+    loop = asyncio.get_running_loop()
+    runner = running()
+    answered = loop.create_future()
+    if runner.owns(loop):
+        waiter = Waiter(lambda: answered.done() or answered.set_result(None))
+        number = runner.start_shared(head, b"", waiter)
+    else:  # a loop of the user's own, in a sync function
+        waiter, number = _wait_on_thread(runner, head, loop, answered)
+    try:
+        await answered
+    except asyncio.CancelledError:
+        runner.withdraw([number])
+        waiter.lost()
+        runner.nudge()  # the thread that waits may be the one that reads
+        raise
+    return waiter.result()
+
+
+def _wait_on_thread(
+    runner: Runner, head: dict[str, object], loop: Any, answered: Any
+) -> tuple[Waiter, int]:
+    """Has a thread wait, and read if it must, until the answer is there."""
+    from queue import SimpleQueue
+    from threading import Thread
+
+    woken: SimpleQueue[None] = SimpleQueue()
+    waiter = Waiter(lambda: woken.put(None))
+    number = runner.start_shared(head, b"", waiter)
+
+    def settle() -> None:
+        if not answered.done():
+            answered.set_result(None)
+
+    def wait() -> None:
+        runner.wait(waiter, woken.get)
+        try:
+            loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    Thread(target=wait, name="ember-shared", daemon=True).start()
+    return waiter, number
+
+
 def _ask(kind: int, request: dict[str, Any]) -> Any:
     answer = _wait_for(lambda runner, waiter: runner.start_request(kind, request, waiter))
     return _json.loads(answer)
@@ -235,6 +298,7 @@ def running() -> Runner:
     """The runner of this container, once the function's module is loaded."""
     if _context.runner is None:
         raise UnavailableError(
-            "functions can't be called while the module is being imported; call them later"
+            "nothing can be asked of the server while the module is being imported; "
+            "call functions and use dicts and queues later"
         )
     return _context.runner

@@ -242,6 +242,18 @@ class Runner:
         self._waiters[number] = waiter
         self.send(frame(kind, _frames.JSON, 0, number, _json.dumps(request).encode()))
 
+    def start_shared(self, head: dict[str, object], body: bytes, waiter: Waiter) -> int:
+        """Asks the server for something of a dictionary or a queue; the answer goes to the waiter.
+
+        Returns the number of the question.
+        """
+        number = next(self._numbers)
+        self._waiters[number] = waiter
+        text = _json.dumps(head).encode()
+        data = len(text).to_bytes(2, "little") + text + body
+        self.send(frame(_frames.SHARED, _frames.BYTES, 0, number, data))
+        return number
+
     def fail_waiters(self) -> None:
         """The answers to calls made on a lost connection never come, nor does credit."""
         waiters, self._waiters = self._waiters, {}
