@@ -104,6 +104,16 @@ def test_the_guide_to_maps_runs_as_shown(server: Server, tmp_path: Path) -> None
     assert done.stdout.splitlines() == session.splitlines()[1:]
 
 
+def test_the_guide_to_shared_state_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/shared-state.md", "python")
+    (session,) = blocks("docs/guides/shared-state.md", "")
+    (tmp_path / "tally.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    shown = [line for line in session.splitlines() if not line.startswith("$ ")]
+    assert done.stdout.splitlines() == shown
+
+
 def test_the_guide_s_secrets_reach_its_function(server: Server, tmp_path: Path) -> None:
     (code,) = blocks("docs/guides/secrets.md", "python")
     (session,) = blocks("docs/guides/secrets.md", "")
