@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::int64_t kMostTtlMs = 8ll * 24 * 3600 * 1000;  // more than a partition may have
 
+constexpr std::size_t kMaxAsked = 100'000;  // of all containers, that wait for an answer
+
 std::optional<std::string> part(bool is_given, const std::string& partition) {
   return is_given ? std::optional(partition) : std::nullopt;
 }
@@ -58,6 +60,14 @@ void SharedRequests::start(ContainerId container, const FrameHeader& header, std
   if (!request) return refuse(key, {std::move(request).error(), {}});
   if (waiting_.contains(key)) {
     return refuse(key, {{ErrorCode::invalid_argument, "another request has that number"}, {}});
+  }
+  if (*asked_ >= kMaxAsked) {
+    return refuse(key, {{ErrorCode::resource_exhausted,
+                         "containers wait for " + std::to_string(kMaxAsked) +
+                             " answers of dicts and queues already; try again later"},
+                        {},
+                        0,
+                        {"shared_requests", kMaxAsked}});
   }
   perform(key, std::move(request).value());
 }
@@ -161,17 +171,22 @@ void SharedRequests::runner_gone(ContainerId container) {
 }
 
 SharedService::Done SharedRequests::tell_document(const Key& key) {
-  return [this, key](Result<std::string> document) {
+  return [this, key, counted = count_one()](Result<std::string> document) {
     if (!document) return refuse(key, {std::move(document).error(), {}});
     reply(key, FrameType::call_result, BodyFormat::json, std::move(document).value());
   };
 }
 
 SharedService::OnItems SharedRequests::tell_items(const Key& key, SharedKind kind) {
-  return [this, key, kind](const Result<SharedItems>& items) {
+  return [this, key, kind, counted = count_one()](const Result<SharedItems>& items) {
     if (!items) return refuse(key, {items.error(), {}});
     reply(key, FrameType::call_result, BodyFormat::bytes, shared_batch(kind, *items));
   };
+}
+
+std::shared_ptr<void> SharedRequests::count_one() {
+  ++*asked_;
+  return {nullptr, [all = asked_](void*) { --*all; }};
 }
 
 void SharedRequests::reply(const Key& key, FrameType type, BodyFormat format, std::string body) {

@@ -53,12 +53,16 @@ class SharedRequests {
   void take(const Key& key, const Request& request);
   SharedService::Done tell_document(const Key& key);
   SharedService::OnItems tell_items(const Key& key, SharedKind kind);
+  // Counts one that waits for its answer, until whoever is to give it lets go of this.
+  std::shared_ptr<void> count_one();
   void reply(const Key& key, FrameType type, BodyFormat format, std::string body);
   void refuse(const Key& key, const CallFailure& failure);
 
   SharedService& service_;
   Containers& containers_;
   std::map<Key, std::shared_ptr<void>> waiting_;  // for items
+  // Shared with what counts them, which may outlive this.
+  std::shared_ptr<std::size_t> asked_ = std::make_shared<std::size_t>(0);
 };
 
 }  // namespace ember
