@@ -66,6 +66,14 @@ struct InputArrived {
   Origin origin = Origin::outside;
   Admission admission = Admission::to_be_asked;
   Time expires = Time::never();  // fails if its first attempt has not begun by then
+  InputId parent = {};           // that runs, and waits for it; zero: none
+};
+
+// A running input waits for the end of another one from now on, as if it had come with it as its
+// parent. Ignored where either is not known, or has ended, or the other has a parent already.
+struct InputAwaited {
+  InputId input;
+  InputId parent;
 };
 
 // The caller withdrew the input or went away. Unknown and finished inputs are ignored.
@@ -232,10 +240,11 @@ struct DrainStarted {};
 // next_deadline() has come.
 struct TimerDue {};
 
-using Event = std::variant<AppDeployed, PoolAdded, AppStopped, InputArrived, InputCancelled,
-                           InputFinished, ContainerStarted, ContainerLoading, ContainerReady,
-                           ContainerRefused, ContainerExited, EgressReported, ContainerAdopted,
-                           ContainerUnwanted, NodeJoined, NodeLost, LeaseAsked, LeaseEnded,
-                           LeaseRestored, RecoveryEnded, DrainStarted, TimerDue, InputPinned>;
+using Event =
+    std::variant<AppDeployed, PoolAdded, AppStopped, InputArrived, InputCancelled, InputFinished,
+                 ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
+                 ContainerExited, EgressReported, ContainerAdopted, ContainerUnwanted, NodeJoined,
+                 NodeLost, LeaseAsked, LeaseEnded, LeaseRestored, RecoveryEnded, DrainStarted,
+                 TimerDue, InputPinned, InputAwaited>;
 
 }  // namespace ember

@@ -72,6 +72,9 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(static_cast<std::uint64_t>(pool.spread));
   hash.add(static_cast<std::uint64_t>(pool.ended));
   hash.add(pool.in_flight);
+  hash.add(pool.awaited);
+  hash.add(std::uint64_t{pool.seems_stuck});
+  hash.add(pool.next_look);
   hash.add(pool.waiting.size());
   const auto& turns = pool.waiting.turns();
   for (Slot line = turns.front(); line != kNoSlot; line = turns.next(state.caller_lines, line)) {
@@ -123,6 +126,7 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
   hash.add(input.id.value);
   hash.add(state.pools[input.pool].id.value);
   hash.add(input.container == kNoSlot ? 0 : state.containers[input.container].id.value);
+  hash.add(input.parent == kNoSlot ? 0 : state.inputs[input.parent].id.value);
   hash.add(input.caller.value);
   hash.add(input.order);
   for (const Time time : {input.arrived, input.dispatched, input.kill_at, input.due})

@@ -47,10 +47,12 @@ Slot add_input(State& state, const InputArrived& event, Slot pool) {
   input.order = state.next_order++;
   input.arrived = state.now;
   state.input_index.insert(event.input, slot);
+  if (event.parent) await(state, slot, event.parent);
   return slot;
 }
 
 void forget_input(State& state, Slot slot) {
+  leave_parent(state, slot);
   state.input_index.erase(state.inputs[slot].id);
   state.inputs.remove(slot);
 }
@@ -103,6 +105,7 @@ void leave_container(State& state, Slot slot) {
 Duration stop_running(State& state, Slot slot) {
   InputEntry& input = state.inputs[slot];
   state.pools[input.pool].running.remove(state.inputs, slot);
+  leave_children(state, slot);
   return state.containers[input.container].meter.leave(input.share_start);
 }
 
@@ -117,6 +120,7 @@ void stop_if_empty(State& state, Slot slot) {
 
 void stop_waiting(State& state, Slot slot) {
   State::Pool& pool = state.pools[state.inputs[slot].pool];
+  end_waiting(state, slot);
   pool.waiting.remove(state.inputs, state.caller_lines, slot);
   state.input_deadlines.remove(state.inputs, slot);
   state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
@@ -124,6 +128,7 @@ void stop_waiting(State& state, Slot slot) {
 
 Slot take_waiting(State& state, State::Pool& pool) {
   const Slot slot = pool.waiting.take(state.inputs, state.caller_lines);
+  end_waiting(state, slot);
   state.input_deadlines.remove(state.inputs, slot);
   state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
   return slot;
@@ -213,6 +218,7 @@ InputReport report_of(const State& state, const InputEntry& input, Duration shar
 void wait_again(State& state, Slot slot) {
   State::Pool& pool = state.pools[state.inputs[slot].pool];
   pool.waiting.give_back(state.inputs, state.caller_lines, slot);
+  begin_waiting(state, slot);
   state.workspaces[pool.workspace].waiting.add(state.inputs[slot].caller);
 }
 
@@ -247,6 +253,7 @@ void handle_event(State& state, const InputArrived& event) {
   } else {
     const Slot slot = add_input(state, event, pool_slot);
     pool.waiting.push(state.inputs, state.caller_lines, slot);
+    begin_waiting(state, slot);
     expire_at(state, slot, event.expires);
     state.workspaces[pool.workspace].waiting.add(event.caller);
   }

@@ -104,6 +104,10 @@ std::string Reason::text() const {
       return "the start of a container was refused " + count(a, "time") + " in a row";
     case ReasonCode::never_placeable:
       return "no node of the fleet could ever hold one container";
+    case ReasonCode::deadlocked:
+      return "deadlock: it needs room that " + count(a, "container") +
+             (a == 1 ? " holds" : " hold") +
+             ", and all that runs there waits for this call or for others like it";
     case ReasonCode::no_device_free:
       return (a == 1 ? "the one such device is in use"
                      : "of " + count(a, "such device") + " too few are free") +

@@ -87,6 +87,9 @@ class State {
     Spread spread = Spread::packed;
     ReasonCode ended = ReasonCode::none;  // retired or app_stopped
     std::uint32_t in_flight = 0;          // slots taken, by running and ending inputs
+    std::uint32_t awaited = 0;            // waiting inputs that have a parent
+    bool seems_stuck = false;             // in a deadlock, at the last look
+    Time next_look = Time::never();       // for one, while there are such
     WaitingQueue waiting;
     Pace pace;
     SlotList<InputEntry, &InputEntry::line> running;  // by dispatch, so by deadline too

@@ -56,6 +56,21 @@ void stop_delaying(State& state, Slot input);
 void expire_at(State& state, Slot input, Time at);
 void inputs_due(State& state);
 
+// --- deadlocks.cc: who waits for whom ---------------------------------------------------------
+
+void handle_event(State& state, const InputAwaited& event);
+// The parent, if it runs, waits for the input from now on.
+void await(State& state, Slot input, InputId parent);
+// Its parent does not wait for it any more.
+void leave_parent(State& state, Slot input);
+// It does not run any more, and waits for nobody.
+void leave_children(State& state, Slot input);
+// It has begun or ceased to wait for a slot.
+void begin_waiting(State& state, Slot input);
+void end_waiting(State& state, Slot input);
+// Fails what can never start because its slot is held by what waits for it.
+void look_for_deadlock(State& state, Slot pool);
+
 // --- containers.cc: what nodes and runners say ------------------------------------------------
 
 void handle_event(State& state, const ContainerStarted& event);

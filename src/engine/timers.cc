@@ -35,6 +35,7 @@ void time_out_inputs(State& state, State::Pool& pool) {
 void pool_due(State& state, Slot slot) {
   state.pool_deadlines.remove(state.pools, slot);
   time_out_inputs(state, state.pools[slot]);
+  look_for_deadlock(state, slot);
   rescale(state, slot);
 }
 
@@ -90,7 +91,7 @@ Time next_scaling(const State& state, const State::Pool& pool) {
     next = std::min(next, idle_since + pool.settings.scaling.scaledown_window);
   }
   if (live < desired && pool.backoff.holds(state.now)) next = std::min(next, pool.backoff.until());
-  return next;
+  return std::min(next, pool.next_look);
 }
 
 }  // namespace

@@ -71,12 +71,6 @@ Reason scale_reason(const State::Pool& pool, const Desired& desired) {
 
 std::int64_t ms_until(Time now, Time then) { return now < then ? (then - now).whole_ms() : 0; }
 
-bool accepts(const GpuDemand& demand, const Device& device) {
-  return device.vram_bytes >= std::max(demand.share_bytes, demand.least_vram_bytes) &&
-         std::ranges::any_of(demand.choices,
-                             [&](const GpuChoice& choice) { return choice.type == device.type; });
-}
-
 Time first_end_of_leases(const State& state, const GpuDemand& demand) {
   Time first = Time::never();
   for (const State::Lease& lease : state.leases) {

@@ -38,8 +38,11 @@ struct InputEntry {
   bool retries = false;       // while ending: it runs again, and its caller waits on
   std::uint16_t retried = 0;  // attempts made for failures of its own
   std::uint32_t deadline_position = kNoSlot;
-  Links line;      // among its caller's waiting, or its pool's running or delayed inputs
-  Links together;  // among the inputs of its container
+  Links line;             // among its caller's waiting, or its pool's running or delayed inputs
+  Links together;         // among the inputs of its container
+  Links siblings;         // among those that its parent waits for
+  Slot parent = kNoSlot;  // that runs, and waits for it
+  SlotList<InputEntry, &InputEntry::siblings> awaited;  // by it, while it runs
 };
 
 using InputSlab = Slab<InputEntry>;

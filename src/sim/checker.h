@@ -59,6 +59,7 @@ std::unique_ptr<Checker> check_progress();
 std::unique_ptr<Checker> check_views();
 std::unique_ptr<Checker> check_quiet();
 std::unique_ptr<Checker> check_leases();
+std::unique_ptr<Checker> check_deadlocks();
 
 std::vector<std::unique_ptr<Checker>> all_checkers(std::uint32_t workspace_queue_limit);
 

@@ -152,6 +152,10 @@ void Facts::apply(const Event& event, Time now) {
                    inputs_[one.input] = {one.pool, one.caller, order, now,        {},
                                          0,        {},         false, one.expires};
                    wait(one.input, inputs_[one.input]);
+                   const InputFact* parent = input(one.parent);
+                   if (!parent || !parent->container) return;
+                   inputs_[one.input].parent = one.parent;
+                   inputs_[one.input].parent_attempt = parent->attempt;
                  },
                  [&](const InputFinished& one) { finish(one, now); },
                  [&](const InputPinned& one) { pin(one); },

@@ -40,7 +40,9 @@ struct InputFact {
   bool pinned = false;    // a part of its result has been handed out
   Time expires;
   std::uint32_t retried = 0;
-  Time due = {};  // after a failed attempt, until it waits again: not before then
+  Time due = {};        // after a failed attempt, until it waits again: not before then
+  InputId parent = {};  // whose attempt of that number waits for it
+  Attempt parent_attempt = 0;
 };
 
 // One caller of a pool. Turns are counted from 1.

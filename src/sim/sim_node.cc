@@ -21,6 +21,13 @@ SimNode::Container* SimNode::find(ContainerId id) {
   return found == containers_.end() ? nullptr : &found->second;
 }
 
+SimNode::Container* SimNode::find_running(ContainerId id, InputId input, Attempt attempt) {
+  Container* container = find(id);
+  if (!container || container->stage == Stage::exiting) return nullptr;
+  const auto found = container->inputs.find(input);
+  return found != container->inputs.end() && found->second == attempt ? container : nullptr;
+}
+
 bool SimNode::change_a_device() {
   if (capacity_.devices.empty()) return false;
   constexpr DeviceState kStates[] = {DeviceState::available, DeviceState::in_use,
@@ -179,10 +186,7 @@ void SimNode::plan_first_item(const Container& container, const DispatchInput& i
 }
 
 void SimNode::on(const FirstItemDue& due) {
-  const Container* container = find(due.container);
-  if (!container || container->stage == Stage::exiting) return;
-  const auto found = container->inputs.find(due.input);
-  if (found == container->inputs.end() || found->second != due.attempt) return;
+  if (!find_running(due.container, due.input, due.attempt)) return;
   world_.link.to_driver(id_, InputPinned{due.input, due.attempt, due.container});
 }
 
@@ -211,8 +215,32 @@ void SimNode::plan_execution(Container& container, const DispatchInput& input) {
         return;  // never ends, and is deaf to cancellation
     }
   }
+  if (world_.calling > 0 && world_.calls.chance(world_.calling)) {
+    const Duration half{duration.us / 2};
+    world_.agenda.after(half, CallDue{id_, input.container, input.input, input.attempt, half, end});
+    return;
+  }
   world_.agenda.after(duration,
                       ExecutionDue{id_, input.container, input.input, input.attempt, end});
+}
+
+void SimNode::on(const CallDue& due) {
+  Container* container = find_running(due.container, due.input, due.attempt);
+  if (!container) return;
+  container->awaiting[due.input] = due;
+  world_.link.to_driver(id_, CallMade{due.container, due.input, due.attempt});
+}
+
+void SimNode::on(const CallEnded& command) {
+  Container* container = find_running(command.container, command.input, command.attempt);
+  if (container) go_on(*container, command.input);
+}
+
+void SimNode::go_on(Container& container, InputId input) {
+  const auto call = container.awaiting.extract(input);
+  if (call.empty()) return;
+  const CallDue& due = call.mapped();
+  world_.agenda.after(due.rest, ExecutionDue{id_, due.container, input, due.attempt, due.end});
 }
 
 void SimNode::on(const CancelInput& command) {
@@ -237,6 +265,7 @@ void SimNode::on(const ExecutionDue& due) {
     return end(due.container, ExitCause::over_gpu_share);
   }
   container->inputs.erase(found);
+  container->awaiting.erase(due.input);
   if (world_.random.chance(700)) transmit(*container);
   const InputOutcome outcome = due.end == ExecutionEnd::result         ? InputOutcome::succeeded
                                : due.end == ExecutionEnd::user_failure ? InputOutcome::failed
@@ -299,6 +328,8 @@ std::vector<ExitNotice> SimNode::unacknowledged() const {
 
 void SimNode::greet_driver() {
   for (auto& [id, container] : containers_) {
+    // What an earlier driver was asked for never comes.
+    while (!container.awaiting.empty()) go_on(container, container.awaiting.begin()->first);
     if (container.stage == Stage::loading) world_.link.to_driver(id_, ContainerLoading{id});
     if (container.stage != Stage::ready) continue;
     container.owes_ready = !container.inputs.empty();

@@ -27,6 +27,8 @@ struct NodeWorld {
   const Catalog& catalog;
   Findings& findings;
   Witness& witness;
+  Random& calls;           // that inputs make of functions
+  std::uint32_t& calling;  // per mille of executions: user code makes one and waits for it
 };
 
 class SimNode {
@@ -44,10 +46,12 @@ class SimNode {
   void on(const DispatchInput& command);
   void on(const CancelInput& command);
   void on(const AcknowledgeExit& command) { exits_.erase(command.container); }
+  void on(const CallEnded& command);
 
   void on(const StartStepDue& due);
   void on(const ExecutionDue& due);
   void on(const FirstItemDue& due);
+  void on(const CallDue& due);
   void on(const ExitDue& due);
 
   // Its lease has run out: it ends its containers, because others may get their work now.
@@ -69,6 +73,7 @@ class SimNode {
     Stage stage = Stage::booting;
     std::map<InputId, Attempt> inputs;               // under way
     std::set<std::pair<InputId, Attempt>> received;  // of them a second copy is nothing new
+    std::map<InputId, CallDue> awaiting;             // of inputs: the calls they wait for
     bool owes_ready = false;                         // to a driver that adopted it busy
   };
 
@@ -77,10 +82,13 @@ class SimNode {
   void plan_start(ContainerId container, const Behaviour& behaviour);
   void plan_first_item(const Container& container, const DispatchInput& input);
   void plan_execution(Container& container, const DispatchInput& input);
+  void go_on(Container& container, InputId input);
   // The container sends something out; sometimes the node tells of it at once.
   void transmit(Container& container);
   void end(ContainerId container, ExitCause cause);
   Container* find(ContainerId id);
+  // Null where the attempt is not under way there.
+  Container* find_running(ContainerId container, InputId input, Attempt attempt);
 
   NodeId id_;
   NodeCapacity capacity_;

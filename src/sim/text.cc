@@ -45,8 +45,9 @@ std::string describe(const Event& event) {
           },
           [](const AppStopped& e) { return words("AppStopped", e.app); },
           [](const InputArrived& e) {
-            return words("InputArrived", e.input, e.pool, "of", e.caller);
+            return words("InputArrived", e.input, e.pool, "of", e.caller, "for", e.parent);
           },
+          [](const InputAwaited& e) { return words("InputAwaited", e.input, "by", e.parent); },
           [](const InputCancelled& e) { return words("InputCancelled", e.input); },
           [](const InputFinished& e) {
             return words("InputFinished", e.input, "attempt", e.attempt, e.container, "outcome",
