@@ -45,6 +45,10 @@ class FlakyStore final : public Store {
                    std::function<void(Result<std::vector<StoredCall>>)> done) override {
     real_->query_calls(std::move(query), std::move(done));
   }
+  void query_children(std::vector<CallId> parents, std::size_t limit,
+                      std::function<void(Result<std::vector<StoredCall>>)> done) override {
+    real_->query_children(std::move(parents), limit, std::move(done));
+  }
   void query_container(ContainerId container,
                        std::function<void(Result<ContainerRecord>)> done) override {
     if (mute) return done({ErrorCode::storage_failed, "state.db: input/output error"});

@@ -232,9 +232,14 @@ CREATE TABLE schedules (
 ) WITHOUT ROWID;
 )sql";
 
+constexpr const char* kCallParents = R"sql(
+ALTER TABLE calls ADD COLUMN parent INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX calls_by_parent ON calls (parent, id) WHERE parent <> 0;
+)sql";
+
 constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
                             kRevokedAt, kSecrets, kSharesAndLeases, kVolumes,
-                            kVariants,  kCalls,   kSchedules};
+                            kVariants,  kCalls,   kSchedules,       kCallParents};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

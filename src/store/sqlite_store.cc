@@ -84,6 +84,11 @@ class SqliteStore final : public Store {
       done(read_calls(database, query));
     }));
   }
+  void query_children(std::vector<CallId> parents, std::size_t limit,
+                      std::function<void(Result<std::vector<StoredCall>>)> done) override {
+    enqueue(Query([parents = std::move(parents), limit, done = std::move(done)](
+                      Database& database) { done(read_children(database, parents, limit)); }));
+  }
   void query_container(ContainerId container,
                        std::function<void(Result<ContainerRecord>)> done) override {
     enqueue(Query([container, done = std::move(done)](Database& database) {

@@ -180,6 +180,7 @@ struct CallRecord {
   std::string idempotency_key;   // of its workspace; empty: none
   std::string request_sha256;    // of what was asked for under that key
   CallId repeats;                // an ended one, run again; zero: none
+  CallId parent = {};            // that made it, from a container; zero: none
 };
 
 // How it ended. The first such record of a call holds.
@@ -297,6 +298,9 @@ class Store {
   // Newest first, without arguments and values.
   virtual void query_calls(CallQuery query,
                            std::function<void(Result<std::vector<StoredCall>>)> done) = 0;
+  // Those that these have made, oldest first, without arguments and values.
+  virtual void query_children(std::vector<CallId> parents, std::size_t limit,
+                              std::function<void(Result<std::vector<StoredCall>>)> done) = 0;
   // not_found for one that was never written.
   virtual void query_container(ContainerId container,
                                std::function<void(Result<ContainerRecord>)> done) = 0;

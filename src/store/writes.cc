@@ -44,8 +44,8 @@ constexpr std::string_view kForgottenVolumeVersion =
 constexpr std::string_view kCall =
     "INSERT INTO calls (id, workspace, caller, app, function, variant, format, arguments, "
     "arrived_us, "
-    "expires_us, idempotency_key, request_sha256, repeats) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+    "expires_us, idempotency_key, request_sha256, repeats, parent) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
 constexpr std::string_view kCallEnd =
     "UPDATE calls SET ended_us = ?, state = ?, result_format = ?, result = ?, report_json = ? "
     "WHERE id = ? AND ended_us = 0";
@@ -247,7 +247,8 @@ Result<> Writer::write_one(const CallRecord& record) {
   return call_.run(record.id.value, record.workspace.value, record.caller.value, record.app,
                    record.function, record.variant, static_cast<int>(record.format),
                    Blob{record.arguments}, record.arrived.us, record.expires.us,
-                   record.idempotency_key, record.request_sha256, record.repeats.value);
+                   record.idempotency_key, record.request_sha256, record.repeats.value,
+                   record.parent.value);
 }
 
 Result<> Writer::write_one(const CallEndRecord& record) {
