@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ember import exception as exception
     from ember._app import App as App
     from ember._app import LocalEntrypoint as LocalEntrypoint
+    from ember._checkpoint import checkpoint as checkpoint
+    from ember._checkpoint import latest_checkpoint as latest_checkpoint
     from ember._class_parameter import parameter as parameter
     from ember._cls import Cls as Cls
     from ember._context import current_call_id as current_call_id
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ember._lifecycle import enter as enter
     from ember._lifecycle import exit as exit
     from ember._lifecycle import method as method
+    from ember._progress import progress as progress
     from ember._retries import Retries as Retries
     from ember._schedule import Cron as Cron
     from ember._schedule import Period as Period
@@ -50,6 +53,9 @@ _HOMES = {
     "concurrent": "ember._function",
     "FunctionCall": "ember._function_call",
     "gather": "ember._function_call",
+    "checkpoint": "ember._checkpoint",
+    "latest_checkpoint": "ember._checkpoint",
+    "progress": "ember._progress",
     "Retries": "ember._retries",
     "Cron": "ember._schedule",
     "Period": "ember._schedule",

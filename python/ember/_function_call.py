@@ -40,7 +40,7 @@ class FunctionCall:
         deadline_s = None if timeout is None else monotonic() + timeout
         while True:
             left_s = _WAIT_S if deadline_s is None else max(0.0, deadline_s - monotonic())
-            found = _outcome(self.call_id, min(left_s, _WAIT_S))
+            found = outcome(self.call_id, min(left_s, _WAIT_S), to_the_end=deadline_s is None)
             if not isinstance(found, NotEnded):
                 return found
             if deadline_s is not None and monotonic() >= deadline_s:
@@ -55,6 +55,16 @@ class FunctionCall:
     def status(self) -> dict[str, Any]:
         """Its state, phases and price, and why it waits, as `ember call show --json` has them."""
         return _client("looked at").get_json(f"/api/v1/calls/{self.call_id}")
+
+    @blocking
+    def get_progress(self) -> dict[str, Any] | None:
+        """What it last said by `ember.progress`: step, total, metrics, at_ms. None for nothing."""
+        return _client("looked at").get_json(f"/api/v1/calls/{self.call_id}")["progress"]
+
+    @blocking
+    def get_graph(self) -> dict[str, Any]:
+        """It and all that it has called, as a tree: `ember call graph --json`."""
+        return _client("looked at").get_json(f"/api/v1/calls/{self.call_id}/graph")["call"]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FunctionCall) and other.call_id == self.call_id
@@ -77,13 +87,16 @@ class Spawn:
 
     def __call__(self, *args: Any, **kwargs: Any) -> FunctionCall:
         """The call is on the server's disk when this returns."""
+        return self.spawn(args, kwargs)[0]
+
+    def spawn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[FunctionCall, bool]:
+        """The call, and whether its idempotency key had made it before."""
         function = self._function
         function.refuse_as_generator()
-        return FunctionCall(
-            _invoke.spawn(
-                function.app_name, function.name, args, kwargs, self._options, function.variant
-            )
+        answer = _invoke.spawn(
+            function.app_name, function.name, args, kwargs, self._options, function.variant
         )
+        return FunctionCall(answer["call_id"]), answer["repeated"]
 
     async def aio(self, *args: Any, **kwargs: Any) -> FunctionCall:
         """The same for async code: await it."""
@@ -120,13 +133,16 @@ def gather(*calls: FunctionCall) -> list[Any]:
     return [call.get() for call in calls]
 
 
-def _outcome(call_id: str, wait_s: float) -> Any:
-    """The result, or NotEnded; raises what the function raised, be it a PendingError of its own."""
+def outcome(call_id: str, wait_s: float, *, to_the_end: bool) -> Any:
+    """The result, or NotEnded; raises what the function raised, be it a PendingError of its own.
+
+    to_the_end: who asks goes on with nothing else before it.
+    """
     wait_ms = round(wait_s * 1000)
     if _context.in_container:
         from ember.runner import _calls
 
-        body = _calls.result(call_id, wait_ms)
+        body = _calls.result(call_id, wait_ms, to_the_end=to_the_end)
         return body if isinstance(body, NotEnded) else _invoke.unpickled(body)
     from ember import _client
 

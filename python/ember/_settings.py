@@ -86,6 +86,7 @@ class Settings:
         ephemeral_disk: int | str | None = None,
         volumes: Mapping[str, Volume] | None = None,
         spread: bool | None = None,
+        checkpoints: bool | None = None,
         schedule: Cron | Period | None = None,
     ) -> None:
         if image is not None and not isinstance(image, Image):
@@ -118,6 +119,7 @@ class Settings:
             "ephemeral_disk_bytes": _ephemeral_disk(ephemeral_disk),
             "volumes": self._mounts(volumes),
             "spread": _flag("spread", spread),
+            "checkpoints": _flag("checkpoints", checkpoints),
             "schedule": schedule_spec(schedule),
         }
         if max_containers is not None and (min_containers or 0) > max_containers:

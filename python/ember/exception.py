@@ -59,6 +59,12 @@ class ConflictError(EmberError):
     code = "conflict"
 
 
+class DeadlockError(ConflictError):
+    """The call needs room that is held by what waits for it, and would never have begun."""
+
+    code = "deadlock"
+
+
 class _RetryLaterError(EmberError):
     def __init__(
         self, message: str = "", *, call_id: str | None = None, retry_after_s: float | None = None
@@ -185,7 +191,7 @@ _BY_CODE: dict[str, type[EmberError]] = {
     error.code: error
     for error in (
         InvalidArgumentError, PayloadTooLargeError, AuthError, PermissionDeniedError, NotFoundError,
-        UnknownVariantError, ConflictError, ResourceExhaustedError, UnavailableError,
+        UnknownVariantError, ConflictError, DeadlockError, ResourceExhaustedError, UnavailableError,
         StorageFailedError, FunctionTimeoutError, PendingError, CallCancelledError,
         ContainerCrashedError, OutOfMemoryError, StartFailedError, RemoteError, InternalError,
     )

@@ -79,7 +79,7 @@ def test_a_call_is_known_by_its_id() -> None:
 
 def test_a_result_is_waited_for_as_long_as_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[object] = [NotEnded("it waits"), NotEnded("it runs"), 42]
-    monkeypatch.setattr(_function_call, "_outcome", lambda _id, _wait_s: answers.pop(0))
+    monkeypatch.setattr(_function_call, "outcome", lambda _id, _wait_s, **_: answers.pop(0))
     call = ember.FunctionCall.from_id("fc-0000000000001")
     with pytest.raises(ember.PendingError, match="it waits"):
         call.get(timeout=0)
@@ -91,11 +91,12 @@ def test_what_a_function_raised_of_this_kind_is_no_reason_to_ask_again(
 ) -> None:
     asked: list[str] = []
 
-    def raises(call_id: str, _wait_s: float) -> object:
+    def raises(call_id: str, _wait_s: float, *, to_the_end: bool) -> object:
+        assert to_the_end
         asked.append(call_id)
         raise ember.PendingError("of the function's own")
 
-    monkeypatch.setattr(_function_call, "_outcome", raises)
+    monkeypatch.setattr(_function_call, "outcome", raises)
     with pytest.raises(ember.PendingError, match="own"):
         ember.FunctionCall.from_id("fc-0000000000001").get()
     assert len(asked) == 1

@@ -132,10 +132,18 @@ Result<> Deployments::check_sandbox(const FunctionSpec& spec) const {
 }
 
 Result<> Deployments::check_volumes(const FunctionSpec& spec) const {
-  if (!spec.volumes.empty() && fleet_.hello().isolation == "process") {
-    return {ErrorCode::conflict, spec.name +
-                                     " mounts volumes, which takes containers; here functions run "
-                                     "as plain processes: start Ember as root"};
+  const bool mounts = !spec.volumes.empty() || spec.checkpoints;
+  if (mounts && fleet_.hello().isolation == "process") {
+    return {ErrorCode::conflict,
+            spec.name + (spec.checkpoints ? " has checkpoints" : " mounts volumes") +
+                ", which takes containers; here functions run as plain processes: start Ember as "
+                "root"};
+  }
+  if (spec.checkpoints && spec.sandbox.isolation == IsolationClass::gvisor) {
+    return {ErrorCode::conflict,
+            spec.name +
+                " has checkpoints, which isolation=\"gvisor\" cannot give: a container "
+                "there sees no newer version; use the isolation \"container\""};
   }
   for (const VolumeMount& mount : spec.volumes) {
     auto found = volumes_.version(mount.volume, mount.version);

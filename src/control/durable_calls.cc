@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "control/call_progress.h"
 #include "control/digest.h"
 #include "control/error_body.h"
 #include "control/json.h"
@@ -194,7 +195,8 @@ CallRecord DurableCalls::record_of(AsyncRequest request, std::string request_sha
           .expires = limited ? now + request.time_to_live : Time::never(),
           .idempotency_key = std::move(request.idempotency_key),
           .request_sha256 = std::move(request_sha256),
-          .repeats = {}};
+          .repeats = {},
+          .parent = request.parent};
 }
 
 // One request of a key at a time: the next one finds what the first has made of it.
@@ -272,7 +274,9 @@ void DurableCalls::start(CallRecord record) {
                                     {.id = record.id,
                                      .admission = Admission::granted,
                                      .expires = record.expires,
-                                     .arrived = record.arrived});
+                                     .arrived = record.arrived,
+                                     .parent = record.parent,
+                                     .bond = Bond::spawned});
   if (started) return;
   CallReport report;
   report.call = record.id;
@@ -288,7 +292,9 @@ void DurableCalls::ended(Live& call, CallOutcome outcome) {
 void DurableCalls::write_end(CallId id) {
   const auto found = live_.find(id);
   if (found == live_.end()) return;
-  CallEndRecord record = end_record(id, found->second->ended, *found->second->outcome);
+  const FinishedCall* finished = parts_.calls.table().find_finished(id);
+  CallEndRecord record = end_record(id, found->second->ended, *found->second->outcome,
+                                    finished ? to_json(finished->progress) : JsonValue());
   parts_.store.apply({std::move(record)}, parts_.background.to_loop([this, id](Result<> result) {
     end_is_written(id, result);
   }));
@@ -369,7 +375,12 @@ void DurableCalls::repeat(CallId call, KeyId caller, OnStarted done) {
     record.expires = Time::never();
     record.idempotency_key = record.request_sha256 = {};
     record.repeats = call;
-    accept(std::move(record), pool, {}, std::move(done));
+    record.parent = {};
+    const CallId to = record.id;
+    parts_.hand_on(*function, call, to,
+                   [this, pool, record = std::move(record), done = std::move(done)]() mutable {
+                     accept(std::move(record), pool, {}, std::move(done));
+                   });
   };
   parts_.store.query_call(call, parts_.background.to_loop(std::move(looked_up)));
 }

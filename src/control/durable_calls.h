@@ -32,6 +32,9 @@ class DurableCalls final : public AsyncCalls {
     IdSource& ids;
     Duration kept;  // from a call's end until it is forgotten, at least
     std::function<Result<std::string>(CallId)> describe;  // its document, of one that has not ended
+    std::function<void(CallId, Done)> graph;
+    // What one that has ended left for a next attempt goes on to another call of its function.
+    std::function<void(const Function&, CallId from, CallId to, std::function<void()>)> hand_on;
   };
 
   explicit DurableCalls(Parts parts);
@@ -58,6 +61,7 @@ class DurableCalls final : public AsyncCalls {
   void repeat(CallId call, KeyId caller, OnStarted done) override;
   void list(std::string state, std::string app, std::size_t limit, Done done) override;
   void show(CallId call, Done done) override;
+  void graph(CallId call, Done done) override { parts_.graph(call, std::move(done)); }
 
  private:
   class Live;

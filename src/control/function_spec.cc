@@ -8,6 +8,7 @@
 namespace ember {
 namespace {
 
+constexpr std::size_t kMostMounts = 16;
 constexpr std::size_t kMaxRequestBytes = 8u << 20;
 constexpr std::size_t kMaxFunctions = 200;
 constexpr std::size_t kMaxGpuChoices = 16;
@@ -149,6 +150,20 @@ Result<VolumeMount> parse_volume_mount(const JsonValue& value, const std::string
   return mount;
 }
 
+// They take a mount of their own.
+Result<> check_checkpoints(const FunctionSpec& spec, const std::string& path) {
+  if (!spec.checkpoints) return Ok{};
+  const std::string within = std::string(kCheckpointsPath) + "/";
+  for (const VolumeMount& mount : spec.volumes) {
+    if ((mount.path + "/").starts_with(within)) {
+      return invalid(path + "volumes: " + mount.path +
+                     " is where its checkpoints lie; mount the volume elsewhere");
+    }
+  }
+  if (spec.volumes.size() < kMostMounts) return Ok{};
+  return invalid(path + "volumes has 16, and its checkpoints take one more");
+}
+
 Result<std::vector<VolumeMount>> parse_volumes(const JsonValue* list, const std::string& path) {
   std::vector<VolumeMount> mounts;
   for (std::size_t i = 0; list && i < list->size(); ++i) {
@@ -261,6 +276,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* methods = fields.array("methods");
   const JsonValue* class_parameters = fields.array("class_parameters");
   spec.spread = fields.flag_or("spread", false) ? Spread::apart : Spread::packed;
+  spec.checkpoints = fields.flag_or("checkpoints", false);
   const JsonValue* network = fields.any("network");
   const JsonValue* schedule = fields.any("schedule");
   const std::string isolation = fields.text_or("isolation", "");
@@ -286,6 +302,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto mounts = parse_volumes(volumes, path + "volumes");
   if (!mounts) return std::move(mounts).error();
   spec.volumes = std::move(mounts).value();
+  if (auto room = check_checkpoints(spec, path); !room) return std::move(room).error();
   if (schedule && !schedule->is_null()) {
     auto parsed = parse_schedule(*schedule, path + "schedule");
     if (!parsed) return std::move(parsed).error();
@@ -397,6 +414,7 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"isolation", isolation_class_name(spec.sandbox.isolation)},
                      {"ephemeral_disk_bytes", spec.sandbox.ephemeral_disk_bytes},
                      {"volumes", to_json(spec.volumes)},
+                     {"checkpoints", spec.checkpoints},
                      {"parameters", JsonValue::parse(spec.parameters, nullptr, false)},
                      {"methods", methods_json(spec.of_class)},
                      {"class_parameters", parameters_json(spec.of_class)},

@@ -55,7 +55,12 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
                      .background = background,
                      .ids = ids,
                      .kept = options.results_kept,
-                     .describe = [this](CallId call) { return listings.call(call); }}),
+                     .describe = [this](CallId call) { return listings.call(call); },
+                     .graph = [this](CallId call, auto done) { graph.draw(call, std::move(done)); },
+                     .hand_on =
+                         [this](const Function& function, CallId from, CallId to, auto then) {
+                           checkpoints.hand_on(function, from, to, std::move(then));
+                         }}),
       scheduled(driver, catalog, store, background, durable_calls, zones),
       maps({.loop = loop,
             .driver = driver,
@@ -70,10 +75,14 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
       execs(loop, driver, node, containers, ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs, leases),
+      graph(calls.table(), listings, store, background),
+      checkpoints(driver, calls.table(), volumes, store, background),
       performer(*this),
       startup(store, background, catalog, deployments, variants, containers),
       started(driver.now()) {
   deployments.on_change([this](const App& app) { scheduled.refresh(app); });
+  calls.on_checkpointed_end(
+      [this](const FinishedCall& call, Bond bond) { checkpoints.call_ended(call, bond); });
   driver.set_performer(&performer);
   containers.set_listener(&performer);
 }
@@ -127,6 +136,11 @@ void LiveControl::Performer::on_nested_call(Container& container, const FrameHea
   parts_.nested.start(container.id, header, body);
 }
 
+void LiveControl::Performer::on_progress(Container& container, const FrameHeader& header,
+                                         const std::string& body) {
+  parts_.calls.on_progress(container, header, body);
+}
+
 void LiveControl::Performer::on_volume_request(Container& container, const FrameHeader& header,
                                                std::string& body) {
   parts_.volume_requests.start(container.id, header, body);
@@ -161,6 +175,7 @@ Result<> LiveControl::start() {
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   parts_->durable_calls.restore(std::move(snapshot.calls));
   parts_->scheduled.begin();
+  parts_->checkpoints.begin();
   return Ok{};
 }
 

@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "control/call_graph.h"
 #include "control/calls.h"
+#include "control/checkpoints.h"
 #include "control/deployments.h"
 #include "control/durable_calls.h"
 #include "control/exec_sessions.h"
@@ -42,6 +44,8 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
   void on_nested_credit(Container& container, const FrameHeader& header,
                         const std::string& body) override;
   void on_nested_cancel(Container& container, const FrameHeader& header) override;
+  void on_progress(Container& container, const FrameHeader& header,
+                   const std::string& body) override;
   void on_volume_request(Container& container, const FrameHeader& header,
                          std::string& body) override;
   void on_variant_request(Container& container, const FrameHeader& header,
@@ -94,6 +98,8 @@ struct LiveControl::Parts {
   Leases leases;
   ExecSessions execs;
   Listings listings;
+  CallGraph graph;
+  Checkpoints checkpoints;
   Performer performer;
   Startup startup;
   Time started;

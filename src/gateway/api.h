@@ -91,6 +91,7 @@ void handle_finish_draft(ApiRequest& request, Reply reply);
 // api_calls.cc
 void handle_calls(ApiRequest& request, Reply reply);
 void handle_call(ApiRequest& request, Reply reply);
+void handle_call_graph(ApiRequest& request, Reply reply);
 void handle_call_result(ApiRequest& request, Reply reply);
 void handle_retry_call(ApiRequest& request, Reply reply);
 void handle_cancel_call(ApiRequest& request, Reply reply);

@@ -47,6 +47,14 @@ TEST_F(AsyncCallsTest, DoNotTakeOverTheKeyOfTheRequestBefore) {
   EXPECT_EQ(fake().spawned.at(1).idempotency_key, "");
 }
 
+TEST_F(AsyncCallsTest, AreDrawnWithAllThatTheyHaveMade) {
+  const auto response = ask("GET", "/api/v1/calls/fc-0000000000093/graph");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_THAT(response.body, HasSubstr("\"whole\": true"));
+  EXPECT_THAT(fake().asked, ElementsAre("graph fc-0000000000093"));
+  EXPECT_EQ(ask("GET", "/api/v1/calls/nonsense/graph").status, 404);
+}
+
 TEST_F(AsyncCallsTest, SayWhereTheyWereMadeBefore) {
   fake().acceptance = Acceptance::repeated;
   EXPECT_THAT(ask("POST", "/fn/shop/price?mode=async", "{}").body, HasSubstr("\"repeated\": true"));

@@ -96,6 +96,7 @@ std::vector<Route> make_routes(std::size_t body_bytes) {
       {get, "/api/v1/nodes", small, keyed, handle_nodes},
       {get, "/api/v1/calls", small, keyed, handle_calls},
       {get, "/api/v1/calls/{id}", small, keyed, handle_call},
+      {get, "/api/v1/calls/{id}/graph", small, keyed, handle_call_graph},
       {get, "/api/v1/calls/{id}/result", small, keyed, handle_call_result},
       {post, "/api/v1/calls/{id}/retry", small, keyed, handle_retry_call},
       {post, "/api/v1/calls/{id}/cancel", small, keyed, handle_cancel_call},

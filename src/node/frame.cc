@@ -41,6 +41,7 @@ bool is_known(unsigned char type) {
     case FrameType::credit:
     case FrameType::call_chunk:
     case FrameType::call_cancel:
+    case FrameType::progress:
       return true;
   }
   return false;

@@ -3,7 +3,7 @@
 // is the other end.
 //
 // Header, 16 bytes little-endian: u32 body length, u8 type, u8 format, u16 attempt, u64 stream.
-// The stream is the input id for Input, Cancel, Result, Error and Log, the runner's own
+// The stream is the input id for Input, Cancel, Result, Error, Log and Progress, the runner's own
 // number for Call, CallResult and CallError, else 0. Chunk goes with the input id and CallChunk and
 // CallCancel with the runner's own number; Credit with that of the stream that it is given for.
 #pragma once
@@ -53,6 +53,7 @@ enum class FrameType : std::uint8_t {
   credit = 24,  // to who sends items  u32 items and u32 bytes that may follow beyond those before
   call_chunk = 25,   // serve -> runner  an item of the generator that a Call called
   call_cancel = 26,  // runner -> serve  empty; nobody waits for that call any more
+  progress = 30,     // runner -> serve  {"step", "total", "metrics"}: how far an input is
 };
 
 // The bits of the format byte that hold a BodyFormat.

@@ -178,3 +178,27 @@ def test_the_guide_to_calls_for_later_runs_as_shown(server: Server, tmp_path: Pa
     assert lines[:2] == ["['all of 2023', 'all of 2024']", "all of 2023"]
     assert '"all of 2025"' in lines
     server.cli("app", "stop", "reports")
+
+
+def test_the_guide_to_pipelines_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/pipelines.md", "python")
+    (session,) = blocks("docs/guides/pipelines.md", "")
+    (tmp_path / "pipeline.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert "9" in done.stdout.splitlines()
+    assert "6 calls, $" in done.stdout
+    server.cli("app", "stop", "pipeline")
+
+
+def test_the_guide_to_long_jobs_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("checkpoints take containers, which take root")
+    (code,) = blocks("docs/guides/long-jobs.md", "python")
+    (session,) = blocks("docs/guides/long-jobs.md", "")
+    (tmp_path / "count.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert "40" in done.stdout.splitlines()
+    assert "step 40/40, 100 %, left 0" in done.stdout
+    server.cli("app", "stop", "count")

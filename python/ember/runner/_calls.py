@@ -171,16 +171,16 @@ def call(app: str, function: str, body: bytes, variant: str | None = None) -> by
     return _wait_for(lambda runner, waiter: runner.start_call(app, function, body, waiter, variant))
 
 
-def spawn(app: str, function: str, body: bytes, options: dict[str, object]) -> str:
-    """Starts a call that nobody waits for; its id, once it is on the server's disk."""
+def spawn(app: str, function: str, body: bytes, options: dict[str, object]) -> dict[str, Any]:
+    """Starts a call that nobody waits for; the answer, once it is on the server's disk."""
     head: dict[str, object] = {"app": app, "function": function, "mode": "async", **options}
     answer = _wait_for(lambda runner, waiter: runner.ask(head, body, waiter))
-    return _json.loads(answer)["call_id"]
+    return _json.loads(answer)
 
 
-def result(call_id: str, wait_ms: int) -> bytes | NotEnded:
+def result(call_id: str, wait_ms: int, *, to_the_end: bool) -> bytes | NotEnded:
     """The pickled result of a call, if it has ended after so long."""
-    head: dict[str, object] = {"result_of": call_id, "wait_ms": wait_ms}
+    head: dict[str, object] = {"result_of": call_id, "wait_ms": wait_ms, "to_the_end": to_the_end}
     try:
         return _wait_for(lambda runner, waiter: runner.ask(head, b"", waiter))
     except _Pending as error:
