@@ -7,6 +7,7 @@ from ember._aio import Typed
 from ember._function_call import Spawn
 from ember._map import ForEach, Map, Starmap
 from ember._settings import Concurrency, Settings, check_name, options_spec
+from ember._spawn_map import SpawnMap
 from ember._variant import variant_of
 from ember.exception import InvalidArgumentError
 
@@ -102,6 +103,7 @@ class Function(Typed["P", "R"]):
         self.map = Map(self)
         self.starmap = Starmap(self)
         self.for_each = ForEach(self)
+        self.spawn_map = SpawnMap(self)
         if raw is not None:
             self.__doc__ = raw.__doc__
             self.__module__ = raw.__module__
