@@ -72,6 +72,7 @@ class App:
         isolation: Literal["container", "gvisor"] | None = None,
         ephemeral_disk: int | str | None = None,
         volumes: Mapping[str, Volume] | None = None,
+        checkpoints: bool = False,
         schedule: Cron | Period | None = None,
         name: str | None = None,
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
@@ -94,6 +95,7 @@ class App:
         ephemeral_disk: MiB, or text such as "20GB": what each container can write on disk; without
         it scratch space is memory.
         volumes: what its containers see where, {"/data": Volume.from_name("models")}.
+        checkpoints: its calls may leave some by ember.checkpoint(path), for their next attempt.
         schedule: ember.Cron(...) or ember.Period(...): when the server calls it by itself, without
         arguments, while the app is deployed.
         """
@@ -117,6 +119,7 @@ class App:
             isolation=isolation,
             ephemeral_disk=ephemeral_disk,
             volumes=volumes,
+            checkpoints=checkpoints or None,
             schedule=schedule,
         )
 
@@ -148,6 +151,7 @@ class App:
         isolation: Literal["container", "gvisor"] | None = None,
         ephemeral_disk: int | str | None = None,
         volumes: Mapping[str, Volume] | None = None,
+        checkpoints: bool = False,
         spread: bool = False,
         name: str | None = None,
     ) -> Callable[[type[T]], Cls[T]]:
@@ -179,6 +183,7 @@ class App:
             isolation=isolation,
             ephemeral_disk=ephemeral_disk,
             volumes=volumes,
+            checkpoints=checkpoints or None,
             spread=spread or None,
         )
 

@@ -82,6 +82,20 @@ class Client:
         """Bytes as they are, one after the other; the decoded answer."""
         return _json.loads(self._exchange_checked(method, path, data).body)
 
+    def exchange(self, method: str, path: str, *data: bytes) -> bytes:
+        """Bytes as they are, one after the other; the answer as it is, whenever it comes."""
+        return self._exchange_checked(method, path, data).body
+
+    async def exchange_async(self, method: str, path: str) -> bytes:
+        """The same on the running event loop, without a body. Cancelling the task hangs up."""
+        import httpx
+
+        try:
+            answer = await self._async_client().request(method, self.config.url + path)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        return _checked(Reply(answer.status_code, dict(answer.headers), answer.content)).body
+
     def send_file(self, path: str, body: _http.FilePart) -> Any:
         """PUT of a part of a file; the decoded answer. EOFError: the file has become shorter."""
         return _json.loads(self._exchange_checked("PUT", path, body).body)
@@ -112,6 +126,8 @@ class Client:
                 "mode": "async",
                 "ttl_ms": options.get("ttl_ms"),
                 "variant": options.get("variant"),
+                "webhook": options.get("webhook"),
+                "priority": options.get("priority"),
             }
         )
         key = options.get("idempotency_key")
@@ -414,6 +430,11 @@ def app_path(app: str, verb: str = "") -> str:
 def volume_path(volume: str, verb: str = "") -> str:
     """The path of a volume, or of something to do with it."""
     return f"/api/v1/volumes/{quote(volume)}{'/' + verb if verb else ''}"
+
+
+def shared_path(kind: str, name: str = "") -> str:
+    """The path of a dictionary or a queue, or of all that there are."""
+    return f"/api/v1/{kind}s" + (f"/{quote(name)}" if name else "")
 
 
 def quote(text: str) -> str:

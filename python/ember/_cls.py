@@ -11,7 +11,7 @@ from ember._aio import blocking
 from ember._class_parameter import ClassParameter, check_values, declared_parameters
 from ember._function import Function, check_place, is_coroutine, parted, refuse_generator
 from ember._lifecycle import Hook, Local, Method, hooks_of, methods_of
-from ember._settings import Concurrency, Settings, check_name, options_spec
+from ember._settings import Batching, Concurrency, Settings, check_name, options_spec
 from ember._variant import variant_of
 from ember.exception import InvalidArgumentError
 
@@ -116,6 +116,20 @@ class Cls(_Makes["T"]):
         """The same, whose containers run so many inputs at once."""
         return self._with(Concurrency(max_inputs, target_inputs).spec())
 
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Cls[T]:
+        """The same, whose batched method has batches of another size or wait."""
+        if self.raw is not None and self.batching is None:
+            raise InvalidArgumentError(
+                f"{self.name} has no batched method: put @ember.batched(...) above one, and have "
+                "it take and return lists"
+            )
+        return self._with(Batching(max_batch_size, wait_ms).spec())
+
+    @property
+    def batching(self) -> Batching | None:
+        """That of its method, if that is batched: it is the only one then."""
+        return next((one.batching for one in self.methods.values() if one.batching), None)
+
     def _with(self, options: dict[str, Any]) -> Cls[T]:
         return Cls(
             self.app_name,
@@ -133,7 +147,8 @@ class Cls(_Makes["T"]):
         assert self.raw is not None
         hooks = [*hooks_of(self.raw, "enter"), *hooks_of(self.raw, "exit")]
         code = [*self.methods.values(), *hooks]
-        return any(is_coroutine(one.raw) for one in code)
+        serves = any(method.web is not None for method in self.methods.values())
+        return serves or any(is_coroutine(one.raw) for one in code)
 
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this class, but for its image."""
@@ -144,6 +159,7 @@ class Cls(_Makes["T"]):
             "qualname": self.raw.__qualname__,
             "is_async": self.is_async,
             **self.concurrency.spec(),
+            **(self.batching.spec() if self.batching else {}),
             "methods": [method.spec() for method in self.methods.values()],
             "class_parameters": [
                 parameter.spec() for parameter in self.parameters.values() if parameter.init
@@ -231,6 +247,8 @@ class BoundMethod(Function):
             cls.app_name,
             f"{cls.name}.{name}",
             method.raw if method is not None else None,
+            batching=method.batching if method is not None else None,
+            web=method.web if method is not None else None,
             origin=cls,
             variant=variant_of(cls.name, instance._ember_given, cls.options),
         )
@@ -255,7 +273,7 @@ class BoundMethod(Function):
             f"{self._instance._ember_cls.name}.with_options(...)"
         )
 
-    with_concurrency = with_options
+    with_concurrency = with_batching = with_options
 
     def _pool_name(self) -> str:
         return self._instance._ember_cls.name
@@ -266,12 +284,13 @@ class BoundMethod(Function):
 
 def make_cls(app_name: str, raw: Any, name: str | None, settings: Settings) -> Cls[Any]:
     """What `@app.cls` returns; refuses what can't run in a container."""
-    raw, concurrency = parted(raw)
+    raw, concurrency, _ = parted(raw)
     if isinstance(raw, Cls):
         raise InvalidArgumentError(f"{raw.name} is an Ember class already")
     if not isinstance(raw, type):
         raise InvalidArgumentError("@app.cls is for classes; use @app.function(...) for functions")
     check_place(raw, "class")
+    _check_places_of_concurrency(raw)
     if raw.__init__ is not object.__init__:
         raise InvalidArgumentError(
             f"{raw.__qualname__}: an Ember class has no __init__ of its own: declare what it is "
@@ -284,10 +303,25 @@ def make_cls(app_name: str, raw: Any, name: str | None, settings: Settings) -> C
     return cls
 
 
+def _check_places_of_concurrency(raw: type) -> None:
+    """An endpoint can't tell, where it is declared, that it is in a class."""
+    for name, value in vars(raw).items():
+        if parted(value)[1] is not None or getattr(value, "concurrency", None) is not None:
+            raise InvalidArgumentError(
+                f"{raw.__name__}.{name}: @ember.concurrent stands above the class: its methods "
+                "share containers"
+            )
+
+
 def _check_methods(cls: Cls[Any]) -> None:
     if not cls.methods:
         raise InvalidArgumentError(
             f"{cls.name} has no method: put @ember.method() above those that are to be called"
+        )
+    if cls.batching and len(cls.methods) > 1:
+        raise InvalidArgumentError(
+            f"{cls.name}: a class with a batched method has no other method; its containers "
+            f"gather inputs for that one: it has {', '.join(cls.methods)}"
         )
     for name, method in cls.methods.items():
         if isinstance(method.raw, (Hook, Method)):
@@ -303,6 +337,21 @@ def _check_methods(cls: Cls[Any]) -> None:
                 else f"{cls.name}.__call__: give the method a name to call it by"
             )
         refuse_generator(method.raw)
+        if method.web is not None:
+            _check_endpoint(cls, method)
+
+
+def _check_endpoint(cls: Cls[Any], method: Method[..., Any]) -> None:
+    name = f"{cls.name}.{method.name}"
+    code = method.raw.__code__  # pyright: ignore[reportFunctionMemberAccess]
+    if not code.co_argcount:
+        raise InvalidArgumentError(f"{name}: a method takes self")
+    needed = [one.name for one in cls.parameters.values() if one.init and not one.has_default]
+    if needed:
+        raise InvalidArgumentError(
+            f"{name}: a request says nothing of the class's parameters: give a default to "
+            + ", ".join(needed)
+        )
 
 
 def _rebuilt(app_name: str, name: str, options: dict[str, Any]) -> Cls[Any]:

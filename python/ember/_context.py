@@ -37,17 +37,18 @@ def deployed_app(name: str) -> str:
 
 def current_call_id() -> str | None:
     """The id of the call that this code serves, for example `fc-0v3q…`; None outside of one."""
-    key = _current_key()
+    key = current_key()
     return id_text("fc", key[2]) if key else None
 
 
 def current_input_id() -> str | None:
     """The id of the input that this code executes; None outside of one."""
-    key = _current_key()
+    key = current_key()
     return id_text("in", key[0]) if key else None
 
 
-def _current_key() -> InputKey | None:
+def current_key() -> InputKey | None:
+    """The input that this code executes; None outside of one."""
     key = current.get(None)
     return runner.sole_input() if key is None and runner is not None else key
 

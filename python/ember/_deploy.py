@@ -36,7 +36,7 @@ class Deployment:
         self.app_id: str = answer["app_id"]
         self.version: int = answer["version"]
         self.url: str = answer["url"]
-        self.functions: list[dict[str, str]] = answer["functions"]  # name, function_id, url
+        self.functions: list[dict[str, Any]] = answer["functions"]  # name, function_id, url, web
         self.source = source
 
 

@@ -6,7 +6,8 @@ from ember import _invoke
 from ember._aio import Typed, blocking
 from ember._function_call import Spawn
 from ember._map import ForEach, Map, Starmap
-from ember._settings import Concurrency, Settings, check_name, options_spec
+from ember._settings import Batching, Concurrency, Settings, check_name, options_spec
+from ember._spawn_map import SpawnMap
 from ember._variant import variant_of
 from ember.exception import InvalidArgumentError
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from ember._scaling import FunctionStats
     from ember._settings import Options
+    from ember._signature import Parameter
     from ember._variant import Variant
+    from ember._web import WebOptions
 
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
@@ -87,8 +90,10 @@ class Function(Typed["P", "R"]):
         settings: Settings | None = None,
         concurrency: Concurrency | None = None,
         *,
+        batching: Batching | None = None,
         origin: Any = None,
         variant: Variant | None = None,
+        web: WebOptions | None = None,
     ) -> None:
         self._app_name = app_name
         self._origin = origin  # a handle made of another: of its app, whatever that is named
@@ -96,13 +101,16 @@ class Function(Typed["P", "R"]):
         self.variant = variant  # None: as it is deployed
         self.raw = raw  # the function as written; None for a handle by name
         self.settings = settings or Settings()
+        self.web = web  # None: no web endpoint, or a handle by name
         self.concurrency = concurrency or Concurrency(1, None)
+        self.batching = batching  # None: each input runs by itself
         self.remote: Remote[P, R] = Remote(self)
         self.spawn = Spawn(self, {})
         self.remote_gen: RemoteItems[P, R] = RemoteItems(self)
         self.map = Map(self)
         self.starmap = Starmap(self)
         self.for_each = ForEach(self)
+        self.spawn_map = SpawnMap(self)
         if raw is not None:
             self.__doc__ = raw.__doc__
             self.__module__ = raw.__module__
@@ -137,6 +145,15 @@ class Function(Typed["P", "R"]):
         """The same, whose containers run so many inputs at once."""
         return self._with(Concurrency(max_inputs, target_inputs).spec())
 
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R]:
+        """The same batched function, with batches of another size or wait."""
+        if self.raw is not None and self.batching is None:
+            raise InvalidArgumentError(
+                f"{self.name} is not batched: put @ember.batched(...) above it, and have it take "
+                "and return lists"
+            )
+        return self._with(Batching(max_batch_size, wait_ms).spec())
+
     def _with(self, options: dict[str, Any]) -> Function[P, R]:
         all_options = {**(self.variant.options if self.variant else {}), **options}
         return Function(
@@ -145,8 +162,10 @@ class Function(Typed["P", "R"]):
             self.raw,
             self.settings,
             self.concurrency,
+            batching=self.batching,
             origin=self,
             variant=variant_of(self.name, {}, all_options),
+            web=self.web,
         )
 
     @property
@@ -161,8 +180,10 @@ class Function(Typed["P", "R"]):
 
     @property
     def is_async(self) -> bool:
-        """Whether it is an `async def`."""
+        """Whether it is an `async def`, or serves requests, which takes an event loop."""
         is_async = _CO_COROUTINE | _CO_ASYNC_GENERATOR
+        if self.web is not None:
+            return True
         return self.raw is not None and bool(flags(self.raw) & is_async)
 
     @property
@@ -171,8 +192,17 @@ class Function(Typed["P", "R"]):
         yields = _CO_GENERATOR | _CO_ASYNC_GENERATOR
         return self.raw is not None and bool(flags(self.raw) & yields)
 
+    @property
+    def parameters(self) -> list[Parameter]:
+        """What a call gives; where it is batched, one element of each list."""
+        from ember._signature import parameters
+
+        assert self.raw is not None
+        return parameters(self.raw, of_elements=self.batching is not None)
+
     def refuse_as_generator(self) -> None:
-        """Raises where one result is asked of a generator."""
+        """Raises where one result is asked of a generator, or of a web endpoint."""
+        self._refuse_as_endpoint()
         if self.is_generator:
             raise InvalidArgumentError(
                 f"{self.name} is a generator function: iterate over {self.name}.remote_gen(...)"
@@ -180,6 +210,7 @@ class Function(Typed["P", "R"]):
 
     def refuse_as_plain(self) -> None:
         """Raises where items are asked of what gives one result."""
+        self._refuse_as_endpoint()
         if self.raw is not None and not self.is_generator:
             raise InvalidArgumentError(
                 f"{self.name} is no generator function and gives one result: "
@@ -222,11 +253,40 @@ class Function(Typed["P", "R"]):
         """What its containers are called by."""
         return self.name
 
+    def _refuse_as_endpoint(self) -> None:
+        if self.web is not None:
+            raise InvalidArgumentError(
+                f"{self.name} is a web endpoint: send requests to {self.name}.get_web_url()"
+            )
+
+    @blocking
+    def get_web_url(self) -> str:
+        """The URL of a deployed web endpoint: the same in each version. Asks the server."""
+        from ember import _client
+
+        answer = _client.shared().get_json(_client.app_path(self.app_name))
+        for function in answer["functions"]:
+            for endpoint in function["web"]:
+                if endpoint["name"] == self.name:
+                    return endpoint["url"]
+        raise InvalidArgumentError(
+            f"{self.app_name}.{self.name} is deployed as no web endpoint: one has "
+            "@ember.asgi_app() or a decorator like it"
+        )
+
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this function, but for its image."""
-        from ember._signature import parameters
-
         assert self.raw is not None
+        if self.web is not None:
+            return {
+                "name": self.name,
+                "module": self.raw.__module__,
+                "qualname": self.raw.__qualname__,
+                "is_async": True,
+                "web": self.web.spec(),
+                **self.concurrency.spec(),
+                **self.settings.spec(),
+            }
         return {
             "name": self.name,
             "module": self.raw.__module__,
@@ -234,7 +294,8 @@ class Function(Typed["P", "R"]):
             "is_async": self.is_async,
             "is_generator": self.is_generator,
             **self.concurrency.spec(),
-            "parameters": [parameter.spec() for parameter in parameters(self.raw)],
+            **(self.batching.spec() if self.batching else {}),
+            "parameters": [parameter.spec() for parameter in self.parameters],
             **self.settings.spec(),
         }
 
@@ -257,7 +318,9 @@ def make_function(
     app_name: str, raw: object, name: str | None, settings: Settings
 ) -> Function[..., Any]:
     """What `@app.function` returns; refuses what can't run in a container."""
-    raw, concurrency = parted(raw)
+    raw, concurrency, batching = parted(raw)
+    if getattr(raw, "_ember_method", False) and getattr(raw, "web", None) is not None:
+        return _make_endpoint(app_name, raw, name, settings, concurrency)
     if isinstance(raw, Function):
         raise InvalidArgumentError(f"{raw.name} is an Ember function already")
     code = getattr(raw, "__code__", None)
@@ -273,7 +336,29 @@ def make_function(
         from ember._schedule import check_callable_alone
 
         check_callable_alone(checked, raw)
-    return Function(app_name, checked, raw, settings, concurrency)
+    if batching is not None:
+        from ember._batching import check_batched
+
+        check_batched(raw)
+    return Function(app_name, checked, raw, settings, concurrency, batching=batching)
+
+
+def _make_endpoint(
+    app_name: str, endpoint: Any, name: str | None, settings: Settings, above: Concurrency | None
+) -> Function[..., Any]:
+    """What `@app.function` returns above a web endpoint's decorator."""
+    from ember._web import APP_CONCURRENCY
+
+    raw, web = endpoint.raw, endpoint.web
+    check_place(raw, "function")
+    checked = check_name("function", name or raw.__name__)
+    if settings.schedule is not None:
+        raise InvalidArgumentError(f"{checked}: a web endpoint has no schedule")
+    if web.kind != "fastapi" and raw.__code__.co_argcount:
+        raise InvalidArgumentError(f"{checked}: what returns an app, or starts one, takes nothing")
+    default = None if web.kind == "fastapi" else APP_CONCURRENCY
+    concurrency = above or endpoint.concurrency or default
+    return Function(app_name, checked, raw, settings, concurrency, web=web)
 
 
 def _rebuilt(app_name: str, name: str, options: dict[str, Any]) -> Function[..., Any]:
@@ -307,17 +392,28 @@ def is_coroutine(raw: Callable[..., Any]) -> bool:
     return bool(flags(raw) & _CO_COROUTINE)
 
 
-def parted(raw: object) -> tuple[Any, Concurrency | None]:
-    """What `@ember.concurrent` below another decorator stands on, and what it says."""
-    return (raw.function, raw.concurrency) if isinstance(raw, _Concurrent) else (raw, None)
+BATCHED_ENDPOINT = (
+    "each request has an answer of its own: a web endpoint can't be batched; call a batched "
+    "function from it"
+)
 
 
-class _Concurrent:
-    """A function with `@ember.concurrent` below `@app.function`, between the two."""
+def parted(raw: object) -> tuple[Any, Concurrency | None, Batching | None]:
+    """What our decorators below another one stand on, and what they say."""
+    if isinstance(raw, Marked):
+        return raw.function, raw.concurrency, raw.batching
+    return raw, None, None
 
-    def __init__(self, function: object, concurrency: Concurrency) -> None:
+
+class Marked:
+    """A function with `@ember.concurrent` or `@ember.batched` below `@app.function`, between."""
+
+    def __init__(
+        self, function: object, concurrency: Concurrency | None, batching: Batching | None
+    ) -> None:
         self.function = function
         self.concurrency = concurrency
+        self.batching = batching
 
 
 def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable[[Any], Any]:
@@ -330,7 +426,7 @@ def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable
     concurrency = Concurrency(max_inputs, target_inputs)
 
     def decorate(function: Any) -> Any:
-        if getattr(function, "_ember_method", False):
+        if getattr(function, "_ember_method", False) and function.web is None:
             raise InvalidArgumentError(
                 f"{function.raw.__qualname__}: @ember.concurrent stands above the class: its "
                 "methods share containers"
@@ -338,9 +434,10 @@ def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable
         if getattr(function, "_ember_callable", False):  # a function or class of an app
             function.concurrency = concurrency
             return function
-        if not callable(function):
+        raw, _, batching = parted(function)
+        if not callable(raw) and getattr(raw, "web", None) is None:
             raise InvalidArgumentError("@ember.concurrent is for functions and classes")
-        return _Concurrent(function, concurrency)
+        return Marked(raw, concurrency, batching)
 
     return decorate
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _WAIT_S = 30.0  # of one question
 _MAX_TTL_S = 7 * 24 * 3600
+_MAX_PRIORITY = 10
 
 
 class FunctionCall:
@@ -40,7 +41,7 @@ class FunctionCall:
         deadline_s = None if timeout is None else monotonic() + timeout
         while True:
             left_s = _WAIT_S if deadline_s is None else max(0.0, deadline_s - monotonic())
-            found = _outcome(self.call_id, min(left_s, _WAIT_S))
+            found = outcome(self.call_id, min(left_s, _WAIT_S), to_the_end=deadline_s is None)
             if not isinstance(found, NotEnded):
                 return found
             if deadline_s is not None and monotonic() >= deadline_s:
@@ -55,6 +56,16 @@ class FunctionCall:
     def status(self) -> dict[str, Any]:
         """Its state, phases and price, and why it waits, as `ember call show --json` has them."""
         return _client("looked at").get_json(f"/api/v1/calls/{self.call_id}")
+
+    @blocking
+    def get_progress(self) -> dict[str, Any] | None:
+        """What it last said by `ember.progress`: step, total, metrics, at_ms. None for nothing."""
+        return _client("looked at").get_json(f"/api/v1/calls/{self.call_id}")["progress"]
+
+    @blocking
+    def get_graph(self) -> dict[str, Any]:
+        """It and all that it has called, as a tree: `ember call graph --json`."""
+        return _client("looked at").get_json(f"/api/v1/calls/{self.call_id}/graph")["call"]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FunctionCall) and other.call_id == self.call_id
@@ -77,13 +88,16 @@ class Spawn:
 
     def __call__(self, *args: Any, **kwargs: Any) -> FunctionCall:
         """The call is on the server's disk when this returns."""
+        return self.spawn(args, kwargs)[0]
+
+    def spawn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[FunctionCall, bool]:
+        """The call, and whether its idempotency key had made it before."""
         function = self._function
         function.refuse_as_generator()
-        return FunctionCall(
-            _invoke.spawn(
-                function.app_name, function.name, args, kwargs, self._options, function.variant
-            )
+        answer = _invoke.spawn(
+            function.app_name, function.name, args, kwargs, self._options, function.variant
         )
+        return FunctionCall(answer["call_id"]), answer["repeated"]
 
     async def aio(self, *args: Any, **kwargs: Any) -> FunctionCall:
         """The same for async code: await it."""
@@ -92,12 +106,19 @@ class Spawn:
         return await asyncio.to_thread(self, *args, **kwargs)
 
     def with_options(
-        self, *, idempotency_key: str | None = None, ttl: float | None = None
+        self,
+        *,
+        idempotency_key: str | None = None,
+        ttl: float | None = None,
+        webhook: str | None = None,
+        priority: int | None = None,
     ) -> Spawn:
         """For the calls made through what this returns.
 
         idempotency_key: the same call again gives the handle of the first, not another call.
         ttl: seconds in which it has to start; it fails if it does not.
+        webhook: a URL that is told of its end, by a signed POST.
+        priority: -10 to 10; of the function's waiting calls the highest go first.
         """
         options: dict[str, object] = dict(self._options)
         if idempotency_key is not None:
@@ -112,6 +133,16 @@ class Spawn:
             if not 0.001 <= ttl <= _MAX_TTL_S:
                 raise InvalidArgumentError(f"ttl: {ttl} is not between 0.001 and {_MAX_TTL_S}")
             options["ttl_ms"] = round(ttl * 1000)
+        if webhook is not None:
+            if not isinstance(webhook, str) or not webhook.startswith(("https://", "http://")):
+                raise InvalidArgumentError(f"webhook: {webhook!r} is no URL of https or http")
+            options["webhook"] = webhook
+        if priority is not None:
+            if isinstance(priority, bool) or not isinstance(priority, int):
+                raise InvalidArgumentError("priority: expected a whole number")
+            if not -_MAX_PRIORITY <= priority <= _MAX_PRIORITY:
+                raise InvalidArgumentError(f"priority: {priority} is not between -10 and 10")
+            options["priority"] = priority
         return Spawn(self._function, options)
 
 
@@ -120,13 +151,16 @@ def gather(*calls: FunctionCall) -> list[Any]:
     return [call.get() for call in calls]
 
 
-def _outcome(call_id: str, wait_s: float) -> Any:
-    """The result, or NotEnded; raises what the function raised, be it a PendingError of its own."""
+def outcome(call_id: str, wait_s: float, *, to_the_end: bool) -> Any:
+    """The result, or NotEnded; raises what the function raised, be it a PendingError of its own.
+
+    to_the_end: who asks goes on with nothing else before it.
+    """
     wait_ms = round(wait_s * 1000)
     if _context.in_container:
         from ember.runner import _calls
 
-        body = _calls.result(call_id, wait_ms)
+        body = _calls.result(call_id, wait_ms, to_the_end=to_the_end)
         return body if isinstance(body, NotEnded) else _invoke.unpickled(body)
     from ember import _client
 

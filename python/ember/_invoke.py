@@ -43,8 +43,8 @@ def spawn(
     kwargs: dict[str, Any],
     options: dict[str, object],
     variant: Variant | None = None,
-) -> str:
-    """Starts a call that nobody waits for; its id, once it is on the server's disk."""
+) -> dict[str, Any]:
+    """Starts a call that nobody waits for; the server's answer, once it is on its disk."""
     body = pickled(args, kwargs)
     if _context.in_container:
         from ember.runner import _calls
@@ -57,10 +57,9 @@ def spawn(
         )
     from ember import _client
 
-    def send(id: str | None) -> str:
-        client = _client.shared()
+    def send(id: str | None) -> dict[str, Any]:
         told = {**options, "variant": id}
-        return client.spawn(app, function, body, _client.PICKLE, told)["call_id"]
+        return _client.shared().spawn(app, function, body, _client.PICKLE, told)
 
     return _variant.call(app, variant, send)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from ember._cls import Cls
     from ember._function import Function
+    from ember._settings import Batching
+    from ember._signature import Parameter
+    from ember._web import WebOptions
 
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
@@ -26,9 +29,13 @@ class Method(Typed["P", "R"]):
     """A method that can be called in containers. On an object of the class it is a plain method."""
 
     _ember_method = True
+    web: WebOptions | None = None  # where it is a web endpoint
 
-    def __init__(self, raw: Callable[Concatenate[Any, P], R]) -> None:
+    def __init__(
+        self, raw: Callable[Concatenate[Any, P], R], batching: Batching | None = None
+    ) -> None:
         self.raw = raw
+        self.batching = batching  # None: each input runs by itself
         self.name = getattr(raw, "__name__", "")
         self.__doc__ = getattr(raw, "__doc__", None)
 
@@ -46,8 +53,13 @@ class Method(Typed["P", "R"]):
         return {
             "name": self.name,
             "is_async": is_coroutine(self.raw),
-            "parameters": [parameter.spec() for parameter in parameters(self.raw)[1:]],
+            "parameters": [parameter.spec() for parameter in self.parameters],
         }
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """What a call gives; where it is batched, one element of each list."""
+        return parameters(self.raw, of_elements=self.batching is not None)[1:]
 
 
 class _OwnMethod:
@@ -89,17 +101,22 @@ def method() -> Callable[[Callable[Concatenate[Any, P], R]], Method[P, R]]:
     """Makes a method of an `@app.cls` class callable in containers: `.remote`, `.local`."""
 
     def decorate(raw: Callable[Concatenate[Any, P], R]) -> Method[P, R]:
-        if parted(raw)[1] is not None:
+        plain, concurrency, batching = parted(raw)
+        if concurrency is not None:
             raise InvalidArgumentError(
                 "@ember.concurrent stands above the class: its methods share containers"
             )
-        if isinstance(raw, (Hook, Method)):
+        if isinstance(plain, (Hook, Method)):
             raise InvalidArgumentError(
-                f"{raw.raw.__qualname__} can't be both a method and a hook: give the work that "
+                f"{plain.raw.__qualname__} can't be both a method and a hook: give the work that "
                 "both do a method of its own"
             )
-        _check_is_method(raw, "@ember.method()")
-        return Method(raw)
+        _check_is_method(plain, "@ember.method()")
+        if batching is not None:
+            from ember._batching import check_batched
+
+            check_batched(plain, is_method=True)
+        return Method(plain, batching)
 
     return decorate
 

@@ -40,6 +40,8 @@ _MAX_TIMEOUT_S = 24 * 60 * 60
 _MAX_CONTAINERS = 10_000
 _MAX_INPUTS = 1_000
 _MAX_QUEUE = 1_000_000
+_MAX_BATCH = 1_000
+_MAX_BATCH_WAIT_MS = 600_000
 _NETWORKS = ("internet", "none")
 _MAX_DESTINATIONS = 64
 _ISOLATIONS = ("container", "gvisor")
@@ -86,6 +88,7 @@ class Settings:
         ephemeral_disk: int | str | None = None,
         volumes: Mapping[str, Volume] | None = None,
         spread: bool | None = None,
+        checkpoints: bool | None = None,
         schedule: Cron | Period | None = None,
     ) -> None:
         if image is not None and not isinstance(image, Image):
@@ -118,6 +121,7 @@ class Settings:
             "ephemeral_disk_bytes": _ephemeral_disk(ephemeral_disk),
             "volumes": self._mounts(volumes),
             "spread": _flag("spread", spread),
+            "checkpoints": _flag("checkpoints", checkpoints),
             "schedule": schedule_spec(schedule),
         }
         if max_containers is not None and (min_containers or 0) > max_containers:
@@ -169,6 +173,20 @@ class Concurrency:
     def spec(self) -> dict[str, int]:
         """The fields of a deploy."""
         return {"max_inputs": self.max_inputs, "target_inputs": self.target_inputs}
+
+
+class Batching:
+    """How many inputs run together at most, and how long the first of them waits for others."""
+
+    def __init__(self, max_batch_size: int, wait_ms: int) -> None:
+        if max_batch_size is None or wait_ms is None:
+            raise InvalidArgumentError("give both max_batch_size and wait_ms")
+        self.max_batch_size = _count("max_batch_size", max_batch_size, 1, _MAX_BATCH)
+        self.wait_ms = _count("wait_ms", wait_ms, 0, _MAX_BATCH_WAIT_MS)
+
+    def spec(self) -> dict[str, Any]:
+        """The fields of a deploy."""
+        return {"max_batch_size": self.max_batch_size, "batch_wait_ms": self.wait_ms}
 
 
 def _gpu(gpu: object) -> list[str] | None:

@@ -47,12 +47,17 @@ class Parameter:
         return spec
 
 
-def parameters(function: Callable[..., Any]) -> list[Parameter]:
-    """The parameters in the order in which they are declared."""
+def parameters(function: Callable[..., Any], *, of_elements: bool = False) -> list[Parameter]:
+    """The parameters in the order in which they are declared.
+
+    Those of a batched function are lists: `of_elements` asks what one input gives for each.
+    """
     declared = unwrapped(function)
     code = declared.__code__
     count, keyword_only = code.co_argcount, code.co_kwonlyargcount
     annotations = _annotations(declared)
+    if of_elements:
+        annotations = {name: _element_of(one) for name, one in annotations.items()}
     defaults: dict[str, object] = dict(declared.__kwdefaults__ or {})
     positional_defaults = declared.__defaults__ or ()
     first_default = count - len(positional_defaults)
@@ -104,6 +109,13 @@ def _annotations(function: FunctionType) -> dict[str, object]:
     return resolved
 
 
+def _element_of(annotation: object) -> object:
+    """What a list that is annotated has in it; None where that is not said."""
+    inside = getattr(annotation, "__args__", ())
+    is_list = getattr(annotation, "__origin__", None) is list
+    return inside[0] if is_list and len(inside) == 1 else None
+
+
 def _plain_type(annotation: object) -> tuple[str, bool]:
     """The name of the plain type that an annotation asks of JSON, and whether None will do too."""
     origin = getattr(annotation, "__origin__", annotation)
@@ -123,9 +135,11 @@ def _plain_type(annotation: object) -> tuple[str, bool]:
 class Plan:
     """What it takes to call one function with named arguments from JSON, worked out once."""
 
-    def __init__(self, function: Callable[..., Any], *, is_method: bool = False) -> None:
-        self._parameters = parameters(function)[is_method:]  # without self
-        named = [p for p in self._parameters if p.kind not in ("args", "kwargs")]
+    def __init__(
+        self, function: Callable[..., Any], *, is_method: bool = False, is_batched: bool = False
+    ) -> None:
+        self._parameters = parameters(function, of_elements=is_batched)[is_method:]  # without self
+        self.named = named = [p for p in self._parameters if p.kind not in ("args", "kwargs")]
         self._open = any(p.kind == "kwargs" for p in self._parameters)
         self._positional = [p for p in named if p.kind.startswith("positional")]
         self._args = next((p.name for p in self._parameters if p.kind == "args"), None)

@@ -72,7 +72,7 @@ class WebSocket:
             head = bytes((0x80 | kind, 0x80 | 127)) + size.to_bytes(8, "big")
         mask = os.urandom(4)
         try:
-            self._socket.sendall(head + mask + _masked(payload, mask))
+            self._socket.sendall(head + mask + masked(payload, mask))
         except OSError as error:
             raise Broken(str(error)) from error
 
@@ -134,7 +134,8 @@ class WebSocket:
         return first, payload
 
 
-def _masked(payload: bytes, mask: bytes) -> bytes:
+def masked(payload: bytes, mask: bytes) -> bytes:
+    """The payload under the mask, or from under it."""
     size = len(payload)
     wide = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(wide, "little")).to_bytes(

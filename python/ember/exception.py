@@ -47,6 +47,12 @@ class NotFoundError(EmberError):
     code = "not_found"
 
 
+class WebhookError(EmberError):
+    """What came is no webhook of this workspace's, or an old one: answer it with a 400."""
+
+    code = "invalid_webhook"
+
+
 class UnknownVariantError(NotFoundError):
     """The server has lost a class's parameters or a function's options: tell it of them again."""
 
@@ -57,6 +63,12 @@ class ConflictError(EmberError):
     """The state of the named thing forbids it."""
 
     code = "conflict"
+
+
+class DeadlockError(ConflictError):
+    """The call needs room that is held by what waits for it, and would never have begun."""
+
+    code = "deadlock"
 
 
 class _RetryLaterError(EmberError):
@@ -185,7 +197,7 @@ _BY_CODE: dict[str, type[EmberError]] = {
     error.code: error
     for error in (
         InvalidArgumentError, PayloadTooLargeError, AuthError, PermissionDeniedError, NotFoundError,
-        UnknownVariantError, ConflictError, ResourceExhaustedError, UnavailableError,
+        UnknownVariantError, ConflictError, DeadlockError, ResourceExhaustedError, UnavailableError,
         StorageFailedError, FunctionTimeoutError, PendingError, CallCancelledError,
         ContainerCrashedError, OutOfMemoryError, StartFailedError, RemoteError, InternalError,
     )
@@ -234,27 +246,28 @@ def from_report(
     if plain is not None and issubclass(plain, _RetryLaterError):
         after = report.get("retry_after_s")
         retry_after_s = float(after) if isinstance(after, (int, float)) else None
-        return plain(message, call_id=call_id, retry_after_s=retry_after_s)
+        error = plain(message, call_id=call_id, retry_after_s=retry_after_s)
+        return _with_limit(error, report.get("limit"))
     if plain is not None:
         return plain(message, call_id=call_id)
     traceback = str(report.get("traceback") or "")
     type_name = str(report.get("type") or "")
-    error: BaseException | None = None
+    raised: BaseException | None = None
     if kind == "load_failed":
-        error = StartFailedError(f"{type_name}: {message}", call_id=call_id)
+        raised = StartFailedError(f"{type_name}: {message}", call_id=call_id)
     elif kind == "result_not_serializable":
-        error = ResultNotSerializableError(
+        raised = ResultNotSerializableError(
             message, call_id=call_id, type_name=type_name, traceback=traceback
         )
     else:
-        error = _unpickled(report.get("pickle")) if unpickle else None
-        error = error or RemoteError(
+        raised = _unpickled(report.get("pickle")) if unpickle else None
+        raised = raised or RemoteError(
             f"{type_name}: {message}", call_id=call_id, type_name=type_name, traceback=traceback
         )
     if traceback:
-        error.__cause__ = cause = RemoteTraceback(traceback)
+        raised.__cause__ = cause = RemoteTraceback(traceback)
         cause.call_id = call_id
-    return error
+    return raised
 
 
 def _unpickled(text: object) -> BaseException | None:

@@ -14,6 +14,7 @@
 #include "app/master_key_file.h"
 #include "app/privileges.h"
 #include "app/serve_limits.h"
+#include "app/web_place.h"
 #include "gateway/options.h"
 #include "model/function.h"
 
@@ -172,6 +173,9 @@ TEST(ServeLimits, LeaveDescriptorsForWhatIsNotAConnection) {
   EXPECT_EQ(connections_within(1'000'000, 20'000), 20'000u);
   EXPECT_EQ(connections_within(20'000, 20'000), 17'952u);
   EXPECT_EQ(connections_within(1'024, 20'000), 512u);
+  EXPECT_EQ(web_connections_within(1'000'000, 20'000), 20'000u);
+  EXPECT_EQ(web_connections_within(20'000, 20'000), 512u);
+  EXPECT_EQ(web_connections_within(1'024, 20'000), 128u);
 }
 
 TEST(ServeLimits, LetInMoreThanTheCallsOfOneFunction) {
@@ -193,6 +197,26 @@ TEST(ListenAddress, ReadsWhatPeopleWriteAndShowsWhereClientsGo) {
   EXPECT_EQ(parse_listen_address("127.0.0.1:7777")->url(7777), "http://127.0.0.1:7777");
   EXPECT_EQ(parse_listen_address("[::1]:0")->url(8080), "http://[::1]:8080");
   EXPECT_EQ(parse_listen_address("0.0.0.0:80")->url(80), "http://127.0.0.1:80");
+}
+
+TEST(WebPlace, IsLocalhostUnlessADomainIsNamed) {
+  EXPECT_EQ(web_place("", 7778)->after_label(), "localhost:7778");
+  EXPECT_EQ(web_place("apps.example.com", 80)->after_label(), "apps.example.com:80");
+  EXPECT_EQ(web_place("apps.example.com:8080", 80)->after_label(), "apps.example.com:8080");
+  const auto proxied = web_place("https://apps.example.com", 7778);
+  EXPECT_EQ(proxied->scheme + "://" + proxied->after_label(), "https://apps.example.com");
+  EXPECT_EQ(proxied->name, "apps.example.com");
+  for (const char* text : {"ftp://a.com", "https://", "a b", ".a", "a.", "a:x", "a:123456"}) {
+    EXPECT_FALSE(web_place(text, 1).ok()) << text;
+  }
+}
+
+TEST(WebPlace, IsListenedForAtTheNextPort) {
+  EXPECT_EQ(web_address("", {"127.0.0.1", 7777})->port, 7778);
+  EXPECT_EQ(web_address("", {"127.0.0.1", 0})->port, 0);
+  EXPECT_EQ(web_address("", {"127.0.0.1", 65535})->port, 0);
+  EXPECT_EQ(web_address("0.0.0.0:80", {"127.0.0.1", 7777})->host, "0.0.0.0");
+  EXPECT_FALSE(web_address("nonsense", {"127.0.0.1", 7777}).ok());
 }
 
 TEST(ListenAddress, RefusesWhatIsNotOne) {

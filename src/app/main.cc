@@ -46,6 +46,11 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
   CLI::App* serve = program.add_subcommand("serve", "The control plane: HTTP, engine, state");
   serve->add_option("--data", flags.data, "Data directory, shared with node")->required();
   serve->add_option("--listen", flags.listen, "HOST:PORT; port 0: any free one");
+  serve->add_option("--web-listen", flags.web_listen,
+                    "HOST:PORT of web endpoints (default: the port after that of --listen)");
+  serve->add_option("--web-domain", flags.web_domain,
+                    "Where endpoints are beside localhost: [SCHEME://]NAME[:PORT], whose DNS has a "
+                    "wildcard");
   serve->add_option("--host-name", flags.host_names, "A name clients may use beside localhost");
   serve->add_option("--prices", flags.prices, "The price book, a JSON file")->required();
   serve->add_option("--drain-seconds", flags.drain_seconds, "Longest wait for calls at SIGTERM");
@@ -63,6 +68,8 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
       ->add_option("--results-days", flags.results_days,
                    "How long the outcome of an asynchronous call is kept")
       ->check(CLI::Range(1, 3650));
+  serve->add_option("--webhooks-allow", flags.webhooks_allowed,
+                    "A network that webhooks may be sent to beside the public internet");
   CLI::Option* env = serve->add_option("--master-key-env", flags.master_key.env,
                                        "The variable that holds the key of all secrets");
   serve

@@ -9,6 +9,10 @@ namespace {
 
 constexpr std::size_t kOwnDescriptors = 2048;
 
+std::size_t kept_back(std::size_t descriptors) {
+  return std::min(kOwnDescriptors, descriptors / 2);
+}
+
 }  // namespace
 
 std::size_t raise_descriptor_limit() {
@@ -20,7 +24,13 @@ std::size_t raise_descriptor_limit() {
 }
 
 std::size_t connections_within(std::size_t descriptors, std::size_t wanted) {
-  return std::min(wanted, descriptors - std::min(kOwnDescriptors, descriptors / 2));
+  return std::min(wanted, descriptors - kept_back(descriptors));
+}
+
+std::size_t web_connections_within(std::size_t descriptors, std::size_t wanted) {
+  const std::size_t own = kept_back(descriptors);
+  const std::size_t left = descriptors - own - connections_within(descriptors, wanted);
+  return std::min(wanted, std::max(left, own / 4));
 }
 
 }  // namespace ember

@@ -12,4 +12,7 @@ std::size_t raise_descriptor_limit();
 // files and the state.
 std::size_t connections_within(std::size_t descriptors, std::size_t wanted);
 
+// The same for web endpoints, of what those leave, or of a quarter of what is kept back.
+std::size_t web_connections_within(std::size_t descriptors, std::size_t wanted);
+
 }  // namespace ember

@@ -15,12 +15,15 @@
 #include "app/listen_address.h"
 #include "app/privileges.h"
 #include "app/serve_limits.h"
+#include "app/web_place.h"
 #include "base/wall_clock.h"
 #include "control/clock.h"
 #include "control/key_text.h"
 #include "control/live_control.h"
 #include "control/price_file.h"
 #include "gateway/server.h"
+#include "gateway/web_server.h"
+#include "gateway/webhook_client.h"
 #include "node/remote_node.h"
 #include "store/store.h"
 
@@ -35,6 +38,7 @@ struct Opened {
   std::string key;
   std::optional<MasterKeyFile> master_key_file;
   PriceBook prices;
+  std::vector<IpNetwork> webhooks_allowed;
 };
 
 Result<Opened> open_files(const ServeFlags& flags) {
@@ -57,6 +61,11 @@ Result<Opened> open_files(const ServeFlags& flags) {
   auto prices = read_price_file(flags.prices, date_of(wall_clock()));
   if (!prices) return std::move(prices).error().within("price book " + flags.prices);
   opened.prices = std::move(*prices);
+  for (const std::string& text : flags.webhooks_allowed) {
+    auto network = parse_ip_network(text);
+    if (!network) return std::move(network).error().within("--webhooks-allow");
+    opened.webhooks_allowed.push_back(*network);
+  }
   return opened;
 }
 
@@ -78,13 +87,15 @@ class Serve {
         store_(std::move(store)),
         node_(
             make_remote_node(loop_, flags.data + "/node/node.sock", flags.data + "/serve/volumes")),
+        webhooks_(make_webhook_client(loop_, {.allowed = opened_.webhooks_allowed})),
         control_({.data = flags.data + "/serve",
                   .version = EMBER_VERSION,
                   .logs = log_limits(flags),
                   .workspace_queue_limit = flags.workspace_queue_limit,
                   .results_kept = Duration::seconds(flags.results_days * kSecondsOfADay),
-                  .master_key = std::move(master_key)},
-                 loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices),
+                  .master_key = std::move(master_key),
+                  .webhooks_allowed = opened_.webhooks_allowed},
+                 loop_, clock_, *store_, std::move(snapshot), *node_, opened_.prices, *webhooks_),
         signals_(loop_, SIGTERM, SIGINT),
         deadline_(loop_) {}
 
@@ -96,12 +107,14 @@ class Serve {
     options.host_names = flags_.host_names;
     options.wall_clock = wall_clock;
     std::size_t& connections = options.limits.connections;
-    connections = connections_within(raise_descriptor_limit(), connections);
+    descriptors_ = raise_descriptor_limit();
+    connections = connections_within(descriptors_, connections);
     auto server = Server::listen(loop_, control_, std::move(options));
     if (!server) return std::move(server).error();
     server_ = std::move(*server);
     const std::string url = address.url(server_->port());
     control_.set_url(url);
+    if (auto listening = listen_web(address); !listening) return listening;
     control_.ensure_key(opened_.key, "generated at the first start", [this, url](Result<> known) {
       if (!known) return end(std::move(known).error().within("keep the key"));
       announce(url);
@@ -112,6 +125,32 @@ class Serve {
   }
 
  private:
+  // Where nobody has said where, any free port is better than none.
+  Result<> listen_web(const ListenAddress& api) {
+    const auto address = web_address(flags_.web_listen, api);
+    if (!address) return address.error();
+    WebOptions options;
+    options.address = address->host;
+    options.port = address->port;
+    options.wall_clock = wall_clock;
+    std::size_t& connections = options.limits.connections;
+    connections = web_connections_within(descriptors_, connections);
+    const auto named = web_place(flags_.web_domain, 0);
+    if (!named) return named.error();
+    options.domain = named->name;
+    auto server = WebServer::listen(loop_, control_, options);
+    if (!server && flags_.web_listen.empty() && server.error().code == ErrorCode::conflict) {
+      spdlog::warn("port {} is in use: web endpoints are at another one", options.port);
+      options.port = 0;
+      server = WebServer::listen(loop_, control_, options);
+    }
+    if (!server) return std::move(server).error();
+    web_server_ = std::move(*server);
+    const auto place = web_place(flags_.web_domain, web_server_->port());
+    control_.set_web_origin(place->scheme, place->after_label());
+    return Ok{};
+  }
+
   // The URL in the data directory is what clients wait for, so it comes once the key opens the
   // door.
   void announce(const std::string& url) {
@@ -136,6 +175,7 @@ class Serve {
   void drain() {
     spdlog::info("draining: no new calls; at most {} s for those that run", flags_.drain_seconds);
     server_->begin_drain();
+    web_server_->begin_drain();
     control_.begin_drain([this] {
       spdlog::info("drained");
       loop_.stop();
@@ -159,8 +199,11 @@ class Serve {
   SystemClock clock_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<NodeClient> node_;
+  std::unique_ptr<WebhookSender> webhooks_;
   LiveControl control_;
   std::unique_ptr<Server> server_;
+  std::unique_ptr<WebServer> web_server_;
+  std::size_t descriptors_ = 0;  // that may be open
   boost::asio::signal_set signals_;
   boost::asio::steady_timer deadline_;
   Result<> ended_ = Ok{};
@@ -182,8 +225,9 @@ Result<> run_serve_role(ServeFlags flags) {
   auto store = open_sqlite_store(flags.data + "/serve", snapshot);
   if (!store) return std::move(store).error();
   using Sealed = MasterKeyFile::Sealed;
+  const bool nothing_sealed = snapshot.secrets.empty() && snapshot.webhook_secrets.empty();
   auto master_key =
-      opened->master_key_file->take(snapshot.secrets.empty() ? Sealed::nothing : Sealed::something);
+      opened->master_key_file->take(nothing_sealed ? Sealed::nothing : Sealed::something);
   if (!master_key) return std::move(master_key).error();
   Serve serve(flags, std::move(*opened), std::move(*store), std::move(snapshot),
               std::move(*master_key));

@@ -13,6 +13,8 @@ namespace ember {
 struct ServeFlags {
   std::string data;
   std::string listen = "127.0.0.1:7777";
+  std::string web_listen;  // "": where `listen` is, at the next port
+  std::string web_domain;  // [SCHEME://]NAME[:PORT]; "": localhost alone
   std::vector<std::string> host_names;
   std::string prices;
   std::int64_t drain_seconds = 30;
@@ -22,6 +24,7 @@ struct ServeFlags {
   std::uint32_t workspace_queue_limit = 50'000;
   std::int64_t results_days = 7;
   MasterKeyFlags master_key;
+  std::vector<std::string> webhooks_allowed;  // networks
 };
 
 // Returns once drained after SIGTERM, or with why it could not start or go on.

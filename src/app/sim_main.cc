@@ -61,6 +61,7 @@ void print_summary(const SimReport& report) {
   number("containers:", report.counts.containers);
   number("adopted:", report.counts.adopted);
   number("restarts:", report.counts.restarts);
+  number("deadlocks:", report.counts.deadlocks);
   std::printf("%-12s %s\n", "billed USD:", Money{report.billed_nano_usd}.decimal().c_str());
   std::printf("%-12s %.1f s\n", "simulated:", static_cast<double>(report.simulated.us) / 1e6);
   std::printf("faults:     ");

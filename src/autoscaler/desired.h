@@ -14,7 +14,7 @@ enum class PoolMode : std::uint8_t {
 
 struct PoolLoad {
   std::uint32_t in_flight = 0;  // slots taken
-  std::uint32_t waiting = 0;    // inputs
+  std::uint32_t waiting = 0;    // slots that what waits would take
   std::uint32_t busy = 0;       // containers with inputs
 };
 

@@ -38,6 +38,20 @@ std::string callable_name(const Function& function, std::uint8_t method) {
   return function.spec.name + "." + methods[method].name;
 }
 
+std::vector<WebCallable> web_callables(std::string_view app, const FunctionSpec& spec) {
+  std::vector<WebCallable> found;
+  std::uint8_t method = 0;
+  do {
+    const auto& web = web_of(spec, method);
+    if (!web) continue;
+    std::string name = spec.name;
+    if (spec.of_class.is_class()) name.append(".").append(spec.of_class.methods[method].name);
+    std::string label = label_of(*web, app, name);
+    found.push_back({std::move(name), std::move(label), method, web->access});
+  } while (++method < spec.of_class.methods.size());
+  return found;
+}
+
 void AppCatalog::settle(GpuDemand& demand) const {
   if (demand.least_vram_bytes > 0) demand.choices = ranked_gpus_;
 }
@@ -72,6 +86,9 @@ void AppCatalog::set_current(const AppRecord& record, std::string source,
   for (const FunctionPtr& function : app.functions) {
     app.lines[function->spec.name] = function->line;
     callable_[{function->app_name, function->spec.name}] = function;
+    for (const WebCallable& web : web_callables(function->app_name, function->spec)) {
+      labels_[web.label] = {function, web.method};
+    }
   }
   remember(app.functions);
   forget_expired_pools();
@@ -91,6 +108,9 @@ void AppCatalog::remember(const std::vector<FunctionPtr>& functions) {
 void AppCatalog::withdraw(App& app) {
   for (const FunctionPtr& function : app.functions) {
     callable_.erase({function->app_name, function->spec.name});
+    for (const WebCallable& web : web_callables(function->app_name, function->spec)) {
+      labels_.erase(web.label);
+    }
   }
   for (const auto& [id, variant] : app.variants) variants_.erase(id);
   app.functions.clear();
@@ -135,6 +155,12 @@ Callable AppCatalog::find_callable(std::string_view app, std::string_view name) 
   const FunctionPtr* owner = find_function(app, name.substr(0, dot));
   const auto method = owner ? (*owner)->spec.of_class.find(name.substr(dot + 1)) : std::nullopt;
   return method ? Callable{owner, *method} : Callable{};
+}
+
+Callable AppCatalog::find_label(std::string_view label) const {
+  const auto found = labels_.find(label);
+  if (found == labels_.end()) return {};
+  return {&found->second.function, found->second.method};
 }
 
 const FunctionPtr* AppCatalog::find_variant(const Function& deployed, std::string_view id) const {

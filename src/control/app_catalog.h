@@ -88,6 +88,15 @@ struct Callable {
 // The name that stands for it.
 std::string callable_name(const Function& function, std::uint8_t method);
 
+// A function, or a method of a class, that is a web endpoint.
+struct WebCallable {
+  std::string name;  // of the function, or "CLASS.METHOD"
+  std::string label;
+  std::uint8_t method = 0;
+  WebAccess access = WebAccess::by_key;
+};
+std::vector<WebCallable> web_callables(std::string_view app, const FunctionSpec& spec);
+
 class AppCatalog {
  public:
   // In which order GPU types are tried for a demand that names none. Before any function is made.
@@ -117,6 +126,8 @@ class AppCatalog {
   const FunctionPtr* find_function(std::string_view app, std::string_view function) const;
   // What a call of this name goes to now: a function, or "CLASS.METHOD". No allocation.
   Callable find_callable(std::string_view app, std::string_view name) const;
+  // What a web label stands for now.
+  Callable find_label(std::string_view label) const;
 
   // --- variants ---
   // That of the deployed function with this id; null if there is none. No allocation.
@@ -142,6 +153,11 @@ class AppCatalog {
     std::size_t operator()(const CallableKey& key) const;
   };
 
+  struct Labelled {
+    FunctionPtr function;
+    std::uint8_t method = 0;
+  };
+
   void withdraw(App& app);
   void forget_expired_pools();
 
@@ -149,6 +165,7 @@ class AppCatalog {
   std::map<std::string, App, std::less<>> apps_;
   // Keys view into the functions themselves.
   boost::unordered_flat_map<CallableKey, FunctionPtr, CallableHash> callable_;
+  std::map<std::string, Labelled, std::less<>> labels_;  // of current functions
   boost::unordered_flat_map<PoolId, std::weak_ptr<Function>, IdHash> pools_;
   boost::unordered_flat_map<VariantId, FunctionPtr, IdHash> variants_;  // of all apps
 };

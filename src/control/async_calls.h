@@ -21,6 +21,9 @@ struct AsyncRequest {
   KeyId caller = {};
   std::string idempotency_key = {};  // of one's own making; empty: none
   Duration time_to_live = {};        // fails if it has not started by then; zero: no limit
+  Priority priority = {};
+  std::string webhook = {};  // URL that is told of its end; empty: none
+  CallId parent = {};        // that makes it, from a container; zero: none
 };
 
 // Whether it is a new call, or the one that the same request with the same key has made before.
@@ -51,6 +54,8 @@ class AsyncCalls {
   // Ended ones: state "dead" (failed for good), or as a call's document has it.
   virtual void list(std::string state, std::string app, std::size_t limit, Done done) = 0;
   virtual void show(CallId call, Done done) = 0;
+  // It and all that it has made, as a tree.
+  virtual void graph(CallId call, Done done) = 0;
 };
 
 }  // namespace ember

@@ -32,12 +32,14 @@ CallState ended_state(ErrorCode code) {
   return code == ErrorCode::cancelled ? CallState::cancelled : CallState::failed;
 }
 
-Call& CallTable::add(CallId id) {
+Call& CallTable::add(CallId id, CallId parent) {
   const Slot slot = calls_.add();
   index_.insert(id, slot);
   by_arrival_.push_back(calls_, slot);
   Call& call = calls_[slot];
   call.id = id;
+  call.parent = parent;
+  if (parent) children_.emplace(parent, id);
   return call;
 }
 
@@ -51,9 +53,19 @@ const Call* CallTable::find(CallId id) const { return const_cast<CallTable*>(thi
 void CallTable::remove(CallId id) {
   const Slot slot = index_.find(id);
   EMBER_ASSERT(slot != kNoSlot);
+  if (const CallId parent = calls_[slot].parent) children_.erase({parent, id});
   by_arrival_.remove(calls_, slot);
   index_.erase(id);
   calls_.remove(slot);
+}
+
+std::vector<CallId> CallTable::children_of(CallId parent) const {
+  std::vector<CallId> children;
+  for (auto one = children_.lower_bound({parent, CallId{}});
+       one != children_.end() && one->first == parent; ++one) {
+    children.push_back(one->second);
+  }
+  return children;
 }
 
 std::vector<const Call*> CallTable::live_calls() const {
@@ -74,9 +86,11 @@ void CallTable::finish(FinishedCall call) {
   ring_next_ = (ring_next_ + 1) % kFinishedCalls;
 }
 
-// Asked for by people: a walk over the ring is fast enough, and warm calls pay no second index.
+// Asked for by people: a walk over the ring is fast enough, and warm calls pay no second index. The
+// newest first: of a call that has ended just now it is one step.
 const FinishedCall* CallTable::find_finished(CallId id) const {
-  for (const FinishedCall& call : ring_) {
+  for (std::size_t back = 1; back <= ring_.size(); ++back) {
+    const FinishedCall& call = ring_[(ring_next_ + ring_.size() - back) % ring_.size()];
     if (call.id == id) return &call;
   }
   return nullptr;

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/id_index.h"
@@ -35,6 +37,12 @@ struct CallStream {
   StreamCredit owed;  // gone on, and the runner not yet told
 };
 
+// How far a call has come, in the words of the function itself: a JSON object. Few calls have one.
+using CallProgress = std::unique_ptr<const std::string>;
+
+// Whether a call goes on when the one that made it ends.
+enum class Bond : std::uint8_t { waited_for, spawned };
+
 struct Call {
   CallId id;
   FunctionPtr function;
@@ -52,6 +60,9 @@ struct Call {
   std::optional<CallFailure> refusal;  // for start_call to return
   CallReply reply;
   CallStream stream;
+  CallId parent;  // that made it, from a container; zero: none
+  Bond bond = Bond::waited_for;
+  CallProgress progress;
   Links links;
 };
 
@@ -71,16 +82,21 @@ struct FinishedCall {
   std::shared_ptr<const Tariff> tariff;  // of its last container; none if it never had one
   StartSteps start;                      // that it waited for, if it was cold
   std::uint8_t method = 0;               // of a class
+  CallId parent = {};
+  CallProgress progress = {};
+  std::string_view told_code = {};  // of its failure, instead of the error's own
 };
 
 class CallTable {
  public:
   // The reference holds until remove().
-  Call& add(CallId id);
+  Call& add(CallId id, CallId parent = {});
   Call* find(CallId id);
   const Call* find(CallId id) const;
   void remove(CallId id);
   std::size_t live() const { return index_.size(); }
+  // Those of a call that live, oldest first.
+  std::vector<CallId> children_of(CallId parent) const;
   // Newest first.
   std::vector<const Call*> live_calls() const;
 
@@ -95,6 +111,7 @@ class CallTable {
   Slab<Call> calls_;
   IdIndex<CallId> index_;
   SlotList<Call, &Call::links> by_arrival_;
+  std::set<std::pair<CallId, CallId>> children_;  // each behind its parent
   std::vector<FinishedCall> ring_;
   std::size_t ring_next_ = 0;
 };

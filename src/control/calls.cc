@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "control/call_progress.h"
 #include "control/error_body.h"
 #include "control/failure_text.h"
 
@@ -52,6 +53,10 @@ Limit limit_of(const Reason& reason) {
 std::optional<Error> misfit(CallWants wants, const Function& function, std::uint8_t method) {
   const bool gives_items = function.spec.is_generator;
   const std::string name = function.app_name + "." + callable_name(function, method);
+  if (web_of(function.spec, method)) {
+    if (wants == CallWants::exchange) return std::nullopt;
+    return Calls::takes_requests_alone(function, method);
+  }
   if (gives_items && wants == CallWants::result) {
     return Error{ErrorCode::invalid_argument,
                  name +
@@ -89,6 +94,13 @@ Error Calls::no_such_function(std::string_view app, std::string_view function) c
   }
   return {ErrorCode::not_found, "the app " + found->name() + " has no function \"" +
                                     std::string(function.substr(0, 64)) + "\"; it has " + names};
+}
+
+Error Calls::takes_requests_alone(const Function& function, std::uint8_t method) {
+  return {ErrorCode::invalid_argument,
+          function.app_name + "." + callable_name(function, method) +
+              " is a web endpoint: send requests to its URL, which `ember function list " +
+              function.app_name + "` shows"};
 }
 
 CallFailure Calls::not_found(const CallRequest& request, const Error& error) const {
@@ -138,21 +150,25 @@ StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin,
   if (auto unfit = misfit(request.wants, **function, found->method)) return *std::move(unfit);
   const Time now = driver_.now();
   const CallId id = terms.id ? terms.id : CallId{ids_.next(now)};
-  Call& call = table_.add(id);
+  Call& call = table_.add(id, terms.parent);
   call.function = *function;
   call.function->used = now;
   call.method = found->method;
   call.caller = request.caller;
   call.waiter = waiter;
+  call.bond = terms.bond;
   call.arguments = std::move(request.arguments);
   call.arrived = terms.arrived.us != 0 ? terms.arrived : now;
+  const bool awaited = terms.bond == Bond::waited_for;
   const InputArrived arrival{.input = InputId{id.value},
                              .call = id,
                              .pool = call.function->pool,
                              .caller = request.caller,
                              .origin = origin,
                              .admission = terms.admission,
-                             .expires = terms.expires};
+                             .expires = terms.expires,
+                             .priority = request.priority,
+                             .parent = awaited ? InputId{terms.parent.value} : InputId{}};
   if (driver_.handling()) {
     // From inside an answer: whatever becomes of it is told through the waiter.
     driver_.handle(arrival);
@@ -172,6 +188,10 @@ void Calls::abandon(CallId id) {
   if (!call) return;
   call->waiter = nullptr;
   driver_.handle(InputCancelled{InputId{id.value}});
+}
+
+void Calls::leave(CallId id) {
+  if (Call* call = table_.find(id)) call->waiter = nullptr;
 }
 
 Result<> Calls::cancel(CallId id) {
@@ -221,6 +241,10 @@ void Calls::dispatch(const DispatchInput& action) {
   call->attempt = action.attempt;
   call->container = action.container;
   call->dispatched = driver_.now();
+  if (action.batch.first == action.input) {
+    containers_.send(action.container, {0, FrameType::batch, 0, action.attempt, number}, {},
+                     encode_batch(action.batch.size));
+  }
   UniqueFd file = attempt_file(*call);
   auto format = static_cast<std::uint8_t>(call->arguments.format);
   format = static_cast<std::uint8_t>(format | call->method << kFrameMethodShift);
@@ -253,7 +277,8 @@ bool Calls::on_item(Container& container, const FrameHeader& header, std::string
   CallStream& stream = call->stream;
   const bool has_credit =
       stream.open_items < kStreamWindow.items && stream.open_bytes < kStreamWindow.bytes;
-  if (!call->function->spec.is_generator || !has_credit) {
+  const FunctionSpec& spec = call->function->spec;
+  if (!(spec.is_generator || web_of(spec, call->method)) || !has_credit) {
     containers_.break_off(container, "its runner sent more items than it may");
     return false;
   }
@@ -263,6 +288,30 @@ bool Calls::on_item(Container& container, const FrameHeader& header, std::string
   stream.open_bytes += body.size();
   call->waiter->on_item({body_format(header), std::move(body)});
   return true;
+}
+
+void Calls::on_progress(const Container& container, const FrameHeader& header,
+                        const std::string& body) {
+  Call* call = table_.find(CallId{header.stream});
+  if (!call || call->attempt != header.attempt || call->container != container.id) return;
+  auto text = progress_text(body, driver_.now());
+  if (text) call->progress = std::make_unique<const std::string>(std::move(text).value());
+}
+
+void Calls::await(CallId parent, CallId call) {
+  driver_.handle(InputAwaited{InputId{call.value}, InputId{parent.value}});
+}
+
+// Nobody waits any more for what a call waited for, unless it has succeeded and left that running
+// on purpose. What it spawned goes on, unless somebody wanted the call to end.
+void Calls::withdraw_children(CallId parent, CallState state) {
+  if (state == CallState::succeeded) return;
+  for (const CallId id : table_.children_of(parent)) {
+    const Call* child = table_.find(id);
+    if (child && (child->bond == Bond::waited_for || state == CallState::cancelled)) {
+      driver_.handle(InputCancelled{InputId{id.value}});
+    }
+  }
 }
 
 // What the runner said is kept with the call; the engine says whether it counts.
@@ -325,24 +374,32 @@ void Calls::count(const Call& call, CallState state, const CallReport& report) {
 }
 
 // Takes the call out of the table before its waiter hears of it: the waiter may start the next.
-void Calls::end(Call& call, CallState state, std::optional<Error> error, const CallReport& report,
-                Duration execute_share) {
+void Calls::end(Call& call, Ending ending, const CallReport& report, Duration execute_share) {
+  const CallState state = ending.state;
   count(call, state, report);
   const Container* container = containers_.find(report.container);
   FinishedCall finished{call.id,
                         std::move(call.function),
                         state,
-                        error,
+                        std::move(ending.error),
                         call.arrived,
                         report,
                         execute_share,
                         container ? container->tariff : nullptr,
                         {},
-                        call.method};
+                        call.method,
+                        call.parent,
+                        std::move(call.progress),
+                        ending.told_code};
   if (report.cold) finished.start = container->steps(call.arrived);
   finished.report.gpu.clear();
+  if (finished.function->spec.checkpoints) ended_(finished, call.bond);
+  const CallId id = call.id;
+  // One that was to run whoever waits has been left to the next server, with all that it spawned.
+  const bool is_left = call.bond == Bond::spawned && call.waiter == nullptr;
   table_.finish(std::move(finished));
-  table_.remove(call.id);
+  table_.remove(id);
+  if (!is_left) withdraw_children(id, state);
 }
 
 void Calls::answer(const AnswerInput& action) {
@@ -352,11 +409,11 @@ void Calls::answer(const AnswerInput& action) {
   CallWaiter* waiter = call->waiter;
   CallReply reply = std::move(call->reply);
   if (action.outcome == InputOutcome::succeeded) {
-    end(*call, CallState::succeeded, std::nullopt, report, action.report.execute_share);
+    end(*call, {CallState::succeeded}, report, action.report.execute_share);
     if (waiter) waiter->on_result(std::move(reply.body), report);
     return;
   }
-  end(*call, ended_state(reply.code), Error{reply.code, reply.message}, report,
+  end(*call, {ended_state(reply.code), Error{reply.code, reply.message}}, report,
       action.report.execute_share);
   if (!waiter) return;
   CallFailure failure{{reply.code, std::move(reply.message)}, std::move(reply.body.bytes)};
@@ -374,6 +431,7 @@ void Calls::retry(const RetryInput& action) {
   call->function->line->stats.add_invocation(action.report.finished - action.report.dispatched);
   call->reply = {};
   call->container = {};
+  withdraw_children(call->id, CallState::failed);
 }
 
 CallFailure Calls::failure_of(const FailInput& action, const Function& function,
@@ -395,6 +453,7 @@ CallFailure Calls::failure_of(const FailInput& action, const Function& function,
   failure.error = {action.code, failure_text(action, function, evidence)};
   failure.retry_after_s = retry_after_s(action);
   failure.limit = limit_of(action.reason);
+  if (action.reason.code == ReasonCode::deadlocked) failure.told_code = kDeadlock;
   return failure;
 }
 
@@ -408,7 +467,8 @@ void Calls::fail(const FailInput& action) {
   }
   const CallReport report = report_of(*call, action.report);
   CallWaiter* waiter = call->waiter;
-  end(*call, ended_state(action.code), failure.error, report, action.report.execute_share);
+  end(*call, {ended_state(action.code), failure.error, failure.told_code}, report,
+      action.report.execute_share);
   if (waiter) waiter->on_failure(std::move(failure), report);
 }
 

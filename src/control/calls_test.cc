@@ -458,5 +458,16 @@ TEST_F(LiveCalls, CountsACancelledCallAsNoError) {
   EXPECT_EQ(control->metrics().at(0).errors, 0u);
 }
 
+TEST_F(LiveCalls, GivesInputsThatWaitTogetherToABatchedFunction) {
+  must_deploy("docs", {function("slow", R"("max_batch_size": 2, "batch_wait_ms": 1000)")});
+  Caller one, two;
+  must_start("docs", "slow", one, R"({"page": 1})");
+  must_start("docs", "slow", two, R"({"page": 2})");
+  until([&] { return node.containers.size() == 1 && node.only().inputs.size() == 2; });
+  EXPECT_THAT(node.only().spec.function_json, HasSubstr(R"("is_batched":true)"));
+  EXPECT_THAT(node.only().inputs[0].body, HasSubstr(R"({"page": 1})"));
+  EXPECT_EQ(node.only().batches, std::vector<std::uint32_t>{2});
+}
+
 }  // namespace
 }  // namespace ember

@@ -64,8 +64,12 @@ Result<MethodSpec> parse_method(const JsonValue& value, const std::string& path)
   method.name = fields.text("name");
   method.is_async = fields.flag_or("is_async", false);
   const JsonValue* parameters = fields.array("parameters");
+  const JsonValue* web = fields.any("web");
   if (auto read = fields.finish(); !read) return std::move(read).error();
   if (!is_name(method.name)) return invalid(path + ".name is not a method's name");
+  auto endpoint = parse_web_spec(web, path + ".web");
+  if (!endpoint) return std::move(endpoint).error();
+  method.web = std::move(endpoint).value();
   if (parameters) method.parameters = dump_json(*parameters);
   if (method.parameters.size() > kMaxSignatureBytes) {
     return invalid(path + ".parameters has more than 64 KiB");
@@ -153,9 +157,11 @@ Result<ClassSpec> parse_class_spec(const JsonValue* methods, const JsonValue* pa
 JsonValue methods_json(const ClassSpec& spec) {
   JsonValue list = JsonValue::array();
   for (const MethodSpec& method : spec.methods) {
-    list.push_back({{"name", method.name},
-                    {"is_async", method.is_async},
-                    {"parameters", JsonValue::parse(method.parameters, nullptr, false)}});
+    JsonValue entry = {{"name", method.name},
+                       {"is_async", method.is_async},
+                       {"parameters", JsonValue::parse(method.parameters, nullptr, false)}};
+    if (method.web) entry["web"] = to_json(*method.web);
+    list.push_back(std::move(entry));
   }
   return list;
 }

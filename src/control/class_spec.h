@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "control/json.h"
+#include "control/web_spec.h"
 
 namespace ember {
 
@@ -16,6 +17,7 @@ struct MethodSpec {
   std::string name;
   bool is_async = false;
   std::string parameters = "[]";  // as those of a function
+  std::optional<WebSpec> web = {};
 };
 
 enum class ParameterKind : std::uint8_t { text, integer, flag, bytes };  // bytes as base 64

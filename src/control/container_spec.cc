@@ -16,6 +16,7 @@ std::string function_json(ContainerId container, const Function& function) {
                         {"qualname", spec.qualname},
                         {"is_async", spec.is_async},
                         {"max_inputs", spec.settings.scaling.max_inputs},
+                        {"is_batched", spec.settings.batching.is_on()},
                         {"secrets", spec.secrets.size()},
                         {"python_path", JsonValue::array()},
                         {"source", "/source"}};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "control/checkpoints.h"
 #include "control/container_spec.h"
 #include "control/error_body.h"
 #include "control/failure_text.h"
@@ -110,7 +111,9 @@ void Containers::start(const StartContainer& action) {
   if (auto given = secrets_.check(wanted.secrets, wanted.name); !given) {
     return fail_start(container, given.error().message, Refusal::lasting);
   }
-  auto volumes = volumes_.mount(container.id, wanted.volumes);
+  std::vector<VolumeMount> mounts = wanted.volumes;
+  if (wanted.checkpoints) mounts.push_back(checkpoint_mount(*container.function));
+  auto volumes = volumes_.mount(container.id, mounts);
   if (!volumes) {
     const Error& error = volumes.error();
     const bool passes = error.code == ErrorCode::storage_failed;
@@ -256,14 +259,20 @@ void Containers::on_runner_frame(ContainerId id, const FrameHeader& header, std:
       return listener_->on_nested_credit(container, header, body);
     case FrameType::call_cancel:
       return listener_->on_nested_cancel(container, header);
+    case FrameType::room:
+      return listener_->on_room(container, header, body);
     case FrameType::log:
       return on_log_frame(container, header, body);
     case FrameType::call:
       return listener_->on_nested_call(container, header, body);
+    case FrameType::progress:
+      return listener_->on_progress(container, header, body);
     case FrameType::volume:
       return listener_->on_volume_request(container, header, body);
     case FrameType::variant:
       return listener_->on_variant_request(container, header, body);
+    case FrameType::shared:
+      return listener_->on_shared_request(container, header, body);
     case FrameType::hello:
       return on_hello_frame(container, body);
     case FrameType::ready:
@@ -345,7 +354,8 @@ void Containers::charge(Container& container, const FrameHeader& header) {
   const FrameType type = header.type;
   const bool asked = type == FrameType::result || type == FrameType::error ||
                      type == FrameType::call || type == FrameType::volume ||
-                     type == FrameType::variant || type == FrameType::chunk;
+                     type == FrameType::variant || type == FrameType::shared ||
+                     type == FrameType::chunk;
   if (!asked) charge_unasked(container, header.length);
   if (container.session->link().bytes_queued() > kMostUnreadBytes) pause(container, kLeastPause);
 }

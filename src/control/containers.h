@@ -80,10 +80,16 @@ class RunnerListener {
   virtual void on_nested_credit(Container& container, const FrameHeader& header,
                                 const std::string& body) = 0;
   virtual void on_nested_cancel(Container& container, const FrameHeader& header) = 0;
+  virtual void on_room(Container& container, const FrameHeader& header,
+                       const std::string& body) = 0;
+  virtual void on_progress(Container& container, const FrameHeader& header,
+                           const std::string& body) = 0;
   virtual void on_volume_request(Container& container, const FrameHeader& header,
                                  std::string& body) = 0;
   virtual void on_variant_request(Container& container, const FrameHeader& header,
                                   std::string& body) = 0;
+  virtual void on_shared_request(Container& container, const FrameHeader& header,
+                                 std::string& body) = 0;
   virtual void on_runner_gone(ContainerId container) = 0;
 };
 

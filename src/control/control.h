@@ -18,13 +18,17 @@
 #include "control/messages.h"
 #include "model/body_format.h"
 #include "model/ids.h"
+#include "model/priority.h"
 #include "model/stream_window.h"
 
 namespace ember {
 
 class AsyncCalls;       // async_calls.h
 class ScheduleService;  // schedule_service.h
+class SharedService;    // shared_service.h
 class VolumeService;    // volume_service.h
+class WebService;       // web_service.h
+class WebhookService;   // webhook_service.h
 
 struct Body {
   BodyFormat format = BodyFormat::none;
@@ -106,8 +110,9 @@ class CallWaiter {
   virtual void on_failure(CallFailure failure, const CallReport& report) = 0;
 };
 
-// What a caller can take. A function that gives something else is refused.
-enum class CallWants : std::uint8_t { result, items, either };
+// What a caller can take. A function that gives something else is refused. An exchange is a web
+// request's: bytes both ways.
+enum class CallWants : std::uint8_t { result, items, either, exchange };
 
 struct CallRequest {
   std::string_view app;
@@ -116,6 +121,7 @@ struct CallRequest {
   KeyId caller = {};  // waiting calls are served fairly between callers; zero: nobody that is known
   std::string_view variant = {};  // of the function; empty: as it is deployed
   CallWants wants = CallWants::result;
+  Priority priority = {};
 };
 
 // Where a call is on its way to its first item or result.
@@ -214,6 +220,8 @@ class Control {
   virtual CallStatus call_status(CallId call) = 0;
   virtual AsyncCalls& async_calls() = 0;
   virtual ScheduleService& schedules() = 0;
+  virtual WebService& web() = 0;
+  virtual WebhookService& webhooks() = 0;
   // A session of many calls of one function, for a client that is borrowed while it lives.
   virtual Result<std::unique_ptr<MessageSession>> open_map(std::string_view app,
                                                            std::string_view function, KeyId caller,
@@ -268,6 +276,7 @@ class Control {
   virtual Result<std::string> call_cost_json(CallId call) = 0;
 
   virtual VolumeService& volumes() = 0;
+  virtual SharedService& shared() = 0;
 
   // --- in containers ---
   // A session of a command in the container, for a client that is borrowed while it lives.

@@ -18,6 +18,7 @@
 
 #include "control/digest.h"
 #include "control/fake_node.h"
+#include "control/fake_webhook_sender.h"
 #include "control/json.h"
 #include "control/live_control.h"
 #include "control/price_file.h"
@@ -79,7 +80,7 @@ class ControlTest : public testing::Test {
     control = std::make_unique<LiveControl>(
         LiveControlOptions{
             .data = directory.path(), .version = "0.1.0", .logs = {}, .master_key = master_key},
-        *loop, clock, wrapped_store(), std::move(snapshot), node, prices);
+        *loop, clock, wrapped_store(), std::move(snapshot), node, prices, receivers);
     ASSERT_TRUE(control->start().ok());
     until([&] { return node.is_observed(); });
     node.connect();
@@ -230,6 +231,7 @@ class ControlTest : public testing::Test {
   std::optional<MasterKey> master_key = MasterKey::generate();
   FakeClock clock;
   FakeNode node{clock};
+  FakeWebhookSender receivers;
   PriceBook prices;
   std::unique_ptr<boost::asio::io_context> loop = std::make_unique<boost::asio::io_context>();
   std::unique_ptr<Store> store;

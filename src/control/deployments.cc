@@ -28,6 +28,16 @@ Result<std::vector<FunctionSpec>> specs_of(const VersionRecord& version) {
   return specs;
 }
 
+// What runs for once takes no deployed endpoint's label: its own are by its names.
+void forget_labels(std::vector<FunctionSpec>& functions) {
+  for (FunctionSpec& spec : functions) {
+    if (spec.web) spec.web->label.clear();
+    for (MethodSpec& method : spec.of_class.methods) {
+      if (method.web) method.web->label.clear();
+    }
+  }
+}
+
 }  // namespace
 
 struct Deployments::Change {
@@ -73,7 +83,37 @@ Result<> Deployments::begin(const std::string& app) {
   return {ErrorCode::conflict, "another change of the app " + app + " is under way; try again"};
 }
 
-void Deployments::end(const std::string& app) { changing_.erase(app); }
+void Deployments::end(const std::string& app) {
+  changing_.erase(app);
+  std::erase_if(claimed_, [&](const auto& claim) { return claim.second == app; });
+}
+
+// Until end(): a label is one endpoint's alone, also among changes that are under way.
+Result<> Deployments::claim_labels(const std::string& app,
+                                   const std::vector<FunctionSpec>& functions) {
+  std::set<std::string> own;
+  for (const FunctionSpec& spec : functions) {
+    for (const WebCallable& web : web_callables(app, spec)) {
+      const std::string of = "the web label \"" + web.label + "\" of " + web.name;
+      if (!own.insert(web.label).second) {
+        return {ErrorCode::conflict, of + " is another endpoint's of this app; give one of them "
+                                          "another by label="};
+      }
+      const FunctionPtr* holder = catalog_.find_label(web.label).function;
+      std::string owner = holder ? (*holder)->app_name : app;
+      if (const auto claim = claimed_.find(web.label); claim != claimed_.end()) {
+        owner = claim->second;
+      }
+      if (owner != app) {
+        return {ErrorCode::conflict, of + " is the app " + owner +
+                                         "'s; give the endpoint another by label=, or stop "
+                                         "that app"};
+      }
+    }
+  }
+  for (const std::string& label : own) claimed_[label] = app;
+  return Ok{};
+}
 
 Result<> Deployments::check_placeable(const FunctionSpec& spec) const {
   Resources wanted = spec.settings.resources;
@@ -132,10 +172,18 @@ Result<> Deployments::check_sandbox(const FunctionSpec& spec) const {
 }
 
 Result<> Deployments::check_volumes(const FunctionSpec& spec) const {
-  if (!spec.volumes.empty() && fleet_.hello().isolation == "process") {
-    return {ErrorCode::conflict, spec.name +
-                                     " mounts volumes, which takes containers; here functions run "
-                                     "as plain processes: start Ember as root"};
+  const bool mounts = !spec.volumes.empty() || spec.checkpoints;
+  if (mounts && fleet_.hello().isolation == "process") {
+    return {ErrorCode::conflict,
+            spec.name + (spec.checkpoints ? " has checkpoints" : " mounts volumes") +
+                ", which takes containers; here functions run as plain processes: start Ember as "
+                "root"};
+  }
+  if (spec.checkpoints && spec.sandbox.isolation == IsolationClass::gvisor) {
+    return {ErrorCode::conflict,
+            spec.name +
+                " has checkpoints, which isolation=\"gvisor\" cannot give: a container "
+                "there sees no newer version; use the isolation \"container\""};
   }
   for (const VolumeMount& mount : spec.volumes) {
     auto found = volumes_.version(mount.volume, mount.version);
@@ -182,6 +230,7 @@ Result<> Deployments::check_request(const std::string& app, const DeployRequest&
 void Deployments::deploy(std::string app, const std::string& request_json, Done done) {
   auto request = parse_deploy_request(request_json);
   if (!request) return done(std::move(request).error());
+  if (request->ephemeral) forget_labels(request->functions);
   rank_gpus();
   if (auto fits = check_request(app, *request); !fits) return done(std::move(fits).error());
   if (auto begun = begin(app); !begun) return done(std::move(begun).error());
@@ -221,6 +270,7 @@ void Deployments::open_shell(const std::string& app, const std::string& function
   spec.is_async = false;
   spec.parameters = "[]";
   spec.of_class = {};
+  spec.web = {};
   Scaling& scaling = spec.settings.scaling;
   scaling.min_containers = scaling.max_containers = 1;
   scaling.buffer_containers = 0;
@@ -295,6 +345,10 @@ void Deployments::publish(Change change, Done done) {
   for (FunctionSpec& spec : change.functions) {
     for (SecretUse& use : spec.secrets) uses.push_back(&use);
   }
+  if (auto claimed = claim_labels(change.app, change.functions); !claimed) {
+    end(record.name);
+    return done(std::move(claimed).error());
+  }
   auto sealed = secrets_.seal_values(record.id, std::move(uses));
   if (!sealed) {
     end(record.name);
@@ -355,7 +409,8 @@ std::string Deployments::answer(const App& app) const {
   for (const FunctionPtr& function : app.functions) {
     list.push_back({{"name", function->spec.name},
                     {"function_id", function->line->id.text()},
-                    {"url", function_url(*function)}});
+                    {"url", function_url(*function)},
+                    {"web", web_json(*function)}});
   }
   return dump_json({{"app", app.name()},
                     {"app_id", app.record.id.text()},
@@ -370,6 +425,17 @@ Result<> Deployments::restore(const AppRecord& app, const VersionRecord& current
 
 std::string Deployments::function_url(const Function& function) const {
   return url_ + "/fn/" + function.app_name + "/" + function.spec.name;
+}
+
+JsonValue Deployments::web_json(const Function& function) const {
+  JsonValue list = JsonValue::array();
+  for (const WebCallable& web : web_callables(function.app_name, function.spec)) {
+    list.push_back({{"name", web.name},
+                    {"label", web.label},
+                    {"url", web_origin_.url(web.label)},
+                    {"unauthenticated", web.access == WebAccess::open}});
+  }
+  return list;
 }
 
 void Deployments::stop(const std::string& name, Done done) {

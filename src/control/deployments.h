@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -53,6 +54,11 @@ class Deployments {
   // Where the gateway listens, without a final slash: known once it does.
   void set_url(std::string url) { url_ = std::move(url); }
   std::string function_url(const Function& function) const;
+  void set_web_origin(WebOrigin origin) { web_origin_ = std::move(origin); }
+  // Of an endpoint with that label.
+  std::string web_url(std::string_view label) const { return web_origin_.url(label); }
+  // Of a function, or of the methods of a class: a list of name, label, URL and who may call it.
+  JsonValue web_json(const Function& function) const;
 
  private:
   struct Change;  // a version on its way
@@ -63,6 +69,7 @@ class Deployments {
   Result<> check_volumes(const FunctionSpec& spec) const;
   Result<> check_schedule(const FunctionSpec& spec) const;
   std::string name_for_shell(const std::string& app) const;
+  Result<> claim_labels(const std::string& app, const std::vector<FunctionSpec>& functions);
   Result<> begin(const std::string& app);
   void end(const std::string& app);
   void publish(Change change, Done done);
@@ -89,7 +96,9 @@ class Deployments {
   const PriceBook& prices_;
   std::function<void(const App&)> changed_ = [](const App&) {};
   std::string url_;
-  std::set<std::string> changing_;  // apps
+  WebOrigin web_origin_;
+  std::set<std::string> changing_;              // apps
+  std::map<std::string, std::string> claimed_;  // labels, and the app that is to have them
 };
 
 }  // namespace ember

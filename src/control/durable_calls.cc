@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "control/call_progress.h"
 #include "control/digest.h"
 #include "control/error_body.h"
 #include "control/json.h"
@@ -44,8 +45,10 @@ std::optional<CallFailure> unacceptable(const AsyncRequest& request) {
 // What a repeated request must have in common with the first one.
 std::string digest_of(const AsyncRequest& request) {
   const char format = static_cast<char>(request.arguments.format);
-  return hex(sha256(request.app + '\n' + request.function + '\n' + request.variant + '\n' +
-                    std::string(1, format) + request.arguments.bytes));
+  std::string text = request.app + '\n' + request.function + '\n' + request.variant + '\n';
+  if (!request.webhook.empty()) text.append(request.webhook).append("\n");
+  text.append(1, format).append(request.arguments.bytes);
+  return hex(sha256(text));
 }
 
 CallFailure other_request() {
@@ -90,6 +93,7 @@ class DurableCalls::Live final : public CallWaiter {
   CallId id() const { return id_; }
 
   std::size_t size_bytes = 0;            // of its arguments
+  std::unique_ptr<WebhookTarget> told;   // of its end; none: nobody
   std::unique_ptr<CallOutcome> outcome;  // once it has ended
   Time ended;
   std::vector<Waiting> waiting;
@@ -164,7 +168,14 @@ void DurableCalls::spawn_beside(AsyncRequest request, Beside beside, OnStarted d
                             "asynchronous call: iterate over .remote_gen(...)"),
                 Acceptance::fresh);
   }
+  if (web_of(function->spec, callable->method)) {
+    return done(Calls::takes_requests_alone(*function, callable->method), Acceptance::fresh);
+  }
   if (auto wrong = unacceptable(request)) return done(*std::move(wrong), Acceptance::fresh);
+  if (!request.webhook.empty()) {
+    auto fine = parts_.webhooks.check(request.webhook);
+    if (!fine) return done(std::move(fine).error(), Acceptance::fresh);
+  }
   if (!request.idempotency_key.empty()) {
     return spawn_once(std::move(request), function, std::move(beside), std::move(done));
   }
@@ -194,7 +205,10 @@ CallRecord DurableCalls::record_of(AsyncRequest request, std::string request_sha
           .expires = limited ? now + request.time_to_live : Time::never(),
           .idempotency_key = std::move(request.idempotency_key),
           .request_sha256 = std::move(request_sha256),
-          .repeats = {}};
+          .repeats = {},
+          .priority = request.priority,
+          .webhook = std::move(request.webhook),
+          .parent = request.parent};
 }
 
 // One request of a key at a time: the next one finds what the first has made of it.
@@ -262,21 +276,33 @@ void DurableCalls::start(CallRecord record) {
   Live& waiter = *live;
   waiter.size_bytes = record.arguments.size();
   held_bytes_ += waiter.size_bytes;
+  if (!record.webhook.empty()) {
+    waiter.told = std::make_unique<WebhookTarget>(
+        WebhookTarget{std::move(record.webhook), record.app, record.function});
+  }
   live_[record.id] = std::move(live);
   CallRequest request{record.app,
                       record.function,
                       {record.format, std::move(record.arguments)},
                       record.caller,
                       record.variant};
+  request.priority = record.priority;
   auto started = parts_.calls.start(std::move(request), &waiter, Origin::outside,
                                     {.id = record.id,
                                      .admission = Admission::granted,
                                      .expires = record.expires,
-                                     .arrived = record.arrived});
+                                     .arrived = record.arrived,
+                                     .parent = record.parent,
+                                     .bond = Bond::spawned});
   if (started) return;
-  CallReport report;
-  report.call = record.id;
-  waiter.on_failure(started.refusal(), report);
+  // Not yet: while the server starts it does not know the URL that a webhook is to name.
+  parts_.background.later([this, id = record.id, refusal = started.refusal()]() mutable {
+    const auto found = live_.find(id);
+    if (found == live_.end()) return;
+    CallReport report;
+    report.call = id;
+    found->second->on_failure(std::move(refusal), report);
+  });
 }
 
 void DurableCalls::ended(Live& call, CallOutcome outcome) {
@@ -288,8 +314,13 @@ void DurableCalls::ended(Live& call, CallOutcome outcome) {
 void DurableCalls::write_end(CallId id) {
   const auto found = live_.find(id);
   if (found == live_.end()) return;
-  CallEndRecord record = end_record(id, found->second->ended, *found->second->outcome);
-  parts_.store.apply({std::move(record)}, parts_.background.to_loop([this, id](Result<> result) {
+  const Live& call = *found->second;
+  const FinishedCall* finished = parts_.calls.table().find_finished(id);
+  const CallEndRecord record = end_record(id, call.ended, *call.outcome,
+                                          finished ? to_json(finished->progress) : JsonValue());
+  Batch batch{record};
+  if (call.told) batch.emplace_back(parts_.webhooks.record_of(*call.told, record, *call.outcome));
+  parts_.store.apply(std::move(batch), parts_.background.to_loop([this, id](Result<> result) {
     end_is_written(id, result);
   }));
 }
@@ -304,6 +335,7 @@ void DurableCalls::end_is_written(CallId id, const Result<>& result) {
   const auto live = live_.extract(id);
   if (live.empty()) return;
   held_bytes_ -= live.mapped()->size_bytes;
+  if (live.mapped()->told) parts_.webhooks.look();
   for (Live::Waiting& waiting : live.mapped()->waiting) waiting.done(*live.mapped()->outcome);
 }
 
@@ -369,7 +401,12 @@ void DurableCalls::repeat(CallId call, KeyId caller, OnStarted done) {
     record.expires = Time::never();
     record.idempotency_key = record.request_sha256 = {};
     record.repeats = call;
-    accept(std::move(record), pool, {}, std::move(done));
+    record.parent = {};
+    const CallId to = record.id;
+    parts_.hand_on(*function, call, to,
+                   [this, pool, record = std::move(record), done = std::move(done)]() mutable {
+                     accept(std::move(record), pool, {}, std::move(done));
+                   });
   };
   parts_.store.query_call(call, parts_.background.to_loop(std::move(looked_up)));
 }

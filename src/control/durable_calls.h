@@ -1,6 +1,7 @@
 // Calls that are on disk before they are accepted, and whose outcome is kept there. A call lives in
 // memory from its acceptance until its end is on disk; what has ended is asked of the store. After
-// a restart those without an end run again, from their beginning.
+// a restart those without an end run again, from their beginning. Where a URL is to be told of the
+// end, that is one write with it (webhooks.h).
 //
 // Nothing is refused for a limit once it has been accepted: limits are asked before the write, and
 // count what is being written.
@@ -17,6 +18,7 @@
 #include "control/async_calls.h"
 #include "control/background.h"
 #include "control/calls.h"
+#include "control/webhooks.h"
 #include "store/store.h"
 
 namespace ember {
@@ -30,8 +32,12 @@ class DurableCalls final : public AsyncCalls {
     Store& store;
     Background& background;
     IdSource& ids;
+    Webhooks& webhooks;
     Duration kept;  // from a call's end until it is forgotten, at least
     std::function<Result<std::string>(CallId)> describe;  // its document, of one that has not ended
+    std::function<void(CallId, Done)> graph;
+    // What one that has ended left for a next attempt goes on to another call of its function.
+    std::function<void(const Function&, CallId from, CallId to, std::function<void()>)> hand_on;
   };
 
   explicit DurableCalls(Parts parts);
@@ -58,6 +64,7 @@ class DurableCalls final : public AsyncCalls {
   void repeat(CallId call, KeyId caller, OnStarted done) override;
   void list(std::string state, std::string app, std::size_t limit, Done done) override;
   void show(CallId call, Done done) override;
+  void graph(CallId call, Done done) override { parts_.graph(call, std::move(done)); }
 
  private:
   class Live;

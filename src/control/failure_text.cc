@@ -58,6 +58,8 @@ std::string next_step(ReasonCode code, const std::string& app) {
     case ReasonCode::start_failed_repeatedly:
     case ReasonCode::start_refused_repeatedly:
       return "see `ember logs " + app + "`";
+    case ReasonCode::deadlocked:
+      return "raise max_containers= or max_inputs=, or have the caller not wait for it";
     case ReasonCode::draining:
       return "try again once it is up again";
     case ReasonCode::app_stopped:

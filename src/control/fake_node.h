@@ -36,6 +36,7 @@ struct FakeContainer {
   Time started;
   std::unique_ptr<FakeRunner> runner;
   std::vector<FakeRunner::Frame> inputs;  // that nobody has answered
+  std::vector<std::uint32_t> batches;     // how many inputs each was said to have
   std::vector<FakeRunner::Frame> others;  // what came that nothing here reads
   FrameHeader outer;                      // the input that called another function
   std::size_t secrets_missing = 0;        // it waits for so many before it loads
@@ -270,6 +271,10 @@ class FakeNode final : public NodeClient {
       switch (frame->header.type) {
         case FrameType::stop:
           return end(id, 0);
+        case FrameType::batch:
+          ASSERT_EQ(frame->body.size(), kBatchSize);
+          std::memcpy(&container.batches.emplace_back(), frame->body.data(), kBatchSize);
+          break;
         case FrameType::input:
           container.inputs.push_back(std::move(*frame));
           break;
@@ -277,6 +282,10 @@ class FakeNode final : public NodeClient {
           cancel(container, frame->header);
           break;
         case FrameType::call_result:
+          if (container.function != "outer") {
+            container.others.push_back(std::move(*frame));
+            break;
+          }
           container.runner->send(FrameType::result, "outer of " + frame->body,
                                  container.outer.stream, container.outer.attempt);
           break;

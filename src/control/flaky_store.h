@@ -45,18 +45,49 @@ class FlakyStore final : public Store {
                    std::function<void(Result<std::vector<StoredCall>>)> done) override {
     real_->query_calls(std::move(query), std::move(done));
   }
+  void query_waiting_webhooks(
+      WaitingWebhooks query,
+      std::function<void(Result<std::vector<StoredWebhook>>)> done) override {
+    real_->query_waiting_webhooks(std::move(query), std::move(done));
+  }
+  void query_webhooks(WebhookQuery query,
+                      std::function<void(Result<std::vector<StoredWebhook>>)> done) override {
+    real_->query_webhooks(query, std::move(done));
+  }
+  void query_webhook(WebhookId webhook, std::function<void(Result<StoredWebhook>)> done) override {
+    real_->query_webhook(webhook, std::move(done));
+  }
+  void query_children(std::vector<CallId> parents, std::size_t limit,
+                      std::function<void(Result<std::vector<StoredCall>>)> done) override {
+    real_->query_children(std::move(parents), limit, std::move(done));
+  }
   void query_container(ContainerId container,
                        std::function<void(Result<ContainerRecord>)> done) override {
     if (mute) return done({ErrorCode::storage_failed, "state.db: input/output error"});
     real_->query_container(container, std::move(done));
   }
 
+  SharedStore& shared() override { return shared_; }
+
   bool full = false;
   bool mute = false;        // of what containers there were
   std::size_t largest = 0;  // of the batches it took
 
  private:
+  struct FlakyShared final : SharedStore {
+    explicit FlakyShared(FlakyStore& its_owner) : owner(its_owner) {}
+    void change(SharedChange change, Done done) override {
+      if (owner.full) return done({ErrorCode::storage_failed, "state.db: the disk is full"});
+      owner.real_->shared().change(std::move(change), std::move(done));
+    }
+    void look(SharedQuery query, Done done) override {
+      owner.real_->shared().look(std::move(query), std::move(done));
+    }
+    FlakyStore& owner;
+  };
+
   std::unique_ptr<Store>& real_;
+  FlakyShared shared_{*this};
 };
 
 }  // namespace ember

@@ -8,6 +8,7 @@
 namespace ember {
 namespace {
 
+constexpr std::size_t kMostMounts = 16;
 constexpr std::size_t kMaxRequestBytes = 8u << 20;
 constexpr std::size_t kMaxFunctions = 200;
 constexpr std::size_t kMaxGpuChoices = 16;
@@ -103,6 +104,9 @@ FunctionSettings read_settings(Fields& fields) {
   scaling.max_inputs = count_or(fields, "max_inputs", scaling.max_inputs);
   scaling.target_inputs = count_or(fields, "target_inputs", scaling.max_inputs);
   scaling.queue_limit = count_or(fields, "queue_limit", scaling.queue_limit);
+  Batching& batching = settings.batching;
+  batching.max_batch_size = count_or(fields, "max_batch_size", batching.max_batch_size);
+  batching.wait = milliseconds_or(fields, "batch_wait_ms", batching.wait);
   return settings;
 }
 
@@ -145,6 +149,20 @@ Result<VolumeMount> parse_volume_mount(const JsonValue& value, const std::string
   return mount;
 }
 
+// They take a mount of their own.
+Result<> check_checkpoints(const FunctionSpec& spec, const std::string& path) {
+  if (!spec.checkpoints) return Ok{};
+  const std::string within = std::string(kCheckpointsPath) + "/";
+  for (const VolumeMount& mount : spec.volumes) {
+    if ((mount.path + "/").starts_with(within)) {
+      return invalid(path + "volumes: " + mount.path +
+                     " is where its checkpoints lie; mount the volume elsewhere");
+    }
+  }
+  if (spec.volumes.size() < kMostMounts) return Ok{};
+  return invalid(path + "volumes has 16, and its checkpoints take one more");
+}
+
 Result<std::vector<VolumeMount>> parse_volumes(const JsonValue* list, const std::string& path) {
   std::vector<VolumeMount> mounts;
   for (std::size_t i = 0; list && i < list->size(); ++i) {
@@ -177,6 +195,34 @@ Result<> check_entry(const FunctionSpec& spec, const std::string& path) {
   if (auto fits = check(spec.settings); !fits) {
     return std::move(fits).error().within(path.empty() ? spec.name
                                                        : path.substr(0, path.size() - 1));
+  }
+  return Ok{};
+}
+
+// Inputs of all methods would be gathered together.
+Result<> check_batched(const FunctionSpec& spec, const std::string& path) {
+  if (!spec.settings.batching.is_on()) return Ok{};
+  if (spec.is_generator) {
+    return invalid(path + "max_batch_size: a generator gives its items to one caller");
+  }
+  if (spec.of_class.methods.size() > 1) {
+    return invalid(path + "max_batch_size: a class with a batched method has no other method");
+  }
+  return Ok{};
+}
+
+// A request brings nothing but itself: no parameters of a class, and a schedule brings no request.
+Result<> check_web(const FunctionSpec& spec, const std::string& path) {
+  const ClassSpec& of_class = spec.of_class;
+  if (spec.web && of_class.is_class()) {
+    return invalid(path + "web: of a class its methods are web endpoints");
+  }
+  if (spec.web && (spec.is_generator || spec.schedule)) {
+    return invalid(path + "web: a web endpoint is no generator and has no schedule");
+  }
+  const auto is_web = [](const MethodSpec& method) { return method.web.has_value(); };
+  if (of_class.needs_parameters() && std::ranges::any_of(of_class.methods, is_web)) {
+    return invalid(path + "class_parameters: with a web endpoint each needs a default");
   }
   return Ok{};
 }
@@ -265,8 +311,10 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   const JsonValue* methods = fields.array("methods");
   const JsonValue* class_parameters = fields.array("class_parameters");
   spec.spread = fields.flag_or("spread", false) ? Spread::apart : Spread::packed;
+  spec.checkpoints = fields.flag_or("checkpoints", false);
   const JsonValue* network = fields.any("network");
   const JsonValue* schedule = fields.any("schedule");
+  const JsonValue* web = fields.any("web");
   const std::string isolation = fields.text_or("isolation", "");
   spec.sandbox.ephemeral_disk_bytes = fields.integer_or("ephemeral_disk_bytes", 0);
   if (auto read = fields.finish(); !read) return std::move(read).error();
@@ -290,6 +338,7 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto mounts = parse_volumes(volumes, path + "volumes");
   if (!mounts) return std::move(mounts).error();
   spec.volumes = std::move(mounts).value();
+  if (auto room = check_checkpoints(spec, path); !room) return std::move(room).error();
   if (schedule && !schedule->is_null()) {
     auto parsed = parse_schedule(*schedule, path + "schedule");
     if (!parsed) return std::move(parsed).error();
@@ -302,12 +351,22 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   auto of_class = parse_class_spec(methods, class_parameters, path);
   if (!of_class) return std::move(of_class).error();
   spec.of_class = std::move(of_class).value();
+  auto endpoint = parse_web_spec(web, path + "web");
+  if (!endpoint) return std::move(endpoint).error();
+  spec.web = std::move(endpoint).value();
+  if (auto fits = check_web(spec, path); !fits) return std::move(fits).error();
   if (spec.is_generator && !spec.of_class.methods.empty()) {
     return {ErrorCode::invalid_argument,
             path + "is_generator: the methods of a class give one result each"};
   }
+  if (auto fits = check_batched(spec, path); !fits) return std::move(fits).error();
   if (auto fits = check_entry(spec, path); !fits) return std::move(fits).error();
   return spec;
+}
+
+const std::optional<WebSpec>& web_of(const FunctionSpec& spec, std::uint8_t method) {
+  const auto& methods = spec.of_class.methods;
+  return method < methods.size() ? methods[method].web : spec.web;
 }
 
 Result<DeployRequest> parse_deploy_request(std::string_view text) {
@@ -368,7 +427,9 @@ JsonValue to_json(const FunctionSettings& settings) {
       {"scaledown_window_ms", scaling.scaledown_window.whole_ms()},
       {"max_inputs", scaling.max_inputs},
       {"target_inputs", scaling.target_inputs},
-      {"queue_limit", scaling.queue_limit}};
+      {"queue_limit", scaling.queue_limit},
+      {"max_batch_size", settings.batching.max_batch_size},
+      {"batch_wait_ms", settings.batching.wait.whole_ms()}};
 }
 
 JsonValue to_json(const NetworkPolicy& network) {
@@ -401,12 +462,14 @@ JsonValue to_json(const FunctionSpec& spec) {
                      {"isolation", isolation_class_name(spec.sandbox.isolation)},
                      {"ephemeral_disk_bytes", spec.sandbox.ephemeral_disk_bytes},
                      {"volumes", to_json(spec.volumes)},
+                     {"checkpoints", spec.checkpoints},
                      {"parameters", JsonValue::parse(spec.parameters, nullptr, false)},
                      {"methods", methods_json(spec.of_class)},
                      {"class_parameters", parameters_json(spec.of_class)},
                      {"spread", spec.spread == Spread::apart}};
   value.update(to_json(spec.settings));
   if (spec.schedule) value["schedule"] = to_json(*spec.schedule);
+  if (spec.web) value["web"] = to_json(*spec.web);
   return value;
 }
 

@@ -21,6 +21,9 @@
 
 namespace ember {
 
+// Where a container sees what its function's calls leave for their next attempt.
+inline constexpr std::string_view kCheckpointsPath = "/checkpoints";
+
 struct FunctionSpec {
   std::string name;
   std::string module;         // dotted name of the user's module
@@ -34,10 +37,15 @@ struct FunctionSpec {
   SandboxSettings sandbox;
   std::vector<VolumeMount> volumes;
   std::optional<Schedule> schedule;
-  std::string parameters = "[]";  // JSON of the SDK's, which describes the signature; opaque here
-  ClassSpec of_class;             // where it is a class
+  std::optional<WebSpec> web = {};  // never of a class, whose methods have their own
+  bool checkpoints = false;         // its calls may leave some for their next attempt
+  std::string parameters = "[]";    // JSON of the SDK's, which describes the signature; opaque here
+  ClassSpec of_class;               // where it is a class
   Spread spread = Spread::packed;
 };
+
+// Of a function, or of this method of a class; none: it is no web endpoint.
+const std::optional<WebSpec>& web_of(const FunctionSpec& spec, std::uint8_t method);
 
 struct DeployRequest {
   bool ephemeral = false;

@@ -50,6 +50,22 @@ TEST(FunctionSpec, ComesBackFromItsJsonAsItWas) {
   EXPECT_TRUE(again->is_generator);
 }
 
+TEST(FunctionSpec, ReadsHowItsInputsAreBatched) {
+  const auto request =
+      parse_deploy_request(deploy(R"(, "max_batch_size": 32, "batch_wait_ms": 5)"));
+  ASSERT_TRUE(request.ok()) << request.error().message;
+  const FunctionSpec& spec = request->functions[0];
+  EXPECT_EQ(spec.settings.batching.max_batch_size, 32u);
+  EXPECT_EQ(spec.settings.batching.wait, Duration::milliseconds(5));
+  const auto again = parse_function_spec(to_json(spec), "");
+  EXPECT_EQ(again->settings.batching.max_batch_size, 32u);
+  for (const char* wrong : {R"("max_batch_size": 1001)", R"("max_batch_size": -1)",
+                            R"("max_batch_size": 2, "batch_wait_ms": 600001)",
+                            R"("max_batch_size": 2, "is_generator": true)"}) {
+    EXPECT_FALSE(parse_deploy_request(deploy(std::string(", ") + wrong)).ok()) << wrong;
+  }
+}
+
 TEST(FunctionSpec, ReadsMemoryOfAGpuAsAShareOrWithoutATypeAsTheLeastThereIs) {
   const auto share =
       parse_deploy_request(deploy(R"(, "gpu": ["L4", "T4"], "vram_bytes": 6000000000)"));

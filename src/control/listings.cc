@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "control/call_progress.h"
 #include "control/error_body.h"
 
 namespace ember {
@@ -47,8 +48,16 @@ bool waits_for_container(ReasonCode code) {
          code == ReasonCode::waiting_for_backoff || code == ReasonCode::waiting_after_refusal;
 }
 
-JsonValue to_json(const Error& error) {
-  return {{"code", error_name(error.code)}, {"message", error.message}};
+JsonValue error_of(const FinishedCall& call) {
+  if (!call.error) return nullptr;
+  const bool told = !call.told_code.empty();
+  return {{"code", told ? call.told_code : error_name(call.error->code)},
+          {"message", call.error->message}};
+}
+
+template <class Record>
+JsonValue parent_of(const Record& call) {
+  return call.parent ? JsonValue(call.parent.text()) : JsonValue();
 }
 
 JsonValue steps_entry(const StartSteps& steps) {
@@ -66,13 +75,18 @@ JsonValue Listings::app_entry(const App& app, const std::vector<PoolView>& pools
   for (const PoolView& pool : pools) {
     if (pool.app == app.record.id) containers += containers_of(pool);
   }
+  JsonValue web = JsonValue::array();
+  for (const FunctionPtr& function : app.functions) {
+    for (JsonValue& endpoint : deployments_.web_json(*function)) web.push_back(std::move(endpoint));
+  }
   return {{"name", app.name()},
           {"app_id", app.record.id.text()},
           {"version", app.record.version},
           {"state", app_state(app)},
           {"updated_ms", app.record.updated.whole_ms()},
           {"functions", app.functions.size()},
-          {"containers", containers}};
+          {"containers", containers},
+          {"web", std::move(web)}};
 }
 
 std::string Listings::apps() const {
@@ -126,6 +140,7 @@ JsonValue Listings::function_entry(const App& app, const Function& function) con
   JsonValue entry = {{"name", function.spec.name},
                      {"function_id", function.line->id.text()},
                      {"url", deployments_.function_url(function)},
+                     {"web", deployments_.web_json(function)},
                      {"gpu", function.spec.settings.resources.gpu.text()},
                      {"network", to_json(function.spec.sandbox.network)},
                      {"isolation", isolation_class_name(function.spec.sandbox.isolation)},
@@ -254,7 +269,9 @@ JsonValue Listings::call_entry(const Call& call) const {
           {"queued_us", running ? (call.dispatched - call.arrived).us : waited_us},
           {"execute_us", running ? (now - call.dispatched).us : 0},
           {"total_us", waited_us},
-          {"cost_usd", Money{}.decimal()}};
+          {"cost_usd", call.earlier_cost.decimal()},
+          {"parent_call_id", parent_of(call)},
+          {"progress", to_json(call.progress)}};
 }
 
 JsonValue Listings::call_entry(const FinishedCall& call) const {
@@ -267,7 +284,14 @@ JsonValue Listings::call_entry(const FinishedCall& call) const {
           {"queued_us", call.report.queued_us},
           {"execute_us", call.report.execute_us},
           {"total_us", call.report.total_us},
-          {"cost_usd", call.report.cost.decimal()}};
+          {"cost_usd", call.report.cost.decimal()},
+          {"parent_call_id", parent_of(call)},
+          {"progress", to_json(call.progress)}};
+}
+
+std::string Listings::why(const Call& call) const {
+  const auto reason = driver_.engine().explain(InputId{call.id.value});
+  return reason ? text_of(*reason, *call.function) : "";
 }
 
 CallStatus Listings::status(CallId id) const {
@@ -300,8 +324,7 @@ std::string Listings::calls(std::string_view app, std::size_t limit) const {
 Result<std::string> Listings::call(CallId id) const {
   if (const Call* live = calls_.find(id)) {
     JsonValue document = call_entry(*live);
-    const auto reason = driver_.engine().explain(InputId{id.value});
-    document["reason"] = reason ? text_of(*reason, *live->function) : "";
+    document["reason"] = why(*live);
     document["container_id"] = live->container ? JsonValue(live->container.text()) : JsonValue();
     document["attempt"] = live->attempt;
     document["phases_ms"] = {{"queue", document["queued_us"].get<std::int64_t>() / 1000},
@@ -324,7 +347,7 @@ Result<std::string> Listings::call(CallId id) const {
                            {"load", report.load_ms},
                            {"execute", report.execute_us / 1000}};
   document["start_us"] = report.cold ? steps_entry(call->start) : JsonValue();
-  document["error"] = call->error ? to_json(*call->error) : JsonValue();
+  document["error"] = error_of(*call);
   return dump_json(document);
 }
 

@@ -36,6 +36,10 @@ class Listings {
   std::string calls(std::string_view app, std::size_t limit) const;
   CallStatus status(CallId id) const;
   Result<std::string> call(CallId id) const;
+  JsonValue call_entry(const Call& call) const;
+  JsonValue call_entry(const FinishedCall& call) const;
+  // Why it is where it is, in one line; empty for one that has ended.
+  std::string why(const Call& call) const;
 
  private:
   PoolView pool_of(const Function& function) const;
@@ -47,8 +51,6 @@ class Listings {
   JsonValue variants_of(const App& app, const Function& function) const;
   JsonValue device_entry(const NodeView& node, const Device& device) const;
   JsonValue container_entry(const ContainerView& view) const;
-  JsonValue call_entry(const Call& call) const;
-  JsonValue call_entry(const FinishedCall& call) const;
 
   EngineDriver& driver_;
   const AppCatalog& catalog_;

@@ -26,7 +26,7 @@ EngineOptions engine_options(const LiveControlOptions& given, std::uint32_t epoc
 
 LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loop, Clock& clock,
                           Store& store_given, Snapshot snapshot_given, NodeClient& node_given,
-                          const PriceBook& prices_given)
+                          const PriceBook& prices_given, WebhookSender& sender)
     : options(std::move(given)),
       store(store_given),
       node(node_given),
@@ -38,6 +38,7 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       background(loop, kThreads),
       keys(driver, store, background, ids),
       secrets(driver, catalog, store, background, ids, options.master_key),
+      shared(driver, store, background, ids, keys.ring()),
       logs(options.data, options.logs, driver, background),
       biller(driver, store, background, prices),
       strangers(store, background, catalog),
@@ -47,21 +48,37 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       containers(loop, driver, node, fleet, catalog, sources, secrets, biller, logs, strangers,
                  mounts),
       volume_requests(mounts, containers),
+      shared_requests(shared, containers),
       calls(driver, catalog, containers, fleet, logs, node, ids),
+      webhook_keys(driver, store, background, options.master_key,
+                   [this] { return secrets.may_seal(); }),
+      webhooks(driver, store, background, webhook_keys, sender, options.webhooks_allowed),
       durable_calls({.driver = driver,
                      .catalog = catalog,
                      .calls = calls,
                      .store = store,
                      .background = background,
                      .ids = ids,
+                     .webhooks = webhooks,
                      .kept = options.results_kept,
-                     .describe = [this](CallId call) { return listings.call(call); }}),
+                     .describe = [this](CallId call) { return listings.call(call); },
+                     .graph = [this](CallId call, auto done) { graph.draw(call, std::move(done)); },
+                     .hand_on =
+                         [this](const Function& function, CallId from, CallId to, auto then) {
+                           checkpoints.hand_on(function, from, to, std::move(then));
+                         }}),
       scheduled(driver, catalog, store, background, durable_calls, zones),
       maps({.loop = loop,
             .driver = driver,
             .catalog = catalog,
             .calls = calls,
             .is_open = [this] { return takes_calls(); }}),
+      web({.driver = driver,
+           .catalog = catalog,
+           .calls = calls,
+           .containers = containers,
+           .ids = ids,
+           .is_open = [this] { return takes_calls(); }}),
       nested(calls, durable_calls, containers),
       deployments(driver, catalog, store, background, sources, images, secrets, fleet, calls,
                   volumes.catalog(), zones, ids, prices),
@@ -71,10 +88,14 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
       leases(driver, store, background, biller, fleet, catalog, keys.ring(), ids),
       execs(loop, driver, node, containers, ids),
       listings(driver, catalog, calls.table(), containers, fleet, deployments, logs, leases),
+      graph(calls.table(), listings, store, background),
+      checkpoints(driver, calls.table(), volumes, store, background),
       performer(*this),
       startup(store, background, catalog, deployments, variants, scaling, containers),
       started(driver.now()) {
   deployments.on_change([this](const App& app) { scheduled.refresh(app); });
+  calls.on_checkpointed_end(
+      [this](const FinishedCall& call, Bond bond) { checkpoints.call_ended(call, bond); });
   driver.set_performer(&performer);
   containers.set_listener(&performer);
 }
@@ -83,7 +104,10 @@ void LiveControl::Performer::perform(const Action& action) {
   std::visit(
       [this](const auto& wanted) {
         using Kind = std::decay_t<decltype(wanted)>;
-        if constexpr (std::is_same_v<Kind, DispatchInput>) parts_.calls.dispatch(wanted);
+        if constexpr (std::is_same_v<Kind, DispatchInput>) {
+          parts_.calls.dispatch(wanted);
+          parts_.web.dispatched(wanted);
+        }
         if constexpr (std::is_same_v<Kind, CancelInput>) parts_.calls.interrupt(wanted);
         if constexpr (std::is_same_v<Kind, AnswerInput>) parts_.calls.answer(wanted);
         if constexpr (std::is_same_v<Kind, FailInput>) parts_.calls.fail(wanted);
@@ -121,11 +145,22 @@ void LiveControl::Performer::on_nested_credit(Container& container, const FrameH
 
 void LiveControl::Performer::on_nested_cancel(Container& container, const FrameHeader& header) {
   parts_.nested.cancel(container.id, header);
+  parts_.shared_requests.cancel(container.id, header);
+}
+
+void LiveControl::Performer::on_room(Container& container, const FrameHeader& header,
+                                     const std::string& body) {
+  parts_.web.on_room(container, header, body);
 }
 
 void LiveControl::Performer::on_nested_call(Container& container, const FrameHeader& header,
                                             std::string& body) {
   parts_.nested.start(container.id, header, body);
+}
+
+void LiveControl::Performer::on_progress(Container& container, const FrameHeader& header,
+                                         const std::string& body) {
+  parts_.calls.on_progress(container, header, body);
 }
 
 void LiveControl::Performer::on_volume_request(Container& container, const FrameHeader& header,
@@ -138,14 +173,21 @@ void LiveControl::Performer::on_variant_request(Container& container, const Fram
   parts_.variant_requests.start(container.id, header, body);
 }
 
+void LiveControl::Performer::on_shared_request(Container& container, const FrameHeader& header,
+                                               std::string& body) {
+  parts_.shared_requests.start(container.id, header, body);
+}
+
 void LiveControl::Performer::on_runner_gone(ContainerId container) {
   parts_.nested.runner_gone(container);
+  parts_.shared_requests.runner_gone(container);
 }
 
 LiveControl::LiveControl(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock,
-                         Store& store, Snapshot snapshot, NodeClient& node, const PriceBook& prices)
+                         Store& store, Snapshot snapshot, NodeClient& node, const PriceBook& prices,
+                         WebhookSender& sender)
     : parts_(std::make_unique<Parts>(std::move(options), loop, clock, store, std::move(snapshot),
-                                     node, prices)) {}
+                                     node, prices, sender)) {}
 
 LiveControl::~LiveControl() = default;
 
@@ -157,11 +199,15 @@ Result<> LiveControl::start() {
   for (const KeyRecord& key : snapshot.keys) parts_->keys.restore(key);
   for (const SecretRecord& secret : snapshot.secrets) parts_->secrets.restore(secret);
   if (const auto trouble = parts_->secrets.trouble(); !trouble.empty()) spdlog::error(trouble);
+  for (const WebhookSecretRecord& key : snapshot.webhook_secrets) parts_->webhook_keys.restore(key);
+  parts_->shared.restore(snapshot.shared);
   parts_->leases.restore(snapshot);
   parts_->scheduled.restore(std::move(snapshot.schedules));
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   parts_->durable_calls.restore(std::move(snapshot.calls));
   parts_->scheduled.begin();
+  parts_->webhooks.begin();
+  parts_->checkpoints.begin();
   return Ok{};
 }
 
@@ -242,16 +288,20 @@ void LiveControl::begin_drain(std::function<void()> drained) {
   parts_->draining = true;
   parts_->drained = std::move(drained);
   parts_->scheduled.stop();
+  parts_->webhooks.stop();
+  parts_->shared.leave_waiting();
   parts_->durable_calls.leave_waiting();
   parts_->driver.handle(DrainStarted{});
   check_drained();
 }
 
-// Six parts have to be done, each in its own time: looked at now and then rather than told by all.
+// Seven parts have to be done, each in its own time: looked at now and then rather than told by
+// all.
 void LiveControl::check_drained() {
   const bool done = parts_->calls.table().live() == 0 && parts_->durable_calls.is_settled() &&
                     parts_->containers.size() == 0 && parts_->mounts.is_settled() &&
-                    parts_->biller.backlog() == 0 && parts_->logs.is_written();
+                    parts_->biller.backlog() == 0 && parts_->logs.is_written() &&
+                    parts_->webhooks.is_settled() && parts_->shared.is_settled();
   if (done) return parts_->background.later(std::exchange(parts_->drained, {}));
   parts_->driver.after(kDrainLook, [this] { check_drained(); });
 }
@@ -276,6 +326,10 @@ CallStatus LiveControl::call_status(CallId call) { return parts_->listings.statu
 AsyncCalls& LiveControl::async_calls() { return parts_->durable_calls; }
 
 ScheduleService& LiveControl::schedules() { return parts_->scheduled; }
+
+WebService& LiveControl::web() { return parts_->web; }
+WebhookService& LiveControl::webhooks() { return parts_->webhooks; }
+
 Result<std::unique_ptr<MessageSession>> LiveControl::open_map(std::string_view app,
                                                               std::string_view function,
                                                               KeyId caller, MessageClient& client) {
@@ -351,7 +405,14 @@ Result<std::string> LiveControl::pool_stats_json(std::string_view app, std::stri
   return parts_->scaling.stats_json(app, function, variant);
 }
 
-void LiveControl::set_url(std::string url) { parts_->deployments.set_url(std::move(url)); }
+void LiveControl::set_url(std::string url) {
+  parts_->webhooks.set_url(url);
+  parts_->deployments.set_url(std::move(url));
+}
+
+void LiveControl::set_web_origin(std::string scheme, std::string place) {
+  parts_->deployments.set_web_origin({std::move(scheme), std::move(place)});
+}
 
 Result<> LiveControl::heartbeat(std::string_view app) { return parts_->deployments.heartbeat(app); }
 

@@ -9,7 +9,8 @@
 //   ImageBuilds    images                            Listings     documents to look at
 //   ImageAdmin     what is kept of them              Leases       devices that people have
 //   Volumes        file trees and their versions     Schedules    calls at their times
-//   ExecSessions   commands in containers
+//   ExecSessions   commands in containers            WebCalls     requests to web endpoints
+//   SharedStates   dictionaries and queues           Webhooks     ends of calls, told to URLs
 //
 // Everything runs on the loop's thread; disk work runs on a small pool, state in the store's own
 // thread, and both answer through the loop.
@@ -26,6 +27,7 @@
 #include "control/control.h"
 #include "control/log_files.h"
 #include "control/sealed_box.h"
+#include "control/webhook_sender.h"
 #include "engine/engine.h"
 #include "node/node_client.h"
 #include "store/store.h"
@@ -39,16 +41,17 @@ struct LiveControlOptions {
   LogLimits logs;
   std::uint32_t workspace_queue_limit = EngineOptions{}.workspace_queue_limit;
   Duration results_kept = Duration::seconds(7 * 24 * 3600);  // of asynchronous calls, at least
-  std::optional<MasterKey> master_key;  // none: no secret can be sealed or opened
+  std::optional<MasterKey> master_key;           // none: no secret can be sealed or opened
+  std::vector<IpNetwork> webhooks_allowed = {};  // beside the public internet
 };
 
 class LiveControl final : public Control, private NodeObserver {
  public:
-  // Borrows the loop, clock, store, node and prices; all outlive it, and the loop does not run once
-  // it is gone.
+  // Borrows the loop, clock, store, node, prices and sender; all outlive it, and the loop does not
+  // run once it is gone.
   // `snapshot` is what the store gave when it was opened.
   LiveControl(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock, Store& store,
-              Snapshot snapshot, NodeClient& node, const PriceBook& prices);
+              Snapshot snapshot, NodeClient& node, const PriceBook& prices, WebhookSender& sender);
   ~LiveControl() override;
 
   // Takes up where the last server stopped, then connects to the node. Before the loop runs.
@@ -56,6 +59,9 @@ class LiveControl final : public Control, private NodeObserver {
 
   // Where the gateway listens, without a final slash; for the URLs that deploys and listings name.
   void set_url(std::string url);
+  // Where web endpoints are, likewise: "http" and "localhost:7778", in front of which their labels
+  // stand.
+  void set_web_origin(std::string scheme, std::string place);
 
   // Makes the key of the data directory known, durably, unless it is already.
   void ensure_key(std::string key_text, std::string name, std::function<void(Result<>)> done);
@@ -84,6 +90,8 @@ class LiveControl final : public Control, private NodeObserver {
   CallStatus call_status(CallId call) override;
   AsyncCalls& async_calls() override;
   ScheduleService& schedules() override;
+  WebService& web() override;
+  WebhookService& webhooks() override;
   Result<std::unique_ptr<MessageSession>> open_map(std::string_view app, std::string_view function,
                                                    KeyId caller, MessageClient& client) override;
   void register_source(std::string manifest_json,
@@ -120,6 +128,7 @@ class LiveControl final : public Control, private NodeObserver {
   std::string prices_json() override;
   Result<std::string> call_cost_json(CallId call) override;
   VolumeService& volumes() override;
+  SharedService& shared() override;
   Result<std::unique_ptr<MessageSession>> open_exec(ContainerId container,
                                                     MessageClient& client) override;
   void container_processes_json(ContainerId container, Done done) override;

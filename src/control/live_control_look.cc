@@ -61,6 +61,7 @@ std::string LiveControl::status_json() {
       {{"version", parts.options.version},
        {"uptime_ms", (now - parts.started).whole_ms()},
        {"data", parts.options.data},
+       {"web_url", parts.deployments.web_url("LABEL")},
        {"isolation", node.isolation},
        {"no_gvisor", parts.fleet.has_met() ? node.no_gvisor : std::string("no node has joined")},
        {"network", node.network},
@@ -117,6 +118,8 @@ void LiveControl::cost_json(std::string by, std::string app, Time from, Time unt
 }
 
 VolumeService& LiveControl::volumes() { return parts_->volumes; }
+
+SharedService& LiveControl::shared() { return parts_->shared; }
 
 std::string LiveControl::prices_json() { return price_book_json(parts_->prices); }
 

@@ -247,8 +247,10 @@ class MapSessions::Session final : public MessageSession {
     if (pool) {
       busy_ = pool->busy;
       const std::size_t containers = pool->starting + pool->idle + pool->busy;
-      wanted = std::max(wanted,
-                        kInputsOfSlot * containers * (*function)->spec.settings.scaling.max_inputs);
+      const FunctionSettings& settings = (*function)->spec.settings;
+      const std::size_t slots = containers * settings.scaling.max_inputs;
+      const std::size_t inputs = std::max(1u, settings.batching.max_batch_size);  // of a slot
+      wanted = std::max(wanted, kInputsOfSlot * slots * inputs);
     }
     wanted = std::min(wanted, kMostMapInputs);
     if (wanted <= window_) return;

@@ -20,9 +20,16 @@ struct CallHead {
   std::string mode;  // "async": answered with the call's id once it is on disk
   std::string idempotency_key;
   std::int64_t ttl_ms = 0;
+  std::int64_t priority = 0;
+  std::string webhook;
   std::string result_of;  // instead of a call: the outcome of this one
   std::int64_t wait_ms = 0;
+  bool to_the_end = false;  // nothing but its end lets go of who asks for it
 };
+
+Priority nearest_priority(std::int64_t wanted) {
+  return {static_cast<std::int8_t>(std::clamp(wanted, kLowestPriority, kHighestPriority))};
+}
 
 // u16 length, JSON of that length; the arguments follow.
 Result<CallHead> take_head(std::string& body) {
@@ -42,14 +49,23 @@ Result<CallHead> take_head(std::string& body) {
                 .mode = fields.text_or("mode", ""),
                 .idempotency_key = fields.text_or("idempotency_key", ""),
                 .ttl_ms = fields.integer_or("ttl_ms", 0),
+                .priority = fields.integer_or("priority", 0),
+                .webhook = fields.text_or("webhook", ""),
                 .result_of = fields.text_or("result_of", ""),
-                .wait_ms = fields.integer_or("wait_ms", 0)};
+                .wait_ms = fields.integer_or("wait_ms", 0),
+                .to_the_end = fields.flag_or("to_the_end", false)};
   if (auto read = fields.finish(); !read) return std::move(read).error();
   body.erase(0, sizeof length + length);
   return head;
 }
 
 }  // namespace
+
+struct NestedCalls::Question {
+  std::string_view call;
+  std::int64_t wait_ms = 0;
+  CallId asker;  // that will not go on before it has ended; zero: one that may
+};
 
 class NestedCalls::Waiter final : public CallWaiter {
  public:
@@ -97,25 +113,32 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
                         0,
                         {"nested_calls", kMaxNestedPerServer}});
   }
-  if (!head->result_of.empty()) return tell_outcome(key, head->result_of, head->wait_ms);
+  const Call* parent = maker(container, head->call);
+  const CallId parent_id = parent ? parent->id : CallId{};
+  if (!head->result_of.empty()) {
+    const CallId asker = head->to_the_end ? parent_id : CallId{};
+    return tell_outcome(key, {head->result_of, head->wait_ms, asker});
+  }
+  const KeyId caller = parent ? parent->caller : KeyId{};
   if (head->mode == "async") {
     return spawn(key, {.app = head->app,
                        .function = head->function,
                        .variant = head->variant,
                        .arguments = {body_format(header), std::move(body)},
-                       .caller = caller_of(container, head->call),
+                       .caller = caller,
                        .idempotency_key = head->idempotency_key,
                        .time_to_live = Duration::milliseconds(
-                           std::clamp<std::int64_t>(head->ttl_ms, 0, kMostTtlMs))});
+                           std::clamp<std::int64_t>(head->ttl_ms, 0, kMostTtlMs)),
+                       .priority = nearest_priority(head->priority),
+                       .webhook = head->webhook,
+                       .parent = parent_id});
   }
   auto waiter = std::make_unique<Waiter>(*this, key);
-  CallRequest request{head->app,
-                      head->function,
-                      {body_format(header), std::move(body)},
-                      caller_of(container, head->call),
-                      head->variant,
-                      head->stream ? CallWants::items : CallWants::result};
-  auto started = calls_.start(std::move(request), waiter.get(), Origin::running_input);
+  CallRequest request{
+      head->app, head->function, {body_format(header), std::move(body)},
+      caller,    head->variant,  head->stream ? CallWants::items : CallWants::result};
+  auto started =
+      calls_.start(std::move(request), waiter.get(), Origin::running_input, {.parent = parent_id});
   if (!started) return refuse(key, started.refusal());
   waiter->call = *started;
   waiters_[key] = std::move(waiter);
@@ -132,11 +155,12 @@ void NestedCalls::spawn(const Key& key, AsyncRequest request) {
   });
 }
 
-void NestedCalls::tell_outcome(const Key& key, std::string_view call_text, std::int64_t wait_ms) {
-  const auto call = CallId::parse(call_text);
+void NestedCalls::tell_outcome(const Key& key, const Question& question) {
+  const auto call = CallId::parse(question.call);
   if (!call) return refuse(key, {{ErrorCode::not_found, "that is no call's id"}, {}});
   const Duration patience =
-      Duration::milliseconds(std::clamp<std::int64_t>(wait_ms, 0, kMostWaitMs));
+      Duration::milliseconds(std::clamp<std::int64_t>(question.wait_ms, 0, kMostWaitMs));
+  if (question.asker) calls_.await(question.asker, *call);
   ++asked_;
   async_.outcome(*call, patience, [this, key](Result<CallOutcome> outcome) {
     --asked_;
@@ -153,10 +177,10 @@ void NestedCalls::tell_outcome(const Key& key, std::string_view call_text, std::
 
 // A call counts as made by who made the call that makes it. A container is believed only about
 // calls that run on it.
-KeyId NestedCalls::caller_of(ContainerId container, std::string_view call_text) const {
+const Call* NestedCalls::maker(ContainerId container, std::string_view call_text) const {
   const auto id = CallId::parse(call_text);
   const Call* call = id ? calls_.table().find(*id) : nullptr;
-  return call && call->container == container ? call->caller : KeyId{};
+  return call && call->container == container ? call : nullptr;
 }
 
 void NestedCalls::on_credit(ContainerId container, const FrameHeader& header,

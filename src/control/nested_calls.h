@@ -29,11 +29,12 @@ class NestedCalls {
 
  private:
   class Waiter;
+  struct Question;                                    // for the outcome of a call
   using Key = std::pair<ContainerId, std::uint64_t>;  // and the runner's own number
 
-  KeyId caller_of(ContainerId container, std::string_view call_text) const;
+  const Call* maker(ContainerId container, std::string_view call_text) const;
   void spawn(const Key& key, AsyncRequest request);
-  void tell_outcome(const Key& key, std::string_view call, std::int64_t wait_ms);
+  void tell_outcome(const Key& key, const Question& question);
   void reply(const Key& key, FrameType type, Body body);
   void refuse(const Key& key, CallFailure failure);
 

@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "control/call_graph.h"
 #include "control/calls.h"
+#include "control/checkpoints.h"
 #include "control/deployments.h"
 #include "control/durable_calls.h"
 #include "control/exec_sessions.h"
@@ -22,12 +24,17 @@
 #include "control/scaling_changes.h"
 #include "control/schedules.h"
 #include "control/secrets.h"
+#include "control/shared_requests.h"
+#include "control/shared_states.h"
 #include "control/startup.h"
 #include "control/time_zones.h"
 #include "control/variant_requests.h"
 #include "control/variants.h"
 #include "control/volume_requests.h"
 #include "control/volumes.h"
+#include "control/web_calls.h"
+#include "control/webhook_keys.h"
+#include "control/webhooks.h"
 
 namespace ember {
 
@@ -43,10 +50,15 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
   void on_nested_credit(Container& container, const FrameHeader& header,
                         const std::string& body) override;
   void on_nested_cancel(Container& container, const FrameHeader& header) override;
+  void on_room(Container& container, const FrameHeader& header, const std::string& body) override;
+  void on_progress(Container& container, const FrameHeader& header,
+                   const std::string& body) override;
   void on_volume_request(Container& container, const FrameHeader& header,
                          std::string& body) override;
   void on_variant_request(Container& container, const FrameHeader& header,
                           std::string& body) override;
+  void on_shared_request(Container& container, const FrameHeader& header,
+                         std::string& body) override;
   void on_runner_gone(ContainerId container) override;
 
  private:
@@ -55,7 +67,7 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
 
 struct LiveControl::Parts {
   Parts(LiveControlOptions options, boost::asio::io_context& loop, Clock& clock, Store& store,
-        Snapshot snapshot, NodeClient& node, const PriceBook& prices);
+        Snapshot snapshot, NodeClient& node, const PriceBook& prices, WebhookSender& sender);
 
   // Why nothing new is taken; nothing if it is.
   Result<> is_up() const;
@@ -75,6 +87,7 @@ struct LiveControl::Parts {
   Background background;  // ends, when its turn comes, before all that its threads work on
   Keys keys;
   Secrets secrets;
+  SharedStates shared;
   LogBook logs;
   Biller biller;
   Strangers strangers;
@@ -83,11 +96,15 @@ struct LiveControl::Parts {
   VolumeMounts mounts;
   Containers containers;
   VolumeRequests volume_requests;
+  SharedRequests shared_requests;
   Calls calls;
+  WebhookKeys webhook_keys;
+  Webhooks webhooks;
   DurableCalls durable_calls;
   TimeZones zones;
   Schedules scheduled;
   MapSessions maps;
+  WebCalls web;
   NestedCalls nested;
   Deployments deployments;
   Variants variants;
@@ -96,6 +113,8 @@ struct LiveControl::Parts {
   Leases leases;
   ExecSessions execs;
   Listings listings;
+  CallGraph graph;
+  Checkpoints checkpoints;
   Performer performer;
   Startup startup;
   Time started;

@@ -48,6 +48,8 @@ class Secrets {
   Result<std::string> show(std::string_view id_or_name) const;
   // One line where there is something to do about them, else empty.
   std::string trouble() const;
+  // Whether anything may be sealed with the master key that there is.
+  Result<> may_seal() const;
 
   // Whether a container can be given them: they are there, can be opened and have the keys that
   // are required. The message begins with `who`.
@@ -85,7 +87,6 @@ class Secrets {
   const Secret* find(std::string_view id_or_name) const;
   const Secret* find(const SecretUse& use) const;
   Result<> check_use(const SecretUse& use, std::string_view who) const;
-  Result<> may_seal() const;
   std::size_t unopenable() const;
   SecretRecord sealed(SecretRecord record, const SecretValues& values) const;
   std::vector<std::string> users_of(const Secret& secret) const;

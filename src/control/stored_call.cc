@@ -1,6 +1,6 @@
 #include "control/stored_call.h"
 
-#include "control/call_table.h"
+#include "control/calls.h"
 
 namespace ember {
 namespace {
@@ -15,9 +15,15 @@ ErrorCode code_named(std::string_view name) {
 struct StoredReport {
   CallReport report;
   CallFailure failure;  // without its body
+  JsonValue progress;   // null for none
 };
 
-std::string to_report_json(const CallReport& report, const CallFailure* failure) {
+std::string_view told_code(const CallFailure& failure) {
+  return failure.told_code.empty() ? error_name(failure.error.code) : failure.told_code;
+}
+
+std::string to_report_json(const CallReport& report, const CallFailure* failure,
+                           const JsonValue& progress) {
   JsonValue value{{"container_id", report.container.value},
                   {"queued_us", report.queued_us},
                   {"execute_us", report.execute_us},
@@ -31,10 +37,11 @@ std::string to_report_json(const CallReport& report, const CallFailure* failure)
                   {"gpu", report.gpu},
                   {"attempt", report.attempt}};
   if (failure) {
-    value["error"] = {{"code", error_name(failure->error.code)},
+    value["error"] = {{"code", told_code(*failure)},
                       {"message", failure->error.message},
                       {"status", failure->status}};
   }
+  if (!progress.is_null()) value["progress"] = progress;
   return dump_json(value);
 }
 
@@ -58,15 +65,24 @@ StoredReport read_report_json(CallId call, std::string_view json) {
   report.gpu = value.value("gpu", std::string());
   report.attempt = value.value("attempt", std::uint16_t{0});
   if (const auto error = value.find("error"); error != value.end() && error->is_object()) {
-    stored.failure.error = {code_named(error->value("code", std::string())),
-                            error->value("message", std::string())};
+    const std::string code = error->value("code", std::string());
+    stored.failure.error = {code_named(code), error->value("message", std::string())};
     stored.failure.status = error->value("status", 0);
+    if (code == kDeadlock) {
+      stored.failure.error.code = ErrorCode::conflict;
+      stored.failure.told_code = kDeadlock;
+    }
   }
+  stored.progress = value.value("progress", JsonValue());
   return stored;
 }
 
 StoredReport report_of(const StoredCall& stored) {
   return read_report_json(stored.call.id, stored.end ? stored.end->report_json : "");
+}
+
+JsonValue parent_of(const CallRecord& call) {
+  return call.parent ? JsonValue(call.parent.text()) : JsonValue();
 }
 
 CallState state_of(const CallOutcome& outcome) {
@@ -76,14 +92,16 @@ CallState state_of(const CallOutcome& outcome) {
 
 }  // namespace
 
-CallEndRecord end_record(CallId call, Time ended, const CallOutcome& outcome) {
+CallEndRecord end_record(CallId call, Time ended, const CallOutcome& outcome,
+                         const JsonValue& progress) {
   const bool is_value = outcome.kind == CallOutcome::Kind::value;
   return {.id = call,
           .ended = ended,
           .state = std::string(call_state_name(state_of(outcome))),
           .format = is_value ? outcome.value.format : BodyFormat::json,
           .body = is_value ? outcome.value.bytes : outcome.failure.body,
-          .report_json = to_report_json(outcome.report, is_value ? nullptr : &outcome.failure)};
+          .report_json =
+              to_report_json(outcome.report, is_value ? nullptr : &outcome.failure, progress)};
 }
 
 // The value or failure that a runner's body stands for.
@@ -102,6 +120,8 @@ CallOutcome outcome_of(const StoredCall& stored) {
   return outcome;
 }
 
+CallReport stored_report(const StoredCall& stored) { return report_of(stored).report; }
+
 JsonValue entry_of(const StoredCall& stored) {
   const StoredReport kept = report_of(stored);
   const CallReport& report = kept.report;
@@ -114,7 +134,9 @@ JsonValue entry_of(const StoredCall& stored) {
                   {"queued_us", report.queued_us},
                   {"execute_us", report.execute_us},
                   {"total_us", report.total_us},
-                  {"cost_usd", report.cost.decimal()}};
+                  {"cost_usd", report.cost.decimal()},
+                  {"parent_call_id", parent_of(stored.call)},
+                  {"progress", kept.progress}};
   return value;
 }
 
@@ -133,7 +155,12 @@ JsonValue document_of(const StoredCall& stored) {
   document["error"] = nullptr;
   const Error& error = kept.failure.error;
   if (stored.end && !error.message.empty()) {
-    document["error"] = {{"code", error_name(error.code)}, {"message", error.message}};
+    document["error"] = {{"code", told_code(kept.failure)}, {"message", error.message}};
+  }
+  document["priority"] = stored.call.priority.value;
+  document["webhook_id"] = nullptr;
+  if (!stored.call.webhook.empty()) {
+    document["webhook_id"] = WebhookId{stored.call.id.value}.text();
   }
   if (stored.call.repeats) document["repeats"] = stored.call.repeats.text();
   return document;

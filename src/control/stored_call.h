@@ -8,10 +8,14 @@
 
 namespace ember {
 
-CallEndRecord end_record(CallId call, Time ended, const CallOutcome& outcome);
+// `progress`: the last that it told; null for none.
+CallEndRecord end_record(CallId call, Time ended, const CallOutcome& outcome,
+                         const JsonValue& progress);
 
 // Of one that has ended.
 CallOutcome outcome_of(const StoredCall& stored);
+// Where its time and money went; of one without an end all is zero.
+CallReport stored_report(const StoredCall& stored);
 // In a list, and by itself.
 JsonValue entry_of(const StoredCall& stored);
 JsonValue document_of(const StoredCall& stored);

@@ -14,7 +14,7 @@ constexpr std::size_t kMaxDifferenceBytes = 64u << 10;
 
 // What an option may be. All else of a function is the same in all its variants: its code, its
 // image, and what it may reach.
-constexpr std::array<std::string_view, 14> kOptions = {"gpu",
+constexpr std::array<std::string_view, 16> kOptions = {"gpu",
                                                        "vram_bytes",
                                                        "cpu_millicores",
                                                        "memory_bytes",
@@ -27,6 +27,8 @@ constexpr std::array<std::string_view, 14> kOptions = {"gpu",
                                                        "max_inputs",
                                                        "target_inputs",
                                                        "queue_limit",
+                                                       "max_batch_size",
+                                                       "batch_wait_ms",
                                                        "env"};
 
 // Sorted by name, at every depth.
@@ -75,7 +77,13 @@ Result<FunctionSpec> spec_with(const FunctionSpec& spec, const std::string& opti
     }
     merged[name] = value;
   }
-  return parse_function_spec(merged, "options.");
+  auto changed = parse_function_spec(merged, "options.");
+  if (changed && changed->settings.batching.is_on() != spec.settings.batching.is_on()) {
+    return {ErrorCode::invalid_argument,
+            "options.max_batch_size: whether a function takes batches is in its code; " +
+                spec.name + (spec.settings.batching.is_on() ? " does" : " does not")};
+  }
+  return changed;
 }
 
 VariantId variant_id(AppId app, std::uint32_t version, std::string_view function,

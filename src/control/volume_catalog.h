@@ -14,6 +14,10 @@
 
 namespace ember {
 
+// Ember's own, of the calls whose functions have checkpoints: no user's volume can bear its name.
+// Only its newest version is kept.
+inline constexpr std::string_view kCheckpointsVolume = "ember:checkpoints";
+
 struct Volume {
   VolumeRecord record;
   std::map<std::uint32_t, VolumeVersionRecord> versions;

@@ -51,6 +51,7 @@ Result<std::vector<VolumeOverlay>> VolumeMounts::mount(ContainerId container,
 }
 
 Result<VolumeOverlay> VolumeMounts::mount_one(Mount& mount, const VolumeMount& wanted) {
+  if (wanted.volume == kCheckpointsVolume) volumes_.ensure_checkpoints();
   auto version = volumes_.catalog().version(wanted.volume, wanted.version);
   if (!version) return std::move(version).error();
   mount.volume = version->volume;

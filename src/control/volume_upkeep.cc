@@ -30,8 +30,9 @@ bool Volumes::is_pinned(const std::string& volume, std::uint32_t version) const 
 // But those that a deployed function names.
 void Volumes::forget_old(Volume& volume) {
   Batch batch;
+  const std::size_t kept = volume.name() == kCheckpointsVolume ? 1 : kKeptVersions;
   std::size_t left = volume.versions.size();
-  for (auto one = volume.versions.begin(); one != volume.versions.end() && left > kKeptVersions;) {
+  for (auto one = volume.versions.begin(); one != volume.versions.end() && left > kept;) {
     if (is_pinned(volume.name(), one->first)) {
       ++one;
       continue;

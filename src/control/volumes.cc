@@ -118,6 +118,19 @@ void Volumes::create(std::string request_json, Done done) {
   }));
 }
 
+void Volumes::ensure_checkpoints() {
+  if (catalog_.find(kCheckpointsVolume)) return;
+  VolumeRecord record;
+  record.id = VolumeId{ids_.next(driver_.now())};
+  record.workspace = kDefaultWorkspace;
+  record.name = kCheckpointsVolume;
+  record.created = record.billed = driver_.now();
+  catalog_.add(record);
+  store_.apply({record}, background_.to_loop([this, id = record.id](const Result<>& kept) {
+    if (!kept) catalog_.remove(id);
+  }));
+}
+
 void Volumes::remove(std::string name, Done done) {
   Volume* volume = catalog_.find(name);
   if (!volume) return done(VolumeCatalog::no_such(name));

@@ -44,6 +44,8 @@ class Volumes final : public VolumeService {
   VolumeBlobs& blobs() { return blobs_; }
   Background& background() { return background_; }
 
+  // Makes Ember's own volume, unless it is there.
+  void ensure_checkpoints();
   void publish(VolumeId volume, std::string message, ContainerId container, Make make,
                OnPublished done);
   // What all of them store goes into the ledger, but for the last minute, before what is asked of

@@ -33,15 +33,26 @@ struct StopContainer {
   Reason reason;
 };
 
-// Give the input to the container's runner under this attempt.
+// The batch that an input runs in, named by the first of its inputs and that one's attempt.
+struct BatchPlace {
+  InputId first;  // zero: it runs by itself
+  Attempt attempt = 0;
+  std::uint32_t size = 0;
+  friend bool operator==(const BatchPlace&, const BatchPlace&) = default;
+};
+
+// Give the input to the container's runner under this attempt. Those of a batch follow each other,
+// the first first.
 struct DispatchInput {
   InputId input;
   Attempt attempt = 0;
   ContainerId container;
+  BatchPlace batch = {};
 };
 
 // Interrupt the user code that runs this attempt. If nothing comes of it in time, the engine stops
-// the container by kill; its other inputs go back to the queue.
+// the container by kill; its other inputs go back to the queue. A batch is interrupted by its first
+// input, once nobody waits for any of it.
 struct CancelInput {
   InputId input;
   Attempt attempt = 0;

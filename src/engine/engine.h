@@ -32,6 +32,8 @@ struct EngineOptions {
   std::uint32_t start_attempts = 3;  // failed starts in a row before waiting callers are failed
   std::uint32_t lost_attempts = 3;   // attempts lost with a crashed neighbour before an input fails
   std::uint32_t workspace_queue_limit = 50'000;  // inputs waiting in all functions of a workspace
+  // Between two looks for a deadlock; one that both find is broken.
+  Duration deadlock_look = Duration::milliseconds(250);
   Begin begin = Begin::at_once;
 };
 

@@ -12,6 +12,7 @@
 #include "model/function.h"
 #include "model/ids.h"
 #include "model/node.h"
+#include "model/priority.h"
 #include "model/workspace.h"
 
 namespace ember {
@@ -73,6 +74,15 @@ struct InputArrived {
   Origin origin = Origin::outside;
   Admission admission = Admission::to_be_asked;
   Time expires = Time::never();  // fails if its first attempt has not begun by then
+  Priority priority = {};        // among those that wait for its pool
+  InputId parent = {};           // that runs, and waits for it; zero: none
+};
+
+// A running input waits for the end of another one from now on, as if it had come with it as its
+// parent. Ignored where either is not known, or has ended, or the other has a parent already.
+struct InputAwaited {
+  InputId input;
+  InputId parent;
 };
 
 // The caller withdrew the input or went away. Unknown and finished inputs are ignored.
@@ -244,6 +254,6 @@ using Event =
                  ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
                  ContainerExited, EgressReported, ContainerAdopted, ContainerUnwanted, NodeJoined,
                  NodeLost, LeaseAsked, LeaseEnded, LeaseRestored, RecoveryEnded, DrainStarted,
-                 TimerDue, InputPinned, ScalingChanged>;
+                 TimerDue, InputPinned, ScalingChanged, InputAwaited>;
 
 }  // namespace ember

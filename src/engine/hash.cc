@@ -50,6 +50,8 @@ void add_settings(Hasher& hash, const FunctionSettings& settings) {
   hash.add(settings.retries.max_delay);
   hash.add(settings.timeout);
   hash.add(settings.startup_timeout);
+  hash.add(settings.batching.max_batch_size);
+  hash.add(settings.batching.wait);
 }
 
 template <class List, class Record>
@@ -62,6 +64,21 @@ void add_list(Hasher& hash, const List& list, const Slab<Record>& slab) {
 
 void add_armed(Hasher& hash, const Deadline* armed) { hash.add(armed ? armed->at : Time::never()); }
 
+void add_gathering(Hasher& hash, const Gathering& gathering) {
+  hash.add(gathering.since());
+  hash.add(gathering.last());
+  hash.add(static_cast<std::uint64_t>(gathering.gap_us_x8()));
+  hash.add(static_cast<std::uint64_t>(gathering.run_us_x8()));
+}
+
+void add_turns(Hasher& hash, const WaitingQueue& level, const CallerLines& lines) {
+  const auto& turns = level.turns();
+  for (Slot line = turns.front(); line != kNoSlot; line = turns.next(lines, line)) {
+    hash.add(lines[line].caller.value);
+    hash.add(lines[line].returns);
+  }
+}
+
 void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(pool.id.value);
   hash.add(state.functions[pool.function].id.value);
@@ -72,14 +89,18 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   hash.add(static_cast<std::uint64_t>(pool.spread));
   hash.add(static_cast<std::uint64_t>(pool.ended));
   hash.add(pool.in_flight);
+  hash.add(pool.awaited);
+  hash.add(std::uint64_t{pool.seems_stuck});
+  hash.add(pool.next_look);
   hash.add(pool.waiting.size());
-  const auto& turns = pool.waiting.turns();
-  for (Slot line = turns.front(); line != kNoSlot; line = turns.next(state.caller_lines, line)) {
-    hash.add(state.caller_lines[line].caller.value);
-    hash.add(state.caller_lines[line].returns);
+  add_turns(hash, pool.waiting.usual(), state.caller_lines);
+  for (const auto& [priority, level] : pool.waiting.others()) {
+    hash.add(static_cast<std::uint64_t>(priority.value));
+    add_turns(hash, level, state.caller_lines);
   }
   hash.add(static_cast<std::uint64_t>(pool.pace.gap_us_x32()));
   hash.add(pool.pace.last());
+  if (pool.is_batched()) add_gathering(hash, pool.gathering);
   add_list(hash, pool.running, state.inputs);
   add_list(hash, pool.delayed, state.inputs);
   for (const auto& group : pool.groups) add_list(hash, group, state.containers);
@@ -123,6 +144,14 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
   hash.add(input.id.value);
   hash.add(state.pools[input.pool].id.value);
   hash.add(input.container == kNoSlot ? 0 : state.containers[input.container].id.value);
+  if (input.batch != kNoSlot) {
+    const State::Batch& batch = state.batches[input.batch];
+    hash.add(batch.id.value);
+    hash.add(batch.attempt);
+    hash.add(std::uint64_t{batch.inputs} << 32 | batch.running);
+    hash.add(batch.is_over);
+  }
+  hash.add(input.parent == kNoSlot ? 0 : state.inputs[input.parent].id.value);
   hash.add(input.caller.value);
   hash.add(input.order);
   for (const Time time : {input.arrived, input.dispatched, input.kill_at, input.due})
@@ -135,6 +164,7 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
   hash.add(std::uint64_t{input.returned} | std::uint64_t{input.cold} << 1 |
            std::uint64_t{input.overran} << 2 | std::uint64_t{input.pinned} << 3 |
            std::uint64_t{input.retries} << 4);
+  hash.add(static_cast<std::uint64_t>(input.priority.value));
 }
 
 void add_node(Hasher& hash, const FleetNode& node) {

@@ -43,14 +43,17 @@ Slot add_input(State& state, const InputArrived& event, Slot pool) {
   InputEntry& input = state.inputs[slot];
   input.id = event.input;
   input.caller = event.caller;
+  input.priority = event.priority;
   input.pool = pool;
   input.order = state.next_order++;
   input.arrived = state.now;
   state.input_index.insert(event.input, slot);
+  if (event.parent) await(state, slot, event.parent);
   return slot;
 }
 
 void forget_input(State& state, Slot slot) {
+  leave_parent(state, slot);
   state.input_index.erase(state.inputs[slot].id);
   state.inputs.remove(slot);
 }
@@ -59,25 +62,6 @@ void fail(State& state, Slot slot, const InputFailure& failure, Duration share) 
   const InputEntry& input = state.inputs[slot];
   state.actions.emplace_back(FailInput{input.id, failure.code, failure.reason, failure.evidence,
                                        report_of(state, input, share)});
-}
-
-// The input goes on to a container that has a free slot.
-void dispatch(State& state, Slot slot, Slot container_slot) {
-  InputEntry& input = state.inputs[slot];
-  State::Container& container = state.containers[container_slot];
-  State::Pool& pool = state.pools[input.pool];
-  if (container.inputs.empty()) move_to_group(state, container_slot, State::kBusy);
-  advance_meter(state, container_slot);
-  input.state = InputState::running;
-  input.container = container_slot;
-  input.dispatched = state.now;
-  input.share_start = container.meter.join();
-  ++input.attempt;
-  ++pool.in_flight;
-  pool.running.push_back(state.inputs, slot);
-  container.inputs.push_back(state.inputs, slot);
-  update_free_slots(state, container_slot);
-  state.actions.emplace_back(DispatchInput{input.id, input.attempt, container.id});
 }
 
 // It no longer runs, and holds no slot: it is over, or waits for its next attempt.
@@ -92,6 +76,7 @@ void leave_container(State& state, Slot slot) {
   State::Container& container = state.containers[container_slot];
   --state.pools[input.pool].in_flight;
   container.inputs.remove(state.inputs, slot);
+  if (input.batch != kNoSlot) leave_batch(state, slot);
   input.container = kNoSlot;
   if (!container.inputs.empty() || container.stage != State::Stage::ready) return;
   container.idle_since = state.now;
@@ -103,6 +88,8 @@ void leave_container(State& state, Slot slot) {
 Duration stop_running(State& state, Slot slot) {
   InputEntry& input = state.inputs[slot];
   state.pools[input.pool].running.remove(state.inputs, slot);
+  if (input.batch != kNoSlot) --state.batches[input.batch].running;
+  leave_children(state, slot);
   return state.containers[input.container].meter.leave(input.share_start);
 }
 
@@ -117,16 +104,30 @@ void stop_if_empty(State& state, Slot slot) {
 
 void stop_waiting(State& state, Slot slot) {
   State::Pool& pool = state.pools[state.inputs[slot].pool];
+  end_waiting(state, slot);
   pool.waiting.remove(state.inputs, state.caller_lines, slot);
   state.input_deadlines.remove(state.inputs, slot);
   state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
 }
 
-Slot take_waiting(State& state, State::Pool& pool) {
-  const Slot slot = pool.waiting.take(state.inputs, state.caller_lines);
-  state.input_deadlines.remove(state.inputs, slot);
-  state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
-  return slot;
+void enqueue(State& state, Slot slot, const InputArrived& event) {
+  State::Pool& pool = state.pools[state.inputs[slot].pool];
+  if (pool.is_batched()) {
+    if (pool.waiting.empty()) pool.gathering.begin(state.now);
+    pool.gathering.arrived(state.now, pool.settings.batching);
+  }
+  pool.waiting.push(state.inputs, state.caller_lines, slot);
+  begin_waiting(state, slot);
+  expire_at(state, slot, event.expires);
+  state.workspaces[pool.workspace].waiting.add(event.caller);
+}
+
+// Moving averages over batches, not over their inputs.
+void note_pace(State& state, const InputEntry& input) {
+  State::Pool& pool = state.pools[input.pool];
+  pool.pace.ended(input.dispatched, state.now);
+  const bool ends_batch = input.batch != kNoSlot && state.batches[input.batch].inputs == 1;
+  if (ends_batch) pool.gathering.ran(state.now - input.dispatched);
 }
 
 enum class Company : std::uint8_t { alone, others };
@@ -187,7 +188,7 @@ Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller,
                   std::uint32_t on_their_way) {
   const std::uint32_t limit = pool.settings.scaling.queue_limit;
   // Whose those on their way are is not known: they count as the caller's.
-  const std::uint32_t own = pool.waiting.size_of(state.caller_lines, caller) + on_their_way;
+  const std::uint32_t own = pool.waiting.size_of(caller) + on_their_way;
   const std::uint32_t callers = std::max(pool.waiting.callers(), own > 0 ? 1u : 0u);
   if (!admits({limit, pool.waiting.size() + on_their_way, own, callers})) {
     return {ReasonCode::queue_full, limit};
@@ -210,9 +211,36 @@ InputReport report_of(const State& state, const InputEntry& input, Duration shar
   return report;
 }
 
+void dispatch(State& state, Slot slot, Slot container_slot, const BatchPlace& batch) {
+  InputEntry& input = state.inputs[slot];
+  State::Container& container = state.containers[container_slot];
+  State::Pool& pool = state.pools[input.pool];
+  if (container.inputs.empty()) move_to_group(state, container_slot, State::kBusy);
+  advance_meter(state, container_slot);
+  input.state = InputState::running;
+  input.container = container_slot;
+  input.dispatched = state.now;
+  input.share_start = container.meter.join();
+  ++input.attempt;
+  ++pool.in_flight;
+  pool.running.push_back(state.inputs, slot);
+  container.inputs.push_back(state.inputs, slot);
+  update_free_slots(state, container_slot);
+  state.actions.emplace_back(DispatchInput{input.id, input.attempt, container.id, batch});
+}
+
+Slot take_waiting(State& state, State::Pool& pool) {
+  const Slot slot = pool.waiting.take(state.inputs, state.caller_lines);
+  state.input_deadlines.remove(state.inputs, slot);
+  state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
+  return slot;
+}
+
 void wait_again(State& state, Slot slot) {
   State::Pool& pool = state.pools[state.inputs[slot].pool];
+  if (pool.waiting.empty()) pool.gathering.begin(state.now);
   pool.waiting.give_back(state.inputs, state.caller_lines, slot);
+  begin_waiting(state, slot);
   state.workspaces[pool.workspace].waiting.add(state.inputs[slot].caller);
 }
 
@@ -238,17 +266,18 @@ void handle_event(State& state, const InputArrived& event) {
   }
 
   State::Pool& pool = state.pools[pool_slot];
-  if (!pool.free_slots.empty()) {
-    dispatch(state, add_input(state, event, pool_slot), pool.free_slots.top().slot);
+  const bool has_room = !pool.free_slots.empty();
+  if (has_room && !pool.is_batched()) {
+    dispatch(state, add_input(state, event, pool_slot), pool.free_slots.top().slot, {});
   } else if (const Reason full = granted ? Reason{} : refusal_of(state, pool, event.caller, 0);
-             full.code != ReasonCode::none) {
+             full.code != ReasonCode::none && !has_room) {
     return refuse(state, event, ErrorCode::resource_exhausted, full,
                   retry_after(state, pool, event.caller));
   } else {
-    const Slot slot = add_input(state, event, pool_slot);
-    pool.waiting.push(state.inputs, state.caller_lines, slot);
-    expire_at(state, slot, event.expires);
-    state.workspaces[pool.workspace].waiting.add(event.caller);
+    enqueue(state, add_input(state, event, pool_slot), event);
+    const bool is_whole = pool.waiting.size() >= pool.inputs_per_slot();
+    // Else they go by a timer, even if it is due at once: what comes with this one runs with it.
+    if (is_whole || full.code != ReasonCode::none) dispatch_gathered(state, pool_slot);
   }
   rescale(state, pool_slot);
 }
@@ -290,7 +319,7 @@ void handle_event(State& state, const InputFinished& event) {
   }
   const Slot pool = input.pool;
   const Slot container = input.container;
-  state.pools[pool].pace.ended(input.dispatched, state.now);
+  note_pace(state, input);
   leave_container(state, slot);
   let_go(state, slot);
   update_free_slots(state, container);
@@ -309,12 +338,13 @@ void handle_event(State& state, const InputPinned& event) {
 
 void dispatch_waiting(State& state, Slot pool_slot) {
   State::Pool& pool = state.pools[pool_slot];
+  if (pool.is_batched()) return dispatch_batches(state, pool_slot);
   while (!pool.waiting.empty() && !pool.free_slots.empty()) {
     const Slot container = pool.free_slots.top().slot;
     const Slot slot = take_waiting(state, pool);
     InputEntry& input = state.inputs[slot];
     input.cold = state.containers[container].ready >= input.arrived;
-    dispatch(state, slot, container);
+    dispatch(state, slot, container, {});
   }
 }
 
@@ -344,6 +374,8 @@ void end_early(State& state, Slot slot, const InputFailure& failure) {
   }
   input.state = InputState::ending;
   input.overran = failure.code == ErrorCode::timed_out;
+  input.kill_at = Time::never();
+  if (input.batch != kNoSlot) return interrupt_batch(state, slot);
   input.kill_at = state.now + state.options.cancel_grace;
   container.kill_due = std::min(container.kill_due, input.kill_at);
   arm_container(state, input.container);

@@ -91,12 +91,6 @@ bool grant(State& state, State::Lease& lease) {
   return true;
 }
 
-bool accepts(const GpuDemand& demand, const Device& device) {
-  return device.vram_bytes >= demand.least_vram_bytes &&
-         std::ranges::any_of(demand.choices,
-                             [&](const GpuChoice& choice) { return choice.type == device.type; });
-}
-
 RefuseLease refusal_of(const State& state, const State::Lease& lease) {
   std::int64_t devices = 0;
   Time first_end = Time::never();

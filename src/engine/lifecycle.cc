@@ -91,10 +91,11 @@ void update_free_slots(State& state, Slot slot) {
   const State::Container& container = state.containers[slot];
   State::Pool& pool = state.pools[container.pool];
   const Scaling& scaling = pool.settings.scaling;
-  const bool takes_inputs = container.stage == State::Stage::ready && !container.yielding &&
-                            container.inputs.size() < scaling.max_inputs;
+  const std::uint32_t taken = pool.slots_taken_of(container);
+  const bool takes_inputs =
+      container.stage == State::Stage::ready && !container.yielding && taken < scaling.max_inputs;
   if (takes_inputs) {
-    const SlotLoad load{container.inputs.size(), scaling.target_inputs};
+    const SlotLoad load{taken, scaling.target_inputs};
     pool.free_slots.put(state.containers, slot, slot_rank(load, container.id));
   } else {
     pool.free_slots.remove(state.containers, slot);

@@ -42,6 +42,9 @@ std::string Reason::text() const {
       return "waits " + number(b) + " ms for the next try after " + count(a, "refused start");
     case ReasonCode::waiting_for_node:
       return "no node is connected; run `ember up`";
+    case ReasonCode::waiting_for_batch:
+      return "waits at most " + number(b) + " ms for more inputs to run with; the batch has " +
+             number(a);
     case ReasonCode::waiting_to_retry:
       return "runs again in " + number(b) + " ms, after " + count(a, "failed attempt");
     case ReasonCode::attempt_failed:
@@ -104,6 +107,10 @@ std::string Reason::text() const {
       return "the start of a container was refused " + count(a, "time") + " in a row";
     case ReasonCode::never_placeable:
       return "no node of the fleet could ever hold one container";
+    case ReasonCode::deadlocked:
+      return "deadlock: it needs room that " + count(a, "container") +
+             (a == 1 ? " holds" : " hold") +
+             ", and all that runs there waits for this call or for others like it";
     case ReasonCode::no_device_free:
       return (a == 1 ? "the one such device is in use"
                      : "of " + count(a, "such device") + " too few are free") +

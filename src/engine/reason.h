@@ -18,6 +18,7 @@ enum class ReasonCode : std::uint8_t {
   waiting_for_backoff,         // a: failed starts in a row, b: milliseconds until the next
   waiting_after_refusal,       // a: refused starts in a row, b: milliseconds until the next
   waiting_for_node,            // none is connected
+  waiting_for_batch,           // a: inputs that the batch has, b: milliseconds until it goes
   running,                     // on a container
   // why a container starts
   demand,             // a: inputs in flight and waiting, b: target per container
@@ -50,6 +51,7 @@ enum class ReasonCode : std::uint8_t {
   start_failed_repeatedly,    // a: failed starts in a row
   start_refused_repeatedly,   // a: refused starts in a row
   never_placeable,            // no node of the fleet could ever hold one
+  deadlocked,                 // what it waits for waits for it. a: containers that hold that
   // why a lease was not granted
   no_device_free,  // a: such devices, b: milliseconds until the first lease of one ends; 0: none
   no_such_device,  // on any node

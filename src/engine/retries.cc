@@ -14,8 +14,15 @@ void wake(State& state, Slot slot) {
   wait_again(state, slot);
 }
 
+// What failed as one batch comes back as one, a few microseconds apart as it was told of.
+Time next_whole_ms(Time time) { return Time::from_ms((time.us + 999) / 1000); }
+
+// One that waits for its batch alone takes that with it instead.
 void expire(State& state, Slot slot) {
   const InputEntry& input = state.inputs[slot];
+  while (input.state == InputState::waiting && dispatch_gathered(state, input.pool)) {
+  }
+  if (input.state != InputState::waiting) return;
   const Duration given = std::max(input.due - input.arrived, Duration{});
   fail_waiting_input(state, slot,
                      {ErrorCode::timed_out, {ReasonCode::expired, given.whole_ms()}, {}});
@@ -36,6 +43,7 @@ void retry(State& state, Slot slot, const InputFailure& failure, Duration share)
   input.state = InputState::ending;
   input.retries = true;
   input.due = state.now + retry_delay(pool.settings.retries, input.retried++);
+  if (pool.is_batched()) input.due = next_whole_ms(input.due);
   pool.delayed.push_back(state.inputs, slot);
   state.actions.emplace_back(RetryInput{input.id, failure.code, failure.reason,
                                         report_of(state, input, share), input.due});

@@ -18,12 +18,17 @@ bool room_is_coming(const State& state, const State::Function& function) {
   return false;
 }
 
+// One may be kept for what waits for its batch.
+bool has_spare_idle(const State::Pool& pool) {
+  return pool.groups[State::kIdle].size() > (pool.waiting.empty() ? 0u : 1u);
+}
+
 // The pool to take an idle container from: a retired one, else the oldest.
 const State::Pool* idle_donor(const State& state, const State::Function& function) {
   const State::Pool* donor = nullptr;
   for (const Slot slot : function.pools) {
     const State::Pool& pool = state.pools[slot];
-    if (pool.groups[State::kIdle].empty()) continue;
+    if (!has_spare_idle(pool)) continue;
     if (!donor || (is_ended(pool) && !is_ended(*donor))) donor = &pool;
   }
   return donor;
@@ -71,7 +76,7 @@ void offer_room(State& state, Slot pool_slot) {
   const State::Pool& pool = state.pools[pool_slot];
   State::Function& function = state.functions[pool.function];
   const bool any = function.room_wanted == State::RoomWanted::any_container;
-  const bool has_idle = !pool.groups[State::kIdle].empty();
+  const bool has_idle = has_spare_idle(pool);
   const bool has_busy = !pool.groups[State::kBusy].empty();
   if (!has_idle && !(any && has_busy)) return;
   function.room_wanted = State::RoomWanted::none;

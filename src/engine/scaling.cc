@@ -19,7 +19,7 @@ enum class Growth : std::uint8_t {
 Reason start_reason(const State::Pool& pool, const Desired& desired) {
   const Scaling& scaling = pool.settings.scaling;
   if (pool.live() < desired.demand) {
-    return {ReasonCode::demand, pool.in_flight + pool.waiting.size(), scaling.target_inputs};
+    return {ReasonCode::demand, pool.in_flight + pool.waiting.size(), pool.target_inputs()};
   }
   if (pool.live() < scaling.min_containers) {
     return {ReasonCode::min_containers, scaling.min_containers};

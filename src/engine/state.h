@@ -2,9 +2,10 @@
 // it (deploys, inputs, containers, nodes, timers), views and the hash read it.
 //
 // Invariants, kept between events:
-// - a pool has waiting inputs only while none of its ready containers has a free slot;
+// - a pool has waiting inputs only while none of its ready containers has a free slot, or while
+//   they wait for more to run with, fewer than a batch;
 // - a container is in exactly one group of its pool, and in `free_slots` just if it is ready, takes
-//   inputs and runs fewer than max_inputs;
+//   inputs and has fewer than max_inputs slots taken: each by an input, or by a batch;
 // - every container that is not gone has one reservation on its node, if the node is known;
 // - no record is armed for a time later than it needs to be looked at again; earlier is allowed.
 #pragma once
@@ -24,10 +25,11 @@
 #include "queue/caller_counts.h"
 #include "queue/caller_line.h"
 #include "queue/deadline.h"
+#include "queue/gathering.h"
 #include "queue/input_entry.h"
 #include "queue/pace.h"
+#include "queue/priority_queue.h"
 #include "queue/slot_rank.h"
-#include "queue/waiting_queue.h"
 #include "scheduler/backlog.h"
 #include "scheduler/fleet.h"
 #include "scheduler/refusals.h"
@@ -73,6 +75,7 @@ class State {
     Holding holding;
     UsageMeter meter;
     SlotList<InputEntry, &InputEntry::together> inputs;
+    std::uint32_t batches = 0;  // that those are in; of a batched function
     Links group_links;
     std::uint32_t free_slot_position = kNoSlot;
     std::uint32_t deadline_position = kNoSlot;
@@ -86,8 +89,13 @@ class State {
     FunctionSettings settings;
     Spread spread = Spread::packed;
     ReasonCode ended = ReasonCode::none;  // retired or app_stopped
-    std::uint32_t in_flight = 0;          // slots taken, by running and ending inputs
-    WaitingQueue waiting;
+    std::uint32_t in_flight = 0;          // running and ending inputs
+    std::uint32_t batches = 0;            // that those are in; of a batched function
+    std::uint32_t awaited = 0;            // waiting inputs that have a parent
+    bool seems_stuck = false;             // in a deadlock, at the last look
+    Time next_look = Time::never();       // for one, while there are such
+    PriorityQueue waiting;
+    Gathering gathering;
     Pace pace;
     SlotList<InputEntry, &InputEntry::line> running;  // by dispatch, so by deadline too
     SlotList<InputEntry, &InputEntry::line> delayed;  // and those that are ending to retry
@@ -107,6 +115,31 @@ class State {
     // It has work and nothing that could ever do it.
     bool is_starved() const { return live() == 0 && !waiting.empty(); }
     bool has_work() const { return in_flight > 0 || !waiting.empty() || !delayed.empty(); }
+    bool is_batched() const { return settings.batching.is_on(); }
+    // Inputs that one slot takes.
+    std::uint32_t inputs_per_slot() const {
+      return is_batched() ? settings.batching.max_batch_size : 1;
+    }
+    std::uint32_t slots_taken() const { return is_batched() ? batches : in_flight; }
+    std::uint32_t slots_wanted() const {
+      return (waiting.size() + inputs_per_slot() - 1) / inputs_per_slot();
+    }
+    std::uint32_t slots_taken_of(const Container& container) const {
+      return is_batched() ? container.batches : container.inputs.size();
+    }
+    // Inputs for each container that the autoscaler aims at.
+    std::uint32_t target_inputs() const {
+      return settings.scaling.target_inputs * inputs_per_slot();
+    }
+  };
+
+  // Inputs that run as one. It is there until the last of them has let go of its container.
+  struct Batch {
+    InputId id;  // of the first of them
+    Attempt attempt = 0;
+    std::uint32_t inputs = 0;   // that have not let go
+    std::uint32_t running = 0;  // of those, whose callers wait
+    bool is_over = false;       // nobody waits, and it is not to run much longer
   };
 
   // What a pool without containers waits for while its function is at its maximum.
@@ -160,6 +193,7 @@ class State {
   Slab<Pool> pools;
   Slab<Container> containers;
   InputSlab inputs;
+  Slab<Batch> batches;
   CallerLines caller_lines;
   IdIndex<WorkspaceId> workspace_index;
   IdIndex<AppId> app_index;
@@ -192,7 +226,7 @@ class State {
   }
   Desired desired(const Pool& pool) const {
     return desired_containers(pool.settings.scaling, mode(pool),
-                              {pool.in_flight, pool.waiting.size(), pool.groups[kBusy].size()});
+                              {pool.slots_taken(), pool.slots_wanted(), pool.groups[kBusy].size()});
   }
 };
 

@@ -19,7 +19,11 @@ struct InputFailure {
   ContainerId evidence;
 };
 
-// Gives waiting inputs to free slots while there are both.
+// The input, which waits no more, goes on to a container that has a free slot.
+void dispatch(State& state, Slot input, Slot container, const BatchPlace& batch);
+// Takes the one whose turn it is out of the queue.
+Slot take_waiting(State& state, State::Pool& pool);
+// Gives waiting inputs to free slots while there are both, but for those that wait for their batch.
 void dispatch_waiting(State& state, Slot pool);
 // Fails the waiting inputs of a pool, all of them.
 void fail_waiting(State& state, Slot pool, const InputFailure& failure);
@@ -43,6 +47,19 @@ Reason refusal_of(const State& state, const State::Pool& pool, KeyId caller,
 // Where its time went, with this share of its container's execute time.
 InputReport report_of(const State& state, const InputEntry& input, Duration share);
 
+// --- batches.cc: inputs that run together -----------------------------------------------------
+
+// When the next batch of the pool is to go; never while nothing waits or no slot is free.
+Time batch_due(const State& state, const State::Pool& pool);
+// Gives batches that are due to free slots.
+void dispatch_batches(State& state, Slot pool);
+// What waits for its batch goes at once, where a slot is free for it; whether it was.
+bool dispatch_gathered(State& state, Slot pool);
+// Its caller has been answered while its batch runs: that is interrupted if it was the last one.
+void interrupt_batch(State& state, Slot input);
+// It has let go of its container. The last one frees the slot.
+void leave_batch(State& state, Slot input);
+
 // --- retries.cc: what waits for a time --------------------------------------------------------
 
 bool may_retry(const State& state, Slot input);
@@ -55,6 +72,21 @@ void stop_delaying(State& state, Slot input);
 // Of one that waits: fails it then, if it still does.
 void expire_at(State& state, Slot input, Time at);
 void inputs_due(State& state);
+
+// --- deadlocks.cc: who waits for whom ---------------------------------------------------------
+
+void handle_event(State& state, const InputAwaited& event);
+// The parent, if it runs, waits for the input from now on.
+void await(State& state, Slot input, InputId parent);
+// Its parent does not wait for it any more.
+void leave_parent(State& state, Slot input);
+// It does not run any more, and waits for nobody.
+void leave_children(State& state, Slot input);
+// It has begun or ceased to wait for a slot.
+void begin_waiting(State& state, Slot input);
+void end_waiting(State& state, Slot input);
+// Fails what can never start because its slot is held by what waits for it.
+void look_for_deadlock(State& state, Slot pool);
 
 // --- containers.cc: what nodes and runners say ------------------------------------------------
 

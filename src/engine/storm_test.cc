@@ -143,8 +143,13 @@ class Storm {
     scaling.target_inputs = static_cast<std::uint32_t>(random_.between(1, scaling.max_inputs));
     scaling.scaledown_window = Duration::milliseconds(random_.between(0, 4000));
     scaling.queue_limit = 20;
+    if (random_.chance(300)) {
+      settings.batching.max_batch_size = static_cast<std::uint32_t>(random_.between(1, 5));
+      settings.batching.wait = Duration::milliseconds(random_.between(0, 100));
+    }
     if (random_.chance(600)) settings.resources.gpu.choices = {{"H100", 1}, {"L4", 1}};
     if (random_.chance(100)) settings.resources.gpu.choices = {{"L4", 2}};
+    if (scaling.min_containers > 0) settings.resources.gpu = {};  // the floors leave all devices
     const PoolId pool{++next_pool_};
     functions_[pool] = FunctionId{function};
     settings_[pool] = settings;
@@ -344,21 +349,52 @@ class Storm {
     input.attempt = dispatch.attempt;
     input.container = dispatch.container;
     container.slots.insert(dispatch.input);
-    EXPECT_LE(container.slots.size(), settings_[container.pool].scaling.max_inputs);
+    const FunctionSettings& settings = settings_[container.pool];
+    if (settings.batching.is_on()) return check_batch(dispatch, settings);
+    EXPECT_LE(container.slots.size(), settings.scaling.max_inputs);
+    EXPECT_FALSE(dispatch.batch.first);
+  }
+
+  // One after the other, to one container, and no more batches there than it may run.
+  void check_batch(const DispatchInput& dispatch, const FunctionSettings& settings) {
+    Container& container = containers_[dispatch.container];
+    const BatchPlace& batch = dispatch.batch;
+    EXPECT_LE(batch.size, settings.batching.max_batch_size);
+    batches_[dispatch.input] = batch;
+    std::set<InputId> firsts;
+    for (const InputId input : container.slots) firsts.insert(batches_[input].first);
+    EXPECT_LE(firsts.size(), settings.scaling.max_inputs);
+    if (batch.first != dispatch.input) {
+      EXPECT_EQ(batch, batches_[batch.first]);
+      EXPECT_EQ(inputs_[batch.first].container, dispatch.container);
+    } else {
+      EXPECT_EQ(dispatch.attempt, batch.attempt);
+    }
   }
 
   void check(const CancelInput& cancel) {
-    EXPECT_TRUE(containers_[cancel.container].slots.contains(cancel.input));
-    EXPECT_EQ(inputs_[cancel.input].attempt, cancel.attempt);
+    const Container& container = containers_[cancel.container];
+    if (!settings_[container.pool].batching.is_on()) {
+      EXPECT_TRUE(container.slots.contains(cancel.input));
+      EXPECT_EQ(inputs_[cancel.input].attempt, cancel.attempt);
+      return;
+    }
+    bool any = false;
+    for (const InputId input : container.slots) {
+      if (batches_[input].first != cancel.input) continue;
+      any = true;
+      EXPECT_TRUE(inputs_[input].answered) << input.text() << " is waited for";
+    }
+    EXPECT_TRUE(any);
   }
 
   void answer(InputId id, const InputReport& report) {
     EXPECT_FALSE(inputs_[id].answered) << id.text() << " answered twice";
     inputs_[id].answered = true;
     EXPECT_GE(report.execute_share, Duration{});
-    // The last of up to four inputs takes the microseconds that their divisions left over.
+    // The last of up to twenty inputs takes the microseconds that their divisions left over.
     EXPECT_LE(report.execute_share,
-              report.finished - report.dispatched + Duration::microseconds(3));
+              report.finished - report.dispatched + Duration::microseconds(19));
     EXPECT_LE(report.arrived, report.finished);
   }
   void check(const AnswerInput& one) { answer(one.input, one.report); }
@@ -405,6 +441,7 @@ class Storm {
   Engine engine_{EngineOptions{}};
   Time now_ = Time::from_ms(1'000'000);
   std::map<InputId, Input> inputs_;
+  std::map<InputId, BatchPlace> batches_;  // the last that each was in
   std::map<ContainerId, Container> containers_;
   std::map<PoolId, FunctionId> functions_;
   std::map<PoolId, FunctionSettings> settings_;

@@ -35,6 +35,8 @@ void time_out_inputs(State& state, State::Pool& pool) {
 void pool_due(State& state, Slot slot) {
   state.pool_deadlines.remove(state.pools, slot);
   time_out_inputs(state, state.pools[slot]);
+  dispatch_batches(state, slot);
+  look_for_deadlock(state, slot);
   rescale(state, slot);
 }
 
@@ -90,7 +92,7 @@ Time next_scaling(const State& state, const State::Pool& pool) {
     next = std::min(next, idle_since + pool.settings.scaling.scaledown_window);
   }
   if (live < desired && pool.backoff.holds(state.now)) next = std::min(next, pool.backoff.until());
-  return next;
+  return std::min(next, pool.next_look);
 }
 
 }  // namespace
@@ -115,6 +117,7 @@ void handle_event(State& state, const TimerDue&) {
 void arm_pool(State& state, Slot slot) {
   State::Pool& pool = state.pools[slot];
   Time next = state.recovering ? Time::never() : next_scaling(state, pool);
+  next = std::min(next, batch_due(state, pool));
   if (!pool.running.empty()) {
     next = std::min(next, state.inputs[pool.running.front()].dispatched + pool.settings.timeout);
   }

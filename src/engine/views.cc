@@ -4,6 +4,7 @@
 
 #include "engine/engine.h"
 #include "engine/state.h"
+#include "engine/steps.h"
 #include "scheduler/filter.h"
 
 namespace ember {
@@ -58,7 +59,7 @@ Reason scale_reason(const State::Pool& pool, const Desired& desired) {
   const Scaling& scaling = pool.settings.scaling;
   switch (desired.by) {
     case DesiredBy::demand:
-      return {ReasonCode::demand, pool.in_flight + pool.waiting.size(), scaling.target_inputs};
+      return {ReasonCode::demand, pool.in_flight + pool.waiting.size(), pool.target_inputs()};
     case DesiredBy::min_containers:
       return {ReasonCode::min_containers, scaling.min_containers};
     case DesiredBy::buffer_containers:
@@ -70,12 +71,6 @@ Reason scale_reason(const State::Pool& pool, const Desired& desired) {
 }
 
 std::int64_t ms_until(Time now, Time then) { return now < then ? (then - now).whole_ms() : 0; }
-
-bool accepts(const GpuDemand& demand, const Device& device) {
-  return device.vram_bytes >= std::max(demand.share_bytes, demand.least_vram_bytes) &&
-         std::ranges::any_of(demand.choices,
-                             [&](const GpuChoice& choice) { return choice.type == device.type; });
-}
 
 Time first_end_of_leases(const State& state, const GpuDemand& demand) {
   Time first = Time::never();
@@ -116,6 +111,9 @@ Reason wait_reason(const State& state, const State::Pool& pool, std::int64_t ahe
   const std::uint32_t ready = pool.live() - starting;
   const State::Function& function = state.functions[pool.function];
   if (state.fleet.nodes().empty()) return {ReasonCode::waiting_for_node};
+  if (const Time due = batch_due(state, pool); due != Time::never()) {
+    return {ReasonCode::waiting_for_batch, pool.waiting.size(), ms_until(state.now, due)};
+  }
   if (starting > 0) return {ReasonCode::waiting_for_start, starting, ahead};
   if (pool.live() >= desired) return {ReasonCode::waiting_for_slot, ready, ahead};
   if (pool.backoff.holds(state.now)) {

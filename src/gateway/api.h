@@ -25,9 +25,10 @@ struct ApiRequest {
   const EdgeStats& stats;
   const std::vector<std::string>& parameters;  // of the route, decoded
   std::string_view query;
-  std::string& body;  // may be moved away
-  Time now;           // wall clock
-  KeyId key = {};     // whose request it is; zero on an open route
+  std::string& body;                  // may be moved away
+  Time now;                           // wall clock
+  KeyId key = {};                     // whose request it is; zero on an open route
+  MediaType media = MediaType::none;  // of the body
 };
 
 using Handler = void (*)(ApiRequest& request, Reply reply);
@@ -93,16 +94,46 @@ void handle_finish_draft(ApiRequest& request, Reply reply);
 // api_calls.cc
 void handle_calls(ApiRequest& request, Reply reply);
 void handle_call(ApiRequest& request, Reply reply);
+void handle_call_graph(ApiRequest& request, Reply reply);
 void handle_call_result(ApiRequest& request, Reply reply);
 void handle_retry_call(ApiRequest& request, Reply reply);
 void handle_cancel_call(ApiRequest& request, Reply reply);
 void handle_call_cost(ApiRequest& request, Reply reply);
 void handle_map(ApiRequest& request, Reply reply);
+// api_shared.cc
+void handle_dicts(ApiRequest& request, Reply reply);
+void handle_create_dict(ApiRequest& request, Reply reply);
+void handle_dict(ApiRequest& request, Reply reply);
+void handle_delete_dict(ApiRequest& request, Reply reply);
+void handle_clear_dict(ApiRequest& request, Reply reply);
+void handle_dict_heartbeat(ApiRequest& request, Reply reply);
+void handle_entries(ApiRequest& request, Reply reply);
+void handle_put_entries(ApiRequest& request, Reply reply);
+void handle_entry(ApiRequest& request, Reply reply);
+void handle_put_entry(ApiRequest& request, Reply reply);
+void handle_pop_entry(ApiRequest& request, Reply reply);
+void handle_queues(ApiRequest& request, Reply reply);
+void handle_create_queue(ApiRequest& request, Reply reply);
+void handle_queue(ApiRequest& request, Reply reply);
+void handle_delete_queue(ApiRequest& request, Reply reply);
+void handle_clear_queue(ApiRequest& request, Reply reply);
+void handle_queue_heartbeat(ApiRequest& request, Reply reply);
+void handle_items(ApiRequest& request, Reply reply);
+void handle_put_items(ApiRequest& request, Reply reply);
+void handle_put_item(ApiRequest& request, Reply reply);
+void handle_take_item(ApiRequest& request, Reply reply);
+void handle_take_items(ApiRequest& request, Reply reply);
 // api_schedules.cc
 void handle_schedules(ApiRequest& request, Reply reply);
 void handle_run_schedule(ApiRequest& request, Reply reply);
 void handle_pause_schedule(ApiRequest& request, Reply reply);
 void handle_resume_schedule(ApiRequest& request, Reply reply);
+// api_webhooks.cc
+void handle_webhooks(ApiRequest& request, Reply reply);
+void handle_webhook(ApiRequest& request, Reply reply);
+void handle_replay_webhook(ApiRequest& request, Reply reply);
+void handle_webhook_secret(ApiRequest& request, Reply reply);
+void handle_rotate_webhook_secret(ApiRequest& request, Reply reply);
 // api_logs.cc
 void handle_logs(ApiRequest& request, Reply reply);
 

@@ -82,6 +82,12 @@ void handle_call(ApiRequest& request, Reply reply) {
   request.control.async_calls().show(*call, json_answer(reply));
 }
 
+void handle_call_graph(ApiRequest& request, Reply reply) {
+  const auto call = call_parameter(request);
+  if (!call) return reply.send(error_response(call.error()));
+  request.control.async_calls().graph(*call, json_answer(reply));
+}
+
 void handle_call_result(ApiRequest& request, Reply reply) {
   const auto call = call_parameter(request);
   if (!call) return reply.send(error_response(call.error()));

@@ -47,6 +47,14 @@ TEST_F(AsyncCallsTest, DoNotTakeOverTheKeyOfTheRequestBefore) {
   EXPECT_EQ(fake().spawned.at(1).idempotency_key, "");
 }
 
+TEST_F(AsyncCallsTest, AreDrawnWithAllThatTheyHaveMade) {
+  const auto response = ask("GET", "/api/v1/calls/fc-0000000000093/graph");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_THAT(response.body, HasSubstr("\"whole\": true"));
+  EXPECT_THAT(fake().asked, ElementsAre("graph fc-0000000000093"));
+  EXPECT_EQ(ask("GET", "/api/v1/calls/nonsense/graph").status, 404);
+}
+
 TEST_F(AsyncCallsTest, SayWhereTheyWereMadeBefore) {
   fake().acceptance = Acceptance::repeated;
   EXPECT_THAT(ask("POST", "/fn/shop/price?mode=async", "{}").body, HasSubstr("\"repeated\": true"));
@@ -73,6 +81,56 @@ TEST_F(AsyncCallsTest, TakeNoUnknownModesTimesAndKeys) {
           .status,
       400);
   EXPECT_TRUE(fake().spawned.empty());
+}
+
+TEST_F(AsyncCallsTest, SayWhoIsToldOfTheirEndAndHowUrgentTheyAre) {
+  const char* path =
+      "/fn/shop/price?mode=async&priority=-3&webhook=https%3A%2F%2Fa.org%2Fin%3Fx%3D1";
+  EXPECT_EQ(ask("POST", path, "{}").status, 202);
+  EXPECT_EQ(fake().spawned.at(0).webhook, "https://a.org/in?x=1");
+  EXPECT_EQ(fake().spawned.at(0).priority.value, -3);
+}
+
+TEST_F(AsyncCallsTest, TakeAPriorityFromMinusTenToTen) {
+  for (const char* wrong : {"11", "-11", "1.5", "high", "99999999999999999999", "+1", " 1"}) {
+    const std::string path = "/fn/shop/price?priority=" + std::string(wrong);
+    EXPECT_EQ(ask("POST", path, "{}").status, 400) << wrong;
+    EXPECT_EQ(ask("POST", path + "&mode=async", "{}").status, 400) << wrong;
+  }
+  EXPECT_TRUE(control.calls.empty());
+  TestClient client = connect();
+  EXPECT_TRUE(client.send(request("POST", "/fn/shop/price?priority=10", "{}")));
+  EXPECT_TRUE(turn_until([&] { return control.calls.size() == 1; }));
+  EXPECT_EQ(control.calls[0].priority.value, 10);
+}
+
+TEST_F(AsyncCallsTest, AloneHaveAWebhook) {
+  const auto refused = ask("POST", "/fn/shop/price?webhook=https://a.org/", "{}");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, HasSubstr("mode=async"));
+}
+
+TEST_F(AsyncCallsTest, HaveWebhooksThatAreListedShownAndReplayed) {
+  FakeWebhooks& webhooks = control.fake_webhooks;
+  EXPECT_EQ(ask("GET", "/api/v1/webhooks").status, 200);
+  EXPECT_EQ(ask("GET", "/api/v1/webhooks?state=dead&limit=7").status, 200);
+  EXPECT_EQ(ask("POST", "/api/v1/webhooks/wh-0000000000093/replay", "{}").status, 200);
+  EXPECT_EQ(ask("POST", "/api/v1/webhook-secret/rotate", "{}").status, 200);
+  EXPECT_EQ(ask("POST", "/api/v1/webhook-secret/rotate?overlap_s=0", "{}").status, 200);
+  EXPECT_THAT(webhooks.asked, ElementsAre("list all 50", "list dead 7", "replay wh-0000000000093",
+                                          "rotate 86400 s", "rotate 0 s"));
+  EXPECT_THAT(ask("GET", "/api/v1/webhook-secret").body, HasSubstr("whsec_"));
+  EXPECT_EQ(ask("GET", "/api/v1/webhooks/wh-0000000000093").status, 404);
+}
+
+TEST_F(AsyncCallsTest, HaveWebhooksThatAreAskedForInTheirOneWay) {
+  for (const char* path :
+       {"/api/v1/webhooks?state=lost", "/api/v1/webhooks?limit=0", "/api/v1/webhooks?limit=1001"}) {
+    EXPECT_EQ(ask("GET", path).status, 400) << path;
+  }
+  EXPECT_EQ(ask("GET", "/api/v1/webhooks/fc-0000000000093").status, 404);
+  EXPECT_EQ(ask("POST", "/api/v1/webhook-secret/rotate?overlap_s=604801", "{}").status, 400);
+  EXPECT_TRUE(control.fake_webhooks.asked.empty());
 }
 
 TEST_F(AsyncCallsTest, GiveTheirValueAsASynchronousCallDoes) {

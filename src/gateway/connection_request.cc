@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <charconv>
 
 #include "base/assert.h"
+#include "gateway/bearer_key.h"
 #include "gateway/connection.h"
 #include "gateway/error_response.h"
 #include "gateway/query.h"
@@ -23,18 +25,6 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-// The key of "Bearer KEY"; "" for anything else.
-std::string_view bearer_key(std::string_view authorization) {
-  constexpr std::size_t kScheme = 7;
-  if (authorization.size() <= kScheme) return {};
-  const std::string_view scheme = authorization.substr(0, kScheme);
-  constexpr std::string_view kWanted = "bearer ";
-  for (std::size_t i = 0; i < kScheme; ++i) {
-    if ((scheme[i] | 0x20) != kWanted[i]) return {};
-  }
-  return authorization.substr(kScheme);
-}
-
 bool is_json(MediaType media) {
   // curl -d says "form" of itself, and hand-written clients nothing or "text".
   return media == MediaType::json || media == MediaType::form || media == MediaType::text ||
@@ -45,6 +35,27 @@ bool is_json(MediaType media) {
 bool begins_an_object(std::string_view json) {
   const std::size_t first = json.find_first_not_of(" \t\r\n");
   return first != std::string_view::npos && json[first] == '{';
+}
+
+// Which goes first of those that wait for the function.
+Result<Priority> priority_of(std::string_view query) {
+  const std::string text = query.empty() ? std::string() : Query(query).text("priority");
+  if (text.empty()) return Priority{};
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size() && is_priority(value)) {
+    return Priority{static_cast<std::int8_t>(value)};
+  }
+  return {ErrorCode::invalid_argument, "priority must be -10 to 10"};
+}
+
+std::optional<Error> misuse_in_sync(std::string_view mode, std::string_view query) {
+  if (!mode.empty() && mode != "sync") {
+    return Error{ErrorCode::invalid_argument, "mode must be sync or async"};
+  }
+  if (query.empty() || Query(query).text("webhook").empty()) return std::nullopt;
+  return Error{ErrorCode::invalid_argument,
+               "a webhook is told of the end of an asynchronous call; add mode=async"};
 }
 
 Response too_large(std::size_t limit_bytes) {
@@ -111,8 +122,7 @@ std::optional<Response> Connection::check_head() {
 std::optional<Response> Connection::check_key() {
   const std::string_view key = bearer_key(parser_.head().authorization);
   if (key.empty()) {
-    return error_response({ErrorCode::unauthenticated,
-                           "no key came with the request; send 'Authorization: Bearer KEY'"});
+    return error_response({ErrorCode::unauthenticated, std::string(kNoKeyCame)});
   }
   // Looked up again once a second, for its expiry, and when any key has changed: one that is
   // revoked opens nothing any more.
@@ -234,7 +244,7 @@ void Connection::dispatch() {
   ApiRequest request{edge_->control, edge_->stats,
                      parameters_,    parser_.head().query(),
                      body_,          edge_->options.wall_clock(),
-                     key_id_};
+                     key_id_,        parser_.head().media};
   route_->handler(request, Reply(weak_from_this()));
   body_ = {};
 }
@@ -255,16 +265,17 @@ void Connection::make_call() {
   const std::string_view query = parser_.head().query();
   const std::string mode = query.empty() ? std::string() : Query(query).text("mode");
   if (mode == "async") return spawn_call(std::move(arguments));
-  if (!mode.empty() && mode != "sync") {
-    return respond(error_response({ErrorCode::invalid_argument, "mode must be sync or async"}));
-  }
+  if (auto wrong = misuse_in_sync(mode, query)) return respond(error_response(*wrong));
   const std::size_t bytes = arguments.bytes.size();
   if (const auto refusal = edge_->client_calls.refusal(key_id_, bytes)) {
     return respond(refusal_response(*refusal));
   }
   const std::string variant = query.empty() ? std::string() : Query(query).text("variant");
+  const auto priority = priority_of(query);
+  if (!priority) return respond(error_response(priority.error()));
   const auto call = edge_->control.start_call(
-      {parameters_[0], parameters_[1], std::move(arguments), key_id_, variant, wants()}, this);
+      {parameters_[0], parameters_[1], std::move(arguments), key_id_, variant, wants(), *priority},
+      this);
   if (!call) return respond(refusal_response(call.refusal()));
   call_ = *call;
   call_bytes_ = bytes;
@@ -284,6 +295,8 @@ void Connection::spawn_call(Body arguments) {
     return respond(
         error_response({ErrorCode::invalid_argument, "ttl_ms must be 1 to 604800000: a week"}));
   }
+  const auto priority = priority_of(head.query());
+  if (!priority) return respond(error_response(priority.error()));
   edge_->control.async_calls().spawn(
       {.app = parameters_[0],
        .function = parameters_[1],
@@ -291,7 +304,9 @@ void Connection::spawn_call(Body arguments) {
        .arguments = std::move(arguments),
        .caller = key_id_,
        .idempotency_key = head.idempotency_key,
-       .time_to_live = Duration::milliseconds(ttl_ms.value_or(0))},
+       .time_to_live = Duration::milliseconds(ttl_ms.value_or(0)),
+       .priority = *priority,
+       .webhook = Query(head.query()).text("webhook")},
       [reply = Reply(weak_from_this())](const StartedCall& call, Acceptance acceptance) {
         reply.send(spawned_response(call, acceptance));
       });

@@ -41,6 +41,10 @@ class FakeAsyncCalls final : public AsyncCalls {
   void show(CallId call, Done done) override {
     done(Error{ErrorCode::not_found, "the call " + call.text() + " is not known"});
   }
+  void graph(CallId call, Done done) override {
+    asked.push_back("graph " + call.text());
+    done(std::string(R"({"call": {}, "calls": 1, "whole": true})"));
+  }
 
  private:
   void start(const OnStarted& done) {

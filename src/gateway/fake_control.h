@@ -11,7 +11,10 @@
 #include "control/control.h"
 #include "gateway/fake_async_calls.h"
 #include "gateway/fake_schedules.h"
+#include "gateway/fake_shared.h"
 #include "gateway/fake_volumes.h"
+#include "gateway/fake_web.h"
+#include "gateway/fake_webhooks.h"
 
 namespace ember {
 
@@ -25,6 +28,7 @@ class FakeControl final : public Control {
     CallWaiter* waiter = nullptr;
     std::string variant = {};
     CallWants wants = CallWants::result;
+    Priority priority = {};
   };
   struct Follower {
     LogQuery query;
@@ -71,6 +75,8 @@ class FakeControl final : public Control {
 
   FakeVolumes fake_volumes;
   VolumeService& volumes() override { return fake_volumes; }
+  FakeShared fake_shared;
+  SharedService& shared() override { return fake_shared; }
 
   Result<KeyId> authenticate(std::string_view key_text) override {
     ++authentications;
@@ -112,7 +118,7 @@ class FakeControl final : public Control {
     const CallId id{++last_call_};
     calls.push_back({id, std::string(request.app), std::string(request.function),
                      std::move(request.arguments), request.caller, waiter,
-                     std::string(request.variant), request.wants});
+                     std::string(request.variant), request.wants, request.priority});
     return id;
   }
   void abandon_call(CallId call) override { abandoned.push_back(call); }
@@ -127,6 +133,10 @@ class FakeControl final : public Control {
   AsyncCalls& async_calls() override { return fake_async_calls; }
   FakeSchedules fake_schedules;
   ScheduleService& schedules() override { return fake_schedules; }
+  FakeWeb fake_web;
+  WebService& web() override { return fake_web; }
+  FakeWebhooks fake_webhooks;
+  WebhookService& webhooks() override { return fake_webhooks; }
   Result<> cancel_call(CallId call) override {
     if (refuse_documents) return *refuse_documents;
     cancelled.push_back(call);

@@ -21,6 +21,8 @@ enum class Accepts : std::uint8_t { anything, json, ndjson, items, events };
 struct RequestHead {
   Method method = Method::other;
   std::string target;         // path and query, as received
+  std::string verb;           // the method as received; here and in fields where they are kept
+  std::string fields;         // "Name: value\r\n" for each field, in order
   std::size_t path_size = 0;  // of the part of target before '?'
   std::string authorization;
   std::string host;

@@ -34,18 +34,21 @@ std::optional<std::string> percent_decode(std::string_view text) {
   return result;
 }
 
-std::string Query::text(std::string_view name) const {
+std::optional<std::string_view> Query::find(std::string_view name) const {
   std::string_view rest = text_;
   while (!rest.empty()) {
     const std::string_view pair = rest.substr(0, rest.find('&'));
     rest.remove_prefix(std::min(pair.size() + 1, rest.size()));
     const std::size_t equals = std::min(pair.find('='), pair.size());
-    if (pair.substr(0, equals) != name) continue;
-    std::string value(pair.substr(std::min(equals + 1, pair.size())));
-    std::replace(value.begin(), value.end(), '+', ' ');
-    return percent_decode(value).value_or("");
+    if (pair.substr(0, equals) == name) return pair.substr(std::min(equals + 1, pair.size()));
   }
-  return {};
+  return std::nullopt;
+}
+
+std::string Query::text(std::string_view name) const {
+  std::string value(find(name).value_or(""));
+  std::replace(value.begin(), value.end(), '+', ' ');
+  return percent_decode(value).value_or("");
 }
 
 std::optional<std::int64_t> Query::number(std::string_view name) const {

@@ -149,7 +149,8 @@ ParseFailure failure_at(const error_code& error, std::string_view line) {
 // Copies what matters out of Beast's callbacks, so that no view outlives the bytes fed.
 class Reader final : public http::basic_parser<true> {
  public:
-  Reader(RequestHead& head, ParseFailure& failure) : head_(head), failure_(failure) {}
+  Reader(RequestHead& head, ParseFailure& failure, HeadKept kept)
+      : head_(head), failure_(failure), kept_(kept) {}
 
   std::string* body = nullptr;  // where chunks go
   std::string_view fed;         // the bytes of the current put()
@@ -163,8 +164,9 @@ class Reader final : public http::basic_parser<true> {
     error = http::error::bad_field;
   }
 
-  void on_request_impl(http::verb verb, BeastView, BeastView target, int version,
+  void on_request_impl(http::verb verb, BeastView method, BeastView target, int version,
                        error_code& error) override {
+    if (kept_ == HeadKept::all) head_.verb.assign(method.data(), method.size());
     head_.method = method_of(verb);
     head_.target.assign(target.data(), target.size());
     head_.path_size = std::min(head_.target.find('?'), head_.target.size());
@@ -179,6 +181,9 @@ class Reader final : public http::basic_parser<true> {
       return refuse(error, "a header field is folded over several lines");
     }
     if (in_trailers_) return count_aside(name.size() + value.size(), error);
+    if (kept_ == HeadKept::all) {
+      head_.fields.append(view(name)).append(": ").append(view(value)).append("\r\n");
+    }
     switch (field) {
       case http::field::host:
         return on_host(view(value), error);
@@ -293,6 +298,7 @@ class Reader final : public http::basic_parser<true> {
 
   RequestHead& head_;
   ParseFailure& failure_;
+  const HeadKept kept_;
   bool has_host_ = false;
   bool has_content_length_ = false;
   bool wants_websocket_ = false;
@@ -306,7 +312,10 @@ class Reader final : public http::basic_parser<true> {
 
 class RequestParser::Impl {
  public:
-  explicit Impl(std::size_t head_limit_bytes) : head_limit_bytes_(head_limit_bytes) { reset(); }
+  Impl(std::size_t head_limit_bytes, HeadKept kept)
+      : head_limit_bytes_(head_limit_bytes), kept_(kept) {
+    reset();
+  }
 
   void reset() {
     head.authorization.clear();
@@ -316,9 +325,10 @@ class RequestParser::Impl {
     head.expects_continue = false;
     head.websocket_key.clear();
     head.idempotency_key.clear();
+    head.fields.clear();
     failure = {};
     head_bytes_ = 0;
-    reader_.emplace(head, failure);
+    reader_.emplace(head, failure, kept_);
     reader_->header_limit(static_cast<std::uint32_t>(head_limit_bytes_));
     // Lengths are this server's to check, against the limit of the route.
     reader_->body_limit(boost::none);
@@ -384,12 +394,13 @@ class RequestParser::Impl {
   }
 
   std::size_t head_limit_bytes_;
+  const HeadKept kept_;
   std::size_t head_bytes_ = 0;
   std::optional<Reader> reader_;
 };
 
-RequestParser::RequestParser(std::size_t head_limit_bytes)
-    : impl_(std::make_unique<Impl>(head_limit_bytes)) {}
+RequestParser::RequestParser(std::size_t head_limit_bytes, HeadKept kept)
+    : impl_(std::make_unique<Impl>(head_limit_bytes, kept)) {}
 RequestParser::~RequestParser() = default;
 void RequestParser::reset() { impl_->reset(); }
 ParseStep RequestParser::feed_head(std::string_view bytes) { return impl_->feed_head(bytes); }

@@ -24,9 +24,12 @@ struct ParseStep {
   std::size_t consumed = 0;  // bytes never to be fed again
 };
 
+// Whether a head's verb and fields are kept as they came, for who sends them on.
+enum class HeadKept : std::uint8_t { what_matters, all };
+
 class RequestParser {
  public:
-  explicit RequestParser(std::size_t head_limit_bytes);
+  explicit RequestParser(std::size_t head_limit_bytes, HeadKept kept = HeadKept::what_matters);
   ~RequestParser();
 
   // Begins the next request.

@@ -20,7 +20,7 @@ Result<> check_range(std::string_view field, std::int64_t value, std::int64_t lo
                                            std::to_string(high)};
 }
 
-Result<> check_scaling(const Scaling& scaling) {
+Result<> check_scaling(const Scaling& scaling, const Batching& batching) {
   struct Range {
     std::string_view field;
     std::int64_t value, low, high;
@@ -33,6 +33,8 @@ Result<> check_scaling(const Scaling& scaling) {
       {"max_inputs", scaling.max_inputs, 1, 1000},
       {"target_inputs", scaling.target_inputs, 1, scaling.max_inputs},
       {"queue_limit", scaling.queue_limit, 1, 1'000'000},
+      {"max_batch_size", batching.max_batch_size, 0, 1000},
+      {"batch_wait (ms)", batching.wait.whole_ms(), 0, 600'000},
   };
   for (const Range& range : ranges) {
     if (auto result = check_range(range.field, range.value, range.low, range.high); !result) {
@@ -72,7 +74,7 @@ Result<> check(const FunctionSettings& settings) {
     return r;
   }
   if (auto r = check_retries(settings.retries); !r) return r;
-  return check_scaling(settings.scaling);
+  return check_scaling(settings.scaling, settings.batching);
 }
 
 Result<> check_name(std::string_view kind, std::string_view name) {

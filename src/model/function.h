@@ -38,12 +38,21 @@ struct Retries {
   Duration max_delay = Duration::seconds(60);
 };
 
+// Inputs of a batched function run together, as one execution that takes one slot.
+struct Batching {
+  std::uint32_t max_batch_size = 0;  // zero: it is not batched, each input runs by itself
+  Duration wait;                     // most time that a free slot is left to gather more
+
+  bool is_on() const { return max_batch_size > 0; }
+};
+
 struct FunctionSettings {
   Resources resources;
   Scaling scaling;
   Retries retries;
   Duration timeout = Duration::seconds(300);          // per attempt, execution only
   Duration startup_timeout = Duration::seconds(300);  // from placement to ready
+  Batching batching = {};
 };
 
 // Every limit and relation of the settings; the message names the field and what it may be.

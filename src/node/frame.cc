@@ -24,6 +24,7 @@ bool is_known(unsigned char type) {
     case FrameType::ready:
     case FrameType::failed:
     case FrameType::input:
+    case FrameType::batch:
     case FrameType::result:
     case FrameType::error:
     case FrameType::cancel:
@@ -41,6 +42,10 @@ bool is_known(unsigned char type) {
     case FrameType::credit:
     case FrameType::call_chunk:
     case FrameType::call_cancel:
+    case FrameType::piece:
+    case FrameType::room:
+    case FrameType::shared:
+    case FrameType::progress:
       return true;
   }
   return false;
@@ -83,6 +88,12 @@ std::optional<StreamCredit> decode_credit(std::string_view body) {
   if (body.size() != kCreditSize) return std::nullopt;
   return StreamCredit{get<std::uint32_t>(body.data()),
                       get<std::uint32_t>(body.data() + sizeof(std::uint32_t))};
+}
+
+std::string encode_batch(std::uint32_t inputs) {
+  std::string body(kBatchSize, '\0');
+  put(body.data(), inputs);
+  return body;
 }
 
 }  // namespace ember

@@ -3,9 +3,10 @@
 // is the other end.
 //
 // Header, 16 bytes little-endian: u32 body length, u8 type, u8 format, u16 attempt, u64 stream.
-// The stream is the input id for Input, Cancel, Result, Error and Log, the runner's own
-// number for Call, CallResult and CallError, else 0. Chunk goes with the input id and CallChunk and
-// CallCancel with the runner's own number; Credit with that of the stream that it is given for.
+// The stream is the input id for Input, Cancel, Result, Error, Log and Progress, the runner's own
+// number for Call, Shared, CallResult and CallError, else 0. Chunk goes with the input id and
+// CallChunk and CallCancel with the runner's own number; Credit with that of the stream that it is
+// given for; Piece and Room with the input id.
 #pragma once
 
 #include <array>
@@ -32,6 +33,7 @@ enum class FrameType : std::uint8_t {
   ready = 2,   // runner -> serve  {"timeline_us": {"interpreter", "imports"}}
   failed = 3,  // runner -> serve  the user's module could not be loaded; an error body
   input = 4,   // serve -> runner  u64 call id, then the arguments
+  batch = 5,   // serve -> runner  u32 n: the n inputs that follow run as one
   result = 7,  // runner -> serve  the value
   error = 8,   // runner -> serve  an error body
   cancel = 9,  // serve -> runner  empty
@@ -53,6 +55,11 @@ enum class FrameType : std::uint8_t {
   credit = 24,  // to who sends items  u32 items and u32 bytes that may follow beyond those before
   call_chunk = 25,   // serve -> runner  an item of the generator that a Call called
   call_cancel = 26,  // runner -> serve  empty; nobody waits for that call any more
+  piece = 30,        // serve -> runner  bytes of a web request behind its head; empty: its end
+  room = 31,         // runner -> serve  like a Credit: so much of the pieces has been taken
+  shared = 32,       // runner -> serve  u16 length and JSON {"kind", "name", "action", ...}, then
+                     // values: what is asked of a dictionary or a queue; answered as a call is
+  progress = 33,     // runner -> serve  {"step", "total", "metrics"}: how far an input is
 };
 
 // The bits of the format byte that hold a BodyFormat.
@@ -84,6 +91,7 @@ constexpr std::uint32_t max_frame_body(FrameType type) {
     case FrameType::input:
     case FrameType::result:
     case FrameType::call:
+    case FrameType::shared:
     case FrameType::call_result:
       return kMaxFrameBody;
     case FrameType::failed:
@@ -104,6 +112,7 @@ constexpr std::uint32_t max_frame_body(FrameType type) {
 
 inline constexpr std::size_t kFrameHeaderSize = 16;
 inline constexpr std::size_t kCreditSize = 8;
+inline constexpr std::size_t kBatchSize = 4;
 
 std::array<char, kFrameHeaderSize> encode(const FrameHeader& header);
 // Nothing for an unknown type, a length over max_frame_body(), or a body in a file where that is
@@ -113,5 +122,7 @@ std::optional<FrameHeader> decode(const std::array<char, kFrameHeaderSize>& byte
 // The body of a Credit; nothing for one of another size.
 std::string encode_credit(StreamCredit credit);
 std::optional<StreamCredit> decode_credit(std::string_view body);
+// The body of a Batch.
+std::string encode_batch(std::uint32_t inputs);
 
 }  // namespace ember

@@ -132,7 +132,7 @@ TEST(Frame, HeaderSurvivesTheWireAndRefusesWhatIsNotOfTheProtocol) {
   EXPECT_EQ(back->format, header.format);
   EXPECT_EQ(back->attempt, header.attempt);
   EXPECT_EQ(back->stream, header.stream);
-  for (const char unknown : {'\0', '\x05', '\x06', '\x0b', '\x0c', '\x13'}) {
+  for (const char unknown : {'\0', '\x06', '\x0b', '\x0c', '\x13', '\x16'}) {
     bytes[4] = unknown;
     EXPECT_FALSE(decode(bytes)) << int{unknown};
   }
@@ -365,6 +365,12 @@ TEST(Credit, ComesBackAsItWasAndIsNoneOfAnotherSize) {
   EXPECT_EQ(credit->bytes, 0x01020304u);
   EXPECT_FALSE(decode_credit(""));
   EXPECT_FALSE(decode_credit(std::string(9, 'x')));
+}
+
+TEST(Batch, SaysHowManyInputsFollow) {
+  EXPECT_EQ(encode_batch(0x01020304), (std::string{4, 3, 2, 1}));
+  auto head = encode({.length = kBatchSize, .type = FrameType::batch});
+  EXPECT_TRUE(decode(head));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "queue/admission.h"
 #include "queue/pace.h"
+#include "queue/priority_queue.h"
 #include "queue/retry_delay.h"
 #include "queue/slot_rank.h"
 #include "queue/waiting_queue.h"
@@ -117,6 +118,78 @@ TEST_F(Waiting, TellsHowManyStandBefore) {
   std::uint32_t before = 0;
   for (const Slot slot : take_all()) EXPECT_EQ(told[slot], before++);
   EXPECT_EQ(before, all.size());
+}
+
+class ByPriority : public testing::Test {
+ protected:
+  static constexpr KeyId kAda{1}, kBob{2};
+
+  Slot arrive(int priority, KeyId caller = kAda) {
+    const Slot slot = inputs_.add();
+    inputs_[slot].order = ++order_;
+    inputs_[slot].caller = caller;
+    inputs_[slot].priority = {static_cast<std::int8_t>(priority)};
+    queue_.push(inputs_, lines_, slot);
+    return slot;
+  }
+  Slot take() { return queue_.take(inputs_, lines_); }
+  std::vector<Slot> take_all() {
+    std::vector<Slot> taken;
+    while (!queue_.empty()) taken.push_back(take());
+    return taken;
+  }
+
+  InputSlab inputs_;
+  CallerLines lines_;
+  PriorityQueue queue_;
+  std::uint64_t order_ = 0;
+};
+
+TEST_F(ByPriority, GoTheHighestFirstAndThoseOfOnePriorityAsTheyCame) {
+  const Slot a = arrive(0), b = arrive(-3), c = arrive(7), d = arrive(0), e = arrive(7);
+  EXPECT_EQ(queue_.size(), 5u);
+  EXPECT_EQ(take_all(), (std::vector{c, e, a, d, b}));
+  EXPECT_EQ(lines_.size(), 0u);
+  EXPECT_TRUE(queue_.others().empty());
+}
+
+TEST_F(ByPriority, LetsCallersTakeTurnsAmongThoseOfOnePriority) {
+  const Slot a = arrive(0, kAda), b = arrive(0, kAda), c = arrive(0, kBob);
+  const Slot d = arrive(1, kBob), e = arrive(1, kBob), f = arrive(1, kAda);
+  EXPECT_EQ(take_all(), (std::vector{d, f, e, a, c, b}));
+}
+
+TEST_F(ByPriority, CountsACallerOnceWhateverItsPriorities) {
+  arrive(0, kAda), arrive(5, kAda), arrive(-5, kAda);
+  const Slot bobs = arrive(5, kBob);
+  EXPECT_EQ(queue_.callers(), 2u);
+  EXPECT_EQ(queue_.size_of(kAda), 3u);
+  queue_.remove(inputs_, lines_, bobs);
+  EXPECT_EQ(queue_.callers(), 1u);
+  EXPECT_EQ(queue_.size_of(kBob), 0u);
+  EXPECT_EQ(queue_.find_line(kBob), kNoSlot);
+  EXPECT_NE(queue_.find_line(kAda), kNoSlot);
+}
+
+TEST_F(ByPriority, GivesWhatComesBackItsPlaceAmongItsOwn) {
+  const Slot a = arrive(2), b = arrive(0), c = arrive(2);
+  EXPECT_EQ(take(), a);
+  EXPECT_EQ(take(), c);
+  queue_.give_back(inputs_, lines_, c);
+  queue_.give_back(inputs_, lines_, a);
+  EXPECT_EQ(take_all(), (std::vector{a, c, b}));
+}
+
+TEST_F(ByPriority, TellsHowManyStandBefore) {
+  Random random(12);
+  std::vector<Slot> all;
+  for (int i = 0; i < 80; ++i) {
+    all.push_back(arrive(static_cast<int>(random.between(-2, 2)), KeyId{random.below(4)}));
+  }
+  std::map<Slot, std::uint32_t> told;
+  for (const Slot slot : all) told[slot] = queue_.ahead_of(inputs_, lines_, slot);
+  std::uint32_t before = 0;
+  for (const Slot slot : take_all()) EXPECT_EQ(told[slot], before++);
 }
 
 TEST(Admission, LetsOneCallerHaveTheWholeLimitAndNoMore) {

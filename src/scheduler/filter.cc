@@ -22,6 +22,12 @@ bool has_room(const FleetNode& node, const Resources& resources) {
          node.memory_bytes_free >= resources.memory_bytes;
 }
 
+bool accepts(const GpuDemand& demand, const Device& device) {
+  return device.vram_bytes >= std::max(demand.share_bytes, demand.least_vram_bytes) &&
+         std::ranges::any_of(demand.choices,
+                             [&](const GpuChoice& choice) { return choice.type == device.type; });
+}
+
 bool could_hold(const FleetNode& node, const Resources& resources) {
   const NodeCapacity& capacity = node.capacity;
   if (capacity.cpu_millicores < resources.cpu_millicores) return false;

@@ -54,7 +54,8 @@ std::vector<Device> draw_devices(NodeId node, const char* type, std::uint32_t co
 
 WorkspaceId workspace_of(AppId app) { return {app.value < 3 ? 1u : 2u}; }
 
-Catalog::Catalog(Random& random, std::uint32_t apps) : random_(random) {
+Catalog::Catalog(Random& random, Random batching, std::uint32_t apps)
+    : random_(random), batching_(batching) {
   for (std::uint64_t i = 1; i <= apps; ++i) apps_[AppId{i}].stopped = true;
 }
 
@@ -77,6 +78,10 @@ FunctionSettings Catalog::draw_settings(FunctionId function) {
   settings.retries.backoff_permille = static_cast<std::uint32_t>(random_.between(1'000, 3'000));
   settings.retries.max_delay = draw_ms(random_, 1, 5'000);
   settings.startup_timeout = draw_ms(random_, 3'000, 8'000);
+  if (batching_.chance(300)) {
+    settings.batching.max_batch_size = static_cast<std::uint32_t>(batching_.between(1, 8));
+    settings.batching.wait = draw_ms(batching_, 0, 1'000);
+  }
   EMBER_ASSERT(function && check(settings).ok());
   return settings;
 }

@@ -38,7 +38,8 @@ struct DeployedApp {
 
 class Catalog {
  public:
-  Catalog(Random& random, std::uint32_t apps);
+  // `batching` draws which functions are batched, apart from all else that `random` draws.
+  Catalog(Random& random, Random batching, std::uint32_t apps);
 
   // A new version of the app, with other settings here and there. Never broken once `healthy`.
   enum class Health : std::uint8_t { any, healthy };
@@ -67,6 +68,7 @@ class Catalog {
   AppDeployed declare(AppId app, const std::vector<DeployedPool>& pools);
 
   Random& random_;
+  Random batching_;
   std::uint64_t next_pool_ = 1;
   std::map<AppId, DeployedApp> apps_;
   std::map<PoolId, DeployedPool> pools_;

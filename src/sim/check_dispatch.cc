@@ -1,5 +1,8 @@
-// Inputs go to ready containers of their own pool, each caller's first come, first served, each
-// attempt numbered; never again once a part of the result has been handed out.
+// Inputs go to ready containers of their own pool, the highest priority first and then each
+// caller's first come, first served, each attempt numbered; never again once a part of the result
+// has been handed out.
+#include <algorithm>
+
 #include "sim/checker.h"
 
 namespace ember {
@@ -40,7 +43,10 @@ class CheckDispatch : public Checker {
     if (dispatch.attempt != input->attempt + 1) {
       step.findings.add("attempts are numbered without a gap", what);
     }
-    const auto& line = pool.callers.at(input->caller).waiting;
+    if (!pool.waiting.empty() && pool.waiting.begin()->first.priority > input->priority) {
+      step.findings.add("higher priorities go first", what);
+    }
+    const auto& line = pool.callers.at({input->caller, input->priority}).waiting;
     if (line.empty() || line.begin()->second != dispatch.input) {
       step.findings.add("each caller's first come, first served", what);
     }
@@ -48,10 +54,18 @@ class CheckDispatch : public Checker {
 
   static void on_cancel(const Step& step, const CancelInput& cancel) {
     const ContainerFact* container = step.facts.container(cancel.container);
-    const bool held = container && container->slots.contains(cancel.input) &&
-                      container->slots.at(cancel.input).attempt == cancel.attempt;
-    if (held) return;
+    if (container && holds(*container, cancel)) return;
     step.findings.add("only what runs is cancelled", cancel.input.text());
+  }
+
+  // Itself, or any of the batch that it is the first of.
+  static bool holds(const ContainerFact& container, const CancelInput& cancel) {
+    return std::ranges::any_of(container.slots, [&](const auto& one) {
+      const auto& [input, slot] = one;
+      return slot.batch.first
+                 ? slot.batch.first == cancel.input && slot.batch.attempt == cancel.attempt
+                 : input == cancel.input && slot.attempt == cancel.attempt;
+    });
   }
 };
 

@@ -31,6 +31,7 @@ class CheckTimeouts : public Checker {
     const Duration grace = EngineOptions{}.cancel_grace;
     for (const auto& [input, slot] : fact.slots) {
       if (!slot.ending || step.now <= slot.ending_since + grace + kTimerSlack) continue;
+      if (slot.batch.first && fact.runs(slot.batch)) continue;  // and holds no slot of its own
       step.findings.add("what is deaf to a cancellation is killed",
                         input.text() + " on " + id.text());
     }

@@ -1,5 +1,6 @@
 // What the engine shows of itself agrees with what it was told and did; and nobody waits while a
-// ready container of the pool has a free slot, unless that one gives way to an older version.
+// ready container of the pool has a free slot, unless that one gives way to an older version. Who
+// waits for a batch is check_batches' matter.
 #include <set>
 
 #include "sim/checker.h"
@@ -40,9 +41,10 @@ class CheckViews : public Checker {
     for (const ContainerView& view : engine.containers()) {
       const ContainerFact* fact = step.facts.container(view.container);
       if (!fact || view.yielding) continue;
-      const auto& scaling = step.facts.pool(fact->pool)->spec.settings.scaling;
+      const FunctionSettings& settings = step.facts.pool(fact->pool)->spec.settings;
       const bool takes = fact->ready && fact->confirmed && !fact->stopping;
-      if (takes && fact->slots.size() < scaling.max_inputs) with_free_slot.insert(fact->pool);
+      if (!takes || settings.batching.is_on()) continue;
+      if (fact->slots.size() < settings.scaling.max_inputs) with_free_slot.insert(fact->pool);
     }
     for (const PoolView& view : engine.pools()) {
       const PoolFact* fact = step.facts.pool(view.pool);

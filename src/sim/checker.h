@@ -45,6 +45,7 @@ std::unique_ptr<Checker> check_slots();
 std::unique_ptr<Checker> check_answers();
 std::unique_ptr<Checker> check_dispatch();
 std::unique_ptr<Checker> check_fairness();
+std::unique_ptr<Checker> check_batches();
 std::unique_ptr<Checker> check_admission(std::uint32_t workspace_queue_limit);
 std::unique_ptr<Checker> check_max_containers();
 std::unique_ptr<Checker> check_usage();
@@ -59,6 +60,7 @@ std::unique_ptr<Checker> check_progress();
 std::unique_ptr<Checker> check_views();
 std::unique_ptr<Checker> check_quiet();
 std::unique_ptr<Checker> check_leases();
+std::unique_ptr<Checker> check_deadlocks();
 
 std::vector<std::unique_ptr<Checker>> all_checkers(std::uint32_t workspace_queue_limit);
 

@@ -82,17 +82,54 @@ void Driver::perform_one(const CancelInput& action) {
   world_.link.to_node(node_of_.at(action.container), action);
 }
 
-void Driver::perform_one(const AnswerInput&) {
+void Driver::perform_one(const AnswerInput& action) {
   ++counts_.answered;
   --unanswered_;
+  end_call(action.input);
 }
 
-void Driver::perform_one(const FailInput&) {
+void Driver::perform_one(const FailInput& action) {
   ++counts_.failed;
+  counts_.deadlocks += action.reason.code == ReasonCode::deadlocked;
   --unanswered_;
+  end_call(action.input);
+}
+
+// Of an attempt, one call: a second copy of the message is nothing new.
+void Driver::on_call(const CallMade& made, std::optional<InputArrived> call) {
+  if (!have_called_.emplace(made.input, made.attempt).second) return;
+  if (!call) {
+    const auto node = node_of_.find(made.container);
+    if (node == node_of_.end()) return;
+    return world_.link.to_node(node->second, CallEnded{made.container, made.input, made.attempt});
+  }
+  calls_[call->input] = made;
+  handle(*call);
+}
+
+void Driver::end_call(InputId call) {
+  withdraw_calls_of(call);
+  const auto made = calls_.extract(call);
+  if (made.empty()) return;
+  const CallMade& by = made.mapped();
+  const auto node = node_of_.find(by.container);
+  if (node == node_of_.end()) return;
+  world_.link.to_node(node->second, CallEnded{by.container, by.input, by.attempt});
+}
+
+// Nobody waits for these any more.
+void Driver::withdraw_calls_of(InputId parent) {
+  for (const auto& [call, made] : calls_) {
+    if (made.input == parent) world_.agenda.after(Duration{0}, CallerLeaves{call});
+  }
 }
 
 void Driver::perform_one(const ReleaseContainer& action) {
+  for (const auto& [call, made] : calls_) {
+    if (made.container == action.container) {
+      world_.agenda.after(Duration{0}, CallerLeaves{call});
+    }
+  }
   node_of_.erase(action.container);
   released_.insert(action.container);
   batch_.ended.push_back(action.container);
@@ -136,9 +173,10 @@ void Driver::on_timer(const EngineTimer& timer) {
 void Driver::on_message(NodeId node, const NodeMessage& message) {
   std::visit(
       [&](const auto& one) {
-        if constexpr (std::is_same_v<std::decay_t<decltype(one)>, ExitNotice>) {
+        using Kind = std::decay_t<decltype(one)>;
+        if constexpr (std::is_same_v<Kind, ExitNotice>) {
           on_exit(node, one);
-        } else {
+        } else if constexpr (!std::is_same_v<Kind, CallMade>) {
           handle(one);
         }
       },
@@ -219,6 +257,8 @@ void Driver::crash() {
   known_nodes_.clear();
   unanswered_ = 0;
   node_of_.clear();
+  calls_.clear();
+  have_called_.clear();
   released_.clear();
   armed_ = Time::never();
   for (const auto& [id, node] : world_.nodes) world_.link.renew(id);

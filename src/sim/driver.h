@@ -30,6 +30,7 @@ struct DriverCounts {
   std::uint64_t answered = 0, failed = 0;
   std::uint64_t containers = 0, adopted = 0;
   std::uint64_t restarts = 0;
+  std::uint64_t deadlocks = 0;  // inputs failed for one
 };
 
 // What the driver works with; all borrowed.
@@ -69,6 +70,8 @@ class Driver {
 
   void handle(const Event& event);
   void on_message(NodeId node, const NodeMessage& message);
+  // An input calls a function, by an input of its own; there is none where the function is gone.
+  void on_call(const CallMade& made, std::optional<InputArrived> call);
   void on_timer(const EngineTimer& timer);
   void on_commit(const StoreCommits& commit);
 
@@ -86,15 +89,17 @@ class Driver {
   void perform_one(const StopContainer& action);
   void perform_one(const DispatchInput& action);
   void perform_one(const CancelInput& action);
-  void perform_one(const AnswerInput&);
-  void perform_one(const FailInput&);
-  void perform_one(const RetryInput&) {}
+  void perform_one(const AnswerInput& action);
+  void perform_one(const FailInput& action);
+  void perform_one(const RetryInput& action) { withdraw_calls_of(action.input); }
   void perform_one(const RecordUsage& action) { batch_.rows.push_back(action.row); }
   void perform_one(const ReleaseContainer& action);
   void perform_one(const GrantLease& action) { batch_.granted.push_back(action); }
   void perform_one(const RefuseLease&) {}
   void perform_one(const ReleaseLease& action) { batch_.released.push_back(action); }
 
+  void end_call(InputId call);
+  void withdraw_calls_of(InputId parent);
   void on_exit(NodeId node, const ExitNotice& notice);
   // `ended` is zero while it lives.
   void adopt(NodeId node, const NodeContainerFacts& facts, Time ended = {});
@@ -122,7 +127,9 @@ class Driver {
   std::set<NodeId> known_nodes_;           // connected
   std::uint64_t unanswered_ = 0;           // inputs
   std::map<ContainerId, NodeId> node_of_;  // of containers that are not released
-  std::set<ContainerId> released_;         // by this engine; their end may not be on disk yet
+  std::map<InputId, CallMade> calls_;      // that inputs wait for, and who does
+  std::set<std::pair<InputId, Attempt>> have_called_;
+  std::set<ContainerId> released_;  // by this engine; their end may not be on disk yet
   Actions actions_;
   DriverCounts counts_;
   std::uint64_t hash_ = 0;

@@ -1,6 +1,8 @@
 #include "sim/facts.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "queue/retry_delay.h"
 #include "sim/overload.h"
@@ -30,10 +32,24 @@ std::uint32_t Facts::max_containers(FunctionId function) const {
   return most ? *most : 0;
 }
 
+std::size_t ContainerFact::slots_taken() const {
+  std::set<std::pair<InputId, Attempt>> taken;
+  for (const auto& [id, slot] : slots) {
+    taken.insert(slot.batch.first ? std::pair{slot.batch.first, slot.batch.attempt}
+                                  : std::pair{id, slot.attempt});
+  }
+  return taken.size();
+}
+
+bool ContainerFact::runs(const BatchPlace& batch) const {
+  return std::ranges::any_of(
+      slots, [&](const auto& slot) { return slot.second.batch == batch && !slot.second.ending; });
+}
+
 WaitingByCaller waiting_in(const PoolFact& pool) {
   WaitingByCaller waiting;
-  for (const auto& [caller, fact] : pool.callers) {
-    if (!fact.waiting.empty()) waiting[caller] = fact.waiting.size();
+  for (const auto& [place, fact] : pool.callers) {
+    if (!fact.waiting.empty()) waiting[place.caller] += fact.waiting.size();
   }
   return waiting;
 }
@@ -133,10 +149,31 @@ void Facts::retry(const RetryInput& action, const Event& cause, Time now) {
   input.due = action.due;
   const auto* finished = std::get_if<InputFinished>(&cause);
   if (finished && finished->input == action.input) {
-    container.slots.erase(action.input);
+    free_slot(container, action.input, now);
     return let_go(action.input, now);
   }
-  container.slots.at(action.input) = {input.attempt, true, now};
+  end_slot(container, action.input, now);
+}
+
+void Facts::end_slot(ContainerFact& container, InputId id, Time now) {
+  ContainerFact::Taken& slot = container.slots.at(id);
+  slot.ending = true;
+  slot.ending_since = now;
+  wait_for_rest(container, slot.batch, now);
+}
+
+void Facts::free_slot(ContainerFact& container, InputId id, Time now) {
+  const BatchPlace batch = container.slots.at(id).batch;
+  container.slots.erase(id);
+  wait_for_rest(container, batch, now);
+}
+
+// Once none of a batch runs, those that ended before are to let go, too.
+void Facts::wait_for_rest(ContainerFact& container, const BatchPlace& batch, Time now) {
+  if (!batch.first || container.runs(batch)) return;
+  for (auto& [id, slot] : container.slots) {
+    if (slot.batch == batch) slot.ending_since = now;
+  }
 }
 
 // Not where the attempt is over, and the container perhaps does not know it yet.
@@ -157,9 +194,13 @@ void Facts::apply(const Event& event, Time now) {
                  [&](const AppStopped& one) { stop(one.app); },
                  [&](const InputArrived& one) {
                    const std::uint64_t order = next_order_++;
-                   inputs_[one.input] = {one.pool, one.caller, order, now,        {},
-                                         0,        {},         false, one.expires};
+                   inputs_[one.input] = {one.pool, one.caller, order, now,         {},
+                                         0,        {},         false, one.expires, one.priority};
                    wait(one.input, inputs_[one.input]);
+                   const InputFact* parent = input(one.parent);
+                   if (!parent || !parent->container) return;
+                   inputs_[one.input].parent = one.parent;
+                   inputs_[one.input].parent_attempt = parent->attempt;
                  },
                  [&](const InputFinished& one) { finish(one, now); },
                  [&](const InputPinned& one) { pin(one); },
@@ -197,17 +238,19 @@ void Facts::apply(const Event& event, Time now) {
 void Facts::wait(InputId id, const InputFact& input) {
   PoolFact* pool = find_in(pools_, input.pool);
   if (!pool) return;
-  CallerFact& caller = pool->callers[input.caller];
+  CallerFact& caller = pool->callers[{input.caller, input.priority}];
   if (caller.waiting.empty()) caller.waits_since = pool->turns;
-  caller.waiting[input.order] = id;
-  pool->waiting[input.order] = id;
+  const WaitingPlace place{input.priority, input.order};
+  caller.waiting[place] = id;
+  pool->waiting[place] = id;
 }
 
 void Facts::wait_no_more(const InputFact& input) {
   PoolFact* pool = find_in(pools_, input.pool);
   if (!pool) return;
-  pool->callers[input.caller].waiting.erase(input.order);
-  pool->waiting.erase(input.order);
+  const WaitingPlace place{input.priority, input.order};
+  pool->callers[{input.caller, input.priority}].waiting.erase(place);
+  pool->waiting.erase(place);
 }
 
 void Facts::wait_again(InputId id, InputFact& input) {
@@ -251,25 +294,22 @@ void Facts::apply(const Action& action, const Event& cause, Time now) {
                    InputFact& input = inputs_.at(one.input);
                    wait_no_more(input);
                    PoolFact& pool = pools_.at(input.pool);
-                   pool.callers.at(input.caller).last_turn = ++pool.turns;
+                   pool.callers.at({input.caller, input.priority}).last_turn = ++pool.turns;
                    input.container = one.container;
                    input.attempt = one.attempt;
                    input.dispatched = now;
-                   containers_.at(one.container).slots[one.input] = {one.attempt, false, {}};
+                   ContainerFact& container = containers_.at(one.container);
+                   container.slots[one.input] = {one.attempt, false, {}, one.batch};
                  },
                  [&](const AnswerInput& one) {
                    const InputFact& input = inputs_.at(one.input);
-                   containers_.at(input.container).slots.erase(one.input);
+                   free_slot(containers_.at(input.container), one.input, now);
                    end_input(one.input);
                  },
                  [&](const FailInput& one) {
                    const InputFact& input = inputs_.at(one.input);
                    ContainerFact* container = find_in(containers_, input.container);
-                   if (container && input.due == Time{}) {
-                     ContainerFact::Taken& slot = container->slots.at(one.input);
-                     slot.ending = true;
-                     slot.ending_since = now;
-                   }
+                   if (container && input.due == Time{}) end_slot(*container, one.input, now);
                    end_input(one.input);
                  },
                  [&](const RetryInput& one) { retry(one, cause, now); },

@@ -25,8 +25,14 @@ struct ContainerFact {
     Attempt attempt = 0;
     bool ending = false;  // its attempt is over
     Time ending_since;
+    BatchPlace batch = {};
   };
   std::map<InputId, Taken> slots;
+
+  // By inputs that run by themselves, and by batches.
+  std::size_t slots_taken() const;
+  // Whether anybody waits for one of the batch.
+  bool runs(const BatchPlace& batch) const;
 };
 
 struct InputFact {
@@ -39,15 +45,36 @@ struct InputFact {
   ContainerId container;  // while it runs
   bool pinned = false;    // a part of its result has been handed out
   Time expires;
+  Priority priority = {};
   std::uint32_t retried = 0;
-  Time due = {};  // after a failed attempt, until it waits again: not before then
+  Time due = {};        // after a failed attempt, until it waits again: not before then
+  InputId parent = {};  // whose attempt of that number waits for it
+  Attempt parent_attempt = 0;
 };
 
-// One caller of a pool. Turns are counted from 1.
+// Where an input waits: the highest priority first, and of one priority by order of arrival.
+struct WaitingPlace {
+  Priority priority;
+  std::uint64_t order = 0;
+
+  friend bool operator<(const WaitingPlace& a, const WaitingPlace& b) {
+    return a.priority != b.priority ? a.priority > b.priority : a.order < b.order;
+  }
+};
+using WaitingInputs = std::map<WaitingPlace, InputId>;
+
+// Who takes turns in a pool: callers among those with inputs of the same priority.
+struct CallerPlace {
+  KeyId caller;
+  Priority priority;
+  friend auto operator<=>(const CallerPlace&, const CallerPlace&) = default;
+};
+
+// One caller of a pool, with one priority. Turns are counted from 1.
 struct CallerFact {
-  std::map<std::uint64_t, InputId> waiting;  // by order of arrival
-  std::uint64_t waits_since = 0;             // after which turn it began to wait, if it does
-  std::uint64_t last_turn = 0;               // its own; zero: none yet
+  WaitingInputs waiting;
+  std::uint64_t waits_since = 0;  // after which turn it began to wait, if it does
+  std::uint64_t last_turn = 0;    // its own; zero: none yet
 };
 
 struct LeaseFact {
@@ -63,9 +90,9 @@ struct PoolFact {
   AppId app;
   WorkspaceId workspace;
   PoolEnd end = PoolEnd::none;
-  std::map<std::uint64_t, InputId> waiting;  // by order of arrival
-  std::uint64_t turns = 0;                   // inputs dispatched so far
-  std::map<KeyId, CallerFact> callers;
+  WaitingInputs waiting;
+  std::uint64_t turns = 0;  // inputs dispatched so far
+  std::map<CallerPlace, CallerFact> callers;
 };
 
 // How many inputs wait, of callers who have any.
@@ -106,6 +133,9 @@ class Facts {
   void wait_again(InputId id, InputFact& input);
   void retry(const RetryInput& action, const Event& cause, Time now);
   void let_go(InputId id, Time now);
+  void end_slot(ContainerFact& container, InputId id, Time now);
+  void free_slot(ContainerFact& container, InputId id, Time now);
+  void wait_for_rest(ContainerFact& container, const BatchPlace& batch, Time now);
   void wake(Time now);
   void take_inputs_off(ContainerFact& container, Time now);
   void end_input(InputId id);

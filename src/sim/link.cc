@@ -8,6 +8,7 @@ namespace {
 ContainerId runner_of(const NodeCommand& command) {
   return std::visit(Overload{[](const DispatchInput& one) { return one.container; },
                              [](const CancelInput& one) { return one.container; },
+                             [](const CallEnded& one) { return one.container; },
                              [](const auto&) { return ContainerId{}; }},
                     command);
 }
@@ -17,6 +18,7 @@ ContainerId runner_of(const NodeMessage& message) {
                              [](const ContainerReady& one) { return one.container; },
                              [](const InputFinished& one) { return one.container; },
                              [](const InputPinned& one) { return one.container; },
+                             [](const CallMade& one) { return one.container; },
                              [](const auto&) { return ContainerId{}; }},
                     message);
 }

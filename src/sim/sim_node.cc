@@ -21,6 +21,13 @@ SimNode::Container* SimNode::find(ContainerId id) {
   return found == containers_.end() ? nullptr : &found->second;
 }
 
+SimNode::Container* SimNode::find_running(ContainerId id, InputId input, Attempt attempt) {
+  Container* container = find(id);
+  if (!container || container->stage == Stage::exiting) return nullptr;
+  const auto found = container->inputs.find(input);
+  return found != container->inputs.end() && found->second == attempt ? container : nullptr;
+}
+
 bool SimNode::change_a_device() {
   if (capacity_.devices.empty()) return false;
   constexpr DeviceState kStates[] = {DeviceState::available, DeviceState::in_use,
@@ -163,12 +170,28 @@ void SimNode::on(const DispatchInput& command) {
     world_.findings.add("inputs go to ready containers only",
                         command.input.text() + " came to " + command.container.text());
   }
-  if (container->inputs.size() >= max_inputs) {
+  const bool in_batch = command.batch.first.value != 0;
+  const bool joins =
+      in_batch && container->batches.contains({command.batch.first, command.batch.attempt});
+  const std::size_t taken = in_batch ? container->batches.size() : container->inputs.size();
+  if (!joins && taken >= max_inputs) {
     world_.findings.add("no container runs more than max_inputs",
                         command.container.text() + " got " + command.input.text() + " with " +
-                            std::to_string(container->inputs.size()) + " under way");
+                            std::to_string(taken) + " under way");
   }
-  plan_execution(*container, command);
+  in_batch ? join_batch(*container, command) : plan_execution(*container, command);
+}
+
+// Its inputs may come in any order, and a cancellation before the last of them.
+void SimNode::join_batch(Container& container, const DispatchInput& command) {
+  const BatchPlace& place = command.batch;
+  Batch& batch = container.batches[{place.first, place.attempt}];
+  batch.size = place.size;
+  batch.inputs.emplace_back(command.input, command.attempt);
+  container.inputs[command.input] = command.attempt;
+  if (batch.inputs.size() < batch.size) return;
+  if (batch.cancelled) return plan_cancellation({place.first, place.attempt, command.container});
+  plan_execution(container, {place.first, place.attempt, command.container, place});
 }
 
 // Before or after its end, or never where the container ends first.
@@ -179,10 +202,7 @@ void SimNode::plan_first_item(const Container& container, const DispatchInput& i
 }
 
 void SimNode::on(const FirstItemDue& due) {
-  const Container* container = find(due.container);
-  if (!container || container->stage == Stage::exiting) return;
-  const auto found = container->inputs.find(due.input);
-  if (found == container->inputs.end() || found->second != due.attempt) return;
+  if (!find_running(due.container, due.input, due.attempt)) return;
   world_.link.to_driver(id_, InputPinned{due.input, due.attempt, due.container});
 }
 
@@ -190,7 +210,7 @@ void SimNode::plan_execution(Container& container, const DispatchInput& input) {
   const DeployedPool& pool = world_.catalog.pool(container.facts.pool);
   Random& random = world_.random;
   container.inputs[input.input] = input.attempt;
-  if (is_streamed(input.input)) plan_first_item(container, input);
+  if (is_streamed(input.input) && !input.batch.first) plan_first_item(container, input);
   Duration duration = vary(random, pool.behaviour.execution);
   ExecutionEnd end = ExecutionEnd::result;
   if (random.chance(pool.behaviour.failing)) end = ExecutionEnd::user_failure;
@@ -211,8 +231,32 @@ void SimNode::plan_execution(Container& container, const DispatchInput& input) {
         return;  // never ends, and is deaf to cancellation
     }
   }
+  if (world_.calling > 0 && world_.calls.chance(world_.calling)) {
+    const Duration half{duration.us / 2};
+    world_.agenda.after(half, CallDue{id_, input.container, input.input, input.attempt, half, end});
+    return;
+  }
   world_.agenda.after(duration,
                       ExecutionDue{id_, input.container, input.input, input.attempt, end});
+}
+
+void SimNode::on(const CallDue& due) {
+  Container* container = find_running(due.container, due.input, due.attempt);
+  if (!container) return;
+  container->awaiting[due.input] = due;
+  world_.link.to_driver(id_, CallMade{due.container, due.input, due.attempt});
+}
+
+void SimNode::on(const CallEnded& command) {
+  Container* container = find_running(command.container, command.input, command.attempt);
+  if (container) go_on(*container, command.input);
+}
+
+void SimNode::go_on(Container& container, InputId input) {
+  const auto call = container.awaiting.extract(input);
+  if (call.empty()) return;
+  const CallDue& due = call.mapped();
+  world_.agenda.after(due.rest, ExecutionDue{id_, due.container, input, due.attempt, due.end});
 }
 
 void SimNode::on(const CancelInput& command) {
@@ -221,6 +265,15 @@ void SimNode::on(const CancelInput& command) {
   const auto found = container->inputs.find(command.input);
   if (found == container->inputs.end() || found->second != command.attempt) return;
   if (world_.faults.strikes(&FaultRates::misbehaved)) return;  // user code catches it and goes on
+  const auto batch = container->batches.find({command.input, command.attempt});
+  if (batch != container->batches.end() && batch->second.inputs.size() < batch->second.size) {
+    batch->second.cancelled = true;
+    return;
+  }
+  plan_cancellation(command);
+}
+
+void SimNode::plan_cancellation(const CancelInput& command) {
   const Duration unwinding = Duration::microseconds(world_.random.between(100, 50'000));
   world_.agenda.after(unwinding, ExecutionDue{id_, command.container, command.input,
                                               command.attempt, ExecutionEnd::cancelled});
@@ -236,15 +289,40 @@ void SimNode::on(const ExecutionDue& due) {
   if (due.end == ExecutionEnd::over_gpu_share) {
     return end(due.container, ExitCause::over_gpu_share);
   }
-  container->inputs.erase(found);
   if (world_.random.chance(700)) transmit(*container);
+  if (container->batches.contains({due.input, due.attempt})) {
+    finish_batch(*container, due);
+  } else {
+    finish(*container, due);
+  }
+  if (container->owes_ready && container->inputs.empty() && container->stage == Stage::ready) {
+    container->owes_ready = false;
+    world_.link.to_driver(id_, ContainerReady{due.container});
+  }
+}
+
+void SimNode::finish(Container& container, const ExecutionDue& due) {
+  container.inputs.erase(due.input);
+  container.awaiting.erase(due.input);
   const InputOutcome outcome = due.end == ExecutionEnd::result         ? InputOutcome::succeeded
                                : due.end == ExecutionEnd::user_failure ? InputOutcome::failed
                                                                        : InputOutcome::cancelled;
   world_.link.to_driver(id_, InputFinished{due.input, due.attempt, due.container, outcome});
-  if (container->owes_ready && container->inputs.empty() && container->stage == Stage::ready) {
-    container->owes_ready = false;
-    world_.link.to_driver(id_, ContainerReady{due.container});
+}
+
+// What the function raises is the outcome of all; some fail by themselves.
+void SimNode::finish_batch(Container& container, const ExecutionDue& due) {
+  const auto found = container.batches.find({due.input, due.attempt});
+  const Batch batch = std::move(found->second);
+  container.batches.erase(found);
+  const std::uint32_t failing = world_.catalog.pool(container.facts.pool).behaviour.failing;
+  for (const auto& [input, attempt] : batch.inputs) {
+    ExecutionDue one = due;
+    one.input = input;
+    one.attempt = attempt;
+    const bool fails = due.end == ExecutionEnd::result && world_.random.chance(failing);
+    if (fails) one.end = ExecutionEnd::user_failure;
+    finish(container, one);
   }
 }
 
@@ -299,6 +377,8 @@ std::vector<ExitNotice> SimNode::unacknowledged() const {
 
 void SimNode::greet_driver() {
   for (auto& [id, container] : containers_) {
+    // What an earlier driver was asked for never comes.
+    while (!container.awaiting.empty()) go_on(container, container.awaiting.begin()->first);
     if (container.stage == Stage::loading) world_.link.to_driver(id_, ContainerLoading{id});
     if (container.stage != Stage::ready) continue;
     container.owes_ready = !container.inputs.empty();

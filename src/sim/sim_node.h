@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "sim/agenda.h"
 #include "sim/catalog.h"
@@ -27,6 +28,8 @@ struct NodeWorld {
   const Catalog& catalog;
   Findings& findings;
   Witness& witness;
+  Random& calls;           // that inputs make of functions
+  std::uint32_t& calling;  // per mille of executions: user code makes one and waits for it
 };
 
 class SimNode {
@@ -44,10 +47,12 @@ class SimNode {
   void on(const DispatchInput& command);
   void on(const CancelInput& command);
   void on(const AcknowledgeExit& command) { exits_.erase(command.container); }
+  void on(const CallEnded& command);
 
   void on(const StartStepDue& due);
   void on(const ExecutionDue& due);
   void on(const FirstItemDue& due);
+  void on(const CallDue& due);
   void on(const ExitDue& due);
 
   // Its lease has run out: it ends its containers, because others may get their work now.
@@ -64,12 +69,20 @@ class SimNode {
 
  private:
   enum class Stage : std::uint8_t { booting, loading, ready, exiting };
+  // It runs once all of it has come.
+  struct Batch {
+    std::uint32_t size = 0;
+    bool cancelled = false;  // before that
+    std::vector<std::pair<InputId, Attempt>> inputs;
+  };
   struct Container {
     NodeContainerFacts facts;
     Stage stage = Stage::booting;
-    std::map<InputId, Attempt> inputs;               // under way
-    std::set<std::pair<InputId, Attempt>> received;  // of them a second copy is nothing new
-    bool owes_ready = false;                         // to a driver that adopted it busy
+    std::map<InputId, Attempt> inputs;                     // under way
+    std::set<std::pair<InputId, Attempt>> received;        // of them a second copy is nothing new
+    std::map<std::pair<InputId, Attempt>, Batch> batches;  // of a batched function, by their first
+    std::map<InputId, CallDue> awaiting;                   // of inputs: the calls they wait for
+    bool owes_ready = false;                               // to a driver that adopted it busy
   };
 
   void check_promises(const StartContainer& command);
@@ -77,10 +90,17 @@ class SimNode {
   void plan_start(ContainerId container, const Behaviour& behaviour);
   void plan_first_item(const Container& container, const DispatchInput& input);
   void plan_execution(Container& container, const DispatchInput& input);
+  void plan_cancellation(const CancelInput& command);
+  void join_batch(Container& container, const DispatchInput& input);
+  void finish_batch(Container& container, const ExecutionDue& due);
+  void finish(Container& container, const ExecutionDue& due);
+  void go_on(Container& container, InputId input);
   // The container sends something out; sometimes the node tells of it at once.
   void transmit(Container& container);
   void end(ContainerId container, ExitCause cause);
   Container* find(ContainerId id);
+  // Null where the attempt is not under way there.
+  Container* find_running(ContainerId container, InputId input, Attempt attempt);
 
   NodeId id_;
   NodeCapacity capacity_;

@@ -30,10 +30,13 @@ class Simulation {
         random_(options.seed ^ 0x510ADull),
         people_(options.seed ^ 0x1EA5Eull),
         variants_(options.seed ^ 0x7A41A27ull),
+        calls_(options.seed ^ 0xCA111ull),
+        calls_made_(calls_.chance(400) ? static_cast<std::uint32_t>(calls_.between(50, 400)) : 0),
         agenda_(kStart),
         link_(agenda_, faults_),
-        catalog_(random_, kApps),
-        workload_(random_, Random(options.seed ^ 0xCA11E2ull), catalog_.functions()),
+        catalog_(random_, Random(options.seed ^ 0xBA7C4ull), kApps),
+        workload_(random_, Random(options.seed ^ 0xCA11E2ull), Random(options.seed ^ 0x9210ull),
+                  catalog_.functions()),
         driver_({agenda_, faults_, random_, link_, catalog_, findings_, witness_, nodes_},
                 {Duration::seconds(random_.between(2, 20)), draw_workspace_limit(options.seed),
                  options.checks},
@@ -51,6 +54,7 @@ class Simulation {
   void on(const StartStepDue& task) { nodes_.at(task.node).on(task); }
   void on(const ExecutionDue& task) { nodes_.at(task.node).on(task); }
   void on(const FirstItemDue& task) { nodes_.at(task.node).on(task); }
+  void on(const CallDue& task) { nodes_.at(task.node).on(task); }
   void on(const ExitDue& task) { nodes_.at(task.node).on(task); }
   void on(const NodeHeals& task);
   void on(const NodeFencesItself& task);
@@ -70,14 +74,17 @@ class Simulation {
   void change_a_device();
   void ask_for_a_lease();
   void call(FunctionId function);
+  void call_from(const CallMade& made);
   std::optional<PoolId> pool_for(FunctionId function);
 
   SimOptions options_;
   Findings findings_;
   Faults faults_;
   Random random_;
-  Random people_;    // who lease devices
-  Random variants_;  // whether there are more, and who is called
+  Random people_;             // who lease devices
+  Random variants_;           // whether there are more, and who is called
+  Random calls_;              // that inputs make
+  std::uint32_t calls_made_;  // per mille of executions; in some runs none
   Agenda<Task> agenda_;
   Link link_;
   Catalog catalog_;
@@ -100,7 +107,8 @@ class Simulation {
 };
 
 void Simulation::begin() {
-  const NodeWorld world{agenda_, faults_, random_, link_, catalog_, findings_, witness_};
+  const NodeWorld world{agenda_,   faults_,  random_, link_,      catalog_,
+                        findings_, witness_, calls_,  calls_made_};
   for (auto& [id, capacity] : draw_fleet(random_)) {
     nodes_.emplace(std::piecewise_construct, std::forward_as_tuple(id),
                    std::forward_as_tuple(id, std::move(capacity), world));
@@ -176,6 +184,7 @@ void Simulation::on(const MessageArrives& task) {
   if (!link_.is_current(task.node, task.session)) return;
   if (link_.is_cut(task.node)) return link_.hold(task.node, task);
   if (!driver_.up()) return;
+  if (const auto* made = std::get_if<CallMade>(&task.message)) return call_from(*made);
   driver_.on_message(task.node, task.message);
 }
 
@@ -320,9 +329,23 @@ void Simulation::call(FunctionId function) {
   if (!pool || !driver_.up()) return;
   const InputId input{next_input_++};
   InputArrived arrival{input, CallId{input.value}, *pool, workload_.caller()};
+  arrival.priority = workload_.priority();
   if (workload_.expires()) arrival.expires = agenda_.now() + workload_.patience();
   driver_.handle(arrival);
   if (workload_.caller_leaves()) agenda_.after(workload_.patience(), CallerLeaves{input});
+}
+
+// Of a function of any app, or of any of its own app's: loops are wanted.
+void Simulation::call_from(const CallMade& made) {
+  const std::vector<FunctionId> functions = catalog_.functions();
+  const FunctionId function = functions[calls_.below(calls_.chance(500) ? 3 : functions.size())];
+  const auto pool = catalog_.current_pool(function);
+  if (!pool) return driver_.on_call(made, std::nullopt);
+  const InputId input{next_input_++};
+  InputArrived call{input, CallId{input.value}, *pool};
+  call.origin = Origin::running_input;
+  call.parent = made.input;
+  driver_.on_call(made, call);
 }
 
 }  // namespace

@@ -16,8 +16,14 @@ namespace ember {
 struct AcknowledgeExit {
   ContainerId container;
 };
-using NodeCommand =
-    std::variant<StartContainer, StopContainer, DispatchInput, CancelInput, AcknowledgeExit>;
+// To the runner of an input: the call that it waits for has ended.
+struct CallEnded {
+  ContainerId container;
+  InputId input;
+  Attempt attempt = 0;
+};
+using NodeCommand = std::variant<StartContainer, StopContainer, DispatchInput, CancelInput,
+                                 AcknowledgeExit, CallEnded>;
 
 // --- from a node and its runners to the driver ---------------------------------------------------
 
@@ -34,9 +40,15 @@ struct ExitNotice {
   Time at;
   ExitCause cause = ExitCause::stopped;
 };
+// Of a runner: an input calls another function, and waits for that.
+struct CallMade {
+  ContainerId container;
+  InputId input;
+  Attempt attempt = 0;
+};
 using NodeMessage =
     std::variant<ContainerStarted, ContainerLoading, ContainerReady, ContainerRefused,
-                 EgressReported, InputFinished, InputPinned, ExitNotice>;
+                 EgressReported, InputFinished, InputPinned, ExitNotice, CallMade>;
 
 // --- what is due ---------------------------------------------------------------------------------
 
@@ -83,6 +95,15 @@ struct FirstItemDue {
   InputId input;
   Attempt attempt = 0;
 };
+// It calls another function; once that has ended it takes as long again.
+struct CallDue {
+  NodeId node;
+  ContainerId container;
+  InputId input;
+  Attempt attempt = 0;
+  Duration rest;
+  ExecutionEnd end = ExecutionEnd::result;
+};
 struct ExitDue {
   NodeId node;
   ContainerId container;
@@ -123,8 +144,8 @@ struct LeaseGivenBack {
 struct SecondPasses {};  // chance for deploys, stops, drains, outages and crashes
 
 using Task =
-    std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue, ExitDue,
-                 NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer, StoreCommits, DriverStarts,
-                 FunctionCalled, CallerLeaves, LeaseGivenBack, SecondPasses>;
+    std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue, CallDue,
+                 ExitDue, NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer, StoreCommits,
+                 DriverStarts, FunctionCalled, CallerLeaves, LeaseGivenBack, SecondPasses>;
 
 }  // namespace ember

@@ -49,8 +49,10 @@ std::string describe(const Event& event) {
           },
           [](const AppStopped& e) { return words("AppStopped", e.app); },
           [](const InputArrived& e) {
-            return words("InputArrived", e.input, e.pool, "of", e.caller);
+            return words("InputArrived", e.input, e.pool, "of", e.caller, "priority",
+                         static_cast<int>(e.priority.value), "for", e.parent);
           },
+          [](const InputAwaited& e) { return words("InputAwaited", e.input, "by", e.parent); },
           [](const InputCancelled& e) { return words("InputCancelled", e.input); },
           [](const InputFinished& e) {
             return words("InputFinished", e.input, "attempt", e.attempt, e.container, "outcome",
@@ -110,7 +112,10 @@ std::string describe(const Action& action) {
                          a.mode == StopMode::kill ? "kill -" : "graceful -", a.reason);
           },
           [](const DispatchInput& a) {
-            return words("DispatchInput", a.input, "attempt", a.attempt, a.container);
+            const std::string text =
+                words("DispatchInput", a.input, "attempt", a.attempt, a.container);
+            return a.batch.first ? words(text, "in the batch of", a.batch.first, "of", a.batch.size)
+                                 : text;
           },
           [](const CancelInput& a) {
             return words("CancelInput", a.input, "attempt", a.attempt, a.container);

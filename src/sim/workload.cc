@@ -18,8 +18,9 @@ Duration exponential(Random& random, Duration mean) {
 
 }  // namespace
 
-Workload::Workload(Random& random, Random callers, const std::vector<FunctionId>& functions)
-    : random_(random), callers_(callers) {
+Workload::Workload(Random& random, Random callers, Random priorities,
+                   const std::vector<FunctionId>& functions)
+    : random_(random), callers_(callers), priorities_(priorities) {
   for (const FunctionId function : functions) {
     Habit& habit = habits_[function];
     habit.mean_gap = Duration::milliseconds(random_.between(80, 3'000));
@@ -30,6 +31,11 @@ Workload::Workload(Random& random, Random callers, const std::vector<FunctionId>
 }
 
 KeyId Workload::caller() { return {callers_.chance(600) ? 1 : callers_.below(4)}; }
+
+Priority Workload::priority() {
+  if (!priorities_.chance(200)) return {};
+  return {static_cast<std::int8_t>(priorities_.between(-2, 2))};
+}
 
 Workload::Arrivals Workload::draw(FunctionId function) {
   const Habit& habit = habits_.at(function);

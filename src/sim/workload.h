@@ -14,8 +14,10 @@ namespace ember {
 
 class Workload {
  public:
-  // `callers` draws who calls, apart from all else that `random` draws.
-  Workload(Random& random, Random callers, const std::vector<FunctionId>& functions);
+  // `callers` draws who calls and `priorities` how urgently, apart from all else that `random`
+  // draws.
+  Workload(Random& random, Random callers, Random priorities,
+           const std::vector<FunctionId>& functions);
 
   struct Arrivals {
     std::uint32_t count = 1;  // at once
@@ -24,6 +26,8 @@ class Workload {
   Arrivals draw(FunctionId function);
   // Whose key a call has: of four callers one calls most; some calls have no key.
   KeyId caller();
+  // Most calls have the usual one.
+  Priority priority();
   bool caller_leaves() { return random_.chance(60); }
   // Whether it has to start within a time.
   bool expires() { return random_.chance(100); }
@@ -37,7 +41,7 @@ class Workload {
   };
 
   Random& random_;
-  Random callers_;
+  Random callers_, priorities_;
   std::map<FunctionId, Habit> habits_;
 };
 

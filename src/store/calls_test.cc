@@ -111,5 +111,24 @@ TEST_F(StoredCalls, AreForgottenOnceTheyHaveEndedLongAgo) {
   EXPECT_TRUE(call(*store_, 6).ok());
 }
 
+TEST_F(StoredCalls, AreFoundByTheCallsThatMadeThemOldestFirst) {
+  CallRecord first = accepted(5), second = accepted(6), other = accepted(7);
+  first.parent = second.parent = CallId{1};
+  other.parent = CallId{2};
+  ASSERT_TRUE(apply(*store_, {second, first, other, accepted(8), ended(6, "failed")}).ok());
+  const auto children = [&](std::vector<CallId> parents, std::size_t limit) {
+    const auto found = answer_of<std::vector<StoredCall>>(
+        [&](auto done) { store_->query_children(parents, limit, done); });
+    std::vector<std::uint64_t> ids;
+    for (const StoredCall& one : *found) ids.push_back(one.call.id.value);
+    return ids;
+  };
+  EXPECT_THAT(children({CallId{1}}, 10), testing::ElementsAre(5, 6));
+  EXPECT_THAT(children({CallId{2}, CallId{1}, CallId{9}}, 10), testing::ElementsAre(5, 6, 7));
+  EXPECT_THAT(children({CallId{1}}, 1), testing::ElementsAre(5));
+  EXPECT_TRUE(children({CallId{}}, 10).empty());
+  EXPECT_EQ(call(*store_, 5)->call.parent, CallId{1});
+}
+
 }  // namespace
 }  // namespace ember

@@ -79,6 +79,10 @@ constexpr std::array kInvariants{
     Invariant{"it ended before it began, or after its time", name_of<LeaseId>,
               "SELECT id, ended_us || ' us' FROM leases WHERE until_us < from_us "
               "OR (ended_us <> 0 AND (ended_us < from_us OR ended_us > until_us))"},
+    Invariant{"what lies in it belongs to no dictionary or queue", name_of<SharedId>,
+              "SELECT s.owner, COUNT(*) || ' partitions' FROM shelves s "
+              "LEFT JOIN shared o ON o.id = s.owner WHERE s.owner <> 0 AND o.id IS NULL "
+              "GROUP BY s.owner"},
     Invariant{"an entry of an unknown meter or phase", name_of<ContainerId>,
               "SELECT container, meter || ', ' || phase FROM ledger "
               "WHERE meter NOT IN ('gpu', 'cpu', 'memory', 'egress', 'disk') "

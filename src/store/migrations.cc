@@ -241,9 +241,87 @@ CREATE TABLE scaling (
 CREATE INDEX scaling_by_app ON scaling (app);
 )sql";
 
-constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
-                            kRevokedAt, kSecrets, kSharesAndLeases, kVolumes,
-                            kVariants,  kCalls,   kSchedules,       kScaling};
+// A webhook has its call's id. Of its tries scheduled_from were made before its schedule last
+// began.
+constexpr const char* kWebhooks = R"sql(
+ALTER TABLE calls ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE calls ADD COLUMN webhook TEXT NOT NULL DEFAULT '';
+CREATE TABLE webhooks (
+  id INTEGER PRIMARY KEY,
+  workspace INTEGER NOT NULL,
+  url TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  type TEXT NOT NULL,
+  body TEXT NOT NULL,
+  created_us INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  tries INTEGER NOT NULL,
+  scheduled_from INTEGER NOT NULL,
+  next_us INTEGER NOT NULL,
+  last_try_us INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  outcome TEXT NOT NULL
+);
+CREATE INDEX webhooks_waiting ON webhooks (next_us, id, origin) WHERE state = 'waiting';
+CREATE INDEX webhooks_dead ON webhooks (id) WHERE state = 'dead';
+CREATE INDEX webhooks_over ON webhooks (created_us) WHERE state <> 'waiting';
+CREATE TABLE webhook_secrets (
+  workspace INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  created_us INTEGER NOT NULL,
+  until_us INTEGER NOT NULL,
+  sealed TEXT NOT NULL,
+  PRIMARY KEY (workspace, version)
+) WITHOUT ROWID;
+)sql";
+
+// What lies in a dictionary or a partition of a queue lies on a shelf of its own. One that is
+// cleared is disowned at once, and emptied by and by.
+constexpr const char* kShared = R"sql(
+CREATE TABLE shared (
+  id INTEGER PRIMARY KEY,
+  workspace INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  ephemeral INTEGER NOT NULL,
+  created_us INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX shared_by_name ON shared (workspace, kind, name);
+CREATE TABLE shelves (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  owner INTEGER NOT NULL,
+  part TEXT NOT NULL,
+  entries INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  expires_us INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX shelves_by_owner ON shelves (owner, part) WHERE owner <> 0;
+CREATE INDEX shelves_to_empty ON shelves (id) WHERE owner = 0;
+CREATE INDEX shelves_by_end ON shelves (expires_us) WHERE owner <> 0;
+CREATE TABLE dict_entries (
+  shelf INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  format INTEGER NOT NULL,
+  value BLOB NOT NULL
+);
+CREATE UNIQUE INDEX dict_entries_by_key ON dict_entries (shelf, key);
+CREATE TABLE queue_items (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  shelf INTEGER NOT NULL,
+  format INTEGER NOT NULL,
+  value BLOB NOT NULL
+);
+CREATE INDEX queue_items_by_shelf ON queue_items (shelf, sequence);
+)sql";
+
+constexpr const char* kCallParents = R"sql(
+ALTER TABLE calls ADD COLUMN parent INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX calls_by_parent ON calls (parent, id) WHERE parent <> 0;
+)sql";
+
+constexpr std::array kSteps{kTables,    kIndexes,         kQuantity, kWorkspaces, kRevokedAt,
+                            kSecrets,   kSharesAndLeases, kVolumes,  kVariants,   kCalls,
+                            kSchedules, kScaling,         kWebhooks, kShared,     kCallParents};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

@@ -7,6 +7,9 @@
 #include <string>
 #include <utility>
 
+#include "store/shared_reads.h"
+#include "store/webhook_rows.h"
+
 namespace ember {
 namespace {
 
@@ -154,7 +157,7 @@ std::vector<DeviceId> devices_of(std::string_view text) {
 
 constexpr std::string_view kCallColumns =
     "id, workspace, caller, app, function, format, arrived_us, expires_us, idempotency_key, "
-    "request_sha256, repeats, ended_us, state, report_json, variant";
+    "request_sha256, repeats, ended_us, state, report_json, variant, priority, webhook, parent";
 
 // Of a row of these columns; bodies are apart.
 StoredCall call_of(const Statement& row) {
@@ -170,7 +173,10 @@ StoredCall call_of(const Statement& row) {
                      .expires = time_at(row, 7),
                      .idempotency_key = row.text(8),
                      .request_sha256 = row.text(9),
-                     .repeats = id_at<CallId>(row, 10)},
+                     .repeats = id_at<CallId>(row, 10),
+                     .priority = {static_cast<std::int8_t>(row.integer(15))},
+                     .webhook = row.text(16),
+                     .parent = id_at<CallId>(row, 17)},
                     {}};
   if (row.integer(11) == 0) return stored;
   stored.end = CallEndRecord{.id = stored.call.id,
@@ -192,10 +198,10 @@ Result<StoredCall> whole_call_where(Database& database, const std::string& condi
           ", arguments, result_format, result FROM calls WHERE " + condition,
       [&](Statement& row) {
         found = call_of(row);
-        found->call.arguments = row.blob(15);
+        found->call.arguments = row.blob(18);
         if (!found->end) return;
-        found->end->format = static_cast<BodyFormat>(row.integer(16));
-        found->end->body = row.blob(17);
+        found->end->format = static_cast<BodyFormat>(row.integer(19));
+        found->end->body = row.blob(20);
       },
       values...);
   if (!read) return std::move(read).error();
@@ -211,7 +217,7 @@ Result<> read_open_calls(Database& database, Snapshot& snapshot) {
                       ", arguments FROM calls WHERE ended_us = 0 ORDER BY id",
                   [&](Statement& row) {
                     snapshot.calls.push_back(call_of(row).call);
-                    snapshot.calls.back().arguments = row.blob(15);
+                    snapshot.calls.back().arguments = row.blob(18);
                   });
 }
 
@@ -314,6 +320,8 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
     snapshot.scalings.push_back({id_at<PoolId>(row, 0), id_at<AppId>(row, 1), row.text(2)});
   });
   if (!scalings) return scalings;
+  if (auto read = read_webhook_secrets(database, snapshot.webhook_secrets); !read) return read;
+  if (auto shared = read_shared_records(database, snapshot.shared); !shared) return shared;
   return for_each(
       database,
       "SELECT c.id, MAX(l.window_end_us), "
@@ -383,6 +391,23 @@ Result<std::vector<StoredCall>> read_calls(Database& database, const CallQuery& 
   }
   std::ranges::sort(calls, std::greater{}, [](const StoredCall& one) { return one.call.id; });
   if (calls.size() > query.limit) calls.resize(query.limit);
+  return calls;
+}
+
+Result<std::vector<StoredCall>> read_children(Database& database,
+                                              const std::vector<CallId>& parents,
+                                              std::size_t limit) {
+  std::vector<StoredCall> calls;
+  for (const CallId parent : parents) {
+    if (calls.size() >= limit) break;
+    auto read = for_each(
+        database,
+        "SELECT " + std::string(kCallColumns) +
+            " FROM calls WHERE parent = ? AND parent <> 0 ORDER BY id LIMIT ?",
+        [&](Statement& row) { calls.push_back(call_of(row)); }, parent.value, limit - calls.size());
+    if (!read) return std::move(read).error();
+  }
+  std::ranges::sort(calls, {}, [](const StoredCall& one) { return one.call.id; });
   return calls;
 }
 

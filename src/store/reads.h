@@ -26,6 +26,10 @@ Result<StoredCall> read_call(Database& database, CallId call);
 Result<StoredCall> read_call_by_key(Database& database, WorkspaceId workspace,
                                     const std::string& idempotency_key);
 Result<std::vector<StoredCall>> read_calls(Database& database, const CallQuery& query);
+// Those that these have made, oldest first.
+Result<std::vector<StoredCall>> read_children(Database& database,
+                                              const std::vector<CallId>& parents,
+                                              std::size_t limit);
 Result<ContainerRecord> read_container(Database& database, ContainerId container);
 
 }  // namespace ember

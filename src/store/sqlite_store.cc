@@ -1,5 +1,6 @@
-// The SQLite store: one thread owns the database and takes work from a queue in order. All batches
+// The SQLite store: one thread owns the database and takes work from a queue in order. All writes
 // that wait when it comes to them go into one transaction, so that one fsync makes many durable.
+// Looks at dictionaries and queues have a thread of their own.
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
@@ -10,32 +11,52 @@
 #include "base/disk_error.h"
 #include "store/lock_file.h"
 #include "store/migrations.h"
+#include "store/read_thread.h"
 #include "store/reads.h"
+#include "store/shared_reads.h"
+#include "store/shared_writes.h"
 #include "store/sqlite.h"
 #include "store/store.h"
+#include "store/webhook_rows.h"
 #include "store/writes.h"
 
 namespace ember {
 namespace {
 
-constexpr std::size_t kMaxBatchesPerCommit = 1024;
+constexpr std::size_t kMaxWritesPerCommit = 1024;
 
-struct PendingBatch {
-  Batch batch;
+struct PendingWrite {
+  std::function<Result<>()> write;  // within the transaction
   std::function<void(Result<>)> done;
 };
 using Query = std::function<void(Database&)>;
-using Work = std::variant<PendingBatch, Query>;
+using Work = std::variant<PendingWrite, Query>;
 
-class SqliteStore final : public Store {
+// What a write may clash with is its own trouble; all else is that of the database.
+bool is_of_the_write_alone(ErrorCode code) {
+  return code == ErrorCode::conflict || code == ErrorCode::not_found ||
+         code == ErrorCode::resource_exhausted;
+}
+
+// What the store has at its start.
+struct Connections {
+  Database database;
+  Database reader;
+  Writer writer;
+  SharedWriter shared_writer;
+  Statement epoch_query;
+};
+
+class SqliteStore final : public Store, public SharedStore {
  public:
-  SqliteStore(LockFile lock, Database database, Writer writer, Statement epoch_query,
-              std::int64_t epoch)
+  SqliteStore(LockFile lock, Connections connections, std::int64_t epoch)
       : lock_(std::move(lock)),
-        database_(std::move(database)),
-        writer_(std::move(writer)),
-        epoch_query_(std::move(epoch_query)),
+        database_(std::move(connections.database)),
+        writer_(std::move(connections.writer)),
+        shared_writer_(std::move(connections.shared_writer)),
+        epoch_query_(std::move(connections.epoch_query)),
         epoch_(epoch),
+        reader_(std::move(connections.reader)),
         thread_([this] { run(); }) {}
 
   ~SqliteStore() override {
@@ -48,7 +69,8 @@ class SqliteStore final : public Store {
   }
 
   void apply(Batch batch, std::function<void(Result<>)> done) override {
-    enqueue(PendingBatch{std::move(batch), std::move(done)});
+    enqueue(PendingWrite{[this, batch = std::move(batch)] { return writer_.write(batch); },
+                         std::move(done)});
   }
   void query_cost(CostQuery query,
                   std::function<void(Result<std::vector<CostRow>>)> done) override {
@@ -84,11 +106,56 @@ class SqliteStore final : public Store {
       done(read_calls(database, query));
     }));
   }
+  void query_waiting_webhooks(
+      WaitingWebhooks query,
+      std::function<void(Result<std::vector<StoredWebhook>>)> done) override {
+    enqueue(Query([query = std::move(query), done = std::move(done)](Database& database) {
+      done(read_waiting_webhooks(database, query));
+    }));
+  }
+  void query_webhooks(WebhookQuery query,
+                      std::function<void(Result<std::vector<StoredWebhook>>)> done) override {
+    enqueue(Query([query, done = std::move(done)](Database& database) {
+      done(read_webhooks(database, query));
+    }));
+  }
+  void query_webhook(WebhookId webhook, std::function<void(Result<StoredWebhook>)> done) override {
+    enqueue(Query([webhook, done = std::move(done)](Database& database) {
+      done(read_webhook(database, webhook));
+    }));
+  }
+  void query_children(std::vector<CallId> parents, std::size_t limit,
+                      std::function<void(Result<std::vector<StoredCall>>)> done) override {
+    enqueue(Query([parents = std::move(parents), limit, done = std::move(done)](
+                      Database& database) { done(read_children(database, parents, limit)); }));
+  }
   void query_container(ContainerId container,
                        std::function<void(Result<ContainerRecord>)> done) override {
     enqueue(Query([container, done = std::move(done)](Database& database) {
       done(read_container(database, container));
     }));
+  }
+
+  // --- SharedStore ---
+  SharedStore& shared() override { return *this; }
+  void change(SharedChange change, Done done) override {
+    // Shared by the two steps, of which the second comes once the first is on disk.
+    const auto answer = std::make_shared<SharedAnswer>();
+    enqueue(PendingWrite{[this, answer, change = std::move(change)]() -> Result<> {
+                           auto applied = shared_writer_.apply(change);
+                           if (!applied) return std::move(applied).error();
+                           *answer = std::move(applied).value();
+                           return Ok{};
+                         },
+                         [answer, done = std::move(done)](const Result<>& written) {
+                           if (written) return done(std::move(*answer));
+                           done(written.error());
+                         }});
+  }
+  void look(SharedQuery query, Done done) override {
+    reader_.ask([query = std::move(query), done = std::move(done)](Database& database) {
+      done(read_shared(database, query));
+    });
   }
 
  private:
@@ -119,9 +186,9 @@ class SqliteStore final : public Store {
       waiting.pop_front();
       return;
     }
-    std::vector<PendingBatch> group;
-    while (!waiting.empty() && group.size() < kMaxBatchesPerCommit) {
-      auto* pending = std::get_if<PendingBatch>(&waiting.front());
+    std::vector<PendingWrite> group;
+    while (!waiting.empty() && group.size() < kMaxWritesPerCommit) {
+      auto* pending = std::get_if<PendingWrite>(&waiting.front());
       if (!pending) break;
       group.push_back(std::move(*pending));
       waiting.pop_front();
@@ -129,8 +196,8 @@ class SqliteStore final : public Store {
     commit(group);
   }
 
-  // A batch that clashes with the state fails alone; a disk that fails fails all of the group.
-  void commit(std::vector<PendingBatch>& group) {
+  // A write that clashes with the state fails alone; a disk that fails fails all of the group.
+  void commit(std::vector<PendingWrite>& group) {
     std::vector<Result<>> results;
     auto committed = write_group(group, results);
     if (!committed) database_.roll_back();
@@ -139,25 +206,26 @@ class SqliteStore final : public Store {
     }
   }
 
-  Result<> write_group(const std::vector<PendingBatch>& group, std::vector<Result<>>& results) {
+  Result<> write_group(const std::vector<PendingWrite>& group, std::vector<Result<>>& results) {
     if (auto begun = database_.execute("BEGIN IMMEDIATE"); !begun) return begun;
     if (auto ours = check_epoch(); !ours) return ours;
-    for (const PendingBatch& pending : group) {
-      auto written = write_batch(pending.batch);
-      if (!written && written.error().code != ErrorCode::conflict) return written;
+    for (const PendingWrite& pending : group) {
+      auto written = write_one(pending);
+      if (!written && !is_of_the_write_alone(written.error().code)) return written;
       results.push_back(std::move(written));
     }
     return database_.execute("COMMIT");
   }
 
-  Result<> write_batch(const Batch& batch) {
-    if (auto set = database_.execute("SAVEPOINT batch"); !set) return set;
-    auto written = writer_.write(batch);
+  Result<> write_one(const PendingWrite& pending) {
+    if (auto set = database_.execute("SAVEPOINT one"); !set) return set;
+    auto written = pending.write();
     if (!written) {
-      auto undone = database_.execute("ROLLBACK TO batch");
-      if (!undone) return undone;
+      auto undone = database_.execute("ROLLBACK TO one");
+      // A disk that is full may have ended the transaction; then its own word is the cause.
+      if (!undone) return is_of_the_write_alone(written.error().code) ? undone : written;
     }
-    auto released = database_.execute("RELEASE batch");
+    auto released = database_.execute("RELEASE one");
     return released ? std::move(written) : std::move(released);
   }
 
@@ -172,8 +240,10 @@ class SqliteStore final : public Store {
   LockFile lock_;
   Database database_;
   Writer writer_;
+  SharedWriter shared_writer_;
   Statement epoch_query_;
   const std::int64_t epoch_;
+  ReadThread reader_;
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -214,11 +284,17 @@ Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& directory, S
   if (auto read = read_snapshot(*database, snapshot); !read) return std::move(read).error();
   auto writer = Writer::prepare(*database);
   if (!writer) return std::move(writer).error();
+  auto shared_writer = SharedWriter::prepare(*database);
+  if (!shared_writer) return std::move(shared_writer).error();
   auto epoch_query = database->prepare("SELECT epoch FROM writer");
   if (!epoch_query) return std::move(epoch_query).error();
-  return std::unique_ptr<Store>(std::make_unique<SqliteStore>(
-      std::move(lock).value(), std::move(database).value(), std::move(writer).value(),
-      std::move(epoch_query).value(), *epoch));
+  auto reader = Database::open_to_read(directory + "/state.db");
+  if (!reader) return std::move(reader).error();
+  Connections connections{std::move(database).value(), std::move(reader).value(),
+                          std::move(writer).value(), std::move(shared_writer).value(),
+                          std::move(epoch_query).value()};
+  return std::unique_ptr<Store>(
+      std::make_unique<SqliteStore>(std::move(lock).value(), std::move(connections), *epoch));
 }
 
 }  // namespace ember

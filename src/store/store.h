@@ -19,11 +19,14 @@
 #include "base/time.h"
 #include "model/body_format.h"
 #include "model/ids.h"
+#include "model/priority.h"
 #include "model/secret.h"
 #include "model/usage.h"
 #include "model/variant.h"
 #include "model/volume.h"
+#include "model/webhook.h"
 #include "model/workspace.h"
+#include "store/shared_store.h"
 
 namespace ember {
 
@@ -192,6 +195,9 @@ struct CallRecord {
   std::string idempotency_key;   // of its workspace; empty: none
   std::string request_sha256;    // of what was asked for under that key
   CallId repeats;                // an ended one, run again; zero: none
+  Priority priority = {};
+  std::string webhook = {};  // URL that is told of its end; empty: none
+  CallId parent = {};        // that made it, from a container; zero: none
 };
 
 // How it ended. The first such record of a call holds.
@@ -204,9 +210,44 @@ struct CallEndRecord {
   std::string report_json;
 };
 
-// Those that ended before then, some at a time.
+// Those that ended before then, some at a time, and webhooks that were delivered or given up and
+// are as old.
 struct ForgottenCalls {
   Time ended_before;
+};
+
+// What a webhook is to tell of a call's end, in the batch that writes that. Never changed after it
+// is written; the first such record of a call holds.
+struct WebhookRecord {
+  WebhookId id;
+  WorkspaceId workspace;
+  std::string url;
+  std::string origin;  // of the URL: all that share it are one receiver
+  std::string type;    // "call.succeeded"
+  std::string body;
+  Time created;
+};
+
+// How far that has come. Of two such records the one after more tries holds.
+struct WebhookProgress {
+  WebhookId id;
+  WebhookState state = WebhookState::waiting;
+  std::uint32_t tries = 0;           // all of them
+  std::uint32_t scheduled_from = 0;  // so many were made before its schedule began, or began anew
+  Time next;                         // waiting: when it is tried
+  Time last_try;                     // zero: none yet
+  int status = 0;                    // that was answered to it; 0: nothing
+  std::string outcome = {};          // one line for people
+};
+
+// A version of the key that a workspace's webhooks are signed with. There are the newest one and
+// the one before it.
+struct WebhookSecretRecord {
+  WorkspaceId workspace;
+  std::uint32_t version = 0;
+  Time created;
+  Time until = Time::never();  // signs until then
+  std::string sealed;
 };
 
 // How far the schedule of a function has come. There is one while a deployed app's function has it.
@@ -228,11 +269,12 @@ struct ForgottenSchedule {
   std::string function;
 };
 
-using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord,
-                           ForgottenVariant, ContainerRecord, LeaseRecord, LedgerRecord,
-                           SecretRecord, ForgottenSecret, VolumeRecord, VolumeVersionRecord,
-                           ForgottenVolumeVersion, CallRecord, CallEndRecord, ForgottenCalls,
-                           ScheduleRecord, ForgottenSchedule, ScalingRecord, ForgottenScaling>;
+using Write =
+    std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord, ForgottenVariant,
+                 ContainerRecord, LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret,
+                 VolumeRecord, VolumeVersionRecord, ForgottenVolumeVersion, CallRecord,
+                 CallEndRecord, ForgottenCalls, ScheduleRecord, ForgottenSchedule, ScalingRecord,
+                 ForgottenScaling, WebhookRecord, WebhookProgress, WebhookSecretRecord>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -263,6 +305,8 @@ struct Snapshot {
   std::vector<CallRecord> calls;                     // without an end, oldest first
   std::vector<ScheduleRecord> schedules;             // by app, then function
   std::vector<ScalingRecord> scalings;               // by pool
+  std::vector<WebhookSecretRecord> webhook_secrets;  // by workspace, then version
+  std::vector<SharedRecord> shared;                  // by id
 };
 
 struct StoredCall {
@@ -274,6 +318,23 @@ struct CallQuery {
   std::string app;                  // only this one; empty: all
   std::vector<std::string> states;  // of their end
   std::size_t limit = 100;          // the newest
+};
+
+struct StoredWebhook {
+  WebhookRecord webhook;
+  WebhookProgress progress;
+};
+
+// Those that wait, by when they are to be tried.
+struct WaitingWebhooks {
+  std::vector<std::string> without_origins;  // at most kMostOriginsLeftOut
+  std::size_t limit = 1;
+};
+inline constexpr std::size_t kMostOriginsLeftOut = 8;
+
+struct WebhookQuery {
+  std::optional<WebhookState> state;
+  std::size_t limit = 100;  // the newest
 };
 
 enum class CostGroup : std::uint8_t { app, function, day, phase, meter };
@@ -310,9 +371,22 @@ class Store {
   // Newest first, without arguments and values.
   virtual void query_calls(CallQuery query,
                            std::function<void(Result<std::vector<StoredCall>>)> done) = 0;
+  virtual void query_waiting_webhooks(
+      WaitingWebhooks query, std::function<void(Result<std::vector<StoredWebhook>>)> done) = 0;
+  // Newest first, without bodies.
+  virtual void query_webhooks(WebhookQuery query,
+                              std::function<void(Result<std::vector<StoredWebhook>>)> done) = 0;
+  // not_found for one that was never written, or is forgotten.
+  virtual void query_webhook(WebhookId webhook,
+                             std::function<void(Result<StoredWebhook>)> done) = 0;
+  // Those that these have made, oldest first, without arguments and values.
+  virtual void query_children(std::vector<CallId> parents, std::size_t limit,
+                              std::function<void(Result<std::vector<StoredCall>>)> done) = 0;
   // not_found for one that was never written.
   virtual void query_container(ContainerId container,
                                std::function<void(Result<ContainerRecord>)> done) = 0;
+  // Dictionaries and queues.
+  virtual SharedStore& shared() = 0;
 };
 
 // Opens or makes `directory`/state.db, migrates it, takes the writer's lock (conflict if another

@@ -44,8 +44,8 @@ constexpr std::string_view kForgottenVolumeVersion =
 constexpr std::string_view kCall =
     "INSERT INTO calls (id, workspace, caller, app, function, variant, format, arguments, "
     "arrived_us, "
-    "expires_us, idempotency_key, request_sha256, repeats) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+    "expires_us, idempotency_key, request_sha256, repeats, priority, webhook, parent) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
 constexpr std::string_view kCallEnd =
     "UPDATE calls SET ended_us = ?, state = ?, result_format = ?, result = ?, report_json = ? "
     "WHERE id = ? AND ended_us = 0";
@@ -107,7 +107,7 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
                Statement forgotten_volume_version, Statement variant, Statement old_variants,
                Statement forgotten_variant, Statement call, Statement call_end,
                Statement forgotten_calls, Statement schedule, Statement forgotten_schedule,
-               Statement scaling, Statement forgotten_scaling)
+               Statement scaling, Statement forgotten_scaling, WebhookRows webhooks)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
@@ -132,7 +132,8 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
       schedule_(std::move(schedule)),
       forgotten_schedule_(std::move(forgotten_schedule)),
       scaling_(std::move(scaling)),
-      forgotten_scaling_(std::move(forgotten_scaling)) {}
+      forgotten_scaling_(std::move(forgotten_scaling)),
+      webhooks_(std::move(webhooks)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
   constexpr std::array kTexts{kKey,
@@ -166,6 +167,8 @@ Result<Writer> Writer::prepare(Database& database) {
     if (!statement) return std::move(statement).error();
     ready[i] = std::move(statement).value();
   }
+  auto webhooks = WebhookRows::prepare(database);
+  if (!webhooks) return std::move(webhooks).error();
   return Writer(
       *std::move(ready[0]), *std::move(ready[1]), *std::move(ready[2]), *std::move(ready[3]),
       *std::move(ready[4]), *std::move(ready[5]), *std::move(ready[6]), *std::move(ready[7]),
@@ -173,7 +176,7 @@ Result<Writer> Writer::prepare(Database& database) {
       *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]), *std::move(ready[15]),
       *std::move(ready[16]), *std::move(ready[17]), *std::move(ready[18]), *std::move(ready[19]),
       *std::move(ready[20]), *std::move(ready[21]), *std::move(ready[22]), *std::move(ready[23]),
-      *std::move(ready[24]));
+      *std::move(ready[24]), std::move(webhooks).value());
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -272,7 +275,8 @@ Result<> Writer::write_one(const CallRecord& record) {
   return call_.run(record.id.value, record.workspace.value, record.caller.value, record.app,
                    record.function, record.variant, static_cast<int>(record.format),
                    Blob{record.arguments}, record.arrived.us, record.expires.us,
-                   record.idempotency_key, record.request_sha256, record.repeats.value);
+                   record.idempotency_key, record.request_sha256, record.repeats.value,
+                   record.priority.value, record.webhook, record.parent.value);
 }
 
 Result<> Writer::write_one(const CallEndRecord& record) {
@@ -281,7 +285,8 @@ Result<> Writer::write_one(const CallEndRecord& record) {
 }
 
 Result<> Writer::write_one(const ForgottenCalls& record) {
-  return forgotten_calls_.run(record.ended_before.us);
+  auto result = forgotten_calls_.run(record.ended_before.us);
+  return result ? webhooks_.forget(record.ended_before) : result;
 }
 
 Result<> Writer::write_one(const ScheduleRecord& record) {
@@ -301,5 +306,11 @@ Result<> Writer::write_one(const ForgottenScaling& record) {
 Result<> Writer::write_one(const ForgottenSchedule& record) {
   return forgotten_schedule_.run(record.app.value, record.function);
 }
+
+Result<> Writer::write_one(const WebhookRecord& record) { return webhooks_.write(record); }
+
+Result<> Writer::write_one(const WebhookProgress& record) { return webhooks_.write(record); }
+
+Result<> Writer::write_one(const WebhookSecretRecord& record) { return webhooks_.write(record); }
 
 }  // namespace ember

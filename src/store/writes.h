@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "store/sqlite.h"
 #include "store/store.h"
+#include "store/webhook_rows.h"
 
 namespace ember {
 
@@ -38,6 +39,9 @@ class Writer {
   Result<> write_one(const ForgottenSchedule& record);
   Result<> write_one(const ScalingRecord& record);
   Result<> write_one(const ForgottenScaling& record);
+  Result<> write_one(const WebhookRecord& record);
+  Result<> write_one(const WebhookProgress& record);
+  Result<> write_one(const WebhookSecretRecord& record);
 
   Writer(Statement key, Statement forgotten_key, Statement app, Statement version,
          Statement function, Statement container, Statement lease, Statement ledger,
@@ -46,7 +50,7 @@ class Writer {
          Statement forgotten_volume_version, Statement variant, Statement old_variants,
          Statement forgotten_variant, Statement call, Statement call_end, Statement forgotten_calls,
          Statement schedule, Statement forgotten_schedule, Statement scaling,
-         Statement forgotten_scaling);
+         Statement forgotten_scaling, WebhookRows webhooks);
 
   Statement key_, forgotten_key_, app_, version_, function_, container_, lease_, ledger_;
   Statement secret_, erased_values_, old_secrets_, forgotten_secret_;
@@ -55,6 +59,7 @@ class Writer {
   Statement call_, call_end_, forgotten_calls_;
   Statement schedule_, forgotten_schedule_;
   Statement scaling_, forgotten_scaling_;
+  WebhookRows webhooks_;
 };
 
 }  // namespace ember

@@ -26,6 +26,8 @@ UNKNOWN = {
     "{secret}": "no-such-secret",
     "{lease}": "no-such-lease",
     "{volume}": "no-such-volume",
+    "{dict}": "no-such-dict",
+    "{queue}": "no-such-queue",
     "{index}": "0",
 }
 

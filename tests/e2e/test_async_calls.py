@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import subprocess
+import sys
 import threading
 import uuid
 from typing import Any
 
 import pytest
-from conftest import APPS, Answer, Server, kill, wait_until
+from conftest import APPS, CALL_TIMEOUT_S, Answer, Server, kill, wait_until
 
 WEEK_MS = 7 * 24 * 3600 * 1000
 
@@ -220,3 +223,29 @@ def test_down_leaves_what_waits_to_the_next_server(own_server: Server) -> None:
     server.up()
     assert everyone_is_answered(server, calls) == [2 * number for number in range(20)]
     assert spawn_answer(server, "double", "", "after", number=1).status == 202
+
+
+RESUMED = """
+import json, sys, ember
+double = ember.Function.from_name("later", "double")
+made = double.spawn_map(range(int(sys.argv[2])), kwargs={"seconds": 0.01}, resume=sys.argv[1])
+values = list(made.results())
+print(json.dumps([[call.call_id for call in made.calls], values, made.get_progress()]))
+"""
+
+
+def test_a_spawned_map_is_resumed_by_its_name(later: Server) -> None:
+    def run(name: str, inputs: int) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", RESUMED, name, str(inputs)], env=later.environment, check=True,
+            capture_output=True, text=True, timeout=CALL_TIMEOUT_S,
+        )  # fmt: skip
+        return json.loads(done.stdout)
+
+    name = uuid.uuid4().hex
+    calls, values, progress = run(name, 20)
+    assert values == [2 * number for number in range(20)]
+    assert progress == {"total": 20, "done": 20, "failed": 0}
+    more, values, _ = run(name, 22)
+    assert more[:20] == calls, "not made again"
+    assert len(set(more)) == 22 and values[-1] == 42

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import CALL_TIMEOUT_S, EMBERD, REPOSITORY
+from conftest import CALL_TIMEOUT_S, EMBERD, REPOSITORY, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,7 @@ def shell(server: Server, folder: Path, script: str) -> subprocess.CompletedProc
     ember.chmod(0o755)
     path = f"{ember.parent}:{os.environ['PATH']}"
     script = script.replace("http://127.0.0.1:7777", server.url)
+    script = script.replace("localhost:7778", server.json("status")["web_url"].partition(".")[2])
     script = script.replace("~/.local/share/ember", str(server.data))
     return subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", script], cwd=folder, text=True,
@@ -104,6 +106,26 @@ def test_the_guide_to_maps_runs_as_shown(server: Server, tmp_path: Path) -> None
     assert done.stdout.splitlines() == session.splitlines()[1:]
 
 
+def test_the_guide_to_batches_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/batching.md", "python")
+    (session,) = blocks("docs/guides/batching.md", "")
+    (tmp_path / "scores.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines() == session.splitlines()[1:]
+    assert "a batch of 1" in done.stderr
+
+
+def test_the_guide_to_shared_state_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/shared-state.md", "python")
+    (session,) = blocks("docs/guides/shared-state.md", "")
+    (tmp_path / "tally.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    shown = [line for line in session.splitlines() if not line.startswith("$ ")]
+    assert done.stdout.splitlines() == shown
+
+
 def test_the_guide_s_secrets_reach_its_function(server: Server, tmp_path: Path) -> None:
     (code,) = blocks("docs/guides/secrets.md", "python")
     (session,) = blocks("docs/guides/secrets.md", "")
@@ -126,6 +148,24 @@ def test_the_guide_to_schedules_runs_as_shown(server: Server, tmp_path: Path) ->
     assert done.returncode == 0, done
     assert "0 6 * * * Europe/Berlin" in done.stdout
     assert "every 21600 s" in done.stdout
+
+
+def test_the_guide_to_webhooks_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    code, verified = blocks("docs/guides/webhooks.md", "python")
+    session, shown = blocks("docs/guides/webhooks.md", "")
+    (tmp_path / "orders.py").write_text(code)
+    done = shell(server, tmp_path, session.replace("$ ", ""))
+    assert done.returncode == 0, done
+    told = json.loads(shown.split("\n\n")[1])
+    wait_until("told", lambda: server.json("webhook", "list")["webhooks"])
+    webhook = server.json("webhook", "list")["webhooks"][0]
+    assert (webhook["type"], webhook["url"]) == (told["type"], "https://hooks.example.org/in")
+    body = json.loads(server.json("webhook", "show", webhook["webhook_id"])["body"])
+    assert list(body) == list(told)
+    assert list(body["data"]) == list(told["data"])
+    assert body["data"]["result"] == told["data"]["result"]
+    assert "ember.webhook.verify(" in verified
+    server.cli("app", "stop", "orders")
 
 
 def test_the_guide_to_volumes_runs_as_shown(server: Server, tmp_path: Path) -> None:
@@ -154,6 +194,19 @@ def test_the_guide_to_streaming_runs_as_shown(server: Server, tmp_path: Path) ->
     server.cli("app", "stop", "words")
 
 
+def test_the_guide_to_web_endpoints_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/web.md", "python")
+    (session,) = blocks("docs/guides/web.md", "")
+    (tmp_path / "shop.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    if "index could not be reached" in done.stderr:
+        pytest.skip("the package index cannot be reached from here")
+    assert done.returncode == 0, done
+    assert '{"item":"lamp","usd":6}{"hello":"Ada"}HTTP/1.1 200 OK' in done.stdout
+    assert "http://shop-files.localhost" in done.stdout
+    server.cli("app", "stop", "shop")
+
+
 def test_the_guide_to_classes_runs_as_shown(server: Server, tmp_path: Path) -> None:
     (code,) = blocks("docs/guides/classes.md", "python")
     (tmp_path / "words.py").write_text(code)
@@ -178,3 +231,27 @@ def test_the_guide_to_calls_for_later_runs_as_shown(server: Server, tmp_path: Pa
     assert lines[:2] == ["['all of 2023', 'all of 2024']", "all of 2023"]
     assert '"all of 2025"' in lines
     server.cli("app", "stop", "reports")
+
+
+def test_the_guide_to_pipelines_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    (code,) = blocks("docs/guides/pipelines.md", "python")
+    (session,) = blocks("docs/guides/pipelines.md", "")
+    (tmp_path / "pipeline.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert "9" in done.stdout.splitlines()
+    assert "6 calls, $" in done.stdout
+    server.cli("app", "stop", "pipeline")
+
+
+def test_the_guide_to_long_jobs_runs_as_shown(server: Server, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("checkpoints take containers, which take root")
+    (code,) = blocks("docs/guides/long-jobs.md", "python")
+    (session,) = blocks("docs/guides/long-jobs.md", "")
+    (tmp_path / "count.py").write_text(code)
+    done = shell(server, tmp_path, commands(session))
+    assert done.returncode == 0, done
+    assert "40" in done.stdout.splitlines()
+    assert "step 40/40, 100 %, left 0" in done.stdout
+    server.cli("app", "stop", "count")

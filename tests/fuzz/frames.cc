@@ -1,5 +1,5 @@
 // covers: src/node/frame.cc src/node/runner_link.cc src/node/socket_io.cc
-// covers: src/control/error_body.cc src/gateway/error_response.cc
+// covers: src/control/error_body.cc src/control/call_progress.cc src/gateway/error_response.cc
 //
 // A runner's socket: the frames that are seen are those that a plain reading of the bytes gives,
 // however they come, and whatever a body holds it makes a well-formed answer.
@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "control/call_progress.h"
 #include "control/error_body.h"
 #include "gateway/error_response.h"
 #include "loop.h"
@@ -50,6 +51,7 @@ class Seen final : public RunnerLinkObserver {
     EMBER_ASSERT(!closed && header.length == body.size());
     frames.push_back({header, body});
     if (header.type == FrameType::error) check_error(body);
+    if (header.type == FrameType::progress) check_progress(body);
   }
   void on_closed(std::string_view) override {
     EMBER_ASSERT(!closed);
@@ -66,6 +68,11 @@ class Seen final : public RunnerLinkObserver {
         failure_response({{read.code, read.message}, body, 0, {}, read.status}, {});
     EMBER_ASSERT(nlohmann::json::accept(response.body));
     EMBER_ASSERT(response.status >= 400 && response.status <= 599);
+  }
+  // It stands within other documents.
+  static void check_progress(const std::string& body) {
+    const auto text = progress_text(body, Time::from_ms(1));
+    EMBER_ASSERT(!text || nlohmann::json::accept(*text));
   }
 };
 

@@ -1,16 +1,17 @@
 // covers: src/control/json.cc src/control/function_spec.cc src/control/manifest.cc
 // covers: src/control/secret_values.cc src/model/secret.cc
 // covers: src/control/price_file.cc src/billing/price_book.cc src/billing/date.cc
-// covers: src/model/gpu.cc src/model/function.cc
+// covers: src/model/gpu.cc src/model/function.cc src/model/webhook.cc src/model/ip_address.cc
 //
-// JSON from users and operators: what is accepted is within its limits, and written back is
-// accepted again as the same.
+// JSON from users and operators, and URLs that a call names: what is accepted is within its limits,
+// and written back is accepted again as the same.
 #include <string>
 
 #include "base/assert.h"
 #include "control/function_spec.h"
 #include "control/manifest.h"
 #include "control/price_file.h"
+#include "model/webhook.h"
 #include "targets.h"
 
 namespace ember::fuzz {
@@ -92,8 +93,24 @@ void price_row(std::string_view text) {
   EMBER_ASSERT(parse_date(parsed->valid_from.text()) == parsed->valid_from);
 }
 
-constexpr void (*kReaders[])(std::string_view) = {deploy, image,     manifest,
-                                                  prices, price_row, secret};
+void webhook(std::string_view text) {
+  const auto url = parse_webhook_url(text);
+  if (!url.ok()) return;
+  EMBER_ASSERT(url->port != 0 && url->target.starts_with('/'));
+  for (const char c : url->authority + url->target) EMBER_ASSERT(c > ' ' && c < 0x7f && c != '\\');
+  EMBER_ASSERT(url->authority.find_first_of("@/?#") == std::string::npos);
+  const std::string written = (url->is_tls ? "https://" : "http://") + url->authority + url->target;
+  const auto again = parse_webhook_url(written);
+  if (written.size() > kMaxWebhookUrl) return;
+  EMBER_ASSERT(again.ok() && again->host == url->host && again->origin() == url->origin());
+  EMBER_ASSERT(again->target == url->target);
+  const auto address = parse_ip_address(url->host);
+  EMBER_ASSERT(check_webhook_host(*url, {}).ok() ==
+               (!address || closed_range_of(*address).empty()));
+}
+
+constexpr void (*kReaders[])(std::string_view) = {deploy,    image,  manifest, prices,
+                                                  price_row, secret, webhook};
 
 }  // namespace
 

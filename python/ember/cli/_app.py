@@ -11,6 +11,7 @@ from ._parser import Parser, close_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 # Of the names that `ember run` and `ember shell` give to apps for once.
@@ -52,6 +53,20 @@ def unknown_app(name: str) -> Exception:
     )
 
 
+def say_web_urls(functions: list[dict[str, Any]]) -> None:
+    """Say where the web endpoints of an app are, and who may call them."""
+    for function in functions:
+        for endpoint in function["web"]:
+            who = " (open to anybody)" if endpoint["unauthenticated"] else ""
+            _terminal.say(f"  {endpoint['name']}  {endpoint['url']}{who}")
+
+
+def list_web_urls(app: str, endpoints: Iterable[dict[str, Any]]) -> None:
+    """Write where the web endpoints of an app are, below a table that has no room for it."""
+    for endpoint in endpoints:
+        _terminal.data(f"{app}.{endpoint['name']} is at {endpoint['url']}")
+
+
 def list_apps(prog: str, summary: str, argv: list[str]) -> int:
     """Run ``ember app list``."""
     parser = Parser(prog, summary)
@@ -74,6 +89,8 @@ def list_apps(prog: str, summary: str, argv: list[str]) -> int:
         cut_column="app",
         empty="no apps; next: ember deploy FILE.py",
     )
+    for app in apps:
+        list_web_urls(app["name"], app.get("web", ()))
     return _exit.OK
 
 
@@ -131,6 +148,7 @@ def rollback(prog: str, summary: str, argv: list[str]) -> int:
         return _exit.OK
     _terminal.tick(f"{document['app']} is at version {document['version']}")
     _terminal.data(document["url"])
+    say_web_urls(document["functions"])
     return _exit.OK
 
 

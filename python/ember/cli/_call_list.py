@@ -5,7 +5,7 @@ from __future__ import annotations
 from ember._client import JSON, shared
 from ember.exception import ConflictError, NotEnded, PendingError
 
-from . import _exit, _failure, _report, _terminal
+from . import _call_progress, _exit, _failure, _report, _terminal
 from ._app import get_app
 from ._exit import usage_error
 from ._parser import Parser
@@ -47,14 +47,16 @@ def list_calls(prog: str, summary: str, argv: list[str]) -> int:
             "start": _report.start_of(call),
             "arrived": _terminal.ago(call["arrived_ms"]),
             "took": _terminal.seconds(call["total_us"] / 1e6) if call["total_us"] else "",
+            "done": _call_progress.done(call),
             "usd": _terminal.money(call["cost_usd"]),
         }
         for call in document["calls"]
     ]
+    start = "done" if any(row["done"] for row in rows) else "start"
     _terminal.table(
         rows,
-        ["call", "function", "state", "start", "arrived", "took", "usd"],
-        right=["took", "usd"],
+        ["call", "function", "state", start, "arrived", "took", "usd"],
+        right=["done", "took", "usd"],
         cut_column="function",
         empty=_no_calls(options.app, options.state),
     )
@@ -75,7 +77,8 @@ def show_result(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_json()
     options = parser.parse_args(argv)
     try:
-        reply = _result(options.id, wait=options.wait)
+        with _call_progress.ProgressShown(options.id):
+            reply = _result(options.id, wait=options.wait)
     except BaseException as error:
         if _failure.is_user_s(error):
             raise _failure.failed(options.id, error) from error
@@ -148,12 +151,14 @@ def _show(call: dict[str, Any], cost: dict[str, Any] | None) -> None:
         "function": f"{call['app']}.{call['function']}",
         "state": call["state"],
         "why": call.get("reason"),
+        "progress": _call_progress.line(call.get("progress")),
         "arrived": _terminal.ago(call["arrived_ms"]),
         "start": _report.start_of(call),
         "container": call.get("container_id"),
         "attempt": call.get("attempt"),
         "gpu": _report.gpu_of(cost) if cost else None,
         "error": _error_text(call.get("error")),
+        "made by": call.get("parent_call_id"),
     }
     for name, value in lines.items():
         if value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import _exit, _terminal
+from ._app import say_web_urls
 from ._parser import Parser
 from ._progress import Progress
 from ._script import load
@@ -10,6 +11,7 @@ from ._script import load
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ember._app import App
+    from ember._deploy import Deployment
 
 
 def deploy(prog: str, summary: str, argv: list[str]) -> int:
@@ -41,7 +43,8 @@ def deploy(prog: str, summary: str, argv: list[str]) -> int:
         )
         return _exit.OK
     _terminal.data(made.url)
-    _terminal.say(f"next: ember call {_first_call(app)}")
+    say_web_urls(made.functions)
+    _terminal.say(f"next: {_first_step(app, made)}")
     return _exit.OK
 
 
@@ -54,19 +57,31 @@ def _gpu(app: App, name: str) -> str:
     return f" on {' or '.join(share + kind for kind in demand)}"
 
 
+def _first_step(app: App, made: Deployment) -> str:
+    """Return the command to try first: a request where the first thing takes those."""
+    first = made.functions[0]
+    called = next(iter(app.functions.values()))
+    methods = getattr(called, "methods", {}).values()
+    if first["web"] and all(method.web is not None for method in methods):
+        endpoint = first["web"][0]
+        key = "" if endpoint["unauthenticated"] else '-H "Authorization: Bearer $EMBER_KEY" '
+        return f"curl {key}{endpoint['url']}"
+    return f"ember call {_first_call(app)}"
+
+
 def _first_call(app: App) -> str:
     from ember._cls import Cls
-    from ember._signature import parameters
 
     from ._arguments import usage
 
     function = next(iter(app.functions.values()))
     if isinstance(function, Cls):
-        name, method = next(iter(function.methods.items()))
-        required = [p for p in parameters(method.raw)[1:] if p.required]
+        plain = [item for item in function.methods.items() if item[1].web is None]
+        name, method = plain[0]
+        required = [p for p in method.parameters if p.required]
         params = [p for p in function.parameters.values() if p.init and not p.has_default]
         words = [usage(f"{app.name}.{function.name}.{name}", required)]
         return " ".join([*words, *(f"--param {p.name}={p.annotation.upper()}" for p in params)])
     assert function.raw is not None
-    required = [p for p in parameters(function.raw) if p.required]
+    required = [p for p in function.parameters if p.required]
     return usage(f"{app.name}.{function.name}", required)

@@ -19,7 +19,7 @@ from ember import _client, _deploy
 from ember.exception import EmberError
 
 from . import _exit, _terminal
-from ._app import all_apps
+from ._app import all_apps, say_web_urls
 from ._dev_version import NO_VERSION, make_version
 from ._exit import usage_error
 from ._interrupt import end_on_second_interrupt
@@ -150,7 +150,9 @@ def _version_of(file: str, name: str | None, unless: str) -> Version | None:
 
 def _tell_urls(made: Version) -> None:
     for function in made["functions"]:
-        _terminal.say(_terminal.field(function["name"], function["url"]))
+        if not function["web"]:
+            _terminal.say(_terminal.field(function["name"], function["url"]))
+    say_web_urls(made["functions"])
 
 
 def _follow_logs(app: str) -> None:

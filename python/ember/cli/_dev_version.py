@@ -12,7 +12,7 @@ from ._script import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from typing import Any, TypedDict
 
     from ember._app import App
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
         app: str
         version: int
-        functions: list[dict[str, str]]  # name, function_id, url
+        functions: list[dict[str, Any]]  # name, function_id, url, web
         fingerprint: str  # of all that went into it
         root: str  # what its source is imported from
         directories: list[str]  # in which that lies

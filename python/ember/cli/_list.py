@@ -5,7 +5,7 @@ from __future__ import annotations
 from ember._client import shared
 
 from . import _exit, _terminal
-from ._app import all_apps, get_app
+from ._app import all_apps, get_app, list_web_urls
 from ._parser import Parser
 
 TYPE_CHECKING = False
@@ -46,6 +46,9 @@ def list_functions(prog: str, summary: str, argv: list[str]) -> int:
         cut_column="why",
         empty="no functions; next: ember deploy FILE.py",
     )
+    for app in apps:
+        for function in app["functions"]:
+            list_web_urls(app["name"], function.get("web", ()))
     return _exit.OK
 
 

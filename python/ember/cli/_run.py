@@ -11,6 +11,7 @@ import sys
 from ember import _client, _context, _deploy
 from ember._app import LocalEntrypoint
 from ember._cls import Cls
+from ember._function import Function
 from ember._signature import parameters
 
 from . import _exit, _failure, _report, _terminal
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._app import App
-    from ember._function import Function
     from ember._signature import Parameter
 
 _MAX_CALLS = 1_000
@@ -130,8 +130,9 @@ def _callables(app: App) -> dict[str, Function[..., Any] | _MethodOf]:
 
 def _parameters(target: Target) -> list[Parameter]:
     if isinstance(target, _MethodOf):
-        return parameters(target.cls.methods[target.method].raw)[1:]
-    assert target.raw is not None
+        return target.cls.methods[target.method].parameters
+    if isinstance(target, Function):
+        return target.parameters
     return parameters(target.raw)
 
 

@@ -30,9 +30,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "serve": {
         "listen": "127.0.0.1:7777",
+        "web_listen": None,
+        "web_domain": None,
         "host_name": [],
         "workspace_queue_limit": 50_000,
         "results_days": 7,
+        "webhooks_allow": [],
         "master_key_env": None,
         "master_key_command": None,
         "log_container_mib": 16,
@@ -112,7 +115,8 @@ def remembered_node(server: Server) -> dict[str, Any]:
 
 def _node_flags(how: dict[str, Any]) -> list[str]:
     flags = container_flags(how)
-    if not _is_open_to_others(how["listen"]):
+    places = [how["listen"], how["web_listen"] or how["listen"]]
+    if not any(map(_is_open_to_others, places)):
         flags.append("--allow-process")
     if how["simulate_gpus"]:
         flags += ["--simulate-gpus", how["simulate_gpus"]]
@@ -144,11 +148,13 @@ def _serve_flags(how: dict[str, Any]) -> list[str]:
         "log_container_mib", "log_app_mib", "log_total_mib",
     ):  # fmt: skip
         flags += [f"--{name.replace('_', '-')}", str(how[name])]
-    for name in ("master_key_env", "master_key_command"):
+    for name in ("web_listen", "web_domain", "master_key_env", "master_key_command"):
         if how[name]:
             flags += [f"--{name.replace('_', '-')}", how[name]]
     for name in how["host_name"]:
         flags += ["--host-name", name]
+    for network in how["webhooks_allow"]:
+        flags += ["--webhooks-allow", network]
     return flags
 
 

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_ERASE = "\r\x1b[2K"
 _MIN_CUT_WIDTH = 8
 _COLOUR = r"\x1b\[[0-9;:]*m"
 # An escape sequence: one that ends with a letter, one with a text of its own, or a begun one.
 _ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)?|[ -/]*[0-Z\\`-~]?)"
 # What moves a cursor, is a sequence by itself, or reverses what follows.
 _CONTROL = "[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
+
+
+_live = ""  # the line that stands below all that is written
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -92,10 +96,33 @@ def symbol(fancy: str, plain: str) -> str:
 def say(text: str = "") -> None:
     """Write a line for people, to stderr; a command goes on where nobody can read it."""
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(_erased() + text + "\n" + _live)
         sys.stderr.flush()
     except OSError:
         _give_up(sys.stderr)
+
+
+def has_live_line() -> bool:
+    """Whether stderr is a terminal, where a line can be written over."""
+    return is_terminal(sys.stderr)
+
+
+def live(text: str) -> None:
+    """Keep a line below all that is written, in the place of the last such one; "" for none."""
+    global _live
+    if not has_live_line() or (not text and not _live):
+        return
+    before = _erased()
+    _live = cut(harmless(text, sys.stderr), width() - 1)
+    try:
+        sys.stderr.write(before + _live)
+        sys.stderr.flush()
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def _erased() -> str:
+    return _ERASE if _live else ""
 
 
 def tick(text: str, elapsed_s: float | None = None) -> None:
@@ -125,6 +152,7 @@ def data(text: str) -> None:
 
 def write(text: str) -> None:
     """Write data, to stdout."""
+    live("")
     _to_stdout(lambda: sys.stdout.write(text))
 
 

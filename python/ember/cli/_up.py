@@ -56,6 +56,17 @@ def _add_serve_options(parser: Parser) -> None:
         help=f"where to serve (default: {OPTIONS['serve']['listen']}; port 0: any free one)",
     )
     parser.add_argument(
+        "--web-listen",
+        metavar="HOST:PORT",
+        help="where to serve web endpoints (default: the next port after that of --listen)",
+    )
+    parser.add_argument(
+        "--web-domain",
+        metavar="NAME",
+        help="where they are beside localhost, as apps.example.com, whose DNS has a wildcard;"
+        " https://NAME behind a proxy that speaks TLS",
+    )
+    parser.add_argument(
         "--host-name",
         action="append",
         metavar="NAME",
@@ -85,6 +96,12 @@ def _add_serve_options(parser: Parser) -> None:
         metavar="N",
         help="how long the outcomes of spawned calls are kept"
         f" (default: {OPTIONS['serve']['results_days']})",
+    )
+    parser.add_argument(
+        "--webhooks-allow",
+        action="append",
+        metavar="CIDR",
+        help="a network that webhooks may go to, beside the public internet; repeatable",
     )
     for whose, what in _LOG_FILES.items():
         parser.add_argument(
@@ -175,7 +192,8 @@ def _report(server: Server, as_json: bool) -> None:
         _terminal.document({"url": config.url, "key_path": server.key_path, **status})
         return
     _terminal.data(config.url)
-    _terminal.say(f"  key        {server.key_path}")
+    _terminal.say(_terminal.field("key", server.key_path))
+    _terminal.say(_terminal.field("web", status["web_url"]))
     _status.describe(status, client.get_json("/api/v1/nodes")["nodes"], _terminal.say)
     if not server.is_default:
         _terminal.say(f"  shell      export EMBER_DATA={server.data}")

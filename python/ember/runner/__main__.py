@@ -125,9 +125,13 @@ def _load(settings: dict[str, Any]) -> Function:
     if not callable(handler):
         raise TypeError(f"{settings['module']}.{settings['qualname']} is not an ember function")
     _context.app_names = (found.app_name, settings["app"])
+    if found.web is not None:
+        from ember.runner._web import Endpoint
+
+        return Endpoint(handler, found.web, int(settings["max_inputs"])).function()
     entry = Entry(
         handler,
-        Plan(handler),
+        Plan(handler, is_batched=bool(settings.get("is_batched"))),
         is_async=bool(settings["is_async"]),
         is_generator=found.is_generator,
     )

@@ -171,16 +171,16 @@ def call(app: str, function: str, body: bytes, variant: str | None = None) -> by
     return _wait_for(lambda runner, waiter: runner.start_call(app, function, body, waiter, variant))
 
 
-def spawn(app: str, function: str, body: bytes, options: dict[str, object]) -> str:
-    """Starts a call that nobody waits for; its id, once it is on the server's disk."""
+def spawn(app: str, function: str, body: bytes, options: dict[str, object]) -> dict[str, Any]:
+    """Starts a call that nobody waits for; the answer, once it is on the server's disk."""
     head: dict[str, object] = {"app": app, "function": function, "mode": "async", **options}
     answer = _wait_for(lambda runner, waiter: runner.ask(head, body, waiter))
-    return _json.loads(answer)["call_id"]
+    return _json.loads(answer)
 
 
-def result(call_id: str, wait_ms: int) -> bytes | NotEnded:
+def result(call_id: str, wait_ms: int, *, to_the_end: bool) -> bytes | NotEnded:
     """The pickled result of a call, if it has ended after so long."""
-    head: dict[str, object] = {"result_of": call_id, "wait_ms": wait_ms}
+    head: dict[str, object] = {"result_of": call_id, "wait_ms": wait_ms, "to_the_end": to_the_end}
     try:
         return _wait_for(lambda runner, waiter: runner.ask(head, b"", waiter))
     except _Pending as error:
@@ -198,6 +198,69 @@ def variant(
     """The id of a pool of the function with these; None for that which is deployed."""
     request = {"app": app, "function": function, "parameters": parameters, "options": options}
     return _ask(_frames.VARIANT, request)["variant"]
+
+
+def shared(head: dict[str, object], body: bytes) -> bytes:
+    """Asks something of a dictionary or a queue, and blocks for the answer."""
+    from queue import SimpleQueue
+
+    answered: SimpleQueue[None] = SimpleQueue()
+    waiter = Waiter(lambda: answered.put(None))
+    runner = running()
+    number = runner.start_shared(head, body, waiter)
+    try:
+        runner.wait(waiter, answered.get)
+    except BaseException:  # a call that is cancelled: what it waits for is left to others
+        runner.withdraw([number])
+        raise
+    return waiter.result()
+
+
+async def shared_async(head: dict[str, object]) -> bytes:
+    """The same without blocking the event loop that runs this; to be cancelled at any time."""
+    asyncio = sys.modules["asyncio"]
+    loop = asyncio.get_running_loop()
+    runner = running()
+    answered = loop.create_future()
+    if runner.owns(loop):
+        waiter = Waiter(lambda: answered.done() or answered.set_result(None))
+        number = runner.start_shared(head, b"", waiter)
+    else:  # a loop of the user's own, in a sync function
+        waiter, number = _wait_on_thread(runner, head, loop, answered)
+    try:
+        await answered
+    except asyncio.CancelledError:
+        runner.withdraw([number])
+        waiter.lost()
+        runner.nudge()  # the thread that waits may be the one that reads
+        raise
+    return waiter.result()
+
+
+def _wait_on_thread(
+    runner: Runner, head: dict[str, object], loop: Any, answered: Any
+) -> tuple[Waiter, int]:
+    """Has a thread wait, and read if it must, until the answer is there."""
+    from queue import SimpleQueue
+    from threading import Thread
+
+    woken: SimpleQueue[None] = SimpleQueue()
+    waiter = Waiter(lambda: woken.put(None))
+    number = runner.start_shared(head, b"", waiter)
+
+    def settle() -> None:
+        if not answered.done():
+            answered.set_result(None)
+
+    def wait() -> None:
+        runner.wait(waiter, woken.get)
+        try:
+            loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    Thread(target=wait, name="ember-shared", daemon=True).start()
+    return waiter, number
 
 
 def _ask(kind: int, request: dict[str, Any]) -> Any:
@@ -235,6 +298,7 @@ def running() -> Runner:
     """The runner of this container, once the function's module is loaded."""
     if _context.runner is None:
         raise UnavailableError(
-            "functions can't be called while the module is being imported; call them later"
+            "nothing can be asked of the server while the module is being imported; "
+            "call functions and use dicts and queues later"
         )
     return _context.runner

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ember.runner._web import Endpoint
+
 
 def load(found: object, settings: dict[str, Any]) -> Function:
     """Makes the object that function.json tells of; its enter hooks are still to be called."""
@@ -34,15 +36,25 @@ def load(found: object, settings: dict[str, Any]) -> Function:
             for hook in hooks_of(cls.raw, kind)
         ]
 
+    max_inputs = int(settings["max_inputs"])
+    endpoints: list[Endpoint] = []
+
     def entry(name: str) -> Entry:
-        raw = cls.methods[name].raw
-        bound = raw.__get__(made)  # pyright: ignore[reportFunctionMemberAccess]
-        return Entry(bound, Plan(raw, is_method=True), is_async=is_coroutine(raw))
+        method = cls.methods[name]
+        bound = method.raw.__get__(made)  # pyright: ignore[reportFunctionMemberAccess]
+        if method.web is None:
+            plan = Plan(method.raw, is_method=True, is_batched=bool(settings.get("is_batched")))
+            return Entry(bound, plan, is_async=is_coroutine(method.raw))
+        from ember.runner._web import Endpoint
+
+        endpoints.append(Endpoint(bound, method.web, max_inputs))
+        return endpoints[-1].entry()
 
     return Function(
         [entry(name) for name in settings["methods"]],
         is_async=bool(settings["is_async"]),
-        max_inputs=int(settings["max_inputs"]),
-        enter=hooks("enter"),
-        exit=hooks("exit"),
+        max_inputs=max_inputs,
+        # Apps are made of what the object has loaded, and end before it does.
+        enter=[*hooks("enter"), *(endpoint.enter() for endpoint in endpoints)],
+        exit=[*(endpoint.exit() for endpoint in endpoints), *hooks("exit")],
     )

@@ -16,10 +16,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-HELLO, READY, FAILED, INPUT, RESULT, ERROR, CANCEL, LOG = 1, 2, 3, 4, 7, 8, 9, 10
+HELLO, READY, FAILED, INPUT, BATCH, RESULT, ERROR, CANCEL, LOG = 1, 2, 3, 4, 5, 7, 8, 9, 10
 PING, PONG, CALL, CALL_RESULT, CALL_ERROR, STOP, SECRETS, VOLUME = 13, 14, 15, 16, 17, 18, 19, 20
 VARIANT = 21
 CHUNK, CREDIT, CALL_CHUNK, CALL_CANCEL = 23, 24, 25, 26
+PIECE, ROOM = 30, 31
+SHARED, PROGRESS = 32, 33
 NONE, JSON, PICKLE, BYTES = 0, 1, 2, 3
 FORMAT_MASK = 0x03  # of the format byte
 METHOD_SHIFT, METHOD_MASK = 2, 31  # of an Input's: which method of the class it is for
@@ -32,6 +34,7 @@ _CALL_ID_BYTES = 8
 MAX_BODY_BYTES = 256 << 20
 MAX_ITEM_BYTES = 16 << 20
 CREDIT_BODY = struct.Struct("<II")  # items and bytes that may follow beyond those before
+BATCH_BODY = struct.Struct("<I")  # how many of the inputs that follow run together
 
 _unpack = _INPUT_HEADER.unpack_from
 _BUFFER_BYTES = 256 << 10

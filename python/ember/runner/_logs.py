@@ -139,6 +139,10 @@ class Logs:
         """Sends the lines that the input has begun, so that they precede its answer."""
         for writer in self._writers:
             writer.finish(key)
+        if (0, key) in pending:  # no stream of ours: the input has told how far it is
+            from ember.runner import _progress
+
+            _progress.finish(key)
 
     def held_back(self) -> list[bytes]:
         """Frames that could not leave when they were written: to be sent before an answer."""
@@ -176,8 +180,8 @@ class Logs:
 
     def close(self) -> None:
         """Sends all there is, as far as the server takes it: the process is to end."""
-        for stream, key in tuple(pending):
-            self._writers[stream - 1].finish(key)
+        for _, key in tuple(pending):
+            self.finish_input(key)
         frames = self.drain() + self.outbox.take(all=True)
         for data in frames:
             if not self._link.try_send(data):

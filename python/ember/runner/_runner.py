@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ember._context import InputKey
     from ember._signature import Plan
+    from ember.runner._batches import Batch
     from ember.runner._calls import ItemWaiter, Waiter
     from ember.runner._frames import Link
     from ember.runner._logs import Logs
@@ -37,7 +38,7 @@ class Stopped(BaseException):
 class Entry:
     """What an input is for: the function, or one method of the class."""
 
-    __slots__ = ("handler", "is_async", "is_generator", "plan")
+    __slots__ = ("handler", "is_async", "is_generator", "is_web", "name", "plan")
 
     def __init__(
         self,
@@ -46,11 +47,14 @@ class Entry:
         *,
         is_async: bool,
         is_generator: bool = False,
+        is_web: bool = False,
     ) -> None:
         self.handler = handler
+        self.name: str = getattr(handler, "__qualname__", "the function")
         self.plan = plan
         self.is_async = is_async
-        self.is_generator = is_generator
+        self.is_generator = is_generator  # what it gives has gone before it ends
+        self.is_web = is_web  # it takes an Exchange
 
 
 class Hook:
@@ -102,6 +106,7 @@ class Runner:
         self.logs = logs
         self.hello = hello  # the Hello frame for a state and the inputs that still run
         self.stopping = False  # SIGTERM has come: finish what runs, take nothing more
+        self.coming: Batch | None = None  # a batch, as far as its inputs have come
         self._waiters: dict[int, Waiter | ItemWaiter] = {}  # calls of others, by our number
         self._windows: dict[int, Window] = {}  # of generators that run, by input id
         self._numbers = count(1)
@@ -166,12 +171,30 @@ class Runner:
             items = self._waiters.get(stream)
             if items is not None:
                 items.add(bytes(self.link.body(format, begin, end)))
+        elif kind == _frames.BATCH:
+            from ember.runner._batches import Batch
+
+            self.coming = Batch(*_frames.BATCH_BODY.unpack(self.link.body(format, begin, end)))
+        elif kind == _frames.PIECE:
+            self.take_piece(stream, bytes(self.link.body(format, begin, end)))
         elif kind == _frames.PING:
             self.send(frame(_frames.PONG, _frames.NONE, 0, 0, b""))
         elif kind == _frames.STOP:
             self.stop()
         elif kind != _frames.PONG:
             raise _frames.ProtocolError(f"a frame of type {kind}")
+
+    def gather(self, key: InputKey, format: int, body: Any) -> Batch | None:
+        """Adds an input to the batch that is coming; gives that once it is whole."""
+        batch = self.coming
+        assert batch is not None
+        if not batch.add(key, format & 0x7F, bytes(body)):
+            return None
+        self.coming = None
+        return batch
+
+    def take_piece(self, stream: int, piece: bytes) -> None:
+        """A part of a web request has come. Only an event loop has those."""
 
     def open_window(self, key: InputKey) -> Window:
         """For the items of an input, until close_window()."""
@@ -242,8 +265,21 @@ class Runner:
         self._waiters[number] = waiter
         self.send(frame(kind, _frames.JSON, 0, number, _json.dumps(request).encode()))
 
+    def start_shared(self, head: dict[str, object], body: bytes, waiter: Waiter) -> int:
+        """Asks the server for something of a dictionary or a queue; the answer goes to the waiter.
+
+        Returns the number of the question.
+        """
+        number = next(self._numbers)
+        self._waiters[number] = waiter
+        text = _json.dumps(head).encode()
+        data = len(text).to_bytes(2, "little") + text + body
+        self.send(frame(_frames.SHARED, _frames.BYTES, 0, number, data))
+        return number
+
     def fail_waiters(self) -> None:
-        """The answers to calls made on a lost connection never come, nor does credit."""
+        """What was to come on a lost connection never does: answers, credit, rests of batches."""
+        self.coming = None
         waiters, self._waiters = self._waiters, {}
         for waiter in (*waiters.values(), *self._windows.values()):
             waiter.lost()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
+    from ember.runner._batches import Batch
     from ember.runner._runner import Answer, Hook, Waiting
     from ember.runner._streams import Window
 
@@ -60,7 +61,7 @@ class SyncRunner(Runner):
         self._reading = allocate_lock()
         self._reading.acquire()  # by the main thread, but for when it runs user code
         self._lent = False  # user code runs, or ran just now: any thread may be reading
-        self._backlog: list[tuple[InputKey, int, bytes]] = []  # read by waiting user code
+        self._backlog: list[Callable[[], None]] = []  # what waiting user code has read, to be run
         self._wakes: list[Callable[[], object]] = []  # of those who wait for an answer or to read
         self._main_wake: Callable[[], object] | None = None
         self._main_wants_to_read = False
@@ -116,7 +117,7 @@ class SyncRunner(Runner):
         link = self.link
         while True:
             while self._backlog:
-                self._run(*self._backlog.pop(0))
+                self._backlog.pop(0)()
             received = link.next_frame()
             if received is None:
                 self._flush()
@@ -125,7 +126,10 @@ class SyncRunner(Runner):
             kind, format, attempt, stream, call_id, begin, end = received
             if kind == INPUT:
                 body = link.body(format, begin, end)
-                self._run((stream, attempt, call_id), format, body)
+                if self.coming is None:
+                    self._run((stream, attempt, call_id), format, body)
+                elif batch := self.gather((stream, attempt, call_id), format, body):
+                    self._run_batch(batch)
             elif kind == CANCEL:
                 self._cancelled.discard((stream, attempt))  # of what has run: too late
             else:
@@ -145,6 +149,22 @@ class SyncRunner(Runner):
             self._held_since_s = now_s
         if now_s - self._held_since_s > _HOLD_S or len(data) > _LARGE_BYTES:
             self._flush()
+        self._end_lending()
+
+    def _run_batch(self, batch: Batch) -> None:
+        """Runs the inputs of a batch together, and answers each."""
+        key, entry = batch.key, self.function.entries[0]
+        self._running = key
+        try:
+            arguments = batch.arguments(entry.plan)
+            if arguments is not None:
+                batch.settle(entry.name, self._call(key, 0, entry.handler, *arguments))
+        except BaseException as error:
+            batch.fail(error)
+        self.logs.finish_input(key)
+        self._cancelled.discard(key[:2])
+        self._answers += batch.frames()
+        self._flush()
         self._end_lending()
 
     def _end_lending(self) -> None:
@@ -341,7 +361,7 @@ class SyncRunner(Runner):
             kind, format, attempt, stream, call_id, begin, end = received
             if kind == INPUT:
                 body = self.link.body(format, begin, end)
-                self._backlog.append(((stream, attempt, call_id), format & 0x7F, bytes(body)))
+                self._put_back((stream, attempt, call_id), format & 0x7F, body)
             elif kind == CANCEL:
                 self._cancelled.add((stream, attempt))
                 if is_main:
@@ -349,6 +369,14 @@ class SyncRunner(Runner):
                 signal.pthread_kill(self._main, signal.SIGUSR1)
             else:
                 self.handle(received)
+
+    def _put_back(self, key: InputKey, format: int, body: Any) -> None:
+        """Keeps an input for when the main thread has time."""
+        if self.coming is None:
+            data = bytes(body)
+            self._backlog.append(lambda: self._run(key, format, data))
+        elif batch := self.gather(key, format, body):
+            self._backlog.append(lambda: self._run_batch(batch))
 
     def _take_reading_back(self) -> None:
         """Waits, with nothing left to send, for the thread that reads to give it up."""

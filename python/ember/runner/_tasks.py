@@ -22,6 +22,7 @@ from ember._context import current
 from ember.runner import _signals
 from ember.runner._codec import decode_arguments, encode_item, error_body
 from ember.runner._frames import (
+    BYTES,
     CANCEL,
     CHUNK,
     ERROR,
@@ -44,14 +45,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
+    from ember.runner._batches import Batch
     from ember.runner._beside import Beside
-    from ember.runner._runner import Answer, Hook, Waiting
+    from ember.runner._exchange import Inflow
+    from ember.runner._runner import Answer, Entry, Hook, Waiting
     from ember.runner._streams import Window
 
 _HOLD_S = 0.001  # answers are held back at most so long while more input is at hand
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.01, 0.5
 
-Item = tuple["InputKey", int, bytes]  # the input, its format, its arguments
+# The input, its format, its arguments, and the batch that it stands for and is the first of.
+Item = tuple["InputKey", int, bytes, "Batch | None"]
 
 
 class TaskRunner(Runner):
@@ -80,6 +84,7 @@ class TaskRunner(Runner):
         self._failure: BaseException | None = None
         self._in_hooks = False  # which the loop runs to their end
         self._beside: Beside | None = None
+        self._inflows: dict[int, Inflow] = {}  # of web requests that wait or run, by input id
         if not all(entry.is_async for entry in self.function.entries):
             self._put_beside()
 
@@ -250,18 +255,42 @@ class TaskRunner(Runner):
             kind, format, attempt, stream, call_id, begin, end = received
             if kind == INPUT:
                 body = link.body(format, begin, end)
-                inputs.append(((stream, attempt, call_id), format & 0x7F, bytes(body)))
+                key = stream, attempt, call_id
+                if self.coming is None:
+                    inputs.append((key, format & 0x7F, bytes(body), None))
+                elif batch := self.gather(key, format, body):
+                    inputs.append((batch.key, 0, b"", batch))
+                if self._entry_of(format).is_web:
+                    self._open_inflow(key)
             elif kind == CANCEL:
                 self._cancel(stream, attempt)
             else:
                 self.handle(received)
+
+    def _entry_of(self, format: int) -> Entry:
+        return self.function.entries[format >> METHOD_SHIFT & METHOD_MASK]
+
+    def _open_inflow(self, key: InputKey) -> None:
+        from ember.runner._exchange import Inflow
+
+        self._inflows[key[0]] = Inflow(self._answer, key)
+
+    def take_piece(self, stream: int, piece: bytes) -> None:
+        inflow = self._inflows.get(stream)
+        if inflow is not None:
+            inflow.add(piece)
+
+    def fail_waiters(self) -> None:
+        super().fail_waiters()
+        for inflow in self._inflows.values():
+            inflow.lose()
 
     def _cancel(self, stream: int, attempt: int) -> None:
         running = self._running.get(stream)
         if running is not None and running[0][1] == attempt:
             self._cancelled.add((stream, attempt))
             running[1].task.cancel()
-        elif any(key[:2] == (stream, attempt) for key, _, _ in self._inputs):
+        elif any(key[:2] == (stream, attempt) for key, _, _, _ in self._inputs):
             self._cancelled.add((stream, attempt))
 
     # --- inputs ---
@@ -274,9 +303,9 @@ class TaskRunner(Runner):
             if not worker.is_fresh():
                 worker.end()
                 continue
-            key, format, body = inputs.popleft()
+            key, format, body, batch = inputs.popleft()
             self._running[key[0]] = (key, worker)
-            answer = self._begin(worker, key, format, body)
+            answer = self._begin(worker, key, format, body, batch)
             if answer is not None:
                 self._finish(key, answer)
                 resting.append(worker)
@@ -284,30 +313,41 @@ class TaskRunner(Runner):
         while self._workers_coming < len(inputs):
             self._add_worker()
 
-    def _begin(self, worker: Worker, key: InputKey, format: int, body: bytes) -> Answer | None:
-        """Runs an input until it ends, which gives its answer, or suspends."""
+    def _begin(
+        self, worker: Worker, key: InputKey, format: int, body: bytes, batch: Batch | None
+    ) -> Answer | Batch | None:
+        """Runs an input or a batch until it ends, which gives its answer, or suspends."""
         task = worker.task
         _enter_task(self.loop, task)
         try:
             if self._cancelled and key[:2] in self._cancelled:
                 raise asyncio.CancelledError
-            entry = self.function.entries[format >> METHOD_SHIFT & METHOD_MASK]
+            entry = self._entry_of(format)
             format &= FORMAT_MASK
-            args, kwargs = decode_arguments(format, body, entry.plan)
             context = self.function.base.copy()
-            context.run(current.set, key)
-            running = entry.handler(*args, **kwargs)
-            if entry.is_generator:
-                running = self._stream(key, format, running)
+            if entry.is_web:
+                context.run(current.set, key)
+                running = self._exchange(key, entry, body)
+            else:
+                if batch is None:
+                    args, kwargs = decode_arguments(format, body, entry.plan)
+                elif (arguments := batch.arguments(entry.plan)) is not None:
+                    args, kwargs = arguments
+                else:
+                    return batch
+                context.run(current.set, key)
+                running = entry.handler(*args, **kwargs)
+                if entry.is_generator:
+                    running = self._stream(key, format, running)
             try:
                 awaited = context.run(running.send, None)
             except StopIteration as stop:
-                return answer_of(entry, format, stop.value)
+                return _answer(entry, format, batch, stop.value)
         except BaseException as error:
-            return ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled)
+            return _failure(batch, error, cancelled=key[:2] in self._cancelled)
         finally:
             _leave_task(self.loop, task)
-        worker.work = key, format, entry, Suspended(running, context, awaited)
+        worker.work = key, format, entry, Suspended(running, context, awaited), batch
         if not worker.rest.done():
             worker.rest.set_result(None)
         return None
@@ -323,13 +363,12 @@ class TaskRunner(Runner):
         self._workers_coming -= 1
         while await self._is_given_work(worker):
             assert worker.work is not None
-            key, format, entry, suspended = worker.work
+            key, format, entry, suspended, batch = worker.work
             worker.work = None
             try:
-                value = await drive(suspended)
-                answer = answer_of(entry, format, value)
+                answer = _answer(entry, format, batch, await drive(suspended))
             except BaseException as error:
-                answer = (ERROR, JSON, error_body(error, cancelled=key[:2] in self._cancelled))
+                answer = _failure(batch, error, cancelled=key[:2] in self._cancelled)
             self._finish(key, answer)
             self._flush_soon()
             if is_cancelled(worker.task):
@@ -355,19 +394,35 @@ class TaskRunner(Runner):
         window = self.open_window(key)
         try:
             async for item in items:
-                data = encode_item(format, item)
-                window.take(len(data))
-                if key[0] not in self._stale:
-                    self._hold(CHUNK, format, key, data)
-                    self._flush()
-                if not window.done:
-                    await self._credit(window)
-                window.check()
+                await self._send_item(key, format, window, encode_item(format, item))
         except BaseException as error:
             await end_async_items(items, error)
             raise
         finally:
             self.close_window(key)
+
+    async def _exchange(self, key: InputKey, entry: Entry, head: bytes) -> None:
+        """Runs a web request."""
+        from ember.runner._exchange import Exchange
+
+        window = self.open_window(key)
+        try:
+
+            async def send(data: bytes) -> None:
+                await self._send_item(key, BYTES, window, data)
+
+            await entry.handler(Exchange(head, self._inflows[key[0]], window, send))
+        finally:
+            self.close_window(key)
+
+    async def _send_item(self, key: InputKey, format: int, window: Window, data: bytes) -> None:
+        window.take(len(data))
+        if key[0] not in self._stale:
+            self._hold(HEADER.pack(len(data), CHUNK, format, key[1], key[0]), data)
+            self._flush()
+        if not window.done:
+            await self._credit(window)
+        window.check()
 
     async def _credit(self, window: Window) -> None:
         while not window.done:
@@ -375,9 +430,10 @@ class TaskRunner(Runner):
             window.wake = lambda given=given: given.done() or given.set_result(None)
             await given
 
-    def _finish(self, key: InputKey, answer: Answer) -> None:
+    def _finish(self, key: InputKey, answer: Answer | Batch) -> None:
         stream = key[0]
         del self._running[stream]
+        self._inflows.pop(stream, None)
         if self._cancelled:
             self._cancelled.discard(key[:2])
         if pending:
@@ -387,11 +443,14 @@ class TaskRunner(Runner):
             if not self._stale and self._connected:
                 self._answer(self._ready)
         else:
-            kind, format, data = answer
             now_s = monotonic()
             if not self._answers:
                 self._held_since_s = now_s
-            self._hold(kind, format, key, data)
+            if isinstance(answer, tuple):
+                kind, format, data = answer
+                self._hold(HEADER.pack(len(data), kind, format, key[1], key[0]), data)
+            else:
+                self._hold(*answer.frames())
             if now_s - self._held_since_s > _HOLD_S:
                 self._flush()
         if self.stopping and not self._running and not self._inputs:
@@ -400,12 +459,12 @@ class TaskRunner(Runner):
 
     # --- out ---
 
-    def _hold(self, kind: int, format: int, key: InputKey, data: bytes) -> None:
-        """Has a frame of an input's ready to leave, behind what it has written."""
+    def _hold(self, *parts: bytes) -> None:
+        """Has frames of an input's ready to leave, behind what it has written."""
         if logs := self.logs.held_back():
             self._answers += logs
             self.logs.outbox.taken()  # as good as sent: the loop sends in this order
-        self._answers += (HEADER.pack(len(data), kind, format, key[1], key[0]), data)
+        self._answers += parts
 
     def _answer(self, data: bytes) -> None:
         self._answers.append(data)
@@ -440,6 +499,20 @@ class TaskRunner(Runner):
         data, self._unsent = self._unsent, b""
         self._send_from(memoryview(data))
         self._flush()
+
+
+def _answer(entry: Entry, format: int, batch: Batch | None, value: Any) -> Answer | Batch:
+    if batch is None:
+        return answer_of(entry, format, value)
+    batch.settle(entry.name, value)
+    return batch
+
+
+def _failure(batch: Batch | None, error: BaseException, *, cancelled: bool) -> Answer | Batch:
+    if batch is None:
+        return ERROR, JSON, error_body(error, cancelled=cancelled)
+    batch.fail(error, cancelled=cancelled)
+    return batch
 
 
 async def _call_all(hooks: list[Hook]) -> tuple[contextvars.Context, BaseException | None]:

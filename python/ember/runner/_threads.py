@@ -31,20 +31,22 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
+    from ember.runner._batches import Batch
     from ember.runner._frames import Frame
-    from ember.runner._runner import Answer, Hook, Waiting
+    from ember.runner._runner import Answer, Entry, Hook, Waiting
     from ember.runner._streams import Window
 
 
 class Job:
     """One input on its way through a thread. Its fields are guarded by its lock."""
 
-    __slots__ = ("body", "cancelled", "format", "key", "lock", "thread", "wake")
+    __slots__ = ("batch", "body", "cancelled", "format", "key", "lock", "thread", "wake")
 
-    def __init__(self, key: InputKey, format: int, body: bytes) -> None:
+    def __init__(self, key: InputKey, format: int, body: bytes, batch: Batch | None = None) -> None:
         self.key = key
         self.format = format
         self.body = body
+        self.batch = batch  # that the input stands for, and is the first of
         self.lock = threading.Lock()
         self.cancelled = False
         self.thread: int | None = None  # set while user code runs
@@ -156,7 +158,10 @@ class ThreadRunner(Runner):
         kind, format, attempt, stream, call_id, begin, end = received
         if kind == INPUT:
             body = self.link.body(format, begin, end)
-            self._start(Job((stream, attempt, call_id), format & 0x7F, bytes(body)))
+            if self.coming is None:
+                self._start(Job((stream, attempt, call_id), format & 0x7F, bytes(body)))
+            elif batch := self.gather((stream, attempt, call_id), format, body):
+                self._start(Job(batch.key, 0, b"", batch))
         elif kind == CANCEL:
             job = self._jobs.get(stream)
             if job is not None and job.key[1] == attempt:
@@ -212,9 +217,13 @@ class ThreadRunner(Runner):
         while True:
             job = self._queue.get()
             self._own.job = job
-            kind, format, data = self._execute(job)
+            if job.batch is not None:
+                answers = self._execute_batch(job, job.batch)
+            else:
+                kind, format, data = self._execute(job)
+                answers = [HEADER.pack(len(data), kind, format, job.key[1], job.key[0]), data]
             self._own.job = None
-            self._finish(job, kind, format, data)
+            self._finish(job, answers)
 
     def _execute(self, job: Job) -> Answer:
         function = self.function
@@ -226,16 +235,29 @@ class ThreadRunner(Runner):
             if entry.is_generator:
                 self._stream(job, entry.handler, args, kwargs)
                 return answer_of(entry, format, None)
-            try:
-                job.enter()
-                context = function.base.copy()
-                value = context.run(enter, job.key, entry.handler, args, kwargs)
-            finally:
-                job.leave()
-            return answer_of(entry, format, value)
+            return answer_of(entry, format, self._call(job, entry, args, kwargs))
         except BaseException as error:
             job.leave()  # the first one may have been interrupted itself
             return ERROR, JSON, error_body(error)
+
+    def _call(self, job: Job, entry: Entry, args: Any, kwargs: Any) -> Any:
+        try:
+            job.enter()
+            return self.function.base.copy().run(enter, job.key, entry.handler, args, kwargs)
+        finally:
+            job.leave()
+
+    def _execute_batch(self, job: Job, batch: Batch) -> list[bytes]:
+        """Runs the inputs of a batch together."""
+        entry = self.function.entries[0]
+        try:
+            arguments = batch.arguments(entry.plan)
+            if arguments is not None:
+                batch.settle(entry.name, self._call(job, entry, *arguments))
+        except BaseException as error:
+            job.leave()  # the first one may have been interrupted itself
+            batch.fail(error)
+        return batch.frames()
 
     def _stream(self, job: Job, handler: Callable[..., Any], args: Any, kwargs: Any) -> None:
         """Runs a generator, no further ahead of who reads its items than the window."""
@@ -287,8 +309,8 @@ class ThreadRunner(Runner):
             if logs:
                 self.logs.outbox.taken()
 
-    def _finish(self, job: Job, kind: int, format: int, data: bytes) -> None:
-        stream, attempt, _ = job.key
+    def _finish(self, job: Job, answers: list[bytes]) -> None:
+        stream = job.key[0]
         self.logs.finish_input(job.key)
         with self._lock:
             self._jobs.pop(stream, None)
@@ -300,8 +322,7 @@ class ThreadRunner(Runner):
         if not stale:
             logs = self.logs.held_back()
             try:
-                head = HEADER.pack(len(data), kind, format, attempt, stream)
-                self.link.send(*logs, head, data)
+                self.link.send(*logs, *answers)
             except ConnectionLost:
                 pass  # found again, and mended, by the main thread
             finally:

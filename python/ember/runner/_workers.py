@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._context import InputKey
+    from ember.runner._batches import Batch
     from ember.runner._runner import Entry
 
 _BLOCKING = "_asyncio_future_blocking"  # by which a task knows that a future is awaited properly
@@ -31,7 +32,8 @@ class Worker:
     def __init__(self) -> None:
         self.task: asyncio.Task[None]
         self.rest: asyncio.Future[None]  # what the task awaits while it has nothing to do
-        self.work: tuple[InputKey, int, Entry, Suspended] | None = None  # with the input's format
+        # With the input's format, and the batch that it stands for.
+        self.work: tuple[InputKey, int, Entry, Suspended, Batch | None] | None = None
         self._held: tuple[int, int] | None = None  # how often its task is, before its first input
 
     def is_fresh(self) -> bool:

@@ -57,6 +57,11 @@ def doubles(numbers: list[int]) -> list[int]:
 
 
 @app.function()
+def tells(url: str) -> str:
+    return double.spawn.with_options(webhook=url, priority=2)(5).call_id
+
+
+@app.function()
 def is_not_done_yet() -> str:
     call = holds_on.spawn()
     try:

@@ -53,6 +53,14 @@ def shared(token: str, seconds: float) -> Seen:
 
 
 @app.function(scaledown_window=1)
+@ember.batched(max_batch_size=3, wait_ms=50)
+def batched(token: list[str], seconds: list[float]) -> list[Seen]:
+    """Run together with other calls for a while."""
+    time.sleep(max(seconds))
+    return [_seen(one) for one in token]
+
+
+@app.function(scaledown_window=1)
 def answer(token: str) -> Seen:
     """Be called by another function alone."""
     return _seen(token)

@@ -25,6 +25,7 @@ _FUNCTIONS = (
     ("on_either", 0.4, 2),
     ("compute", 0.1, 2),
     ("shared", 0.8, 3),
+    ("batched", 0.4, 3),
     ("ask", None, 2),
     ("refuse", None, 1),
 )
