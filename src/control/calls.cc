@@ -257,6 +257,10 @@ void Calls::interrupt(const CancelInput& action) {
   containers_.send(action.container, {0, FrameType::cancel, 0, action.attempt, action.input.value},
                    {}, {});
   node_.interrupt(action.container);
+  const Container* container = containers_.find(action.container);
+  if (container && container->function->spec.settings.batching.is_on()) {
+    withdraw_children(CallId{action.input.value}, CallState::failed);
+  }
 }
 
 // Whether the call's attempt still counts, and so is its last: the engine may have taken the input
@@ -395,11 +399,14 @@ void Calls::end(Call& call, Ending ending, const CallReport& report, Duration ex
   finished.report.gpu.clear();
   if (finished.function->spec.checkpoints) ended_(finished, call.bond);
   const CallId id = call.id;
+  // The code that it ran in with others goes on for them (interrupt).
+  const bool outlived_by_batch = finished.function->spec.settings.batching.is_on() &&
+                                 (state == CallState::cancelled || state == CallState::timed_out);
   // One that was to run whoever waits has been left to the next server, with all that it spawned.
   const bool is_left = call.bond == Bond::spawned && call.waiter == nullptr;
   table_.finish(std::move(finished));
   table_.remove(id);
-  if (!is_left) withdraw_children(id, state);
+  if (!is_left && !outlived_by_batch) withdraw_children(id, state);
 }
 
 void Calls::answer(const AnswerInput& action) {

@@ -271,6 +271,9 @@ void Deployments::open_shell(const std::string& app, const std::string& function
   spec.parameters = "[]";
   spec.of_class = {};
   spec.web = {};
+  spec.is_generator = false;
+  spec.schedule = {};
+  spec.settings.batching = {};
   Scaling& scaling = spec.settings.scaling;
   scaling.min_containers = scaling.max_containers = 1;
   scaling.buffer_containers = 0;

@@ -199,7 +199,7 @@ Result<> check_entry(const FunctionSpec& spec, const std::string& path) {
   return Ok{};
 }
 
-// Inputs of all methods would be gathered together.
+// Inputs of all methods would be gathered together, and a retry may be in another batch.
 Result<> check_batched(const FunctionSpec& spec, const std::string& path) {
   if (!spec.settings.batching.is_on()) return Ok{};
   if (spec.is_generator) {
@@ -207,6 +207,13 @@ Result<> check_batched(const FunctionSpec& spec, const std::string& path) {
   }
   if (spec.of_class.methods.size() > 1) {
     return invalid(path + "max_batch_size: a class with a batched method has no other method");
+  }
+  const auto is_web = [](const MethodSpec& method) { return method.web.has_value(); };
+  if (spec.web || std::ranges::any_of(spec.of_class.methods, is_web)) {
+    return invalid(path + "max_batch_size: a web endpoint is not batched");
+  }
+  if (spec.checkpoints) {
+    return invalid(path + "checkpoints: a batch is of many calls, and keeps none");
   }
   return Ok{};
 }

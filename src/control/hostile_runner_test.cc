@@ -16,6 +16,8 @@ std::string call_frame(const std::string& head) {
   return std::string(reinterpret_cast<const char*>(&length), sizeof length) + head + "{}";
 }
 
+constexpr int kFrameTypes = static_cast<int>(FrameType::progress) + 1;
+
 class HostileRunnerTest : public ControlTest {
  protected:
   FakeContainer* container_of(const std::string& function) {
@@ -44,10 +46,12 @@ class HostileRunnerTest : public ControlTest {
                                   call_frame(R"({"app": "docs", "function": "echo"})"),
                                   call_frame(R"({"app": "docs", "function": "slow"})"),
                                   call_frame("[]"),
+                                  call_frame(R"({"kind": "dict", "name": "d", "action": "get"})"),
+                                  R"({"step": 1, "total": null, "metrics": {}})",
                                   call_frame(std::string(2000, '['))};
     const std::uint64_t streams[] = {0, 1, own.value, own.value, other.value, UINT64_MAX};
     const std::uint16_t attempts[] = {0, 1, 1, 1, 2, UINT16_MAX};
-    const auto type = static_cast<FrameType>(random.below(27));
+    const auto type = static_cast<FrameType>(random.below(kFrameTypes));
     const auto format = static_cast<BodyFormat>(random.below(20) == 0 ? 0x80 : random.below(4));
     runner.send(type, one_of(bodies), one_of(streams), one_of(attempts), format);
   }

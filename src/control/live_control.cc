@@ -295,7 +295,7 @@ void LiveControl::begin_drain(std::function<void()> drained) {
   check_drained();
 }
 
-// Seven parts have to be done, each in its own time: looked at now and then rather than told by
+// Several parts have to be done, each in its own time: looked at now and then rather than told by
 // all.
 void LiveControl::check_drained() {
   const bool done = parts_->calls.table().live() == 0 && parts_->durable_calls.is_settled() &&

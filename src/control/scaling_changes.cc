@@ -85,12 +85,13 @@ Result<std::string> ScalingChanges::stats_json(std::string_view app, std::string
   if (!found) return found.error();
   const PoolView pool = driver_.engine().pool((*found)->pool).value_or(PoolView{});
   const std::int64_t ready = pool.idle + pool.busy;
-  const std::int64_t slots = ready * (*found)->scaling.max_inputs;
+  const std::int64_t of_slot = std::max(1u, (*found)->spec.settings.batching.max_batch_size);
+  const std::int64_t room = ready * (*found)->scaling.max_inputs * of_slot;
   return dump_json({{"backlog", pool.waiting + pool.delayed},
                     {"running_inputs", pool.running},
                     {"containers", ready},
                     {"starting_containers", pool.starting},
-                    {"input_headroom", std::max<std::int64_t>(0, slots - pool.running)}});
+                    {"input_headroom", std::max<std::int64_t>(0, room - pool.running)}});
 }
 
 }  // namespace ember

@@ -18,9 +18,13 @@ struct StoredReport {
   JsonValue progress;   // null for none
 };
 
+}  // namespace
+
 std::string_view told_code(const CallFailure& failure) {
   return failure.told_code.empty() ? error_name(failure.error.code) : failure.told_code;
 }
+
+namespace {
 
 std::string to_report_json(const CallReport& report, const CallFailure* failure,
                            const JsonValue& progress) {

@@ -8,6 +8,9 @@
 
 namespace ember {
 
+// What a failure is called by to callers.
+std::string_view told_code(const CallFailure& failure);
+
 // `progress`: the last that it told; null for none.
 CallEndRecord end_record(CallId call, Time ended, const CallOutcome& outcome,
                          const JsonValue& progress);

@@ -4,6 +4,7 @@
 
 #include "base/civil.h"
 #include "control/json.h"
+#include "control/stored_call.h"
 
 namespace ember {
 namespace {
@@ -41,7 +42,7 @@ std::string webhook_body(const WebhookTarget& target, const CallEndRecord& end,
                  {"url", std::string(server) + "/api/v1/calls/" + end.id.text() + "/result"}};
   if (!is_value) {
     const Error& error = outcome.failure.error;
-    data["error"] = {{"code", error_name(error.code)},
+    data["error"] = {{"code", told_code(outcome.failure)},
                      {"message", error.message.substr(0, kMaxMessageBytes)}};
   }
   std::string body = dump_json({{"type", webhook_type(end)}, {"timestamp", iso_time(end.ended)}});

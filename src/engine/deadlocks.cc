@@ -15,6 +15,21 @@
 namespace ember {
 namespace {
 
+// Whose calls the user code that runs the input waits for: of a batch, those of its first.
+Slot maker_of_calls(const State& state, Slot slot) {
+  const InputEntry& input = state.inputs[slot];
+  if (input.batch == kNoSlot) return slot;
+  const Slot first = state.input_index.find(state.batches[input.batch].id);
+  return first == kNoSlot ? slot : first;
+}
+
+// Whether user code is to come to its end by itself.
+bool runs(const State& state, Slot slot) {
+  const InputEntry& input = state.inputs[slot];
+  return input.batch == kNoSlot ? input.state == InputState::running
+                                : !state.batches[input.batch].is_over;
+}
+
 // Containers that would have to let go of something for a pool to go on.
 using InTheWay = std::vector<Slot>;
 
@@ -128,7 +143,7 @@ class Look {
   }
 
   void suspect_what_it_awaits(Slot input) {
-    const auto& awaited = state_.inputs[input].awaited;
+    const auto& awaited = state_.inputs[maker_of_calls(state_, input)].awaited;
     for (Slot slot = awaited.front(); slot != kNoSlot; slot = awaited.next(state_.inputs, slot)) {
       if (state_.inputs[slot].state == InputState::waiting) suspect(state_.inputs[slot].pool);
       suspect_what_it_awaits(slot);
@@ -148,18 +163,17 @@ class Look {
   bool is_held(Slot container) const {
     const auto& inputs = state_.containers[container].inputs;
     for (Slot slot = inputs.front(); slot != kNoSlot; slot = inputs.next(state_.inputs, slot)) {
-      const bool runs = state_.inputs[slot].state == InputState::running;
-      if (!runs || awaited_in_vain(slot) == kNoSlot) return false;
+      if (!runs(state_, slot) || awaited_in_vain(slot) == kNoSlot) return false;
     }
     return !inputs.empty();
   }
 
   // One that a running input waits for and that will not come; kNoSlot if there is none.
   Slot awaited_in_vain(Slot input) const {
-    const auto& awaited = state_.inputs[input].awaited;
+    const auto& awaited = state_.inputs[maker_of_calls(state_, input)].awaited;
     for (Slot slot = awaited.front(); slot != kNoSlot; slot = awaited.next(state_.inputs, slot)) {
-      const bool runs = state_.inputs[slot].state == InputState::running;
-      if (waits_in_vain(slot) || (runs && awaited_in_vain(slot) != kNoSlot)) return slot;
+      const bool started = state_.inputs[slot].state == InputState::running;
+      if (waits_in_vain(slot) || (started && awaited_in_vain(slot) != kNoSlot)) return slot;
     }
     return kNoSlot;
   }
@@ -179,12 +193,14 @@ class Look {
         }
       }
     }
-    return newest;
+    return maker_of_calls(state_, newest);
   }
 
   // The one at the end of the chain that begins with a running input: it waits for a slot.
   Slot first_in_vain(Slot input) const {
-    while (state_.inputs[input].state == InputState::running) input = awaited_in_vain(input);
+    do {
+      input = awaited_in_vain(input);
+    } while (state_.inputs[input].state == InputState::running);
     return input;
   }
 

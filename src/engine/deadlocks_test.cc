@@ -57,12 +57,36 @@ TEST_F(Deadlocks, ABatchThatWaitsForOneOfItsOwnFunctionIsFound) {
   batched.batching = {4, Duration::seconds(5)};
   deploy(batched);
   running_container(1);
-  pass(Duration::milliseconds(10));
+  pass(Duration::seconds(6));
   ASSERT_EQ(pool().running, 1u);
   call(2, 1, kPool);
   forget();
   pass(kSecond);
   EXPECT_EQ(failed(), std::vector<std::uint64_t>{2});
+}
+
+TEST_F(Deadlocks, TheCallsOfABatchAreThoseOfItsFirst) {
+  FunctionSettings batched = at_most(1);
+  batched.batching = {2, Duration::seconds(5)};
+  deploy(batched);
+  running_container(1);
+  arrive(2);
+  ASSERT_EQ(pool().running, 2u);
+  call(3, 1, kPool);
+  forget();
+  pass(kSecond);
+  EXPECT_EQ(failed(), std::vector<std::uint64_t>{3});
+}
+
+TEST_F(Deadlocks, NobodyLooksForOneOnceNobodyWaits) {
+  deploy_two(at_most(1), at_most(1));
+  const ContainerId parent = running_container(1);
+  call(2, 1, kOther);
+  const ContainerId child = bring_up_only();
+  finish(2, child);
+  finish(1, parent);
+  pass(kSecond);  // a timer that was set is let run out
+  EXPECT_GT(engine_.next_deadline(), now_ + kSecond) << "the idle windows alone are left";
 }
 
 TEST_F(Deadlocks, WhatGathersForABatchBesideItsParentIsInNone) {
@@ -71,7 +95,7 @@ TEST_F(Deadlocks, WhatGathersForABatchBesideItsParentIsInNone) {
   batched.scaling.max_inputs = batched.scaling.target_inputs = 2;
   deploy(batched);
   running_container(1);
-  pass(Duration::milliseconds(10));
+  pass(Duration::seconds(6));
   ASSERT_EQ(pool().running, 1u);
   call(2, 1, kPool);
   forget();

@@ -231,6 +231,7 @@ void dispatch(State& state, Slot slot, Slot container_slot, const BatchPlace& ba
 
 Slot take_waiting(State& state, State::Pool& pool) {
   const Slot slot = pool.waiting.take(state.inputs, state.caller_lines);
+  end_waiting(state, slot);
   state.input_deadlines.remove(state.inputs, slot);
   state.workspaces[pool.workspace].waiting.remove(state.inputs[slot].caller);
   return slot;

@@ -77,7 +77,7 @@ class CheckDeadlocks : public Checker {
       if (facts.pool(container.pool)->spec.function != function) continue;
       if (!container.ready || container.stopping || container.slots.empty()) return std::nullopt;
       for (const auto& [input, taken] : container.slots) {
-        const auto waits = children.find(input);
+        const auto waits = children.find(taken.batch.first ? taken.batch.first : input);
         if (taken.ending || waits == children.end()) return std::nullopt;
         signature = signature * 1'000'003 + input.value + taken.attempt + waits->second;
       }
