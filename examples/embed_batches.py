@@ -14,7 +14,7 @@ image = ember.Image.host().uv_pip_install(
 app = ember.App("embed-batches", image=image)
 
 
-def file_of(package, path):
+def file_of(package: str, path: str) -> str:
     """A file that an installed package has, without running any of it."""
     from importlib.metadata import distribution
 

@@ -1,8 +1,9 @@
 """A training job that may be ended at any step, and goes on from its newest checkpoint.
 
-CALL=$(ember call train.train --spawn --steps 5000 --seconds 0.01)
-ember call result $CALL --wait              # its progress stands in a line meanwhile
-ember container stop CONTAINER --now        # as often as you like: the weights are the same
+ember deploy examples/train.py
+ID=$(ember call train.train --spawn --steps 5000 --seconds 0.01)
+ember call result $ID --wait                # its progress stands in a line meanwhile
+ember container stop CONTAINER --now        # of `ember container list`; the weights are the same
 """
 
 from __future__ import annotations

@@ -162,16 +162,17 @@ def test_the_autoscaler_is_changed_live_until_the_next_deploy(
     assert function.update_autoscaler()["min_containers"] == 0
 
 
-def test_an_instance_of_a_class_is_scaled_by_itself(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+def test_what_has_other_options_is_scaled_by_itself(
+    server: Server, app_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_client, "_shared", _client.Client(Config(server.url, server.key)))
-    server.deploy("versions.py")
-    slow = ember.Function.from_name("versions", "version").with_options(timeout=99)
+    server.cli("deploy", APPS / "versions.py", "--name", app_name)
+    function = ember.Function.from_name(app_name, "version")
+    slow = function.with_options(timeout=99)
     slow.update_autoscaler(min_containers=1)
     wait_until("one is warm", lambda: slow.get_current_stats().num_total_runners == 1)
-    assert ember.Function.from_name("versions", "version").get_current_stats().backlog == 0
-    slow.update_autoscaler(min_containers=0, scaledown_window=0)
+    assert function.get_current_stats() == (0, 0, 0, 0)
+    server.cli("app", "stop", app_name)
 
 
 def test_bounds_that_no_function_could_have_are_refused(server: Server, app_name: str) -> None:

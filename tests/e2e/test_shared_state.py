@@ -197,6 +197,8 @@ assert q.get(block=False, partition="other") is None
 q.clear(partition="even")
 assert q.len(total=True) == 2
 q.put("passing", partition="short", partition_ttl=0.001)
+while q.len(partition="short"):
+    pass
 assert q.get(partition="short", block=False) is None
 q.clear(all=True)
 assert q.len(total=True) == 0

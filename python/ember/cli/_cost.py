@@ -44,7 +44,7 @@ def cost(prog: str, summary: str, argv: list[str]) -> int:
         rows,
         [*keys, *_used_columns(rows, keys), "usd"],
         right=[*_METERS, "used", "usd"],
-        cut_column="app" if "app" in keys else "",
+        cut_column=[name for name in ("app", "function") if name in keys],
         empty=f"nothing of {options.app} is billed yet" if options.app else "nothing is billed yet",
     )
     _terminal.data(f"total {_terminal.money(document['total_usd'])}")
