@@ -7,10 +7,10 @@ first call comes.
 
 from __future__ import annotations
 
-from ember._aio import blocking
 from ember._class_parameter import ClassParameter, check_values, declared_parameters
 from ember._function import Function, check_place, is_coroutine, parted, refuse_generator
 from ember._lifecycle import Hook, Local, Method, hooks_of, methods_of
+from ember._scaling import Scaled
 from ember._settings import Batching, Concurrency, Settings, check_name, options_spec
 from ember._variant import variant_of
 from ember.exception import InvalidArgumentError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ember._scaling import FunctionStats
     from ember._settings import Options
     from ember._variant import Variant
 
@@ -174,7 +173,7 @@ class Cls(_Makes["T"]):
         return f"<ember.Cls {self.app_name}.{self.name}>"
 
 
-class Instance:
+class Instance(Scaled):
     """An instance of an Ember class: `instance.method.remote(...)` runs in a container of it."""
 
     def __init__(self, cls: Cls[Any], given: dict[str, Any]) -> None:
@@ -194,37 +193,7 @@ class Instance:
             )
         return BoundMethod(self, name)
 
-    @blocking
-    def update_autoscaler(
-        self,
-        *,
-        min_containers: int | None = None,
-        max_containers: int | None = None,
-        buffer_containers: int | None = None,
-        scaledown_window: float | None = None,
-    ) -> dict[str, Any]:
-        """Changes how many containers it has, at once and until the next deploy.
-
-        What is not given stays. Returns all that holds from now on.
-        """
-        from ember import _scaling
-
-        return _scaling.update(
-            *self._ember_pool(),
-            min_containers=min_containers,
-            max_containers=max_containers,
-            buffer_containers=buffer_containers,
-            scaledown_window=scaledown_window,
-        )
-
-    @blocking
-    def get_current_stats(self) -> FunctionStats:
-        """Inputs that wait and run now, containers, and how many inputs more these could take."""
-        from ember import _scaling
-
-        return _scaling.stats(*self._ember_pool())
-
-    def _ember_pool(self) -> tuple[str, str, Variant | None]:
+    def _pool(self) -> tuple[str, str, Variant | None]:
         cls = self._ember_cls
         return cls.app_name, cls.name, variant_of(cls.name, self._ember_given, cls.options)
 

@@ -6,6 +6,7 @@ from ember import _invoke
 from ember._aio import Typed, blocking
 from ember._function_call import Spawn
 from ember._map import ForEach, Map, Starmap
+from ember._scaling import Scaled
 from ember._settings import Batching, Concurrency, Settings, check_name, options_spec
 from ember._spawn_map import SpawnMap
 from ember._variant import variant_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ember._scaling import FunctionStats
     from ember._settings import Options
     from ember._signature import Parameter
     from ember._variant import Variant
@@ -77,7 +77,7 @@ class RemoteItems(Typed["P", "R"]):
         return _invoke.call_items_async(function.app_name, name, args, kwargs, variant)
 
 
-class Function(Typed["P", "R"]):
+class Function(Scaled, Typed["P", "R"]):
     """One function of an app. Made by `@app.function(...)` or `Function.from_name(...)`."""
 
     _ember_callable = True
@@ -217,41 +217,12 @@ class Function(Typed["P", "R"]):
                 f"call {self.name}.remote(...)"
             )
 
-    @blocking
-    def update_autoscaler(
-        self,
-        *,
-        min_containers: int | None = None,
-        max_containers: int | None = None,
-        buffer_containers: int | None = None,
-        scaledown_window: float | None = None,
-    ) -> dict[str, Any]:
-        """Changes how many containers it has, at once and until the next deploy.
-
-        What is not given stays. Returns all that holds from now on.
-        """
-        from ember import _scaling
-
-        return _scaling.update(
-            self.app_name,
-            self._pool_name(),
-            self.variant,
-            min_containers=min_containers,
-            max_containers=max_containers,
-            buffer_containers=buffer_containers,
-            scaledown_window=scaledown_window,
-        )
-
-    @blocking
-    def get_current_stats(self) -> FunctionStats:
-        """Inputs that wait and run now, containers, and how many inputs more these could take."""
-        from ember import _scaling
-
-        return _scaling.stats(self.app_name, self._pool_name(), self.variant)
-
     def _pool_name(self) -> str:
         """What its containers are called by."""
         return self.name
+
+    def _pool(self) -> tuple[str, str, Variant | None]:
+        return self.app_name, self._pool_name(), self.variant
 
     def _refuse_as_endpoint(self) -> None:
         if self.web is not None:
