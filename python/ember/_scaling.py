@@ -9,24 +9,11 @@ from ember.exception import InvalidArgumentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NamedTuple
+    from typing import Any
 
     from ember._client import Client
+    from ember._function_stats import FunctionStats
     from ember._variant import Variant
-
-    class FunctionStats(NamedTuple):
-        """What a function has to do, and with what."""
-
-        backlog: int  # inputs that wait, those that are to be tried again too
-        num_total_runners: int  # containers that take inputs
-        num_running_inputs: int
-        input_headroom: int  # that these could take at once beside those that run
-else:
-    from collections import namedtuple
-
-    FunctionStats = namedtuple(
-        "FunctionStats", "backlog num_total_runners num_running_inputs input_headroom"
-    )
 
 
 class Scaled:
@@ -65,6 +52,8 @@ class Scaled:
     @blocking
     def get_current_stats(self) -> FunctionStats:
         """Inputs that wait and run now, containers, and how many inputs more these could take."""
+        from ember._function_stats import FunctionStats
+
         client = _outside("get_current_stats")
         found = client.get_json(_path(self._pool(), "stats"))
         return FunctionStats(

@@ -245,7 +245,7 @@ def test_a_shell_in_a_running_container_is_a_whole_terminal(server: Server, cont
         shell.type("fg\r")
         shell.expect(r"fg\s[^$#]*sleep 2000")
         shell.type_until("\x1a", r"Stopped\s+sleep 2000")
-        shell.run("kill %1; wait; echo over", r"over")
+        shell.run("kill %1; wait; disown -a; echo over", r"over")  # none keeps it from ending
         shell.type("exit 5\r")
         assert shell.end() == 5
         assert termios.tcgetattr(shell.theirs) == shell.before

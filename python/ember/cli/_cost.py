@@ -40,11 +40,12 @@ def cost(prog: str, summary: str, argv: list[str]) -> int:
         _terminal.document(document)
         return _exit.OK
     rows = [_row(row, keys) for row in document["rows"]]
+    shown = [key for key in keys if key != "app" or "function" not in keys]
     _terminal.table(
         rows,
-        [*keys, *_used_columns(rows, keys), "usd"],
+        [*shown, *_used_columns(rows, keys), "usd"],
         right=[*_METERS, "used", "usd"],
-        cut_column=[name for name in ("app", "function") if name in keys],
+        cut_column=next((name for name in ("function", "app") if name in keys), ""),
         empty=f"nothing of {options.app} is billed yet" if options.app else "nothing is billed yet",
     )
     _terminal.data(f"total {_terminal.money(document['total_usd'])}")
@@ -87,6 +88,7 @@ def _row(row: dict[str, Any], keys: list[str]) -> dict[str, Any]:
         **used,
         "used": next((text for text in used.values() if text), ""),
         **{key: row[key] for key in keys},
+        **({"function": f"{row['app']}.{row['function']}"} if "function" in keys else {}),
         "usd": _terminal.money(row["usd"]),
     }
 

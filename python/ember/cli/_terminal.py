@@ -255,15 +255,14 @@ def table(
     columns: Sequence[str],
     *,
     right: Sequence[str] = (),
-    cut_column: str | Sequence[str] = "",
+    cut_column: str = "",
     empty: str = "",
     stream: TextIO | None = None,
 ) -> None:
     """Write rows as a table of the named columns, to stdout (or the stream).
 
     ``right`` names columns of numbers, ``cut_column`` the one that gives way when a line would be
-    wider than the terminal (several: one after the other), ``empty`` what to say instead of a table
-    without rows.
+    wider than the terminal, ``empty`` what to say instead of a table without rows.
     """
     out = stream or sys.stdout
     if not rows:
@@ -272,9 +271,8 @@ def table(
         return
     cells = [[_cell(row.get(name)) for name in columns] for row in rows]
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(columns)]
-    for name in [cut_column] if isinstance(cut_column, str) else cut_column:
-        if name:
-            _give_way(widths, columns.index(name), width(out, without=sys.maxsize))
+    if cut_column:
+        _give_way(widths, columns.index(cut_column), width(out, without=sys.maxsize))
     heads = [name.replace("_", " ") for name in columns]
     write_line = say if out is sys.stderr else data
     write_line(style(_line(heads, widths, columns, right), "dim", out))
