@@ -136,7 +136,7 @@ Result<Command> BuildSandbox::command(const BuildRun& run) {
        .container = id_,
        .slot = slot_,
        .directories = std::move(directories),
-       .usr_mounts = mounts_in_usr(),
+       .usr_mounts = run.image.on_host ? mounts_in_usr() : std::vector<std::string>(),
        .gpus = {},
        .network = run.network.empty() ? BundleNetwork{Kind::loopback_alone, ""}
                                       : BundleNetwork{Kind::made_before, run.network},

@@ -336,7 +336,7 @@ Result<Command> OciIsolation::prepare(Launch& launch) const {
        .slot = record.slot,
        .directories = launch.directories,
        .volumes = launch.volumes,
-       .usr_mounts = mounts_in_usr(),
+       .usr_mounts = image.on_host ? mounts_in_usr() : std::vector<std::string>(),
        .gpus = launch.plan.gpus,
        .network = network_of(launch),
        .cgroups = setup_.cgroups,
