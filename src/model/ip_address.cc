@@ -6,6 +6,8 @@
 #include <charconv>
 #include <string>
 
+#include "model/closed_ranges.h"
+
 namespace ember {
 namespace {
 
@@ -13,47 +15,8 @@ using Family = IpAddress::Family;
 
 int bits_of(Family family) { return family == Family::v4 ? 32 : 128; }
 
-struct ClosedRange {
-  Family family;
-  std::array<std::uint8_t, 16> bytes;
-  int prefix_bits;
-  std::string_view what;
-};
-
-constexpr Family v4 = Family::v4, v6 = Family::v6;
-
-// What IANA's registries of special addresses call not globally reachable, and the addresses at
-// which clouds tell a machine its secrets.
-constexpr ClosedRange kClosed[] = {
-    {v4, {0}, 8, "an address of no machine"},
-    {v4, {10}, 8, "a private address"},
-    {v4, {100, 64}, 10, "an address behind a carrier's translation"},
-    {v4, {127}, 8, "a loopback address"},
-    {v4, {168, 63, 129, 16}, 32, "a cloud's metadata address"},
-    {v4, {169, 254}, 16, "a link-local address"},
-    {v4, {172, 16}, 12, "a private address"},
-    {v4, {192, 0, 0}, 24, "a reserved address"},
-    {v4, {192, 0, 2}, 24, "a reserved address"},
-    {v4, {192, 88, 99}, 24, "a reserved address"},
-    {v4, {192, 168}, 16, "a private address"},
-    {v4, {198, 18}, 15, "a reserved address"},
-    {v4, {198, 51, 100}, 24, "a reserved address"},
-    {v4, {203, 0, 113}, 24, "a reserved address"},
-    {v4, {224}, 4, "a multicast address"},
-    {v4, {240}, 4, "a reserved address"},
-    {v6, {0x20, 0x01, 0x00}, 23, "a reserved address"},
-    {v6, {0x20, 0x01, 0x0d, 0xb8}, 32, "a reserved address"},
-    {v6, {0x20, 0x02}, 16, "an address that stands for an IPv4 one"},
-    {v6, {0x3f, 0xff}, 20, "a reserved address"},
-    {v6, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 128, "a loopback address"},
-    {v6, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 96, "an address that stands for an IPv4 one"},
-    {v6, {0, 0x64, 0xff, 0x9b}, 32, "an address that stands for an IPv4 one"},
-    {v6, {0xfc}, 7, "a private address"},
-    {v6, {0xfe, 0x80}, 10, "a link-local address"},
-    {v6, {0xff}, 8, "a multicast address"},
-};
 // Of IPv6 nothing else is handed out to anybody's machines.
-constexpr ClosedRange kGlobalUnicast{v6, {0x20}, 3, ""};
+constexpr ClosedRange kGlobalUnicast{Family::v6, {0x20}, 3, ""};
 
 bool begins_alike(const std::array<std::uint8_t, 16>& a, const std::array<std::uint8_t, 16>& b,
                   int bits) {
@@ -104,10 +67,11 @@ Result<IpNetwork> parse_ip_network(std::string_view text) {
 }
 
 std::string_view closed_range_of(const IpAddress& address) {
-  const auto* range =
-      std::ranges::find_if(kClosed, [&](const ClosedRange& one) { return is_in(address, one); });
-  if (range != std::end(kClosed)) return range->what;
-  return address.family == v6 && !is_in(address, kGlobalUnicast) ? "a reserved address" : "";
+  for (const ClosedRange& range : closed_ranges()) {
+    if (is_in(address, range)) return range.what;
+  }
+  return address.family == Family::v6 && !is_in(address, kGlobalUnicast) ? "a reserved address"
+                                                                         : "";
 }
 
 std::string_view closed_range_of(const IpAddress& address, const std::vector<IpNetwork>& allowed) {

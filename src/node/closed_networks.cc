@@ -13,6 +13,7 @@
 #include <charconv>
 #include <set>
 
+#include "model/closed_ranges.h"
 #include "node/unique_fd.h"
 
 namespace ember {
@@ -21,21 +22,6 @@ namespace {
 constexpr std::uint32_t address(std::uint32_t a, std::uint32_t b, std::uint32_t c = 0) {
   return a << 24 | b << 16 | c << 8;
 }
-
-// IANA's special-purpose registry, less what is only meant for documentation.
-constexpr Ipv4Network kClosed[] = {
-    {address(0, 0), 8},                // this network
-    {address(10, 0), 8},               // private
-    {address(100, 64), 10},            // shared with the provider
-    {address(168, 63, 129) + 16, 32},  // Azure's host: configuration, a way to its metadata
-    {address(169, 254), 16},           // link-local, metadata services
-    {address(172, 16), 12},            // private
-    {address(192, 0, 0), 24},          // protocol assignments
-    {address(192, 168), 16},           // private
-    {address(198, 18), 15},            // benchmarks
-    {address(224, 0), 4},              // multicast
-    {address(240, 0), 4},              // reserved, broadcast
-};
 
 constexpr Ipv4Network kLoopback{address(127, 0), 8};
 // Inside a container's network: gateway, name server, with slirp4netns the container. It leads
@@ -108,7 +94,7 @@ std::vector<Ipv4Network> own_addresses() {
 std::vector<Ipv4Network> closed_networks(const std::vector<Ipv4Network>& own,
                                          const std::vector<Ipv4Network>& allowed) {
   std::set<Ipv4Network> closed;
-  for (const Ipv4Network& range : kClosed) add_without(range, allowed, closed);
+  for (const Ipv4Network& range : closed_ipv4_networks()) add_without(range, allowed, closed);
   for (const Ipv4Network& one : own) {
     const bool is_named = std::ranges::find(allowed, one) != allowed.end();
     const bool is_closed =
