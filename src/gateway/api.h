@@ -1,6 +1,7 @@
 // The handlers of the native API. Each gets a whole request and answers now or later.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -153,6 +154,8 @@ Response upgrade_required();
 Response spawned_response(const StartedCall& call, Acceptance acceptance);
 // A document from control, or the error in its place.
 Response json_response(Result<std::string> document);
+// What answers with one, as soon as control has it.
+std::function<void(Result<std::string>)> answer_to(Reply reply);
 // The version of a rollback; 0, the one before, where the body is empty.
 Result<std::uint32_t> rollback_version(const std::string& body);
 

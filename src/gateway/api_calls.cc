@@ -19,10 +19,6 @@ Result<CallId> call_parameter(const ApiRequest& request) {
                                     "`ember call list` shows them"};
 }
 
-AsyncCalls::Done json_answer(Reply reply) {
-  return [reply](Result<std::string> document) { reply.send(json_response(std::move(document))); };
-}
-
 Response value_response(CallOutcome outcome) {
   Response response;
   response.content_type = content_type_of(outcome.value.format);
@@ -67,7 +63,7 @@ void handle_calls(ApiRequest& request, Reply reply) {
   const auto count = static_cast<std::size_t>(limit);
   const std::string state = query.text("state");
   if (!state.empty()) {
-    return request.control.async_calls().list(state, query.text("app"), count, json_answer(reply));
+    return request.control.async_calls().list(state, query.text("app"), count, answer_to(reply));
   }
   reply.send(json_response(request.control.calls_json(query.text("app"), count)));
 }
@@ -79,13 +75,13 @@ void handle_call(ApiRequest& request, Reply reply) {
   if (document || document.error().code != ErrorCode::not_found) {
     return reply.send(json_response(std::move(document)));
   }
-  request.control.async_calls().show(*call, json_answer(reply));
+  request.control.async_calls().show(*call, answer_to(reply));
 }
 
 void handle_call_graph(ApiRequest& request, Reply reply) {
   const auto call = call_parameter(request);
   if (!call) return reply.send(error_response(call.error()));
-  request.control.async_calls().graph(*call, json_answer(reply));
+  request.control.async_calls().graph(*call, answer_to(reply));
 }
 
 void handle_call_result(ApiRequest& request, Reply reply) {

@@ -7,12 +7,6 @@
 namespace ember {
 namespace {
 
-Control::Done json_answer(Reply reply) {
-  return [reply = std::move(reply)](Result<std::string> document) {
-    reply.send(json_response(std::move(document)));
-  };
-}
-
 std::string upload_json(const UploadResult& upload) {
   std::string body = R"({"digest": )" + json_string(upload.digest) + R"(, "missing": [)";
   for (std::size_t i = 0; i < upload.missing.size(); ++i) {
@@ -85,15 +79,15 @@ void handle_build_image(ApiRequest& request, Reply reply) {
 }
 
 void handle_images(ApiRequest& request, Reply reply) {
-  request.control.images_json(json_answer(reply));
+  request.control.images_json(answer_to(reply));
 }
 
 void handle_image_log(ApiRequest& request, Reply reply) {
-  request.control.image_log_json(request.parameters[0], json_answer(reply));
+  request.control.image_log_json(request.parameters[0], answer_to(reply));
 }
 
 void handle_prune_images(ApiRequest& request, Reply reply) {
-  request.control.prune_images(std::move(request.body), json_answer(reply));
+  request.control.prune_images(std::move(request.body), answer_to(reply));
 }
 
 void handle_push_image(ApiRequest& request, Reply reply) {
@@ -102,28 +96,28 @@ void handle_push_image(ApiRequest& request, Reply reply) {
 }
 
 void handle_deploy(ApiRequest& request, Reply reply) {
-  request.control.deploy(request.parameters[0], std::move(request.body), json_answer(reply));
+  request.control.deploy(request.parameters[0], std::move(request.body), answer_to(reply));
 }
 
 void handle_rollback(ApiRequest& request, Reply reply) {
   const auto version = rollback_version(request.body);
   if (!version) return reply.send(error_response(version.error()));
-  request.control.rollback(request.parameters[0], *version, json_answer(reply));
+  request.control.rollback(request.parameters[0], *version, answer_to(reply));
 }
 
 void handle_stop_app(ApiRequest& request, Reply reply) {
-  request.control.stop_app(request.parameters[0], json_answer(reply));
+  request.control.stop_app(request.parameters[0], answer_to(reply));
 }
 
 void handle_make_variant(ApiRequest& request, Reply reply) {
   request.control.make_variant(request.parameters[0], request.parameters[1],
-                               std::move(request.body), json_answer(reply));
+                               std::move(request.body), answer_to(reply));
 }
 
 void handle_change_scaling(ApiRequest& request, Reply reply) {
   request.control.change_scaling(request.parameters[0], request.parameters[1],
                                  Query(request.query).text("variant"), std::move(request.body),
-                                 json_answer(reply));
+                                 answer_to(reply));
 }
 
 void handle_pool_stats(ApiRequest& request, Reply reply) {

@@ -14,12 +14,6 @@ Result<ContainerId> container_parameter(const ApiRequest& request) {
                                     "`ember container list` shows them"};
 }
 
-Control::Done answer_with(Reply reply) {
-  return [reply = std::move(reply)](Result<std::string> document) {
-    reply.send(json_response(std::move(document)));
-  };
-}
-
 }  // namespace
 
 Response upgrade_required() {
@@ -44,13 +38,13 @@ void handle_exec(ApiRequest& request, Reply reply) {
 void handle_container_processes(ApiRequest& request, Reply reply) {
   const auto container = container_parameter(request);
   if (!container) return reply.send(error_response(container.error()));
-  request.control.container_processes_json(*container, answer_with(std::move(reply)));
+  request.control.container_processes_json(*container, answer_to(std::move(reply)));
 }
 
 void handle_container_stacks(ApiRequest& request, Reply reply) {
   const auto container = container_parameter(request);
   if (!container) return reply.send(error_response(container.error()));
-  request.control.container_stacks_json(*container, answer_with(std::move(reply)));
+  request.control.container_stacks_json(*container, answer_to(std::move(reply)));
 }
 
 void handle_stop_container(ApiRequest& request, Reply reply) {
@@ -65,7 +59,7 @@ void handle_stop_container(ApiRequest& request, Reply reply) {
 void handle_shell(ApiRequest& request, Reply reply) {
   const Query query(request.query);
   request.control.open_shell(request.parameters[0], query.text("function"),
-                             answer_with(std::move(reply)));
+                             answer_to(std::move(reply)));
 }
 
 }  // namespace ember

@@ -3,14 +3,6 @@
 #include "gateway/api.h"
 
 namespace ember {
-namespace {
-
-auto answer_to(Reply reply) {
-  return [reply](Result<std::string> document) { reply.send(json_response(std::move(document))); };
-}
-
-}  // namespace
-
 void handle_keys(ApiRequest& request, Reply reply) {
   reply.send(json_response(request.control.keys_json()));
 }

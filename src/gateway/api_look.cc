@@ -24,10 +24,14 @@ Response json_response(Result<std::string> document) {
   return response;
 }
 
-void handle_history(ApiRequest& request, Reply reply) {
-  request.control.history_json(request.parameters[0], [reply](Result<std::string> document) {
+std::function<void(Result<std::string>)> answer_to(Reply reply) {
+  return [reply = std::move(reply)](Result<std::string> document) {
     reply.send(json_response(std::move(document)));
-  });
+  };
+}
+
+void handle_history(ApiRequest& request, Reply reply) {
+  request.control.history_json(request.parameters[0], answer_to(reply));
 }
 
 void handle_status(ApiRequest& request, Reply reply) {

@@ -4,10 +4,6 @@
 namespace ember {
 namespace {
 
-auto answer_to(Reply reply) {
-  return [reply](Result<std::string> document) { reply.send(json_response(std::move(document))); };
-}
-
 void pause(const ApiRequest& request, Pausing pausing, const Reply& reply) {
   request.control.schedules().pause(request.parameters[0], request.parameters[1], pausing,
                                     answer_to(reply));

@@ -5,14 +5,6 @@
 #include "gateway/query.h"
 
 namespace ember {
-namespace {
-
-Control::Done answer_to(Reply reply) {
-  return [reply](Result<std::string> document) { reply.send(json_response(std::move(document))); };
-}
-
-}  // namespace
-
 void handle_secrets(ApiRequest& request, Reply reply) {
   reply.send(json_response(request.control.secrets_json()));
 }

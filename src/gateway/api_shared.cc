@@ -12,10 +12,6 @@ namespace {
 
 constexpr std::int64_t kPageLimit = 1000;
 
-auto json_answer(Reply reply) {
-  return [reply](Result<std::string> document) { reply.send(json_response(std::move(document))); };
-}
-
 SharedService& service(const ApiRequest& request) { return request.control.shared(); }
 
 WorkspaceId workspace(const ApiRequest& request) {
@@ -97,7 +93,7 @@ void page(const ApiRequest& request, SharedKind kind, const Reply& reply) {
 }
 
 void create(ApiRequest& request, SharedKind kind, const Reply& reply) {
-  service(request).create(workspace(request), kind, std::move(request.body), json_answer(reply));
+  service(request).create(workspace(request), kind, std::move(request.body), answer_to(reply));
 }
 
 void beat(const ApiRequest& request, SharedKind kind, const Reply& reply) {
@@ -154,7 +150,7 @@ void take(const ApiRequest& request, std::int64_t most, const Reply& reply,
 // --- dictionaries -----------------------------------------------------------------------------
 
 void handle_dicts(ApiRequest& request, Reply reply) {
-  service(request).list(workspace(request), SharedKind::dict, json_answer(reply));
+  service(request).list(workspace(request), SharedKind::dict, answer_to(reply));
 }
 
 void handle_create_dict(ApiRequest& request, Reply reply) {
@@ -162,15 +158,15 @@ void handle_create_dict(ApiRequest& request, Reply reply) {
 }
 
 void handle_dict(ApiRequest& request, Reply reply) {
-  service(request).show(named(request, SharedKind::dict), std::nullopt, json_answer(reply));
+  service(request).show(named(request, SharedKind::dict), std::nullopt, answer_to(reply));
 }
 
 void handle_delete_dict(ApiRequest& request, Reply reply) {
-  service(request).remove(named(request, SharedKind::dict), json_answer(reply));
+  service(request).remove(named(request, SharedKind::dict), answer_to(reply));
 }
 
 void handle_clear_dict(ApiRequest& request, Reply reply) {
-  service(request).clear(named(request, SharedKind::dict), std::nullopt, json_answer(reply));
+  service(request).clear(named(request, SharedKind::dict), std::nullopt, answer_to(reply));
 }
 
 void handle_dict_heartbeat(ApiRequest& request, Reply reply) {
@@ -206,7 +202,7 @@ void handle_pop_entry(ApiRequest& request, Reply reply) {
 // --- queues -----------------------------------------------------------------------------------
 
 void handle_queues(ApiRequest& request, Reply reply) {
-  service(request).list(workspace(request), SharedKind::queue, json_answer(reply));
+  service(request).list(workspace(request), SharedKind::queue, answer_to(reply));
 }
 
 void handle_create_queue(ApiRequest& request, Reply reply) {
@@ -215,16 +211,16 @@ void handle_create_queue(ApiRequest& request, Reply reply) {
 
 void handle_queue(ApiRequest& request, Reply reply) {
   service(request).show(named(request, SharedKind::queue), partition_if_given(request),
-                        json_answer(reply));
+                        answer_to(reply));
 }
 
 void handle_delete_queue(ApiRequest& request, Reply reply) {
-  service(request).remove(named(request, SharedKind::queue), json_answer(reply));
+  service(request).remove(named(request, SharedKind::queue), answer_to(reply));
 }
 
 void handle_clear_queue(ApiRequest& request, Reply reply) {
   service(request).clear(named(request, SharedKind::queue), partition_if_given(request),
-                         json_answer(reply));
+                         answer_to(reply));
 }
 
 void handle_queue_heartbeat(ApiRequest& request, Reply reply) {

@@ -8,12 +8,6 @@
 namespace ember {
 namespace {
 
-VolumeService::Done json_answer(Reply reply) {
-  return [reply = std::move(reply)](Result<std::string> document) {
-    reply.send(json_response(std::move(document)));
-  };
-}
-
 Error invalid(std::string message) { return {ErrorCode::invalid_argument, std::move(message)}; }
 
 // A whole number of the query within its bounds.
@@ -81,7 +75,7 @@ void handle_volumes(ApiRequest& request, Reply reply) {
 }
 
 void handle_create_volume(ApiRequest& request, Reply reply) {
-  request.control.volumes().create(std::move(request.body), json_answer(reply));
+  request.control.volumes().create(std::move(request.body), answer_to(reply));
 }
 
 void handle_volume(ApiRequest& request, Reply reply) {
@@ -93,13 +87,13 @@ void handle_volume_history(ApiRequest& request, Reply reply) {
 }
 
 void handle_delete_volume(ApiRequest& request, Reply reply) {
-  request.control.volumes().remove(request.parameters[0], json_answer(reply));
+  request.control.volumes().remove(request.parameters[0], answer_to(reply));
 }
 
 void handle_volume_rollback(ApiRequest& request, Reply reply) {
   const auto version = rollback_version(request.body);
   if (!version) return reply.send(error_response(version.error()));
-  request.control.volumes().rollback(request.parameters[0], *version, json_answer(reply));
+  request.control.volumes().rollback(request.parameters[0], *version, answer_to(reply));
 }
 
 void handle_volume_heartbeat(ApiRequest& request, Reply reply) {
@@ -110,7 +104,7 @@ void handle_volume_heartbeat(ApiRequest& request, Reply reply) {
 void handle_volume_tree(ApiRequest& request, Reply reply) {
   auto listing = listing_of(request);
   if (!listing) return reply.send(error_response(listing.error()));
-  request.control.volumes().tree(std::move(listing).value(), json_answer(reply));
+  request.control.volumes().tree(std::move(listing).value(), answer_to(reply));
 }
 
 void handle_volume_file(ApiRequest& request, Reply reply) {
@@ -124,48 +118,47 @@ void handle_volume_file(ApiRequest& request, Reply reply) {
 }
 
 void handle_volume_needs(ApiRequest& request, Reply reply) {
-  request.control.volumes().needs(request.parameters[0], std::move(request.body),
-                                  json_answer(reply));
+  request.control.volumes().needs(request.parameters[0], std::move(request.body), answer_to(reply));
 }
 
 void handle_volume_commit(ApiRequest& request, Reply reply) {
   request.control.volumes().commit(request.parameters[0], std::move(request.body),
-                                   json_answer(reply));
+                                   answer_to(reply));
 }
 
 void handle_put_files(ApiRequest& request, Reply reply) {
-  request.control.volumes().put_files(std::move(request.body), json_answer(reply));
+  request.control.volumes().put_files(std::move(request.body), answer_to(reply));
 }
 
 void handle_begin_file(ApiRequest& request, Reply reply) {
   const auto size = size_of(request);
   if (!size) return reply.send(error_response(size.error()));
   request.control.volumes().begin_file(request.parameters[0], *size, std::move(request.body),
-                                       json_answer(reply));
+                                       answer_to(reply));
 }
 
 void handle_put_chunk(ApiRequest& request, Reply reply) {
   const auto index = chunk_index_of(request);
   if (!index) return reply.send(error_response(index.error()));
   request.control.volumes().put_chunk(request.parameters[0], *index, std::move(request.body),
-                                      json_answer(reply));
+                                      answer_to(reply));
 }
 
 void handle_begin_draft(ApiRequest& request, Reply reply) {
   const auto size = size_of(request);
   if (!size) return reply.send(error_response(size.error()));
-  request.control.volumes().begin_draft(request.parameters[0], *size, json_answer(reply));
+  request.control.volumes().begin_draft(request.parameters[0], *size, answer_to(reply));
 }
 
 void handle_put_draft_chunk(ApiRequest& request, Reply reply) {
   const auto index = chunk_index_of(request);
   if (!index) return reply.send(error_response(index.error()));
   request.control.volumes().put_draft_chunk(request.parameters[0], *index, std::move(request.body),
-                                            json_answer(reply));
+                                            answer_to(reply));
 }
 
 void handle_finish_draft(ApiRequest& request, Reply reply) {
-  request.control.volumes().finish_draft(request.parameters[0], json_answer(reply));
+  request.control.volumes().finish_draft(request.parameters[0], answer_to(reply));
 }
 
 }  // namespace ember

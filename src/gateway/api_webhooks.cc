@@ -11,10 +11,6 @@ constexpr std::int64_t kMostWebhooksShown = 1000;
 constexpr std::int64_t kUsualOverlapS = 24 * 60 * 60;
 constexpr std::int64_t kMostOverlapS = 7 * kUsualOverlapS;
 
-auto answer_to(Reply reply) {
-  return [reply](Result<std::string> document) { reply.send(json_response(std::move(document))); };
-}
-
 Result<WebhookId> webhook_parameter(const ApiRequest& request) {
   const auto webhook = WebhookId::parse(request.parameters[0]);
   if (webhook) return *webhook;
