@@ -155,6 +155,7 @@ def test_the_autoscaler_is_changed_live_until_the_next_deploy(
     wait_until("two are warm", lambda: function.get_current_stats().num_total_runners == 2)
     assert function.get_current_stats() == (0, 2, 0, 2)
     told = server.cli("function", "scale", f"{app_name}.version", "--min-containers", "1")
+    assert told.stdout.splitlines()[1].split() == ["1", "2", "0", "5", "s"]
     assert "until the next deploy" in told.stderr
     assert function.update_autoscaler()["min_containers"] == 1
     server.cli("deploy", APPS / "versions.py", "--name", app_name)

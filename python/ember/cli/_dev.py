@@ -151,7 +151,7 @@ def _version_of(file: str, name: str | None, unless: str) -> Version | None:
 def _tell_urls(made: Version) -> None:
     for function in made["functions"]:
         if not function["web"]:
-            _terminal.say(_terminal.field(function["name"], function["url"]))
+            _terminal.say(f"  {function['name']}  {function['url']}")
     say_web_urls(made["functions"])
 
 

@@ -34,7 +34,6 @@ def scale(prog: str, summary: str, argv: list[str]) -> int:
         _terminal.document(answer)
         return _exit.OK
     answer["scaledown_window"] = f"{answer.pop('scaledown_window_ms') / 1000:g} s"
-    for name in _NAMES:
-        _terminal.say(_terminal.field(name.replace("_", " "), str(answer[name])))
+    _terminal.table([answer], _NAMES, right=_NAMES)
     _terminal.say("until the next deploy")
     return _exit.OK

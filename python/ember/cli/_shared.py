@@ -179,12 +179,12 @@ def _list(kind: str, counted: str, prog: str, summary: str, argv: list[str]) -> 
             counted: one[counted],
             "size": _terminal.size(one["size_bytes"]),
             "made": _terminal.ago(one["created_ms"]),
-            "": "ephemeral" if one["ephemeral"] else "",
+            "kept": "while in use" if one["ephemeral"] else "until deleted",
         }
         for one in document[f"{kind}s"]
     ]
     _terminal.table(
-        rows, [kind, counted, "size", "made", ""], right=[counted, "size"], cut_column=kind,
+        rows, [kind, counted, "size", "made", "kept"], right=[counted, "size"], cut_column=kind,
         empty=f"no {kind}s; next: ember {kind} create NAME",
     )  # fmt: skip
     return _exit.OK
