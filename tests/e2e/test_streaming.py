@@ -141,21 +141,21 @@ def test_http_has_server_sent_events(server: Server, streams: str, name: str) ->
 
 
 def test_a_call_that_waits_for_a_start_says_so_before_its_result(
-    server: Server, app_name: str
+    own_server: Server, app_name: str
 ) -> None:
-    server.cli("deploy", APPS / "versions.py", "--name", app_name)
-    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+    """On a fleet with room: with others' containers there it might wait for that first."""
+    own_server.cli("deploy", APPS / "versions.py", "--name", app_name)
+    connection = http.client.HTTPConnection(own_server.url.removeprefix("http://"), timeout=60)
     with contextlib.closing(connection):
         connection.request(
             "POST", f"/fn/{app_name}/version", "{}",
-            {"Authorization": f"Bearer {server.key}", "Accept": "text/event-stream"},
+            {"Authorization": f"Bearer {own_server.key}", "Accept": "text/event-stream"},
         )  # fmt: skip
         text = connection.getresponse().read().decode()
     names = [line for line in text.splitlines() if line.startswith("event: ")]
     assert names[0] == "event: status"
-    assert '"phase": "starting"' in text or '"phase": "queued"' in text  # where the fleet is full
+    assert '"phase": "starting"' in text
     assert names[-2:] == ["event: result", "event: end"]
-    server.cli("app", "stop", app_name)
 
 
 def test_an_error_in_the_middle_follows_the_items_before_it(server: Server, streams: str) -> None:
