@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 
 from ember import _client, _source
+from ember._heartbeat import beating
 from ember._image import Image
 from ember.exception import EmberError, InvalidArgumentError, from_error_body
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     # Told the stage ("image", "source", "upload", "deploy"), or what there is to say of the one
     # that runs ("image_line", "left_out"), and a line about it.
     Progress = Callable[[str, str], None]
-
-_HEARTBEAT_S = 10.0
 
 
 class Deployment:
@@ -118,24 +116,11 @@ def run(
 def kept_alive(app: str, client: Client | None = None) -> Iterator[None]:
     """Keeps an ephemeral app alive for the length of the block, and then stops it."""
     client = client or _client.shared()
-    ended = threading.Event()
-    heart = threading.Thread(
-        target=_beat, args=(client, app, ended), name="ember-heartbeat", daemon=True
-    )
-    heart.start()
     try:
-        yield
+        with beating(lambda: client.post_json(_client.app_path(app, "heartbeat"))):
+            yield
     finally:
-        ended.set()
         client.post_json(_client.app_path(app, "stop"))
-
-
-def _beat(client: Client, app: str, ended: threading.Event) -> None:
-    while not ended.wait(_HEARTBEAT_S):
-        try:
-            client.post_json(_client.app_path(app, "heartbeat"))
-        except EmberError:
-            continue  # a server that restarts; if it stays away, the calls will tell
 
 
 def describe(spec: dict[str, Any]) -> str:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-_HEARTBEAT_S = 10.0
 MOST_ITEMS = 10_000  # of one request
 MOST_BYTES = 32 << 20  # of one request, but for a single value
 # What is asked of one by its name: the method, and what follows the name in the path.
@@ -70,19 +69,15 @@ class Handle:
     def ephemeral(cls) -> Iterator[Self]:
         """A new one for the length of a `with` block; it goes with this process."""
         import secrets
-        import threading
+
+        from ember._heartbeat import beating
 
         name = f"ephemeral-{secrets.token_hex(6)}"
         _create(cls.kind, name, ephemeral=True)
-        ended = threading.Event()
-        heart = threading.Thread(
-            target=_beat, args=(cls.kind, name, ended), name="ember-shared", daemon=True
-        )
-        heart.start()
         try:
-            yield cls(name)
+            with beating(lambda: ask(cls.kind, name, "heartbeat")):
+                yield cls(name)
         finally:
-            ended.set()
             ask(cls.kind, name, "delete")
 
     def _ask(self, action: str, data: Sequence[bytes] = (), **fields: object) -> bytes:
@@ -157,14 +152,6 @@ def _create(kind: str, name: str, *, ephemeral: bool) -> None:
 
     wanted = {"name": name, "ephemeral": ephemeral, "may_exist": not ephemeral}
     _client.shared().post_json(_client.shared_path(kind), wanted)
-
-
-def _beat(kind: str, name: str, ended: Any) -> None:
-    while not ended.wait(_HEARTBEAT_S):
-        try:
-            ask(kind, name, "heartbeat")
-        except EmberError:
-            continue  # a server that restarts; if it stays away, the next use will tell
 
 
 def batch(items: Iterable[tuple[str | None, bytes]]) -> list[bytes]:

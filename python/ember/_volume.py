@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ember._volume_upload import Upload
 
 _RANGE_BYTES = 8 << 20
-_HEARTBEAT_S = 10.0
 
 
 class FileEntry:
@@ -77,22 +76,17 @@ class Volume:
     def ephemeral(cls) -> Iterator[Volume]:
         """A new volume for the length of a `with` block; it goes with this process."""
         import secrets
-        import threading
 
         from ember import _client
+        from ember._heartbeat import beating
 
         client = _client.shared()
         name = f"ephemeral-{secrets.token_hex(6)}"
         client.post_json("/api/v1/volumes", {"name": name, "ephemeral": True})
-        ended = threading.Event()
-        heart = threading.Thread(
-            target=_beat, args=(client, name, ended), name="ember-volume", daemon=True
-        )
-        heart.start()
         try:
-            yield cls(name)
+            with beating(lambda: client.post_json(_client.volume_path(name, "heartbeat"))):
+                yield cls(name)
         finally:
-            ended.set()
             client.post_json(_client.volume_path(name, "delete"))
 
     def with_mount_options(
@@ -306,14 +300,3 @@ def _destination(path: str, *, several: bool = False) -> str:
     """The same, with a slash at its end where it must be a directory."""
     inside = _inside(path)
     return f"{inside}/" if inside and (several or path.endswith("/")) else inside
-
-
-def _beat(client: Client, name: str, ended: Any) -> None:
-    from ember._client import volume_path
-    from ember.exception import EmberError
-
-    while not ended.wait(_HEARTBEAT_S):
-        try:
-            client.post_json(volume_path(name, "heartbeat"))
-        except EmberError:
-            continue  # a server that restarts; if it stays away, the next use will tell

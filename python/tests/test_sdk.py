@@ -521,7 +521,7 @@ def test_an_app_without_functions_is_refused() -> None:
 def test_an_ephemeral_app_beats_and_is_stopped_at_the_end(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ember._deploy._HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("ember._heartbeat._EVERY_S", 0.01)
     app, function = make_app()
     with pytest.raises(RuntimeError, match="from the block"), app.run():
         assert platform.deployed["ephemeral"] is True

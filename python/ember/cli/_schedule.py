@@ -36,20 +36,13 @@ def _row(schedule: dict[str, Any]) -> dict[str, Any]:
     return {
         "function": f"{schedule['app']}.{schedule['function']}",
         "schedule": schedule["text"],
-        "next": "paused" if schedule["paused"] else _clock(schedule["next_tick_ms"]),
-        "last": _clock(schedule["last_tick_ms"]),
+        "next": "paused" if schedule["paused"] else _terminal.clock(schedule["next_tick_ms"]),
+        "last": _terminal.clock(schedule["last_tick_ms"]),
         "call": schedule["last_call_id"] or "",
         "state": schedule["last_call_state"] or "",
         "skipped": schedule["skipped"],
         "missed": schedule["missed_ticks"],
     }
-
-
-def _clock(at_ms: int | None) -> str:
-    """Return a time to the second, here."""
-    import time
-
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000)) if at_ms else ""
 
 
 def run_schedule(prog: str, summary: str, argv: list[str]) -> int:

@@ -223,6 +223,13 @@ def size(value_bytes: int) -> str:
     return f"{number:.1f} GiB"
 
 
+def clock(at_ms: int | None) -> str:
+    """Return a time to the second, here."""
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000)) if at_ms else ""
+
+
 def ago(at_ms: int | None) -> str:
     """Return how long ago a time was, in words."""
     if not at_ms:

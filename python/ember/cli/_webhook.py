@@ -45,17 +45,10 @@ def _row(webhook: dict[str, Any]) -> dict[str, Any]:
         "type": webhook["type"],
         "state": webhook["state"],
         "tries": webhook["tries"],
-        "next": _clock(webhook["next_try_ms"]),
+        "next": _terminal.clock(webhook["next_try_ms"]),
         "url": webhook["url"],
         "outcome": webhook["outcome"],
     }
-
-
-def _clock(at_ms: int | None) -> str:
-    """Return a time to the second, here."""
-    import time
-
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_ms / 1000)) if at_ms else ""
 
 
 def show_webhook(prog: str, summary: str, argv: list[str]) -> int:
@@ -116,5 +109,7 @@ def secret(prog: str, summary: str, argv: list[str]) -> int:
         return _exit.OK
     _terminal.data(document["secret"])
     if document["previous_until_ms"]:
-        _terminal.say(f"the one before signs too, until {_clock(document['previous_until_ms'])}")
+        _terminal.say(
+            f"the one before signs too, until {_terminal.clock(document['previous_until_ms'])}"
+        )
     return _exit.OK
