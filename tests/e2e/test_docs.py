@@ -57,7 +57,7 @@ def test_the_readme_s_first_function_runs_as_shown(server: Server, tmp_path: Pat
     done = shell(server, tmp_path, commands(session))
     assert done.returncode == 0, done
     assert done.stdout.count("Hello, Ada!") == 3  # of run, call and curl
-    assert re.search(r"^hello\S* +greet .*\$", done.stdout, re.M)  # of the bill, which others share
+    assert re.search(r"^hello\S*\.greet .*\$", done.stdout, re.M)  # of the bill, which others share
     server.cli("app", "stop", "hello")
 
 
