@@ -27,7 +27,7 @@ demo: build ## start, deploy, call, bill, scale to zero, stop
 
 bench: build ## make bench NAME=warm_call: one benchmark; its figures go to build/bench/NAME.json
 	@test -f bench/$(NAME).py || { echo "make bench NAME=...: one of" $(patsubst bench/%.py,%,$(filter-out bench/common.py,$(wildcard bench/*.py))); exit 2; }
-	@$(PYTHON) bench/$(NAME).py
+	@$(PYTHON) -m bench.$(NAME)
 
 SEED ?= 1
 SEEDS ?= 1

@@ -26,7 +26,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import common
+from bench import common
 
 SIDES = Path(__file__).resolve().parent / "batching_sides"
 PEERS = {

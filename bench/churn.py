@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import common
 import leftovers
 from coldstart import Ember, crun_floor
+
+from bench import common
 
 APP = "bench-churn"
 IN_TURN = 4  # functions of each caller: by the next turn the container of one has ended

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import common
+from bench import common
 
 SIDES = Path(__file__).resolve().parent / "coldstart_sides"
 APP = "bench-coldstart"

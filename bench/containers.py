@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import common
+from bench import common
 
 BENCH = common.ROOT / "build" / "bin" / "ember-sandbox-bench"
 UV = common.ROOT / ".venv" / "bin" / "uv"

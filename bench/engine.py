@@ -15,7 +15,7 @@ import resource
 import subprocess
 from collections.abc import Callable
 
-import common
+from bench import common
 
 PROGRAM = common.ROOT / "build" / "bin" / "ember-engine-bench"
 CONTAINERS = (10, 1_000, 10_000)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import common
+from bench import common
 
 EMBERD = common.ROOT / "build" / "bin" / "emberd"
 FUNCTIONS = 100

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import common
+from bench import common
 
 APP = """
 import os, socket, struct, subprocess, sys, time

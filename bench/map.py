@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import common
+from bench import common
 
 sys.path.insert(0, str(common.ROOT / "python"))
 

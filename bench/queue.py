@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import common
+from bench import common
 
 APP = """import time
 import ember

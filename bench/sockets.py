@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import common
 from warm_call import SIDES as CALL_SIDES
 from warm_call import running, wait_until_answers
+
+from bench import common
 
 SIDES = Path(__file__).resolve().parent / "sockets_sides"
 SERVER_CORE, LOAD_CORE = 0, 1

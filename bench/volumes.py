@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import common
+from bench import common
 
 SIDES = Path(__file__).resolve().parent / "volumes_sides"
 APP = "bench-volumes"

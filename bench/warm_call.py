@@ -22,7 +22,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import common
+from bench import common
 
 SIDES = Path(__file__).resolve().parent / "warm_call_sides"
 PEERS = ["fastapi==0.165.0", "uvicorn[standard]==0.54.0"]
