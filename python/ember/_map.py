@@ -133,11 +133,6 @@ class _Mapping:
         kwargs: dict[str, Any] | None,
         progress: bool | None,
     ) -> None:
-        if function.variant is not None:
-            raise InvalidArgumentError(
-                f"{function.name} has parameters or options of its own, and a map goes to "
-                "functions as they are deployed alone; call .remote() or .spawn() for each input"
-            )
         if function.is_generator:
             raise InvalidArgumentError(
                 f"{function.name} is a generator function: "
@@ -182,11 +177,12 @@ class _Mapping:
         if _context.in_container:
             from ember.runner._map import FrameLink
 
-            flow.start(FrameLink(flow, _context.deployed_app(function.app_name), function.name))
+            app = _context.deployed_app(function.app_name)
+            flow.start(FrameLink(flow, app, function.name, function.variant))
             return flow, None
         from ember._map_socket import SocketLink
 
-        flow.start(SocketLink(flow, function.app_name, function.name))
+        flow.start(SocketLink(flow, function.app_name, function.name, function.variant))
         if self._progress or (self._progress is None and _context.progress_by_default):
             from ember import _map_progress
 

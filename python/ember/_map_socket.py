@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from ember import _client, _context, _json
+from ember import _client, _context, _json, _variant
 from ember._map_flow import Flow, Outcome
 from ember._websocket import BYTES, TEXT, Broken
 from ember.exception import UnavailableError, from_error_body, from_report
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ember._variant import Variant
     from ember._websocket import WebSocket
 
 _INPUT_HEAD = struct.Struct("<QIB")  # number, length, format
@@ -36,10 +37,10 @@ _SILENCE_S = 60.0  # the server says something every 15
 class SocketLink:
     """Carries one map's inputs and results."""
 
-    def __init__(self, flow: Flow, app: str, function: str) -> None:
+    def __init__(self, flow: Flow, app: str, function: str, variant: Variant | None) -> None:
         self._flow = flow
         self._name = f"{app}.{function}"
-        path = _client.app_path(app, f"functions/{_client.quote(function)}/map")
+        path = _client.function_path(app, function, "map", _variant.id_of(app, variant))
         self._socket: WebSocket = _client.shared().open_messages(path)
         self._wake_reads, self._wake_writes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._lock = threading.Lock()  # guards what follows

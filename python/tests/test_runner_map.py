@@ -21,6 +21,10 @@ def f(count):
     return list(other.map(range(count)))
 
 @app.function()
+def of_a_variant(count):
+    return list(other.with_options(timeout=30).map(range(count)))
+
+@app.function()
 async def from_async(count):
     return [value async for value in other.map.aio(range(count))]
 
@@ -114,6 +118,33 @@ def test_a_window_of_calls_is_under_way_at_once(
     for _ in range(WINDOW):
         answer(runner, next_call(runner))
     assert result(runner) == [2 * number for number in range(2 * WINDOW)]
+
+
+def test_a_variant_that_went_with_its_version_is_made_again(runner: RunnerProcess) -> None:
+    def make_variant(name: str) -> None:
+        asked = runner.expect(frames.VARIANT)
+        assert asked.json["options"] == {"timeout_ms": 30_000}
+        body = json.dumps({"variant": name}).encode()
+        runner.send(frames.frame(frames.CALL_RESULT, frames.JSON, 0, asked.stream, body))
+
+    runner.start(MODULE, "of_a_variant").ready()
+    runner.input(1, {"count": 2})
+    make_variant("va-1")
+    first, second = next_call(runner), next_call(runner)
+    assert call_of(first)[0]["variant"] == "va-1"
+    answer(runner, first)
+    gone = {
+        "kind": "unknown_variant", "type": "EmberError", "message": "gone", "traceback": "",
+        "pickle": None,
+    }  # fmt: skip
+    body = json.dumps(gone).encode()
+    runner.send(frames.frame(frames.CALL_ERROR, frames.JSON, 0, second.stream, body))
+    make_variant("va-2")
+    again = next_call(runner)
+    assert call_of(again)[0]["variant"] == "va-2"
+    assert call_of(again)[1] == call_of(second)[1]
+    answer(runner, again)
+    assert result(runner) == [0, 2]
 
 
 @EVERY_WAY

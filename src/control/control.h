@@ -124,6 +124,13 @@ struct CallRequest {
   Priority priority = {};
 };
 
+struct MapRequest {
+  std::string_view app;
+  std::string_view function;
+  KeyId caller = {};
+  std::string_view variant = {};  // of the function; empty: as it is deployed
+};
+
 // Where a call is on its way to its first item or result.
 enum class CallPhase : std::uint8_t { queued, starting, running };
 struct CallStatus {
@@ -223,8 +230,7 @@ class Control {
   virtual WebService& web() = 0;
   virtual WebhookService& webhooks() = 0;
   // A session of many calls of one function, for a client that is borrowed while it lives.
-  virtual Result<std::unique_ptr<MessageSession>> open_map(std::string_view app,
-                                                           std::string_view function, KeyId caller,
+  virtual Result<std::unique_ptr<MessageSession>> open_map(const MapRequest& request,
                                                            MessageClient& client) = 0;
 
   // --- deploying; bodies are JSON documents of docs/reference/http.md ---

@@ -72,6 +72,10 @@ LiveControl::Parts::Parts(LiveControlOptions given, boost::asio::io_context& loo
             .driver = driver,
             .catalog = catalog,
             .calls = calls,
+            .make_variant =
+                [this](auto app, auto function, auto request, auto done) {
+                  variants.make(app, function, request, std::move(done));
+                },
             .is_open = [this] { return takes_calls(); }}),
       web({.driver = driver,
            .catalog = catalog,
@@ -330,10 +334,9 @@ ScheduleService& LiveControl::schedules() { return parts_->scheduled; }
 WebService& LiveControl::web() { return parts_->web; }
 WebhookService& LiveControl::webhooks() { return parts_->webhooks; }
 
-Result<std::unique_ptr<MessageSession>> LiveControl::open_map(std::string_view app,
-                                                              std::string_view function,
-                                                              KeyId caller, MessageClient& client) {
-  return parts_->maps.open(app, function, caller, client);
+Result<std::unique_ptr<MessageSession>> LiveControl::open_map(const MapRequest& request,
+                                                              MessageClient& client) {
+  return parts_->maps.open(request, client);
 }
 
 // --- deploying ---

@@ -92,8 +92,8 @@ class LiveControl final : public Control, private NodeObserver {
   ScheduleService& schedules() override;
   WebService& web() override;
   WebhookService& webhooks() override;
-  Result<std::unique_ptr<MessageSession>> open_map(std::string_view app, std::string_view function,
-                                                   KeyId caller, MessageClient& client) override;
+  Result<std::unique_ptr<MessageSession>> open_map(const MapRequest& request,
+                                                   MessageClient& client) override;
   void register_source(std::string manifest_json,
                        std::function<void(Result<UploadResult>)> done) override;
   void put_blob(std::string sha256, std::string bytes, std::function<void(Result<>)> done) override;

@@ -35,9 +35,18 @@ bool is_known(std::uint8_t format) {
 
 class MapSessions::Session final : public MessageSession {
  public:
-  Session(MapSessions& all, std::string_view app, std::string_view function, KeyId caller,
+  Session(MapSessions& all, const MapRequest& request, const Function& mapped,
           MessageClient& client)
-      : all_(all), app_(app), function_(function), caller_(caller), client_(client) {
+      : all_(all),
+        app_(request.app),
+        function_(request.function),
+        caller_(request.caller),
+        client_(client),
+        variant_(request.variant),
+        variant_of_(mapped.spec.name),
+        difference_(mapped.variant ? R"({"parameters": )" + mapped.class_arguments +
+                                         R"(, "options": )" + mapped.options + "}"
+                                   : "") {
     ++all_.sessions_;
     ++all_.of_caller_[caller_];
     // Not in here: the answer to the upgrade goes first.
@@ -167,19 +176,43 @@ class MapSessions::Session final : public MessageSession {
   // the engine's actions are performed: a refusal would come too late then.
   void start_held() {
     while (!held_.empty() && out_.size() - sent_ <= kMostUnsentBytes && !finished_) {
-      const auto found = all_.parts_.calls.find({app_, function_, {}, caller_});
+      const auto found = all_.parts_.calls.find({app_, function_, {}, caller_, variant_});
+      if (!found && is_variant_gone()) return make_variant();
       if (!found) return fail(found.error());
       const Reason full = all_.parts_.driver.engine().refusal((*found->function)->pool, caller_, 0);
       if (full.code != ReasonCode::none) return;
       if (auto open = all_.parts_.is_open(); !open) return fail(open.error());
       Input& input = *inputs_.at(held_.front());
-      const auto started = all_.parts_.calls.start(
-          {app_, function_, std::move(input.arguments), caller_}, &input, Origin::outside);
+      const auto started =
+          all_.parts_.calls.start({app_, function_, std::move(input.arguments), caller_, variant_},
+                                  &input, Origin::outside);
       if (!started) return fail(started.error());
       input.arguments = {};
       input.call = *started;
       held_.pop_front();
     }
+  }
+
+  bool is_variant_gone() const {
+    return !variant_.empty() && all_.parts_.catalog.find_callable(app_, function_).function;
+  }
+
+  // Of the version that is current now; the inputs wait for it.
+  void make_variant() {
+    if (std::exchange(variant_is_coming_, true)) return;
+    all_.parts_.make_variant(app_, variant_of_, difference_,
+                             [this, alive = alive()](const Result<std::string>& made) {
+                               if (!alive.expired()) on_variant(made);
+                             });
+  }
+
+  void on_variant(const Result<std::string>& made) {
+    variant_is_coming_ = false;
+    if (finished_) return;
+    if (!made) return fail(made.error());
+    const JsonValue id = JsonValue::parse(*made)["variant"];
+    variant_ = id.is_null() ? "" : id.get<std::string>();
+    start_held();
   }
 
   // The input has gone when this returns.
@@ -241,7 +274,8 @@ class MapSessions::Session final : public MessageSession {
 
   // It never shrinks: what the client has been told it may rely on.
   void tell_window() {
-    const FunctionPtr* function = all_.parts_.catalog.find_callable(app_, function_).function;
+    const auto found = all_.parts_.calls.find({app_, function_, {}, caller_, variant_});
+    const FunctionPtr* function = found ? found->function : nullptr;
     const auto pool = function ? all_.parts_.driver.engine().pool((*function)->pool) : std::nullopt;
     std::size_t wanted = kLeastMapInputs;
     if (pool) {
@@ -295,6 +329,10 @@ class MapSessions::Session final : public MessageSession {
   const std::string app_, function_;
   const KeyId caller_;
   MessageClient& client_;
+  std::string variant_;           // of the function; empty: as it is deployed
+  const std::string variant_of_;  // the function or class whose variant it is
+  const std::string difference_;  // how that differs, as JSON
+  bool variant_is_coming_ = false;
   bool finished_ = false;
   // What has come of the next input.
   char head_text_[kMapInputHeadBytes] = {};
@@ -320,19 +358,19 @@ class MapSessions::Session final : public MessageSession {
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
-Result<std::unique_ptr<MessageSession>> MapSessions::open(std::string_view app,
-                                                          std::string_view function, KeyId caller,
+Result<std::unique_ptr<MessageSession>> MapSessions::open(const MapRequest& request,
                                                           MessageClient& client) {
   if (auto open = parts_.is_open(); !open) return std::move(open).error();
-  const auto found = parts_.calls.find({app, function, {}, caller});
+  const auto found =
+      parts_.calls.find({request.app, request.function, {}, request.caller, request.variant});
   if (!found) return found.error();
-  const auto own = of_caller_.find(caller);
+  const auto own = of_caller_.find(request.caller);
   if (own != of_caller_.end() && own->second >= kMapsOfCaller) {
     return too_many(kMapsOfCaller, "this key");
   }
   if (sessions_ >= kMapsOfAll) return too_many(kMapsOfAll, "all callers");
   return std::unique_ptr<MessageSession>(
-      std::make_unique<Session>(*this, app, function, caller, client));
+      std::make_unique<Session>(*this, request, **found->function, client));
 }
 
 }  // namespace ember

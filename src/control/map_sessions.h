@@ -4,7 +4,8 @@
 //
 // Nothing grows with the length of a map. The client may have so many inputs, and so many bytes of
 // them, unanswered as it has been told; results that it does not take hold up the inputs behind
-// them. An input that finds the function's queue full stays in the session and is tried again.
+// them. An input that finds the function's queue full stays in the session and is tried again; so
+// does one of a variant, while that is made anew of the app's next version.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -34,14 +35,17 @@ class MapSessions {
     EngineDriver& driver;
     const AppCatalog& catalog;
     Calls& calls;
+    // As HTTP's: one of the function's current version.
+    std::function<void(const std::string& app, const std::string& function,
+                       const std::string& request_json, std::function<void(Result<std::string>)>)>
+        make_variant;
     std::function<Result<>()> is_open;  // whether new calls are taken at all
   };
 
   explicit MapSessions(Parts parts) : parts_(std::move(parts)) {}
 
   // The client is borrowed for as long as the session lives.
-  Result<std::unique_ptr<MessageSession>> open(std::string_view app, std::string_view function,
-                                               KeyId caller, MessageClient& client);
+  Result<std::unique_ptr<MessageSession>> open(const MapRequest& request, MessageClient& client);
 
  private:
   class Session;

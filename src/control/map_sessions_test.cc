@@ -81,7 +81,7 @@ class MapSessionsTest : public ControlTest {
   }
   Result<std::unique_ptr<MessageSession>> ask(MessageClient& of, const std::string& name,
                                               KeyId key = KeyId{7}) {
-    return control->open_map("docs", name, key, of);
+    return control->open_map({"docs", name, key, variant}, of);
   }
   void open_session(const std::string& name) {
     auto opened = ask(client, name);
@@ -111,6 +111,7 @@ class MapSessionsTest : public ControlTest {
 
   Client client;
   std::unique_ptr<MessageSession> session;
+  std::string variant;  // of what is mapped
 };
 
 TEST_F(MapSessionsTest, EachInputIsACallAndTheTotalsComeLast) {
@@ -351,6 +352,61 @@ TEST_F(MapSessionsTest, WhatIsNotThereIsRefused) {
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::not_found);
   EXPECT_THAT(refused.error().message, HasSubstr("echo"));
+}
+
+class VariantMaps : public MapSessionsTest {
+ protected:
+  void deploy() {
+    must_deploy("docs", {function("slow", R"("max_containers": 1, "queue_limit": 1)")});
+  }
+  void make_variant() {
+    const auto made = wait_for<std::string>([&](auto done) {
+      control->make_variant("docs", "slow", R"({"options": {"timeout_ms": 60000}})", done);
+    });
+    ASSERT_TRUE(made.ok()) << made.error().message;
+    variant = json(*made)["variant"].get<std::string>();
+  }
+  std::vector<std::string> timeouts() {
+    std::vector<std::string> found;
+    for (const auto& [id, container] : node.containers) {
+      found.push_back(json(container.spec.function_json)["options"].dump());
+    }
+    return found;
+  }
+};
+
+TEST_F(VariantMaps, GoToContainersOfTheVariant) {
+  deploy();
+  make_variant();
+  open_session("slow");
+  send_inputs(0, 1);
+  until_running();
+  EXPECT_THAT(timeouts(), testing::ElementsAre(HasSubstr("60000")));
+}
+
+TEST_F(VariantMaps, GoOnWithTheSameVariantOfTheNextVersion) {
+  deploy();
+  make_variant();
+  open_session("slow");
+  send_inputs(0, 4);  // one runs, one waits, and two are held
+  until_running();
+  deploy();
+  while (client.results.size() < 4) {
+    until([&] { return inputs_at_work() > 0; });
+    for (auto& [id, container] : node.containers) {
+      if (!container.inputs.empty()) answer(container);
+    }
+    const std::size_t answered = client.results.size();
+    until([&] { return client.results.size() > answered; });
+    EXPECT_THAT(timeouts(), testing::Each(HasSubstr("60000")));
+  }
+  EXPECT_EQ(client.error(), "");
+}
+
+TEST_F(VariantMaps, WhatIsNotKnownIsRefused) {
+  deploy();
+  variant = "va-0000000000001";
+  EXPECT_EQ(ask(client, "slow").error().code, ErrorCode::not_found);
 }
 
 TEST_F(MapSessionsTest, AServerThatGoesDownTakesNoMore) {

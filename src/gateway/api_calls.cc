@@ -125,8 +125,9 @@ void handle_map(ApiRequest& request, Reply reply) {
     const auto app = request.control.app_json(request.parameters[0]);
     return reply.send(app ? upgrade_required() : error_response(app.error()));
   }
-  auto session =
-      request.control.open_map(request.parameters[0], request.parameters[1], request.key, *client);
+  const std::string variant = Query(request.query).text("variant");
+  auto session = request.control.open_map(
+      {request.parameters[0], request.parameters[1], request.key, variant}, *client);
   if (!session) return reply.send(error_response(session.error()));
   exchange->begin_messages(*std::move(session));
 }

@@ -239,9 +239,10 @@ class FakeControl final : public Control {
     if (refuse_documents) return *refuse_documents;
     return std::unique_ptr<MessageSession>(std::make_unique<EchoSession>(*this, client));
   }
-  Result<std::unique_ptr<MessageSession>> open_map(std::string_view app, std::string_view function,
-                                                   KeyId caller, MessageClient& client) override {
-    asked.push_back("map " + std::string(app) + " " + std::string(function) + " " + caller.text());
+  Result<std::unique_ptr<MessageSession>> open_map(const MapRequest& request,
+                                                   MessageClient& client) override {
+    asked.push_back("map " + std::string(request.app) + " " + std::string(request.function) + " " +
+                    request.caller.text() + std::string(request.variant));
     if (refuse_documents) return *refuse_documents;
     return std::unique_ptr<MessageSession>(std::make_unique<EchoSession>(*this, client));
   }

@@ -134,6 +134,10 @@ TEST_F(MessagesTest, AMapIsAConversationToo) {
   EXPECT_TRUE(control.asked[0].starts_with("map docs read page ak-")) << control.asked[0];
   client.hang_up();
   EXPECT_TRUE(turn_until([&] { return control.sessions == 0; }));
+  TestClient other = connect();
+  other.send(request("GET", path + "?variant=va-2", {}, kUpgrade));
+  EXPECT_EQ(other.read().status, 101);
+  EXPECT_TRUE(control.asked[1].ends_with("va-2")) << control.asked[1];
   control.refuse_documents =
       Error{ErrorCode::resource_exhausted, "16 maps of this key run already"};
   EXPECT_EQ(ask("GET", path, {}, kUpgrade).status, 429);

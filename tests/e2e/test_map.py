@@ -74,6 +74,12 @@ def runners_of(server: Server, name: str) -> list[int]:
     ]
 
 
+def variants(server: Server, name: str) -> list[Any]:
+    """Of a function, as it is shown."""
+    rows = server.http("GET", "/api/v1/apps/maps").document["functions"]
+    return next(row["variants"] for row in rows if row["name"] == name)
+
+
 class Drawn:
     """An iterable that counts what has been drawn of it."""
 
@@ -95,6 +101,15 @@ def test_a_thousand_inputs_use_several_containers(maps: Server) -> None:
     results = list(function("process_id").map(range(1000), order_outputs=False))
     assert len(results) == 1000
     assert len({row["container_id"] for row in maps.containers("maps")}) > 1
+
+
+def test_parameters_and_options_hold_for_a_map_too(maps: Server) -> None:
+    times = ember.Cls.from_name("maps", "Times")
+    assert list(times(factor=3).apply.map(range(100))) == [3 * number for number in range(100)]
+    add = function("add").with_options(timeout=30)
+    assert list(add.map([1, 2], [3, 4])) == [4, 6]
+    options = [row["options"] for row in variants(maps, "add")]
+    assert options == [{"timeout_ms": 30_000}]
 
 
 def test_no_inputs_give_no_results(maps: Server) -> None:
@@ -270,6 +285,7 @@ def test_a_killed_container_s_inputs_run_again(maps: Server) -> None:
         ("maps_inside_async", [200], [2 * number for number in range(200)]),
         ("maps_blocking_the_loop", [200], [2 * number for number in range(200)]),
         ("maps_on_threads", [200], [number + 1 for number in range(200)]),
+        ("maps_a_parameter_inside", [100], [5 * number for number in range(100)]),
         ("maps_nothing", [], []),
         ("maps_more_than_fits", [100], list(range(100))),
         ("raises_inside", [], "1 is odd"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ember import _json
+from ember import _json, _variant
 from ember._map_flow import Flow, Outcome
 from ember.exception import UnavailableError, from_report
 from ember.runner import _calls
@@ -12,6 +12,8 @@ from ember.runner import _calls
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ember._variant import Variant
 
 _WINDOW = 64  # calls under way
 _WINDOW_BYTES = 32 << 20
@@ -40,6 +42,10 @@ class _Input(_calls.Waiter):
         if report.get("kind") == "resource_exhausted" and limit.get("name") in _FULL:
             self._link.hold(self)
             return
+        if report.get("kind") == "unknown_variant":
+            self._link.lose_variant()
+            self._link.hold(self)
+            return
         error = Outcome(self.number, b"", lambda: from_report(report, unpickle=True))
         self._link.ended(error, self)
 
@@ -50,10 +56,13 @@ class _Input(_calls.Waiter):
 class FrameLink:
     """Carries one map's inputs and results."""
 
-    def __init__(self, flow: Flow, app: str, function: str) -> None:
+    def __init__(self, flow: Flow, app: str, function: str, variant: Variant | None) -> None:
         self._flow = flow
         self._app = app
         self._function = function
+        self._variant = variant
+        self._variant_id = _variant.id_of(app, variant)
+        self._is_variant_lost = False  # with an older version of the app
         self._runner = _calls.running()
         self._lock = threading.Lock()
         self._under_way: dict[int, _Input] = {}
@@ -104,7 +113,9 @@ class FrameLink:
             if self._closed:
                 return
             self._under_way[one.number] = one
-            one.call = self._runner.start_call(self._app, self._function, one.body, one)
+            one.call = self._runner.start_call(
+                self._app, self._function, one.body, one, self._variant_id
+            )
 
     def ended(self, outcome: Outcome, one: _Input) -> None:
         with self._lock:
@@ -114,6 +125,10 @@ class FrameLink:
         self._flow.answered([outcome])
         if next_one is not None:
             self._start(_Input(self, next_one.number, next_one.body))
+
+    def lose_variant(self) -> None:
+        """The app has a new version: its variant is made anew before anything is tried again."""
+        self._is_variant_lost = True
 
     def hold(self, one: _Input) -> None:
         """Tries it again a little later."""
@@ -127,11 +142,21 @@ class FrameLink:
                 self._timer.start()
 
     def _try_again(self) -> None:
+        try:
+            self._find_variant()
+        except Exception as error:
+            self._flow.fail(error)
+            return
         with self._lock:
             held, self._held = self._held, []
             self._timer = None
         for one in held:
             self._start(_Input(self, one.number, one.body))
+
+    def _find_variant(self) -> None:
+        if self._is_variant_lost:
+            self._is_variant_lost = False
+            self._variant_id = _variant.id_of(self._app, self._variant)
 
 
 class _FlowWaiter(_calls.Waiter):

@@ -70,6 +70,20 @@ def length(data: bytes) -> int:
     return len(data)
 
 
+@app.cls(**SMALL, max_containers=2)
+class Times:
+    factor: int = ember.parameter(default=1)
+
+    @ember.method()
+    def apply(self, number: int) -> int:
+        return self.factor * number
+
+
+@app.function(**SMALL)
+def maps_a_parameter_inside(count: int) -> list[int]:
+    return list(Times(factor=5).apply.map(range(count)))
+
+
 @app.function(**SMALL)
 def holds_on_inside() -> None:
     holds_on.for_each(range(10))
