@@ -49,7 +49,9 @@ def need_programs(*names: str) -> None:
     """Ends with what to install if a program that the benchmark uses is not there."""
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
-        sys.exit(f"this benchmark needs {', '.join(missing)}: apt-get install {' '.join(missing)}")
+        packages = {"perf": "linux-perf", "taskset": "util-linux"}
+        wanted = " ".join(packages.get(name, name) for name in missing)
+        sys.exit(f"this benchmark needs {', '.join(missing)}: apt-get install {wanted}")
 
 
 def peer_python(name: str, requirements: list[str]) -> Path:
