@@ -1,12 +1,11 @@
-"""Durable calls: how many are accepted a second, beside Celery and RQ, what a million that wait cost, and how soon after a
-kill all is ready.
+"""Durable calls: accepts and round trips beside Celery and RQ, a million that wait, and how soon a kill is over.
 
 `accepted_vs_best_peer`: calls that are answered once they are on disk, each by a call of its own, from equally many
 connections on loopback TCP. Ember: POST ?mode=async of a small body, from wrk; the answer comes after the commit of the
 journal that holds the call. Celery and RQ: `apply_async` without a result and `enqueue`, from their own clients, a thread
 for each connection, in as many processes as were fastest in a trial; Redis answers after the fdatasync of its append-only
-file (`appendfsync always`, no snapshots, no rewrites). All three make many calls durable by one fdatasync: perf counts them
-in every round (`accepts_per_sync`). No worker takes jobs meanwhile.
+file (`appendfsync always`, no snapshots, no rewrites). All three make many calls durable by one fdatasync; perf counts them
+in every round (`accepts_per_sync`, `end_to_end_syncs`). No worker takes jobs meanwhile.
 
 `end_to_end_p50_ms`: from a call to its result, one after the other, on one warm container or worker. Ember: a spawn and a
 long poll. Celery: a `solo` worker without gossip, mingle and heartbeat that acknowledges late. RQ: a SimpleWorker, which
@@ -32,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +252,13 @@ def counting_syncs(pid: int) -> Iterator[list[int]]:
     told.append(sum(map(int, counts)))
 
 
+def trip_round(measure: Callable[[int], list[float]], pid: int, count: int) -> dict[str, float]:
+    """A round of calls from each to its result, after ten that do not count."""
+    with counting_syncs(pid) as syncs:
+        took_ms = measure(count + 10)
+    return {"p50_ms": statistics.median(took_ms[10:]), "syncs": syncs[0] / len(took_ms)}
+
+
 def accept_round(ember: Ember, connections: int, seconds: int) -> dict[str, float]:
     """A round of Ember's."""
     with counting_syncs(ember.pid) as syncs:
@@ -281,8 +287,9 @@ def beside_peers(folder: Path, options: Any, names: list[str], left_out: dict[st
         ember = stack.enter_context(running_ember(folder / "ember", ROUND_LIMIT))
         port, redis_pid = stack.enter_context(redis(folder / "redis"))
         peers: dict[str, Peer] = {}
+        measure = functools.partial(round_trips_ms, ember)
         trips: dict[str, Any] = {
-            "ember": lambda: {"p50_ms": p50(round_trips_ms(ember, options.trips))}
+            "ember": functools.partial(trip_round, measure, ember.pid, options.trips)
         }
         with contextlib.ExitStack() as workers:
             for name in names:
@@ -290,10 +297,8 @@ def beside_peers(folder: Path, options: Any, names: list[str], left_out: dict[st
                     peer = Peer(name, port, folder)
                     workers.enter_context(peer.worker())
                     peers[name] = peer
-                    trips[name] = functools.partial(
-                        lambda peer: {"p50_ms": p50(peer.clients("round_trips", options.trips))},
-                        peer,
-                    )
+                    measure = functools.partial(peer.clients, "round_trips")
+                    trips[name] = functools.partial(trip_round, measure, redis_pid, options.trips)
             common.say("from a call to its result")
             results = {"round_trips": common.alternate(trips, options.rounds, None, rest_s=3)}
         size, seconds = options.connections, options.seconds
@@ -307,11 +312,6 @@ def beside_peers(folder: Path, options: Any, names: list[str], left_out: dict[st
         return results, {name: peer.processes for name, peer in peers.items()}
 
 
-def p50(took_ms: list[float]) -> float:
-    """The median of those after the first ten."""
-    return statistics.median(took_ms[10:] or took_ms)
-
-
 def peer_figures(results: dict[str, dict[str, list[dict[str, float]]]]) -> dict[str, float]:
     """Ember over the best peer, and the absolutes."""
     figures: dict[str, float] = {}
@@ -322,6 +322,7 @@ def peer_figures(results: dict[str, dict[str, list[dict[str, float]]]]) -> dict[
     for name, samples in trips.items():
         prefix = "" if name == "ember" else f"{name}_"
         figures[f"{prefix}end_to_end_p50_ms"] = common.median(samples, "p50_ms")
+        figures[f"{prefix}end_to_end_syncs"] = common.median(samples, "syncs")
     ratios = [
         common.ratio(accepts["ember"], samples, "accepts_per_s")
         for name, samples in accepts.items()
