@@ -15,30 +15,18 @@ import functools
 import json
 import os
 import random
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench import common
 
 SIDES = Path(__file__).resolve().parent / "batching_sides"
-PEERS = {
-    "litserve": "litserve==0.2.19",
-    "mosec": "mosec==0.9.8",
-    "bentoml": "bentoml==1.4.40",
-    "ray": "ray[serve]==2.60.0",
-}
 FIXED_S, EACH_S, MOST = 0.020, 0.001, 32
 CAPACITY = MOST / (FIXED_S + EACH_S * MOST)
 LIMIT_S = 0.1
-START_LIMIT_S = 120.0
 ANSWER_LIMIT_S = 30.0
 
 Url = tuple[str, int, bytes]  # host, port, and a whole request
@@ -136,70 +124,12 @@ def load(url: Url, share: float, seconds: float, seeds: Iterator[int]) -> dict[s
     return asyncio.run(poisson(url, share * CAPACITY, seconds, next(seeds)))
 
 
-def peer_python(name: str) -> Path:
-    """A Python of its own with the peer in it."""
-    venv = common.OUTPUT / f"venv-{name}"
-    stamp = venv / "requirement.txt"
-    if not stamp.exists() or stamp.read_text() != PEERS[name]:
-        common.say(f"installing {PEERS[name]} into {venv.relative_to(common.ROOT)}")
-        subprocess.run(["/usr/bin/python3", "-m", "venv", venv], check=True)
-        command = [venv / "bin" / "pip", "install", "-q", PEERS[name]]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        stamp.write_text(PEERS[name])
-    return venv / "bin" / "python"
-
-
-def command_of(name: str, python: Path, port: int) -> tuple[list[str], str]:
-    """How a peer is started, and the path of its handler."""
-    if name == "bentoml":
-        command = [str(python), "-m", "bentoml", "serve", "bentoml_app:Work"]
-        return [*command, "--host", "127.0.0.1", "--port", str(port)], "/work"
-    if name == "mosec":
-        command = [str(python), "mosec_app.py", "--address", "127.0.0.1", "--port", str(port)]
-        return command, "/inference"
-    path = {"litserve": "/predict", "ray": "/work"}[name]
-    return [str(python), f"{name}_app.py", str(port)], path
-
-
 @contextlib.contextmanager
 def peer(name: str, folder: Path) -> Iterator[Url]:
     """A peer that answers: where."""
-    port = common.free_port()
-    command, path = command_of(name, peer_python(name), port)
-    log = folder / f"{name}.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=SIDES, stdout=out, stderr=out, start_new_session=True,
-            env={**os.environ, "TMPDIR": str(folder), "BENTOML_HOME": str(folder / "bentoml")},
-        )  # fmt: skip
-    try:
-        body = b'{"x": [1]}' if name == "bentoml" else b'{"x": 1}'  # whose calls are lists
-        _wait_until_answers(f"http://127.0.0.1:{port}{path}", body, process, log)
+    body = b'{"x": [1]}' if name == "bentoml" else b'{"x": 1}'  # whose calls are lists
+    with common.serving_peer(name, SIDES, folder, body) as (port, path):
         yield "127.0.0.1", port, common.call_request(path, None, body)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _wait_until_answers(url: str, body: bytes, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
-    last = ""
-    while time.monotonic() < deadline and process.poll() is None:
-        request = urllib.request.Request(url, data=body, method="POST")
-        request.add_header("Content-Type", "application/json")
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                answer.read()
-            return
-        except (urllib.error.URLError, OSError) as error:
-            last = str(error)
-            time.sleep(0.2)
-    raise RuntimeError(f"it does not answer: {last}; {log.read_text()[-2000:]}")
 
 
 @contextlib.contextmanager
@@ -238,12 +168,9 @@ def main() -> None:
         os.chmod(temporary, 0o755)
         folder = Path(temporary)
         urls = {"ember": running.enter_context(ember(folder / "ember"))}
-        for name in PEERS:
-            try:
+        for name in common.SERVING_PEERS:
+            with common.leaving_out(name, errors):
                 urls[name] = running.enter_context(peer(name, folder))
-            except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-                errors[name] = f"{error} {getattr(error, 'stderr', '') or ''}".strip()
-                common.say(f"{name} is left out: {errors[name][-300:]}")
         for share in (50, 80, 95):
             common.say(f"{share} % of {CAPACITY:.0f} calls a second")
             sides: dict[str, Callable[[], dict[str, float]]] = {
@@ -253,7 +180,8 @@ def main() -> None:
                 for name, url in urls.items()
             }
             raw[str(share)] = common.alternate(sides, options.rounds, None)
-    versions = {"python": sys.version.split()[0], **PEERS}
+    versions = {"python": sys.version.split()[0]}
+    versions |= {name: ", ".join(wanted) for name, wanted in common.SERVING_PEERS.items()}
     common.write("batching", figures(raw), {"rounds": raw, "left_out": errors}, versions)
 
 

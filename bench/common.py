@@ -1,7 +1,7 @@
-"""What every benchmark shares: a venv for the peers, alternated rounds, and one JSON file of figures.
+"""What every benchmark shares: peers and their venvs, alternated rounds, and one JSON file of figures.
 
-A benchmark writes build/bench/NAME.json: {"figures", "raw", "machine", "versions"}. Sides alternate round by
-round, so that a machine that slows for a while slows all of them; figures are medians, every round is kept.
+A benchmark writes build/bench/NAME.json: {"figures", "raw", "machine", "versions", "settings"}. Sides alternate round
+by round, so that a machine that slows for a while slows all of them; figures are medians, every round is kept.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 # What benchmarks share with the tests.
@@ -29,6 +31,13 @@ from ports import free_port
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "bench"
 EMBER = ROOT / ".venv" / "bin" / "ember"
+# Serving systems beside Ember, and what is installed for each.
+SERVING_PEERS = {
+    "ray": ["ray[serve]==2.60.0"],
+    "bentoml": ["bentoml==1.4.40", "httptools==0.9.0", "uvloop==0.23.0"],
+    "litserve": ["litserve==0.2.19"],
+    "mosec": ["mosec==0.9.8"],
+}
 
 
 def say(text: str) -> None:
@@ -40,20 +49,124 @@ def need_programs(*names: str) -> None:
     """Ends with what to install if a program that the benchmark uses is not there."""
     missing = [name for name in names if shutil.which(name) is None]
     if missing:
-        sys.exit(f"this benchmark needs {', '.join(missing)}: apt-get install {' '.join(missing)}")
+        packages = {"perf": "linux-perf", "taskset": "util-linux"}
+        wanted = " ".join(packages.get(name, name) for name in missing)
+        sys.exit(f"this benchmark needs {', '.join(missing)}: apt-get install {wanted}")
 
 
-def peers_venv(requirements: list[str]) -> Path:
-    """A Python of build/bench/venv in which the peers are installed; made once for a set of requirements."""
-    venv = OUTPUT / "venv"
+def peer_python(name: str, requirements: list[str]) -> Path:
+    """A Python of build/bench/venv-NAME in which a peer is installed; made once for a set of requirements."""
+    venv = OUTPUT / f"venv-{name}"
     stamp = venv / "requirements.txt"
     wanted = "\n".join(sorted(requirements))
     if not stamp.exists() or stamp.read_text() != wanted:
-        say("installing the peers into build/bench/venv")
+        say(f"installing {', '.join(requirements)} into {venv.relative_to(ROOT)}")
         subprocess.run(["/usr/bin/python3", "-m", "venv", venv], check=True)
-        subprocess.run([venv / "bin" / "pip", "install", "-q", *requirements], check=True)
+        command = [venv / "bin" / "pip", "install", "-q", *requirements]
+        subprocess.run(command, check=True, capture_output=True, text=True)
         stamp.write_text(wanted)
     return venv / "bin" / "python"
+
+
+@contextlib.contextmanager
+def leaving_out(name: str, left_out: dict[str, str]) -> Iterator[None]:
+    """A peer that does not install, start or answer is left out, with its error."""
+    try:
+        yield
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        left_out[name] = f"{error} {getattr(error, 'stderr', '') or ''}".strip()
+        say(f"{name} is left out: {left_out[name][-300:]}")
+
+
+@contextlib.contextmanager
+def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that is ended at the end, with all that it has started in whatever groups."""
+    process: Any = subprocess.Popen(command, start_new_session=True, **options)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
+        _kill_session(process.pid)
+        process.wait()
+
+
+def _kill_session(leader: int) -> None:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            session = int(stat.read_text().rpartition(")")[2].split()[3])
+            if session == leader:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+
+
+def post(url: str, body: bytes, key: str | None = None) -> bytes:
+    """One request; the answer's body."""
+    request = urllib.request.Request(url, data=body, method="POST")
+    request.add_header("Content-Type", "application/json")
+    if key:
+        request.add_header("Authorization", f"Bearer {key}")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read()
+
+
+def wait_until_answers(
+    url: str, body: bytes, process: subprocess.Popen[bytes], log: Path | None = None
+) -> None:
+    """Returns when the server answers; fails if its process ends first, or after two minutes."""
+    deadline = time.monotonic() + 120
+    last = ""
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            post(url, body)
+            return
+        except OSError as error:
+            last = str(error)
+            time.sleep(0.05)
+    said = log.read_text()[-2000:] if log else ""
+    raise RuntimeError(f"no server came up at {url}: {last}; {said}")
+
+
+@contextlib.contextmanager
+def serving_peer(
+    name: str, sides: Path, folder: Path, body: bytes, core: int | None = None
+) -> Iterator[tuple[int, str]]:
+    """A peer that serves the app of its name in a folder of sides: its port, and its handler's path."""
+    port = free_port()
+    command, path = _serve(name, str(peer_python(name, SERVING_PEERS[name])), port)
+    log = folder / f"{name}.log"
+    environment = {
+        **os.environ,
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "TMPDIR": str(folder),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # What Ray's guide says for throughput; of HAProxy's threads as many as there are cores.
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(os.cpu_count() if core is None else 1),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+    }
+    with (
+        log.open("wb") as out,
+        running(
+            pinned(core, command), cwd=sides, env=environment, stdout=out, stderr=out
+        ) as process,
+    ):
+        wait_until_answers(f"http://127.0.0.1:{port}{path}", body, process, log)
+        yield port, path
+
+
+def _serve(name: str, python: str, port: int) -> tuple[list[str], str]:
+    """How a peer is started, and the path of its handler."""
+    if name == "bentoml":
+        command = [python, "-m", "bentoml", "serve", "bentoml_app:Work"]
+        return [*command, "--host", "127.0.0.1", "--port", str(port)], "/work"
+    if name == "mosec":
+        command = [python, "mosec_app.py", "--address", "127.0.0.1", "--port", str(port)]
+        return [*command, "--log-level", "warning"], "/inference"
+    return [python, f"{name}_app.py", str(port)], {"litserve": "/predict", "ray": "/work"}[name]
 
 
 def pinned(core: int | None, command: list[str]) -> list[str]:
@@ -61,8 +174,8 @@ def pinned(core: int | None, command: list[str]) -> list[str]:
     return command if core is None else ["taskset", "-c", str(core), *command]
 
 
-def options(doc: str | None, **defaults: float) -> argparse.Namespace:
-    """A benchmark's options: numbers of the defaults' types. From then on SIGTERM ends it as Ctrl-C does."""
+def options(doc: str | None, **defaults: float | str) -> argparse.Namespace:
+    """A benchmark's options, of the defaults' types. From then on SIGTERM ends it as Ctrl-C does."""
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
@@ -229,7 +342,13 @@ def output_of(*command: str | Path) -> str:
     return ((done.stdout or done.stderr).strip().splitlines() or [""])[0]
 
 
-def write(name: str, figures: dict[str, float], raw: object, versions: dict[str, str]) -> None:
+def write(
+    name: str,
+    figures: dict[str, float],
+    raw: object,
+    versions: dict[str, str],
+    settings: dict[str, str] | None = None,
+) -> None:
     """Writes build/bench/NAME.json and prints the figures."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     document = {
@@ -237,6 +356,7 @@ def write(name: str, figures: dict[str, float], raw: object, versions: dict[str,
         "raw": raw,
         "machine": machine(),
         "versions": versions,
+        "settings": settings or {},
     }
     path = OUTPUT / f"{name}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")

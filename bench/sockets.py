@@ -23,7 +23,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from warm_call import SIDES as CALL_SIDES
-from warm_call import running, wait_until_answers
 
 from bench import common
 
@@ -70,9 +69,9 @@ def nginx_growth_kib(folder: Path, count: int) -> float:
     config = f"user root;\n{config}" if os.geteuid() == 0 else config
     (folder / "nginx.conf").write_text(config)
     command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
-    with running(common.pinned(SERVER_CORE, command)) as process:
+    with common.running(common.pinned(SERVER_CORE, command)) as process:
         url = f"http://127.0.0.1:{port}/"
-        wait_until_answers(url, BODY, process)
+        common.wait_until_answers(url, BODY, process)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
         sent = folder / "request"
         sent.write_bytes(common.call_request("/", None, BODY))

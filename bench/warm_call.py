@@ -1,32 +1,49 @@
-"""A warm call, JSON in and JSON out, through the whole of Ember, beside FastAPI and nginx.
+"""A warm call, JSON in and JSON out, through the whole of Ember, beside FastAPI, nginx and four serving systems.
 
 Ember: HTTP, key, engine, metering, the runner's process and back. FastAPI: bare, under uvicorn with uvloop and httptools
 and without logs, the same handler three ways: with a plain return, with its return type declared, with JSONResponse.
 nginx: a proxy to itself, which runs no code at all. Every server side has one core and wrk the other; once more unpinned.
 `added_p50_us` is what Ember adds to the runner's bare socket round trip.
+
+Ray Serve, BentoML, LitServe and mosec run the same handler with one worker and the settings that their guides give for
+throughput, which the JSON lists; mosec by single inputs and in batches, of which the faster counts. Each has its rounds
+alone beside Ember, since some work while they rest. `rps_vs_best_peer` and `p50_vs_best_peer` are against the best of Ray
+Serve, BentoML and LitServe. A peer that does not install, start or answer right is left out, with its error in the JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import dataclasses
 import functools
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bench import common
 
 SIDES = Path(__file__).resolve().parent / "warm_call_sides"
-PEERS = ["fastapi==0.165.0", "uvicorn[standard]==0.54.0"]
+FASTAPI = ["fastapi==0.165.0", "uvicorn[standard]==0.54.0"]
+SETTINGS = {
+    "fastapi": "uvicorn, 1 worker, uvloop, httptools, no access log",
+    "ray": "RAY_SERVE_ENABLE_HA_PROXY=1, RAY_SERVE_THROUGHPUT_OPTIMIZED=1, as many threads of HAProxy as cores; "
+    "1 replica, max_ongoing_requests=1000, a JSONResponse; no dashboard",
+    "bentoml": "1 worker, async handler, uvloop, httptools; no access log, no metrics",
+    "litserve": "1 worker, 1 API server, fast_queue (ZeroMQ), uvloop, httptools",
+    "mosec": "1 worker for a path; /batched in batches of at most 32, 1 ms for them to gather; compact JSON",
+}
 SERVER_CORE, LOAD_CORE = 0, 1
+
+Url = tuple[str, str | None]  # and the key to send
+Case = tuple[str, int]  # a body's name, and connections
+Side = Callable[[], dict[str, float]]  # runs a round
+Samples = dict[str, list[dict[str, float]]]  # every round, by side
 
 
 def bodies(folder: Path) -> dict[str, Path]:
@@ -51,41 +68,6 @@ def objects(size_bytes: int) -> list[dict[str, object]]:
         )
         written += len(json.dumps(items[-1], separators=(",", ":"))) + 1
     return items
-
-
-def post(url: str, body: bytes, key: str | None) -> bytes:
-    """One request; the answer's body."""
-    request = urllib.request.Request(url, data=body, method="POST")
-    request.add_header("Content-Type", "application/json")
-    if key:
-        request.add_header("Authorization", f"Bearer {key}")
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return answer.read()
-
-
-def wait_until_answers(url: str, body: bytes, process: subprocess.Popen[bytes]) -> None:
-    """Returns when the server answers; fails if its process ends first."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            post(url, body, None)
-            return
-        except (urllib.error.URLError, ConnectionError):
-            if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"no server came up at {url}")
-            time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def running(command: list[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    """A server process that is ended at the end."""
-    process = subprocess.Popen(command, start_new_session=True, **options)  # type: ignore[call-overload]
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
 
 
 @contextlib.contextmanager
@@ -118,8 +100,8 @@ def fastapi(core: int | None, python: Path, body: bytes) -> Iterator[str]:
         "--workers",
         "1",
     ]
-    with running(common.pinned(core, command), cwd=SIDES) as process:
-        wait_until_answers(f"http://127.0.0.1:{port}/plain", body, process)
+    with common.running(common.pinned(core, command), cwd=SIDES) as process:
+        common.wait_until_answers(f"http://127.0.0.1:{port}/plain", body, process)
         yield f"http://127.0.0.1:{port}"
 
 
@@ -137,8 +119,8 @@ def nginx(core: int | None, folder: Path, body: bytes) -> Iterator[str]:
     if os.geteuid() == 0:
         (folder / "nginx.conf").write_text("user root;\n" + text)
     command = common.pinned(core, ["nginx", "-p", str(folder), "-c", "nginx.conf"])
-    with running(command) as process:
-        wait_until_answers(f"http://127.0.0.1:{front}/", body, process)
+    with common.running(command) as process:
+        common.wait_until_answers(f"http://127.0.0.1:{front}/", body, process)
         yield f"http://127.0.0.1:{front}/"
 
 
@@ -155,12 +137,14 @@ class Load:
         command += ["-s", str(SIDES / "load.lua"), url, "--", str(body), *([key] if key else [])]
         done = subprocess.run(common.pinned(self.core, command), capture_output=True, text=True)
         if done.returncode != 0:
-            sys.exit(f"wrk failed: {done.stderr or done.stdout}")
+            raise RuntimeError(f"wrk failed: {done.stderr or done.stdout}")
         result = json.loads(done.stdout.strip().splitlines()[-1])
         if not result["requests"]:
-            sys.exit(f"no answer of {url} in {self.seconds:g} s")
+            raise RuntimeError(f"no answer of {url} in {self.seconds:g} s")
         if result["bad"]:
-            sys.exit(f"{result['bad']} of {result['requests']} answers of {url} were not good")
+            raise RuntimeError(
+                f"{result['bad']} of {result['requests']} answers of {url} were not good"
+            )
         return {
             "rps": result["requests"] / result["duration_us"] * 1e6,
             "p50_us": float(result["p50_us"]),
@@ -195,61 +179,107 @@ def runner_path() -> str:
     return f"{common.ROOT / 'python'}:{site.stdout.strip()}"
 
 
-def check_same(urls: dict[str, tuple[str, str | None]], body: Path) -> None:
+def check_same(urls: dict[str, Url], body: Path) -> None:
     """Every side must give the same JSON for the same body, or the comparison means nothing."""
     wanted = json.loads(body.read_bytes())["items"]
     for name, (url, key) in urls.items():
-        if json.loads(post(url, body.read_bytes(), key)) != wanted:
-            sys.exit(f"{name} does not give the items back")
+        if json.loads(common.post(url, body.read_bytes(), key)) != wanted:
+            raise RuntimeError(f"{name} does not give the items back")
 
 
-def measure(
-    python: Path,
-    folder: Path,
-    core: int | None,
-    load: Load,
-    rounds: int,
-    cases: list[tuple[str, int]],
-) -> dict[str, dict[str, list[dict[str, float]]]]:
-    """All sides for all cases (body, connections) on one placement of server and load."""
-    files = bodies(folder)
-    small = files["64"].read_bytes()
-    results = {}
-    with contextlib.ExitStack() as stack:
-        ours, key = stack.enter_context(ember(core, folder / "ember"))
-        base = stack.enter_context(fastapi(core, python, small))
-        proxy = stack.enter_context(nginx(core, folder / "nginx", small))
-        urls: dict[str, tuple[str, str | None]] = {
-            "ember": (ours, key),
-            "fastapi": (f"{base}/plain", None),
-            "fastapi_typed": (f"{base}/typed", None),
-            "fastapi_json_response": (f"{base}/json_response", None),
+@dataclasses.dataclass
+class Placement:
+    """Where the servers run, on one core or anywhere, and the load; Ember with its key."""
+
+    core: int | None
+    load_core: int | None
+    folder: Path
+    files: dict[str, Path]
+    ours: Url
+
+    def compare(
+        self, urls: dict[str, Url], case: Case, options: argparse.Namespace, **more: Side
+    ) -> Samples:
+        """Ember and others for a body and a number of connections, in turn."""
+        size, connections = case
+        load = Load(self.load_core, options.seconds)
+        urls = {"ember": self.ours, **urls}
+        check_same(urls, self.files[size])
+        sides: dict[str, Side] = {
+            name: functools.partial(load, url, self.files[size], connections, key)
+            for name, (url, key) in urls.items()
         }
+        placed = "pinned" if self.core is not None else "unpinned"
+        common.say(f"{size} bytes, {connections} connections, {placed}")
+        return common.alternate(sides | more, options.rounds, self.core)
+
+
+@contextlib.contextmanager
+def placement(core: int | None, load_core: int | None, folder: Path) -> Iterator[Placement]:
+    """Ember on a core, and the bodies."""
+    folder.mkdir()
+    with ember(core, folder / "ember") as ours:
+        yield Placement(core, load_core, folder, bodies(folder), ours)
+
+
+def beside_fastapi(
+    place: Placement, cases: list[Case], options: argparse.Namespace
+) -> dict[str, Samples]:
+    """Ember, FastAPI and nginx, by case."""
+    python = common.peer_python("fastapi", FASTAPI)
+    small = place.files["64"].read_bytes()
+    results = {}
+    with (
+        fastapi(place.core, python, small) as base,
+        nginx(place.core, place.folder / "nginx", small) as proxy,
+    ):
         for size, connections in cases:
+            urls: dict[str, Url] = {
+                "fastapi": (f"{base}/plain", None),
+                "fastapi_typed": (f"{base}/typed", None),
+                "fastapi_json_response": (f"{base}/json_response", None),
+            }
+            more: dict[str, Side] = {}
             if size == "64":
                 urls["nginx"] = (proxy, None)
-            else:
-                urls.pop("nginx", None)
-            sides: dict[str, Callable[[], dict[str, float]]] = {
-                name: functools.partial(load, url, files[size], connections, secret)
-                for name, (url, secret) in urls.items()
-            }
-            if size == "64" and connections == 1:
-                sides["runner_floor"] = functools.partial(
-                    runner_floor, core, load.core, files[size], load.seconds
+            if (size, connections) == ("64", 1):
+                more["runner_floor"] = functools.partial(
+                    runner_floor, place.core, place.load_core, place.files[size], options.seconds
                 )
-            check_same(urls, files[size])
-            common.say(
-                f"{size} bytes, {connections} connections, {'pinned' if core is not None else 'unpinned'}"
-            )
-            results[f"{size}_c{connections}"] = common.alternate(sides, rounds, core)
+            case = (size, connections)
+            results[f"{size}_c{connections}"] = place.compare(urls, case, options, **more)
     return results
 
 
-def figures(pinned: dict, unpinned: dict) -> dict[str, float]:
-    """The figures that the project is held to, and the absolutes beside them."""
+def beside_systems(
+    place: Placement,
+    names: list[str],
+    cases: list[Case],
+    options: argparse.Namespace,
+    left_out: dict[str, str],
+) -> dict[str, dict[str, Samples]]:
+    """Ember and each serving system, by system and case."""
+    small = place.files["64"].read_bytes()
+    results: dict[str, dict[str, Samples]] = {}
+    for name in names:
+        with (
+            common.leaving_out(name, left_out),
+            common.serving_peer(name, SIDES, place.folder, small, place.core) as (port, path),
+        ):
+            base = f"http://127.0.0.1:{port}"
+            urls: dict[str, Url] = {name: (base + path, None)}
+            if name == "mosec":
+                urls["mosec_batched"] = (f"{base}/batched", None)
+            samples = {
+                f"{case[0]}_c{case[1]}": place.compare(urls, case, options) for case in cases
+            }
+            results[name] = samples
+    return results
+
+
+def fastapi_figures(pinned: dict[str, Samples], unpinned: dict[str, Samples]) -> dict[str, float]:
+    """Ember beside FastAPI and nginx, and the absolutes."""
     many, one = pinned["64_c32"], pinned["64_c1"]
-    free = unpinned["64_c32"]
     result = {
         "rps_vs_fastapi": common.ratio(many["ember"], many["fastapi"], "rps"),
         "rps_vs_fastapi_json_response": common.ratio(
@@ -260,14 +290,14 @@ def figures(pinned: dict, unpinned: dict) -> dict[str, float]:
         "p50_vs_fastapi": common.ratio(one["ember"], one["fastapi"], "p50_us"),
         "added_p50_us": common.median(one["ember"], "p50_us")
         - common.median(one["runner_floor"], "p50_us"),
-        "rps_vs_fastapi_unpinned": common.ratio(free["ember"], free["fastapi"], "rps"),
     }
+    free = unpinned["64_c32"]
+    result["rps_vs_fastapi_unpinned"] = common.ratio(free["ember"], free["fastapi"], "rps")
     for case, name in {"10k_c32": "10k", "1m_c1": "1m", "1m_c32": "1m_c32"}.items():
-        if case in pinned:
-            for peer in ("fastapi", "fastapi_typed"):
-                result[f"rps_vs_{peer}_{name}"] = common.ratio(
-                    pinned[case]["ember"], pinned[case][peer], "rps"
-                )
+        for peer in ("fastapi", "fastapi_typed"):
+            result[f"rps_vs_{peer}_{name}"] = common.ratio(
+                pinned[case]["ember"], pinned[case][peer], "rps"
+            )
     for side, samples in many.items():
         result[f"{side}_rps"] = common.median(samples, "rps")
     for side, samples in one.items():
@@ -275,31 +305,70 @@ def figures(pinned: dict, unpinned: dict) -> dict[str, float]:
     return result
 
 
+def system_figures(
+    systems: dict[str, dict[str, Samples]], case: str, reading: str, suffix: str = ""
+) -> dict[str, float]:
+    """Ember over each serving system and over the best of them in one case, and the systems' absolutes."""
+    best = min if reading == "rps" else max  # of ratios: the one that is hardest on Ember
+    short = reading.removesuffix("_us")
+    ratios: dict[str, float] = {}
+    result: dict[str, float] = {}
+    for name, cases in systems.items():
+        sides = dict(cases[case])
+        ours = sides.pop("ember")
+        ratios[name] = best(common.ratio(ours, theirs, reading) for theirs in sides.values())
+        for side, samples in sides.items():
+            result[f"{side}_{reading}{suffix}"] = common.median(samples, reading)
+    for name, ratio in ratios.items():
+        result[f"{short}_vs_{name}{suffix}"] = ratio
+    pythons = [ratio for name, ratio in ratios.items() if name != "mosec"]
+    if pythons:
+        result[f"{short}_vs_best_peer{suffix}"] = best(pythons)
+    return result
+
+
 def main() -> None:
-    options = common.options(__doc__, rounds=5, seconds=2)
+    names = ["fastapi", *common.SERVING_PEERS]
+    options = common.options(__doc__, rounds=4, seconds=2, sides=",".join(names))
+    sides = options.sides.split(",")
+    systems = [name for name in sides if name in common.SERVING_PEERS]
     common.need_programs("wrk", "nginx", "taskset")
     if (os.cpu_count() or 1) < 2:
         sys.exit("this benchmark needs two cores: one for the servers, one for the load")
-    python = common.peers_venv(PEERS)
-    cases = [("64", 32), ("64", 1), ("10k", 32), ("1m", 1), ("1m", 32)]
+    if unknown := set(sides) - set(names):
+        sys.exit(f"no sides {', '.join(sorted(unknown))}: --sides={','.join(names)}")
+    # The systems are far enough from Ember for shorter rounds to tell.
+    brief = argparse.Namespace(
+        rounds=max(1, options.rounds - 1), seconds=max(1, options.seconds // 2)
+    )
+    left_out: dict[str, str] = {}
+    raw: dict[str, Any] = {"left_out": left_out}
+    figures: dict[str, float] = {}
+    many, one = ("64", 32), ("64", 1)
     with tempfile.TemporaryDirectory(prefix="ember-bench-", dir="/var/tmp") as temporary:
         os.chmod(temporary, 0o755)
-        folder = Path(temporary)
-        (folder / "pinned").mkdir()
-        load = Load(LOAD_CORE, options.seconds)
-        pinned = measure(python, folder / "pinned", SERVER_CORE, load, options.rounds, cases)
-        (folder / "unpinned").mkdir()
-        load = Load(None, options.seconds)
-        unpinned = measure(python, folder / "unpinned", None, load, options.rounds, [("64", 32)])
+        with placement(SERVER_CORE, LOAD_CORE, Path(temporary) / "pinned") as place:
+            if "fastapi" in sides:
+                others = [("10k", 32), ("1m", 1), ("1m", 32)]
+                raw["pinned"] = beside_fastapi(place, [many, one, *others], options)
+            raw["systems_pinned"] = beside_systems(place, systems, [many, one], brief, left_out)
+        with placement(None, None, Path(temporary) / "unpinned") as place:
+            if "fastapi" in sides:
+                raw["unpinned"] = beside_fastapi(place, [many], options)
+            raw["systems_unpinned"] = beside_systems(place, systems, [many], brief, left_out)
+    figures |= system_figures(raw["systems_pinned"], "64_c32", "rps")
+    figures |= system_figures(raw["systems_pinned"], "64_c1", "p50_us")
+    figures |= system_figures(raw["systems_unpinned"], "64_c32", "rps", "_unpinned")
+    if "fastapi" in sides:
+        figures |= fastapi_figures(raw["pinned"], raw["unpinned"])
     versions = {
         "python": sys.version.split()[0],
-        "peers": ", ".join(PEERS),
+        "fastapi": ", ".join(FASTAPI),
         "nginx": common.output_of("nginx", "-v"),
         "wrk": common.output_of("wrk", "-v"),
     }
-    common.write(
-        "warm_call", figures(pinned, unpinned), {"pinned": pinned, "unpinned": unpinned}, versions
-    )
+    versions |= {name: ", ".join(common.SERVING_PEERS[name]) for name in systems}
+    common.write("warm_call", figures, raw, versions, SETTINGS)
 
 
 if __name__ == "__main__":
