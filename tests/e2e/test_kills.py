@@ -1,4 +1,4 @@
-"""Kills lose nothing and double nothing: a few here, fifty by `make drill NAME=kills`."""
+"""Kills lose nothing and double nothing: a few here, two hundred by `make drill NAME=kills`."""
 
 from __future__ import annotations
 
