@@ -22,6 +22,7 @@ from kills.lives import Lives
 from kills.load import Load
 from kills.schedule import Kill, schedule
 from kills.sent import APP, Door, Sent, call
+from kills.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,9 @@ class Drill:
         self._up = up
         self._seed = seed
         self._schedule = schedule(seed, kills)
-        self._door = Door(server.url.removeprefix("http://"), server.key)
+        self._told = Told()
+        self._told.secret = server.json("webhook", "secret")["secret"]
+        self._door = Door(server.url.removeprefix("http://"), server.key, self._told.url)
         self._node = (server.data / "node" / "node_id").read_text().strip()
         self._outages: list[Outage] = []
         self._calls: list[Sent] = []
@@ -72,6 +75,7 @@ class Drill:
             self._find("left at rest", left)
             self._down_under_load()
             self._come_to_rest()
+            wait_until("all ends are told", lambda: not self._told.missing(self._calls))
             wait_until("all ends are billed", lambda: not held(self._server.data).of("ends"))
             cost = self._server.json("cost")
             self._server.cli("down")
@@ -79,6 +83,10 @@ class Drill:
             self._check_calls()
             self._check_jobs()
             self._check_bill(bill.check(self._server.data, lives.end(), cost))
+
+    def close(self) -> None:
+        """Nobody is told of anything any more."""
+        self._told.close()
 
     def report(self) -> str:
         """Seed and counts, a line for each."""
@@ -246,6 +254,10 @@ class Drill:
         found, count = jobs.check(self._server.data, self._calls)
         self.findings += found
         self.counts["calls for later, on disk"] = count
+        found, again = self._told.check(self._calls)
+        self.findings += found
+        self.counts["webhooks that were told again"] = again
+        self.counts["webhooks"] = sum(sent.is_told for sent in self._calls)
         found, counts = ticks.check(self._server.data, self._outages)
         self.findings += found
         self.counts += counts

@@ -11,6 +11,7 @@ import http.client
 import json
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import ember
 from ember.exception import ContainerCrashedError, StartFailedError, UnavailableError
@@ -35,7 +36,7 @@ _NOT_NOW = (429, 503)
 
 def spawn(door: Door, function: str, token: str, seconds: float | None = None) -> Sent:
     """One call for later: accepted once, and looked at until it has ended."""
-    return _spawn(door, Sent(function, token, time.time()), seconds)
+    return _spawn(door, Sent(function, token, time.time(), is_told=bool(door.told)), seconds)
 
 
 def spawn_and_cancel(door: Door, function: str, token: str, seconds: float | None = None) -> Sent:
@@ -45,6 +46,8 @@ def spawn_and_cancel(door: Door, function: str, token: str, seconds: float | Non
 
 def _spawn(door: Door, sent: Sent, seconds: float | None) -> Sent:
     path = f"/fn/{APP}/{sent.function}?mode=async"
+    if sent.is_told:
+        path += f"&webhook={quote(door.told, safe='')}"
     body = {"token": sent.token, "seconds": seconds}
     status, document = _ask_until(door, "POST", path, body, key=f"{JOB}/{sent.token}")
     if status == 202:

@@ -35,6 +35,7 @@ class Sent:
     is_cold: bool = False
     detail: str = ""
     is_withdrawn: bool = False
+    is_told: bool = False  # a webhook of its end
     kept: list[str] = field(default_factory=list)  # ids of calls for later that were accepted
 
 
@@ -44,6 +45,7 @@ class Door:
 
     host: str
     key: str
+    told: str = ""  # the URL of who is told of calls for later
 
 
 def call(door: Door, function: str, token: str, seconds: float | None = None) -> Sent:
