@@ -10,7 +10,7 @@ from __future__ import annotations
 from ember import _context
 from ember._aio import blocking
 from ember._function_call import FunctionCall, outcome
-from ember.exception import InvalidArgumentError, NotEnded
+from ember.exception import InvalidArgumentError, NotEnded, UnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,6 +137,10 @@ def _state(call: FunctionCall) -> bool | None:
     """Whether it has failed; None while it has not ended."""
     try:
         found = outcome(call.call_id, 0.0, to_the_end=False)
+    except UnavailableError as error:
+        if error.call_id is None:
+            raise  # nobody has said what has become of it
+        return True
     except Exception:
         return True
     return None if isinstance(found, NotEnded) else False

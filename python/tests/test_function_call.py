@@ -8,7 +8,7 @@ import pytest
 
 import ember
 from ember import _function_call, _invoke, _spawn_map
-from ember.exception import InvalidArgumentError, NotEnded
+from ember.exception import InvalidArgumentError, NotEnded, UnavailableError
 
 app = ember.App("later")
 
@@ -164,6 +164,22 @@ def test_a_map_that_is_resumed_makes_what_is_missing_and_what_has_failed(
     assert again.calls[2] == first.calls[2], "runs"
     assert kept.made == 5
     assert add.spawn_map([1, 2], [4, 5], resume="june").calls == again.calls[:2]
+
+
+def test_a_map_that_is_resumed_takes_no_call_for_failed_because_the_server_is_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = _Kept(monkeypatch)
+    first = add.spawn_map([1], [4], resume="june")
+    (call,) = first.calls
+    kept.outcomes = {call.call_id: UnavailableError("it was killed just now")}
+    with pytest.raises(UnavailableError):
+        add.spawn_map([1], [4], resume="june")
+    with pytest.raises(UnavailableError):
+        first.get_progress()
+    assert kept.made == 1
+    kept.outcomes = {call.call_id: UnavailableError("its own", call_id=call.call_id)}
+    assert add.spawn_map([1], [4], resume="june").calls != first.calls
 
 
 def test_what_is_no_map_is_refused() -> None:

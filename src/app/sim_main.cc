@@ -56,6 +56,7 @@ void print_summary(const SimReport& report) {
   number("events:", report.counts.events);
   number("actions:", report.counts.actions);
   number("inputs:", report.inputs);
+  number("for later:", report.counts.jobs);
   number("answered:", report.counts.answered);
   number("failed:", report.counts.failed);
   number("containers:", report.counts.containers);

@@ -113,13 +113,11 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
                         0,
                         {"nested_calls", kMaxNestedPerServer}});
   }
-  const Call* parent = maker(container, head->call);
-  const CallId parent_id = parent ? parent->id : CallId{};
+  const auto [parent, caller] = maker(container, head->call);
   if (!head->result_of.empty()) {
-    const CallId asker = head->to_the_end ? parent_id : CallId{};
+    const CallId asker = head->to_the_end ? parent : CallId{};
     return tell_outcome(key, {head->result_of, head->wait_ms, asker});
   }
-  const KeyId caller = parent ? parent->caller : KeyId{};
   if (head->mode == "async") {
     return spawn(key, {.app = head->app,
                        .function = head->function,
@@ -131,14 +129,14 @@ void NestedCalls::start(ContainerId container, const FrameHeader& header, std::s
                            std::clamp<std::int64_t>(head->ttl_ms, 0, kMostTtlMs)),
                        .priority = nearest_priority(head->priority),
                        .webhook = head->webhook,
-                       .parent = parent_id});
+                       .parent = parent});
   }
   auto waiter = std::make_unique<Waiter>(*this, key);
   CallRequest request{
       head->app, head->function, {body_format(header), std::move(body)},
       caller,    head->variant,  head->stream ? CallWants::items : CallWants::result};
   auto started =
-      calls_.start(std::move(request), waiter.get(), Origin::running_input, {.parent = parent_id});
+      calls_.start(std::move(request), waiter.get(), Origin::running_input, {.parent = parent});
   if (!started) return refuse(key, started.refusal());
   waiter->call = *started;
   waiters_[key] = std::move(waiter);
@@ -176,11 +174,17 @@ void NestedCalls::tell_outcome(const Key& key, const Question& question) {
 }
 
 // A call counts as made by who made the call that makes it. A container is believed only about
-// calls that run on it.
-const Call* NestedCalls::maker(ContainerId container, std::string_view call_text) const {
+// calls that run on it. A batch's code speaks in the name of its first, and outlives the caller of
+// that.
+NestedCalls::Maker NestedCalls::maker(ContainerId container, std::string_view call_text) const {
   const auto id = CallId::parse(call_text);
-  const Call* call = id ? calls_.table().find(*id) : nullptr;
-  return call && call->container == container ? call : nullptr;
+  if (!id) return {};
+  if (const Call* call = calls_.table().find(*id)) {
+    return call->container == container ? Maker{call->id, call->caller} : Maker{};
+  }
+  const FinishedCall* ended = calls_.table().find_finished(*id);
+  const bool ran_here = ended && ended->report.container == container;
+  return ran_here && ended->function->spec.settings.batching.is_on() ? Maker{*id, {}} : Maker{};
 }
 
 void NestedCalls::on_credit(ContainerId container, const FrameHeader& header,

@@ -31,8 +31,12 @@ class NestedCalls {
   class Waiter;
   struct Question;                                    // for the outcome of a call
   using Key = std::pair<ContainerId, std::uint64_t>;  // and the runner's own number
+  struct Maker {                                      // of a call; zero: nobody that is known
+    CallId call;
+    KeyId caller;
+  };
 
-  const Call* maker(ContainerId container, std::string_view call_text) const;
+  Maker maker(ContainerId container, std::string_view call_text) const;
   void spawn(const Key& key, AsyncRequest request);
   void tell_outcome(const Key& key, const Question& question);
   void reply(const Key& key, FrameType type, Body body);

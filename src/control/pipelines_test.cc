@@ -38,11 +38,15 @@ class Pipelines : public ControlTest {
   // A call that the function makes which runs as `parent`.
   void call_from(CallId parent, const std::string& app, const std::string& function,
                  const std::string& more = "") {
+    call_by(running(parent), parent, app, function, more);
+  }
+  void call_by(FakeContainer& container, CallId parent, const std::string& app,
+               const std::string& function, const std::string& more = "") {
     const std::string head = R"({"app": ")" + app + R"(", "function": ")" + function +
                              R"(", "call": ")" + parent.text() + R"(")" + more + "}";
     const auto length = static_cast<std::uint16_t>(head.size());
     const std::string size(reinterpret_cast<const char*>(&length), sizeof length);
-    running(parent).runner->send(FrameType::call, size + head + "{}", ++last_number_);
+    container.runner->send(FrameType::call, size + head + "{}", ++last_number_);
   }
   JsonValue live(const std::string& app, const std::string& function) {
     const JsonValue all = json(control->calls_json(app, 100));
@@ -87,6 +91,34 @@ TEST_F(Pipelines, WhatACallHasCalledIsCancelledWithIt) {
   until([&] { return caller.done(); });
   EXPECT_EQ(state_of(waited_for), "cancelled");
   EXPECT_EQ(state_of(spawned), "cancelled");
+}
+
+TEST_F(Pipelines, WhatABatchHasCalledIsItsOwnAlsoOnceTheCallerOfItsFirstHasLeft) {
+  must_deploy("many", {function("slow", R"("max_batch_size": 2, "batch_wait_ms": 60000)")});
+  Caller first, second;
+  const CallId one = must_start("many", "slow", first);
+  const CallId other = must_start("many", "slow", second);
+  FakeContainer& container = running(one);
+  ASSERT_TRUE(control->cancel_call(one).ok());
+  until([&] { return first.done(); });
+  call_by(container, one, "docs", "stubborn");
+  const CallId child = only_live("docs", "stubborn");
+  EXPECT_EQ(live("docs", "stubborn")["parent_call_id"], one.text());
+  ASSERT_TRUE(control->cancel_call(other).ok());
+  until([&] { return second.done(); });
+  until([&] { return state_of(child) == "cancelled"; });  // nobody waits for the batch any more
+}
+
+TEST_F(Pipelines, ACallThatHasEndedMakesNone) {
+  Caller caller;
+  const CallId parent = must_start("docs", "slow", caller);
+  FakeContainer& container = running(parent);
+  container.runner->send(FrameType::error, R"({"kind": "user_exception", "message": "no"})",
+                         parent.value, 1);
+  until([&] { return caller.done(); });
+  call_by(container, parent, "docs", "stubborn");
+  only_live("docs", "stubborn");
+  EXPECT_EQ(live("docs", "stubborn")["parent_call_id"], nullptr);
 }
 
 TEST_F(Pipelines, WhatACallHasSpawnedGoesOnWhereTheCallFails) {

@@ -20,7 +20,7 @@ std::optional<std::string> part(bool is_given, const std::string& partition) {
 }  // namespace
 
 // u16 length, JSON of that length; values follow.
-Result<SharedRequests::Request> SharedRequests::read(std::string& body) {
+Result<SharedRequest> parse_shared_request(std::string body) {
   std::uint16_t length = 0;
   if (body.size() >= sizeof length) std::memcpy(&length, body.data(), sizeof length);
   if (body.size() < sizeof length + length) {
@@ -31,7 +31,7 @@ Result<SharedRequests::Request> SharedRequests::read(std::string& body) {
   if (!head) return std::move(head).error();
   Fields fields(*head, "");
   const std::string kind = fields.text("kind");
-  Request request{
+  SharedRequest request{
       .name = {kDefaultWorkspace, kind == "queue" ? SharedKind::queue : SharedKind::dict,
                fields.text("name")},
       .action = fields.text("action"),
@@ -56,7 +56,7 @@ Result<SharedRequests::Request> SharedRequests::read(std::string& body) {
 
 void SharedRequests::start(ContainerId container, const FrameHeader& header, std::string& body) {
   const Key key{container, header.stream};
-  auto request = read(body);
+  auto request = parse_shared_request(std::move(body));
   if (!request) return refuse(key, {std::move(request).error(), {}});
   if (waiting_.contains(key)) {
     return refuse(key, {{ErrorCode::invalid_argument, "another request has that number"}, {}});
@@ -72,7 +72,7 @@ void SharedRequests::start(ContainerId container, const FrameHeader& header, std
   perform(key, std::move(request).value());
 }
 
-void SharedRequests::perform(const Key& key, Request request) {
+void SharedRequests::perform(const Key& key, SharedRequest request) {
   const std::string& action = request.action;
   if (action == "put" || action == "get" || action == "pop" || action == "take") {
     if (request.name.kind == SharedKind::dict) return perform_on_dict(key, std::move(request));
@@ -81,7 +81,7 @@ void SharedRequests::perform(const Key& key, Request request) {
   perform_on_all(key, request);
 }
 
-void SharedRequests::perform_on_all(const Key& key, const Request& request) {
+void SharedRequests::perform_on_all(const Key& key, const SharedRequest& request) {
   const SharedName& name = request.name;
   const std::string& action = request.action;
   if (action == "create") {
@@ -105,7 +105,7 @@ void SharedRequests::perform_on_all(const Key& key, const Request& request) {
   refuse(key, {{ErrorCode::invalid_argument, "there is no such request"}, {}});
 }
 
-void SharedRequests::perform_on_dict(const Key& key, Request request) {
+void SharedRequests::perform_on_dict(const Key& key, SharedRequest request) {
   const Values values = request.values ? Values::read : Values::leave_out;
   if (request.action == "get") {
     return service_.get(request.name, request.key, values, tell_items(key, SharedKind::dict));
@@ -126,7 +126,7 @@ void SharedRequests::perform_on_dict(const Key& key, Request request) {
                });
 }
 
-void SharedRequests::perform_on_queue(const Key& key, Request request) {
+void SharedRequests::perform_on_queue(const Key& key, SharedRequest request) {
   if (request.action == "take") return take(key, request);
   if (request.action != "put") {
     return refuse(key, {{ErrorCode::invalid_argument, "a queue takes no such request"}, {}});
@@ -144,7 +144,7 @@ void SharedRequests::perform_on_queue(const Key& key, Request request) {
       });
 }
 
-void SharedRequests::take(const Key& key, const Request& request) {
+void SharedRequests::take(const Key& key, const SharedRequest& request) {
   const std::int64_t wait_ms =
       std::clamp(request.wait_ms, std::int64_t{0}, kMaxPatience.whole_ms());
   auto tell = tell_items(key, SharedKind::queue);

@@ -12,6 +12,27 @@
 
 namespace ember {
 
+// What a request's head says, and the bytes behind it.
+struct SharedRequest {
+  SharedName name;
+  std::string action;
+  std::string key;
+  std::string partition;
+  bool has_partition = false;
+  bool skip_if_exists = false;
+  bool ephemeral = false;
+  bool values = false;
+  std::string after;
+  std::int64_t limit = 1000;
+  std::int64_t count = 1;
+  std::int64_t wait_ms = 0;
+  std::int64_t ttl_ms = 0;  // 0: as it is where nobody says
+  std::string bytes;
+};
+
+// Of a Shared frame's body, which is taken.
+Result<SharedRequest> parse_shared_request(std::string body);
+
 class SharedRequests {
  public:
   SharedRequests(SharedService& service, Containers& containers)
@@ -27,30 +48,12 @@ class SharedRequests {
 
  private:
   using Key = std::pair<ContainerId, std::uint64_t>;  // and the runner's own number
-  // What a request's head says, and the bytes behind it.
-  struct Request {
-    SharedName name;
-    std::string action;
-    std::string key;
-    std::string partition;
-    bool has_partition = false;
-    bool skip_if_exists = false;
-    bool ephemeral = false;
-    bool values = false;
-    std::string after;
-    std::int64_t limit = 1000;
-    std::int64_t count = 1;
-    std::int64_t wait_ms = 0;
-    std::int64_t ttl_ms = 0;  // 0: as it is where nobody says
-    std::string bytes;
-  };
 
-  static Result<Request> read(std::string& body);
-  void perform(const Key& key, Request request);
-  void perform_on_all(const Key& key, const Request& request);
-  void perform_on_dict(const Key& key, Request request);
-  void perform_on_queue(const Key& key, Request request);
-  void take(const Key& key, const Request& request);
+  void perform(const Key& key, SharedRequest request);
+  void perform_on_all(const Key& key, const SharedRequest& request);
+  void perform_on_dict(const Key& key, SharedRequest request);
+  void perform_on_queue(const Key& key, SharedRequest request);
+  void take(const Key& key, const SharedRequest& request);
   SharedService::Done tell_document(const Key& key);
   SharedService::OnItems tell_items(const Key& key, SharedKind kind);
   // Counts one that waits for its answer, until whoever is to give it lets go of this.

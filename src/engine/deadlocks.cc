@@ -5,9 +5,14 @@
 // A look assumes that all pools which could be in it are stuck, and clears those that have a way
 // out until nothing changes: what is left has none. A parent counts as waiting for all that it has
 // called, so a look is believed only if the next one finds the same.
+//
+// What the inputs of a batch call counts as called by one of them that runs, whichever that is:
+// when its caller leaves, another one takes its place. Who waits for whom never goes in a circle,
+// with a batch taken as one.
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "engine/steps.h"
 #include "scheduler/filter.h"
@@ -15,12 +20,32 @@
 namespace ember {
 namespace {
 
-// Whose calls the user code that runs the input waits for: of a batch, those of its first.
+// Whose calls the user code that runs the input waits for. Another than itself only in a batch.
 Slot maker_of_calls(const State& state, Slot slot) {
+  const Slot batch = state.inputs[slot].batch;
+  const Slot maker = batch == kNoSlot ? kNoSlot : state.batches[batch].maker;
+  return maker == kNoSlot ? slot : maker;
+}
+
+// One of the same batch that runs.
+Slot running_beside(const State& state, Slot slot) {
   const InputEntry& input = state.inputs[slot];
-  if (input.batch == kNoSlot) return slot;
-  const Slot first = state.input_index.find(state.batches[input.batch].id);
-  return first == kNoSlot ? slot : first;
+  const auto& inputs = state.containers[input.container].inputs;
+  for (Slot one = inputs.front(); one != kNoSlot; one = inputs.next(state.inputs, one)) {
+    const InputEntry& other = state.inputs[one];
+    if (one != slot && other.batch == input.batch && other.state == InputState::running) return one;
+  }
+  return kNoSlot;
+}
+
+// For a call that the input has made; kNoSlot where nobody waits for what it runs in.
+Slot appoint_maker(State& state, Slot slot) {
+  const InputEntry& input = state.inputs[slot];
+  const bool is_running = input.state == InputState::running;
+  if (input.batch == kNoSlot) return is_running ? slot : kNoSlot;
+  Slot& maker = state.batches[input.batch].maker;
+  if (maker == kNoSlot) maker = is_running ? slot : running_beside(state, slot);
+  return maker;
 }
 
 // Whether user code is to come to its end by itself.
@@ -119,7 +144,7 @@ class Look {
   std::size_t containers() const { return suspects_.at(pool_).size(); }
 
   // What one parent waits for in vain: of all that hold what the pool needs, the newest.
-  std::vector<Slot> victims() const {
+  std::vector<Slot> victims() {
     std::vector<Slot> victims;
     const auto& awaited = state_.inputs[state_.inputs[first_in_vain(newest())].parent].awaited;
     for (Slot slot = awaited.front(); slot != kNoSlot; slot = awaited.next(state_.inputs, slot)) {
@@ -143,7 +168,9 @@ class Look {
   }
 
   void suspect_what_it_awaits(Slot input) {
-    const auto& awaited = state_.inputs[maker_of_calls(state_, input)].awaited;
+    const Slot maker = maker_of_calls(state_, input);
+    if (!followed_.insert(maker).second) return;
+    const auto& awaited = state_.inputs[maker].awaited;
     for (Slot slot = awaited.front(); slot != kNoSlot; slot = awaited.next(state_.inputs, slot)) {
       if (state_.inputs[slot].state == InputState::waiting) suspect(state_.inputs[slot].pool);
       suspect_what_it_awaits(slot);
@@ -156,11 +183,12 @@ class Look {
     });
     if (found == suspects_.end()) return false;
     suspects_.erase(found);
+    in_vain_.clear();
     return true;
   }
 
   // All that the container runs waits in vain.
-  bool is_held(Slot container) const {
+  bool is_held(Slot container) {
     const auto& inputs = state_.containers[container].inputs;
     for (Slot slot = inputs.front(); slot != kNoSlot; slot = inputs.next(state_.inputs, slot)) {
       if (!runs(state_, slot) || awaited_in_vain(slot) == kNoSlot) return false;
@@ -169,8 +197,15 @@ class Look {
   }
 
   // One that a running input waits for and that will not come; kNoSlot if there is none.
-  Slot awaited_in_vain(Slot input) const {
-    const auto& awaited = state_.inputs[maker_of_calls(state_, input)].awaited;
+  Slot awaited_in_vain(Slot input) {
+    const Slot maker = maker_of_calls(state_, input);
+    const auto known = in_vain_.find(maker);
+    if (known != in_vain_.end()) return known->second;
+    return in_vain_[maker] = find_in_vain(state_.inputs[maker]);
+  }
+
+  Slot find_in_vain(const InputEntry& maker) {
+    const auto& awaited = maker.awaited;
     for (Slot slot = awaited.front(); slot != kNoSlot; slot = awaited.next(state_.inputs, slot)) {
       const bool started = state_.inputs[slot].state == InputState::running;
       if (waits_in_vain(slot) || (started && awaited_in_vain(slot) != kNoSlot)) return slot;
@@ -197,7 +232,7 @@ class Look {
   }
 
   // The one at the end of the chain that begins with a running input: it waits for a slot.
-  Slot first_in_vain(Slot input) const {
+  Slot first_in_vain(Slot input) {
     do {
       input = awaited_in_vain(input);
     } while (state_.inputs[input].state == InputState::running);
@@ -207,12 +242,33 @@ class Look {
   const State& state_;
   const Slot pool_;
   std::map<Slot, InTheWay> suspects_;  // pools; in no order that counts
+  std::set<Slot> followed_;            // inputs whose calls have been looked at
+  std::map<Slot, Slot> in_vain_;       // awaited_in_vain() of inputs, while the suspects stay
 };
 
-// Whether `input` waits for `other`, directly or over what it waits for.
-bool waits_for(const State& state, Slot input, Slot other) {
-  while (other != kNoSlot && other != input) other = state.inputs[other].parent;
-  return other == input;
+bool run_as_one(const State& state, Slot a, Slot b) {
+  const Slot batch = state.inputs[a].batch;
+  return a == b || (batch != kNoSlot && batch == state.inputs[b].batch);
+}
+
+// Whether `input` waits for `other`, directly or over what it waits for: those who wait for one of
+// a batch wait for all of it. `been`: batches that have been gone through.
+bool waits_for(const State& state, Slot input, Slot other, std::vector<Slot>& been) {
+  for (Slot slot = other; slot != kNoSlot; slot = state.inputs[slot].parent) {
+    if (run_as_one(state, input, slot)) return true;
+    const InputEntry& one = state.inputs[slot];
+    if (one.batch == kNoSlot) continue;
+    if (std::ranges::count(been, one.batch) > 0) return false;
+    been.push_back(one.batch);
+    const auto& inputs = state.containers[one.container].inputs;
+    for (Slot beside = inputs.front(); beside != kNoSlot;
+         beside = inputs.next(state.inputs, beside)) {
+      const InputEntry& other_one = state.inputs[beside];
+      if (beside == slot || other_one.batch != one.batch) continue;
+      if (waits_for(state, input, other_one.parent, been)) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -229,9 +285,10 @@ void handle_event(State& state, const InputAwaited& event) {
 }
 
 void await(State& state, Slot slot, InputId parent_id) {
-  const Slot parent = state.input_index.find(parent_id);
-  if (parent == kNoSlot || state.inputs[parent].state != InputState::running) return;
-  if (waits_for(state, slot, parent)) return;
+  const Slot named = state.input_index.find(parent_id);
+  const Slot parent = named == kNoSlot ? kNoSlot : appoint_maker(state, named);
+  std::vector<Slot> been;
+  if (parent == kNoSlot || waits_for(state, slot, parent, been)) return;
   state.inputs[slot].parent = parent;
   state.inputs[parent].awaited.push_back(state.inputs, slot);
 }
@@ -244,7 +301,17 @@ void leave_parent(State& state, Slot slot) {
 }
 
 void leave_children(State& state, Slot slot) {
-  auto& awaited = state.inputs[slot].awaited;
+  InputEntry& input = state.inputs[slot];
+  auto& awaited = input.awaited;
+  if (input.batch != kNoSlot && state.batches[input.batch].maker == slot) {
+    const Slot heir = state.batches[input.batch].maker = running_beside(state, slot);
+    while (heir != kNoSlot && !awaited.empty()) {
+      const Slot child = awaited.front();
+      awaited.remove(state.inputs, child);
+      state.inputs[child].parent = heir;
+      state.inputs[heir].awaited.push_back(state.inputs, child);
+    }
+  }
   while (!awaited.empty()) {
     const Slot child = awaited.front();
     if (state.inputs[child].state == InputState::waiting) end_waiting(state, child);
@@ -272,7 +339,7 @@ void look_for_deadlock(State& state, Slot pool_slot) {
   State::Pool& pool = state.pools[pool_slot];
   if (pool.next_look > state.now) return;
   pool.next_look = state.now + state.options.deadlock_look;
-  const Look look(state, pool_slot);
+  Look look(state, pool_slot);
   const bool seemed_stuck = pool.seems_stuck;
   pool.seems_stuck = look.finds_deadlock();
   if (!seemed_stuck || !pool.seems_stuck) return;

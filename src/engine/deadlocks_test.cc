@@ -78,6 +78,61 @@ TEST_F(Deadlocks, TheCallsOfABatchAreThoseOfItsFirst) {
   EXPECT_EQ(failed(), std::vector<std::uint64_t>{3});
 }
 
+TEST_F(Deadlocks, TheCallsOfABatchOutliveTheCallerOfItsFirst) {
+  FunctionSettings batched = at_most(1);
+  batched.batching = {3, Duration::seconds(5)};
+  deploy(batched);
+  running_container(1);
+  arrive(2);
+  arrive(3);
+  ASSERT_EQ(pool().running, 3u);
+  call(4, 1, kPool);
+  send(InputCancelled{InputId{1}});
+  call(5, 1, kPool);
+  send(InputCancelled{InputId{2}});
+  forget();
+  pass(kSecond);
+  EXPECT_EQ(failed(), (std::vector<std::uint64_t>{4, 5}));
+}
+
+TEST_F(Deadlocks, ABatchThatNobodyWaitsForWaitsForNobody) {
+  FunctionSettings batched = at_most(1);
+  batched.batching = {2, Duration::seconds(5)};
+  deploy(batched);
+  const ContainerId container = running_container(1);
+  arrive(2);
+  call(3, 1, kPool);
+  send(InputCancelled{InputId{1}});
+  send(InputCancelled{InputId{2}});
+  forget();
+  pass(kSecond);
+  EXPECT_TRUE(failed().empty()) << "it is interrupted, and its slot comes free";
+  finish(1, container);
+  finish(2, container);
+  pass(Duration::seconds(6));
+  EXPECT_EQ(only<DispatchInput>().input, InputId{3});
+}
+
+// Each waits for the next: a batch for 3, 3 for another batch, that for one of the first.
+TEST_F(Deadlocks, NobodyWaitsInACircleOverABatch) {
+  FunctionSettings batched = at_most(2);
+  batched.batching = {2, Duration::seconds(5)};
+  deploy_two(batched, at_most(2));
+  running_container(1);
+  arrive(2);
+  ASSERT_EQ(pool().running, 2u);
+  call(3, 1, kOther);
+  bring_up_only();
+  send(InputAwaited{InputId{2}, InputId{3}});
+  call(4, 3, kOther);
+  bring_up_only();
+  send(InputAwaited{InputId{1}, InputId{4}});
+  call(5, 4, kOther);
+  forget();
+  pass(kSecond);
+  EXPECT_EQ(failed(), std::vector<std::uint64_t>{5});
+}
+
 TEST_F(Deadlocks, NobodyLooksForOneOnceNobodyWaits) {
   deploy_two(at_most(1), at_most(1));
   const ContainerId parent = running_container(1);

@@ -150,6 +150,7 @@ void add_input(Hasher& hash, const State& state, const InputEntry& input) {
     hash.add(batch.attempt);
     hash.add(std::uint64_t{batch.inputs} << 32 | batch.running);
     hash.add(batch.is_over);
+    hash.add(batch.maker == kNoSlot ? 0 : state.inputs[batch.maker].id.value);
   }
   hash.add(input.parent == kNoSlot ? 0 : state.inputs[input.parent].id.value);
   hash.add(input.caller.value);

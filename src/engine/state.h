@@ -140,6 +140,7 @@ class State {
     std::uint32_t inputs = 0;   // that have not let go
     std::uint32_t running = 0;  // of those, whose callers wait
     bool is_over = false;       // nobody waits, and it is not to run much longer
+    Slot maker = kNoSlot;       // the running one that their calls count as made by, if there are
   };
 
   // What a pool without containers waits for while its function is at its maximum.

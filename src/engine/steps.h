@@ -76,11 +76,11 @@ void inputs_due(State& state);
 // --- deadlocks.cc: who waits for whom ---------------------------------------------------------
 
 void handle_event(State& state, const InputAwaited& event);
-// The parent, if it runs, waits for the input from now on.
+// The parent, if it or its batch runs, waits for the input from now on.
 void await(State& state, Slot input, InputId parent);
 // Its parent does not wait for it any more.
 void leave_parent(State& state, Slot input);
-// It does not run any more, and waits for nobody.
+// It does not run any more, and waits for nobody; what it waited for in a batch, that goes on to.
 void leave_children(State& state, Slot input);
 // It has begun or ceased to wait for a slot.
 void begin_waiting(State& state, Slot input);

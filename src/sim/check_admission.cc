@@ -1,5 +1,6 @@
 // Queues are bounded, and exactly so: an arrival is refused for a full queue just if its pool or
-// its workspace is at its limit and the caller has its equal share of that.
+// its workspace is at its limit and the caller has its equal share of that. One whose place was
+// promised is refused for no limit.
 #include <algorithm>
 
 #include "sim/checker.h"
@@ -17,6 +18,8 @@ class CheckAdmission : public Checker {
     const PoolFact* pool = arrival ? step.facts.pool(arrival->pool) : nullptr;
     known_ = pool != nullptr;
     if (!known_) return;
+    pool_full_ = workspace_full_ = false;
+    if (arrival->admission == Admission::granted) return;
     pool_full_ =
         is_full(waiting_in(*pool), pool->spec.settings.scaling.queue_limit, arrival->caller);
     workspace_full_ =

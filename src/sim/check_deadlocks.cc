@@ -17,7 +17,7 @@ class CheckDeadlocks : public Checker {
     const auto* failure = std::get_if<FailInput>(&action);
     if (!failure || failure->reason.code != ReasonCode::deadlocked) return;
     const InputFact* input = step.facts.input(failure->input);
-    if (input && !input->container && parent_of(step.facts, *input)) return;
+    if (input && !input->container && is_awaited(step.facts, *input)) return;
     step.findings.add("only what is waited for fails for a deadlock", failure->input.text());
   }
 
@@ -47,12 +47,14 @@ class CheckDeadlocks : public Checker {
   // By parent: the children of a function's own inputs that wait for it.
   using Children = std::map<InputId, std::uint64_t>;
 
-  // Null where its parent does not wait for it any more.
-  static const InputFact* parent_of(const Facts& facts, const InputFact& input) {
-    const InputFact* parent = input.parent ? facts.input(input.parent) : nullptr;
-    const bool waits = parent && parent->container && parent->due == Time{} &&
-                       parent->attempt == input.parent_attempt;
-    return waits ? parent : nullptr;
+  // Whether its parent waits for it yet, or the batch that this ran in.
+  static bool is_awaited(const Facts& facts, const InputFact& input) {
+    const ContainerFact* container = facts.container(input.parent_container);
+    if (!input.parent || !container) return false;
+    const auto slot = container->slots.find(input.parent);
+    if (slot == container->slots.end() || slot->second.attempt != input.parent_attempt)
+      return false;
+    return slot->second.batch.first ? container->runs(slot->second.batch) : !slot->second.ending;
   }
 
   static std::map<FunctionId, Children> children_waiting(const Facts& facts) {
@@ -60,7 +62,7 @@ class CheckDeadlocks : public Checker {
     for (const auto& [id, pool] : facts.pools()) {
       for (const auto& [order, input_id] : pool.waiting) {
         const InputFact& input = *facts.input(input_id);
-        if (parent_of(facts, input)) {
+        if (is_awaited(facts, input)) {
           waiting[pool.spec.function][input.parent] += input_id.value * 31;
         }
       }
@@ -78,7 +80,8 @@ class CheckDeadlocks : public Checker {
       if (!container.ready || container.stopping || container.slots.empty()) return std::nullopt;
       for (const auto& [input, taken] : container.slots) {
         const auto waits = children.find(taken.batch.first ? taken.batch.first : input);
-        if (taken.ending || waits == children.end()) return std::nullopt;
+        const bool runs = taken.batch.first ? container.runs(taken.batch) : !taken.ending;
+        if (!runs || waits == children.end()) return std::nullopt;
         signature = signature * 1'000'003 + input.value + taken.attempt + waits->second;
       }
     }

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "sim/facts.h"
 #include "sim/findings.h"
+#include "sim/later.h"
 #include "sim/store_model.h"
 #include "sim/witness.h"
 
@@ -25,6 +26,7 @@ struct EndOfRun {
   const Facts& facts;
   const Engine& engine;
   const StoreModel& store;
+  const Later& later;
   const Witness& witness;
   Findings& findings;
 };
@@ -61,6 +63,7 @@ std::unique_ptr<Checker> check_views();
 std::unique_ptr<Checker> check_quiet();
 std::unique_ptr<Checker> check_leases();
 std::unique_ptr<Checker> check_deadlocks();
+std::unique_ptr<Checker> check_later();
 
 std::vector<std::unique_ptr<Checker>> all_checkers(std::uint32_t workspace_queue_limit);
 

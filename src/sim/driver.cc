@@ -22,7 +22,12 @@ PoolSpec guest_pool(const DeployedPool& pool, const std::vector<PoolSpec>& curre
 }  // namespace
 
 Driver::Driver(DriverWorld world, Settings settings, Trace trace)
-    : world_(world), settings_(settings), trace_(std::move(trace)) {
+    : world_(world),
+      settings_(settings),
+      trace_(std::move(trace)),
+      later_({world.agenda, world.catalog, store_, [this](const Event& event) { handle(event); },
+              [this] { plan_commit(); }},
+             settings.schedules) {
   if (settings.checks == Checks::on) checkers_ = all_checkers(settings.workspace_queue_limit);
 }
 
@@ -55,7 +60,10 @@ void Driver::handle(const Event& event) {
 
 // What the driver itself needs to know of what it tells the engine.
 void Driver::note(const Event& event) {
-  if (std::holds_alternative<InputArrived>(event)) ++unanswered_;
+  if (std::holds_alternative<InputArrived>(event)) {
+    ++unanswered_;
+    ++counts_.arrived;
+  }
   if (const auto* joined = std::get_if<NodeJoined>(&event)) known_nodes_.insert(joined->node);
   if (const auto* lost = std::get_if<NodeLost>(&event)) known_nodes_.erase(lost->node);
 }
@@ -75,16 +83,22 @@ void Driver::perform_one(const StopContainer& action) { world_.link.to_node(acti
 
 void Driver::perform_one(const DispatchInput& action) {
   mix(action.input.value ^ action.container.value);
+  firsts_.erase(action.input);
+  if (action.batch.first == action.input) firsts_.insert(action.input);
   world_.link.to_node(node_of_.at(action.container), action);
 }
 
 void Driver::perform_one(const CancelInput& action) {
+  if (firsts_.erase(action.input) > 0) withdraw_calls_of(action.input);
   world_.link.to_node(node_of_.at(action.container), action);
 }
 
 void Driver::perform_one(const AnswerInput& action) {
   ++counts_.answered;
   --unanswered_;
+  later_.ended(action.input, batch_);
+  firsts_.erase(action.input);
+  withdraw_calls_of(action.input);
   end_call(action.input);
 }
 
@@ -92,6 +106,8 @@ void Driver::perform_one(const FailInput& action) {
   ++counts_.failed;
   counts_.deadlocks += action.reason.code == ReasonCode::deadlocked;
   --unanswered_;
+  later_.ended(action.input, batch_);
+  if (!firsts_.contains(action.input)) withdraw_calls_of(action.input);
   end_call(action.input);
 }
 
@@ -108,7 +124,6 @@ void Driver::on_call(const CallMade& made, std::optional<InputArrived> call) {
 }
 
 void Driver::end_call(InputId call) {
-  withdraw_calls_of(call);
   const auto made = calls_.extract(call);
   if (made.empty()) return;
   const CallMade& by = made.mapped();
@@ -138,6 +153,10 @@ void Driver::perform_one(const ReleaseContainer& action) {
 void Driver::write_batch() {
   if (batch_.empty()) return;
   store_.write(std::exchange(batch_, {}));
+  plan_commit();
+}
+
+void Driver::plan_commit() {
   if (std::exchange(commit_planned_, true)) return;
   world_.agenda.after(Duration::microseconds(world_.random.between(1'000, 60'000)),
                       StoreCommits{epoch_});
@@ -146,10 +165,18 @@ void Driver::write_batch() {
 void Driver::on_commit(const StoreCommits& commit) {
   if (commit.epoch != epoch_ || !engine_) return;
   commit_planned_ = false;
-  for (const ContainerId id : store_.commit()) {
+  const Committed done = store_.commit();
+  for (const ContainerId id : done.ended) {
     const auto life = world_.witness.find(id);
     if (life != world_.witness.end()) world_.link.to_node(life->second.node, AcknowledgeExit{id});
   }
+  counts_.jobs += done.accepted.size();
+  later_.on_commit(done);
+}
+
+void Driver::drain() {
+  handle(DrainStarted{});
+  later_.leave_waiting();
 }
 
 void Driver::arm_timer() {
@@ -259,6 +286,8 @@ void Driver::crash() {
   node_of_.clear();
   calls_.clear();
   have_called_.clear();
+  firsts_.clear();
+  later_.crash();
   released_.clear();
   armed_ = Time::never();
   for (const auto& [id, node] : world_.nodes) world_.link.renew(id);
@@ -271,6 +300,7 @@ void Driver::start() {
   options.workspace_queue_limit = settings_.workspace_queue_limit;
   options.begin = Begin::recovering;
   engine_.emplace(options);
+  later_.begin(*engine_);
   commit_planned_ = false;
   recovering_ = true;
   if (epoch_ > 1) ++counts_.restarts;
@@ -284,6 +314,7 @@ void Driver::start() {
     handle(LeaseRestored{id, grant.node, grant.devices, grant.gpu_type, grant.from, grant.until,
                          lease.billed_until});
   }
+  later_.restore();
   for (const auto& [id, node] : world_.nodes) {
     if (!world_.link.is_cut(id)) on_node_up(id);
   }
@@ -294,7 +325,7 @@ void Driver::start() {
 void Driver::check_end() {
   if (!engine_) return;
   store_.commit();
-  const EndOfRun end{facts_, *engine_, store_, world_.witness, world_.findings};
+  const EndOfRun end{facts_, *engine_, store_, later_, world_.witness, world_.findings};
   for (const auto& checker : checkers_) checker->at_end(end);
 }
 

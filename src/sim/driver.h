@@ -18,6 +18,7 @@
 #include "sim/checker.h"
 #include "sim/faults.h"
 #include "sim/findings.h"
+#include "sim/later.h"
 #include "sim/link.h"
 #include "sim/sim_node.h"
 #include "sim/store_model.h"
@@ -27,10 +28,12 @@ namespace ember {
 
 struct DriverCounts {
   std::uint64_t events = 0, actions = 0;
+  std::uint64_t arrived = 0;
   std::uint64_t answered = 0, failed = 0;
   std::uint64_t containers = 0, adopted = 0;
   std::uint64_t restarts = 0;
   std::uint64_t deadlocks = 0;  // inputs failed for one
+  std::uint64_t jobs = 0;       // calls for later that were accepted, those of ticks too
 };
 
 // What the driver works with; all borrowed.
@@ -52,6 +55,7 @@ class Driver {
   struct Settings {
     Duration usage_window;
     std::uint32_t workspace_queue_limit = 0;
+    std::vector<SimSchedule> schedules = {};
     Checks checks = Checks::on;
   };
 
@@ -63,7 +67,7 @@ class Driver {
   // Whether the node is connected, as far as this driver knows.
   bool knows(NodeId node) const { return known_nodes_.contains(node); }
   // Whether every caller has been answered.
-  bool is_settled() const { return engine_ && unanswered_ == 0; }
+  bool is_settled() const { return engine_ && unanswered_ == 0 && later_.is_settled(); }
   Money billed() const { return store_.total(); }
   // A digest of everything that has happened, and of the engine as it is.
   std::uint64_t hash() const;
@@ -72,6 +76,11 @@ class Driver {
   void on_message(NodeId node, const NodeMessage& message);
   // An input calls a function, by an input of its own; there is none where the function is gone.
   void on_call(const CallMade& made, std::optional<InputArrived> call);
+  // A caller asks for a call for later; whether it is accepted.
+  bool on_job(const Job& job) { return later_.ask(job); }
+  void on_tick(const TickDue& due) { later_.on_tick(due); }
+  void end_ticks() { later_.end_ticks(); }
+  void drain();
   void on_timer(const EngineTimer& timer);
   void on_commit(const StoreCommits& commit);
 
@@ -105,6 +114,7 @@ class Driver {
   void adopt(NodeId node, const NodeContainerFacts& facts, Time ended = {});
   std::vector<PoolSpec> current_pools(AppId app) const;
   void write_batch();
+  void plan_commit();
   void arm_timer();
   void mix(std::uint64_t word) { hash_ = (hash_ ^ word) * 0x9E3779B97F4A7C15ull + (hash_ >> 29); }
   void note(const Event& event);
@@ -119,6 +129,7 @@ class Driver {
   std::vector<std::unique_ptr<Checker>> checkers_;
   Facts facts_;  // for the checkers
   StoreModel store_;
+  Later later_;
   StoreBatch batch_;
   bool recovering_ = false;
   bool commit_planned_ = false;
@@ -129,6 +140,8 @@ class Driver {
   std::map<ContainerId, NodeId> node_of_;  // of containers that are not released
   std::map<InputId, CallMade> calls_;      // that inputs wait for, and who does
   std::set<std::pair<InputId, Attempt>> have_called_;
+  // Inputs whose batch outlives their caller: what they have called goes on for it.
+  std::set<InputId> firsts_;
   std::set<ContainerId> released_;  // by this engine; their end may not be on disk yet
   Actions actions_;
   DriverCounts counts_;

@@ -183,6 +183,18 @@ void Facts::pin(const InputPinned& event) {
   if (input->container == event.container) input->pinned = true;
 }
 
+// Its parent may have been answered already, where the batch that it was in goes on.
+void Facts::adopt_child(const InputArrived& event) {
+  for (const auto& [id, container] : containers_) {
+    const auto slot = container.slots.find(event.parent);
+    if (slot == container.slots.end()) continue;
+    InputFact& child = inputs_[event.input];
+    child.parent = event.parent;
+    child.parent_attempt = slot->second.attempt;
+    child.parent_container = id;
+  }
+}
+
 void Facts::apply(const Event& event, Time now) {
   const auto with = [&](ContainerId id, auto&& change) {
     if (ContainerFact* container = find_in(containers_, id)) change(*container);
@@ -197,10 +209,7 @@ void Facts::apply(const Event& event, Time now) {
                    inputs_[one.input] = {one.pool, one.caller, order, now,         {},
                                          0,        {},         false, one.expires, one.priority};
                    wait(one.input, inputs_[one.input]);
-                   const InputFact* parent = input(one.parent);
-                   if (!parent || !parent->container) return;
-                   inputs_[one.input].parent = one.parent;
-                   inputs_[one.input].parent_attempt = parent->attempt;
+                   if (one.parent) adopt_child(one);
                  },
                  [&](const InputFinished& one) { finish(one, now); },
                  [&](const InputPinned& one) { pin(one); },

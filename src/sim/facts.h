@@ -48,8 +48,9 @@ struct InputFact {
   Priority priority = {};
   std::uint32_t retried = 0;
   Time due = {};        // after a failed attempt, until it waits again: not before then
-  InputId parent = {};  // whose attempt of that number waits for it
+  InputId parent = {};  // whose attempt of that number waits for it, or the batch of that
   Attempt parent_attempt = 0;
+  ContainerId parent_container = {};
 };
 
 // Where an input waits: the highest priority first, and of one priority by order of arrival.
@@ -128,6 +129,7 @@ class Facts {
   void stop(AppId app);
   void finish(const InputFinished& event, Time now);
   void pin(const InputPinned& event);
+  void adopt_child(const InputArrived& event);
   void wait(InputId id, const InputFact& input);
   void wait_no_more(const InputFact& input);
   void wait_again(InputId id, InputFact& input);

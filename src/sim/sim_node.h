@@ -82,7 +82,8 @@ class SimNode {
     std::set<std::pair<InputId, Attempt>> received;        // of them a second copy is nothing new
     std::map<std::pair<InputId, Attempt>, Batch> batches;  // of a batched function, by their first
     std::map<InputId, CallDue> awaiting;                   // of inputs: the calls they wait for
-    bool owes_ready = false;                               // to a driver that adopted it busy
+    std::set<InputId> stale;  // of an earlier driver: they go on, and nobody hears of them
+    bool owes_ready = false;  // to a driver that adopted it busy
   };
 
   void check_promises(const StartContainer& command);
@@ -92,6 +93,7 @@ class SimNode {
   void plan_execution(Container& container, const DispatchInput& input);
   void plan_cancellation(const CancelInput& command);
   void join_batch(Container& container, const DispatchInput& input);
+  void forget_begun_batches(Container& container);
   void finish_batch(Container& container, const ExecutionDue& due);
   void finish(Container& container, const ExecutionDue& due);
   void go_on(Container& container, InputId input);

@@ -70,6 +70,20 @@ TEST(Simulation, AnswersEveryInputOnceUnlessItsDriverDied) {
   EXPECT_EQ(report.counts.answered + report.counts.failed, report.inputs);
 }
 
+TEST(Simulation, AcceptsCallsForLaterThroughCrashesOfItsDriver) {
+  std::uint64_t restarts = 0;
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    SimOptions options = with_seed(seed);
+    options.vary_faults = false;
+    options.faults.driver_crash = 60;
+    const SimReport report = simulate(options);
+    expect_clean(report);
+    EXPECT_GT(report.counts.jobs, 0u);
+    restarts += report.counts.restarts;
+  }
+  EXPECT_GT(restarts, 5u);
+}
+
 TEST(Simulation, LetsEveryClassOfFaultStrike) {
   std::set<std::string_view> struck;
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {

@@ -22,6 +22,19 @@ std::uint32_t draw_workspace_limit(std::uint64_t seed) {
   return random.chance(300) ? static_cast<std::uint32_t>(random.between(8, 40)) : 50'000;
 }
 
+// Some functions are run by themselves, through all faults.
+std::vector<SimSchedule> draw_schedules(Random random, const std::vector<FunctionId>& functions) {
+  std::vector<SimSchedule> schedules;
+  for (const FunctionId function : functions) {
+    if (!random.chance(250)) continue;
+    auto schedule = period_schedule(Duration::seconds(random.between(1, 20)));
+    EMBER_ASSERT(schedule.ok());
+    if (random.chance(500)) schedule->missed = MissedTicks::run_once;
+    schedules.push_back({function, *schedule, kStart, function.value << 24});
+  }
+  return schedules;
+}
+
 class Simulation {
  public:
   Simulation(const SimOptions& options, Driver::Trace trace)
@@ -31,6 +44,7 @@ class Simulation {
         people_(options.seed ^ 0x1EA5Eull),
         variants_(options.seed ^ 0x7A41A27ull),
         calls_(options.seed ^ 0xCA111ull),
+        jobs_(options.seed ^ 0x10B5ull),
         calls_made_(calls_.chance(400) ? static_cast<std::uint32_t>(calls_.between(50, 400)) : 0),
         agenda_(kStart),
         link_(agenda_, faults_),
@@ -39,6 +53,7 @@ class Simulation {
                   catalog_.functions()),
         driver_({agenda_, faults_, random_, link_, catalog_, findings_, witness_, nodes_},
                 {Duration::seconds(random_.between(2, 20)), draw_workspace_limit(options.seed),
+                 draw_schedules(Random(options.seed ^ 0x71C5ull), catalog_.functions()),
                  options.checks},
                 std::move(trace)) {}
 
@@ -64,6 +79,8 @@ class Simulation {
   void on(const DriverStarts&);
   void on(const FunctionCalled& task);
   void on(const CallerLeaves& task) { driver_.handle(InputCancelled{task.input}); }
+  void on(const JobAsked& task);
+  void on(const TickDue& task) { driver_.on_tick(task); }
   void on(const LeaseGivenBack& task) { driver_.handle(LeaseEnded{task.lease}); }
   void on(const SecondPasses&);
 
@@ -74,6 +91,7 @@ class Simulation {
   void change_a_device();
   void ask_for_a_lease();
   void call(FunctionId function);
+  void spawn(FunctionId function);
   void call_from(const CallMade& made);
   std::optional<PoolId> pool_for(FunctionId function);
 
@@ -84,6 +102,7 @@ class Simulation {
   Random people_;             // who lease devices
   Random variants_;           // whether there are more, and who is called
   Random calls_;              // that inputs make
+  Random jobs_;               // calls for later
   std::uint32_t calls_made_;  // per mille of executions; in some runs none
   Agenda<Task> agenda_;
   Link link_;
@@ -101,6 +120,7 @@ class Simulation {
   std::map<NodeId, Outage> outages_;
   std::uint64_t next_input_ = 1;
   std::uint64_t next_lease_ = 1;
+  std::vector<Job> asked_;  // for, by key, from 1
   bool calling_ = true;
   bool changing_ = true;
   bool draining_ = false;
@@ -138,6 +158,7 @@ SimReport Simulation::run() {
   heal();
   run_until(kStart + options_.safety + kDemand);
   calling_ = false;
+  driver_.end_ticks();
   const Time latest = agenda_.now() + kPatience;
   while (!driver_.is_settled() && !findings_.any() && agenda_.next_time() < latest) {
     run_until(agenda_.next_time());
@@ -150,7 +171,7 @@ SimReport Simulation::run() {
   report.violation = findings_.first();
   report.state_hash = driver_.hash();
   report.counts = driver_.counts();
-  report.inputs = next_input_ - 1;
+  report.inputs = report.counts.arrived;
   report.simulated = agenda_.now() - kStart;
   report.faults = faults_.counts();
   report.billed_nano_usd = driver_.billed().nano_usd;
@@ -268,7 +289,7 @@ void Simulation::on(const SecondPasses&) {
   if (!draining_ && people_.chance(150)) ask_for_a_lease();
   if (!draining_ && random_.chance(3)) {
     draining_ = true;
-    driver_.handle(DrainStarted{});
+    driver_.drain();
   }
 }
 
@@ -322,6 +343,30 @@ void Simulation::on(const FunctionCalled& task) {
   const Workload::Arrivals arrivals = workload_.draw(task.function);
   agenda_.after(arrivals.next, FunctionCalled{task.function});
   for (std::uint32_t i = 0; i < arrivals.count; ++i) call(task.function);
+  if (jobs_.chance(40)) spawn(task.function);
+}
+
+// One call for later, or as many as a map has, of one caller.
+void Simulation::spawn(FunctionId function) {
+  const std::int64_t count = jobs_.chance(500) ? 1 : jobs_.between(2, 40);
+  const KeyId caller{jobs_.below(4)};
+  const bool expires = jobs_.chance(100);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint64_t key = asked_.size() + 1;
+    Job job{key, InputId{kFirstJob + key}, function, caller, {}, Time::never()};
+    if (jobs_.chance(100)) job.priority = {static_cast<std::int8_t>(jobs_.between(-2, 2))};
+    if (expires) job.expires = agenda_.now() + Duration::milliseconds(jobs_.between(1, 8'000));
+    asked_.push_back(job);
+    on(JobAsked{key});
+    if (!jobs_.chance(60)) continue;
+    agenda_.after(Duration::milliseconds(jobs_.between(1, 4'000)), CallerLeaves{job.input});
+  }
+}
+
+// Until it is accepted, through crashes of the driver too.
+void Simulation::on(const JobAsked& task) {
+  if (driver_.on_job(asked_[task.key - 1]) || !calling_) return;
+  agenda_.after(Duration::milliseconds(jobs_.between(50, 1'500)), task);
 }
 
 void Simulation::call(FunctionId function) {
@@ -346,6 +391,8 @@ void Simulation::call_from(const CallMade& made) {
   call.origin = Origin::running_input;
   call.parent = made.input;
   driver_.on_call(made, call);
+  if (!calls_.chance(150)) return;
+  agenda_.after(Duration::milliseconds(calls_.between(1, 2'000)), CallerLeaves{made.input});
 }
 
 }  // namespace

@@ -51,16 +51,27 @@ void StoreModel::apply(const StoreBatch& batch) {
     leases_.at(release.lease).released = release.at;
   }
   ended_.insert(batch.ended.begin(), batch.ended.end());
+  for (const Job& job : batch.accepted) {
+    const auto [found, is_new] = jobs_.try_emplace(job.key, StoredJob{job});
+    if (!is_new) ++found->second.copies;
+  }
+  for (const std::uint64_t key : batch.job_ends) ++jobs_.at(key).ends;
+  for (const TickRecord& record : batch.ticks) {
+    StoredTicks& ticks = ticks_[record.function];
+    ticks.record = record;
+    if (record.run) ticks.run.push_back(*record.run);
+  }
 }
 
-std::vector<ContainerId> StoreModel::commit() {
-  std::vector<ContainerId> ended;
+Committed StoreModel::commit() {
+  Committed done;
   for (const StoreBatch& batch : waiting_) {
     apply(batch);
-    ended.insert(ended.end(), batch.ended.begin(), batch.ended.end());
+    done.ended.insert(done.ended.end(), batch.ended.begin(), batch.ended.end());
+    done.accepted.insert(done.accepted.end(), batch.accepted.begin(), batch.accepted.end());
   }
   waiting_.clear();
-  return ended;
+  return done;
 }
 
 void StoreModel::crash(std::size_t survives) {

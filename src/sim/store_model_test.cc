@@ -45,7 +45,7 @@ TEST(StoreModel, TellsWhichEndsAreOnDisk) {
   StoreModel store;
   store.write({{}, {ContainerId{5}}});
   EXPECT_FALSE(store.has_ended(ContainerId{5}));
-  EXPECT_EQ(store.commit(), std::vector<ContainerId>{ContainerId{5}});
+  EXPECT_EQ(store.commit().ended, std::vector<ContainerId>{ContainerId{5}});
   EXPECT_TRUE(store.has_ended(ContainerId{5}));
 }
 

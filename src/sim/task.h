@@ -11,6 +11,9 @@
 
 namespace ember {
 
+// The ids of inputs of calls for later begin here: they keep theirs over restarts of the driver.
+inline constexpr std::uint64_t kFirstJob = 1ull << 32;
+
 // --- from the driver to a node and the runners on it ---------------------------------------------
 
 struct AcknowledgeExit {
@@ -138,14 +141,20 @@ struct FunctionCalled {
 struct CallerLeaves {
   InputId input;
 };
+struct JobAsked {  // of the driver, for a call for later: again and again until it is accepted
+  std::uint64_t key = 0;
+};
+struct TickDue {
+  std::uint64_t serial = 0;
+};
 struct LeaseGivenBack {
   LeaseId lease;
 };
 struct SecondPasses {};  // chance for deploys, stops, drains, outages and crashes
 
-using Task =
-    std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue, CallDue,
-                 ExitDue, NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer, StoreCommits,
-                 DriverStarts, FunctionCalled, CallerLeaves, LeaseGivenBack, SecondPasses>;
+using Task = std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue,
+                          CallDue, ExitDue, NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer,
+                          StoreCommits, DriverStarts, FunctionCalled, CallerLeaves, JobAsked,
+                          TickDue, LeaseGivenBack, SecondPasses>;
 
 }  // namespace ember

@@ -20,6 +20,7 @@ void oci_config(std::string_view bytes);
 void records(std::string_view bytes);
 void requests(std::string_view bytes);
 void requirement(std::string_view bytes);
+void shared(std::string_view bytes);
 void web(std::string_view bytes);
 
 struct Target {
@@ -28,16 +29,10 @@ struct Target {
 };
 
 inline constexpr Target kTargets[] = {
-    {"connection", connection},
-    {"frames", frames},
-    {"http", http},
-    {"messages", messages},
-    {"names", names},
-    {"oci_config", oci_config},
-    {"records", records},
-    {"requests", requests},
-    {"requirement", requirement},
-    {"web", web},
+    {"connection", connection}, {"frames", frames},     {"http", http},
+    {"messages", messages},     {"names", names},       {"oci_config", oci_config},
+    {"records", records},       {"requests", requests}, {"requirement", requirement},
+    {"shared", shared},         {"web", web},
 };
 
 // The first byte of an input is not for the code under test: it chooses how the rest is cut, or who

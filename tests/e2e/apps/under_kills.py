@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 import ember
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 app = ember.App("under-kills")
 Seen = tuple[str, str]  # the caller's token and the container that gave it back
@@ -58,6 +62,37 @@ def batched(token: list[str], seconds: list[float]) -> list[Seen]:
     """Run together with other calls for a while."""
     time.sleep(max(seconds))
     return [_seen(one) for one in token]
+
+
+@app.function(scaledown_window=1, max_containers=2)
+def items(token: str, count: int, seconds: float) -> Iterator[tuple[str, int]]:
+    """Give the token back several times, with rests between."""
+    for number in range(count):
+        yield token, number
+        time.sleep(seconds / count)
+
+
+@app.function(
+    scaledown_window=1, max_containers=2, retries=ember.Retries(max_retries=2, initial_delay_s=0.1)
+)
+def job(token: str, seconds: float) -> Seen:
+    """Be called by those who do not wait."""
+    time.sleep(seconds)
+    return _seen(token)
+
+
+@app.function(scaledown_window=1, max_containers=2)
+def mapped(token: str, seconds: float) -> Seen:
+    """Be one of many."""
+    time.sleep(seconds)
+    return _seen(token)
+
+
+@app.function(scaledown_window=1, max_containers=2)
+def mapped_later(token: str, seconds: float) -> Seen:
+    """Be one of many that nobody waits for."""
+    time.sleep(seconds)
+    return _seen(token)
 
 
 @app.function(scaledown_window=1)

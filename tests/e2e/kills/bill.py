@@ -15,12 +15,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from kills.lives import TICK_US, Life
+from kills.records import id_text, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _PER_PRICE = {"gpu": 1, "cpu": 1000, "memory": 1 << 30}  # units that the price is for
 _MS_PER_HOUR = 3_600_000
 
@@ -76,22 +76,14 @@ def check(data: Path, lives: dict[str, Life], cost: dict[str, Any]) -> Bill:
     return bill
 
 
-def _text_of(number: int) -> str:
-    value = number & (1 << 64) - 1
-    return "ct-" + "".join(_DIGITS[value >> shift & 31] for shift in range(60, -1, -5))
-
-
 def _accounts_of(data: Path, bill: Bill) -> Iterator[tuple[str, _Account]]:
-    store = sqlite3.connect(f"file:{data}/serve/state.db?mode=ro", uri=True)
-    store.row_factory = sqlite3.Row
     rows = defaultdict[str, list[sqlite3.Row]](list)
-    for row in store.execute("SELECT * FROM ledger ORDER BY container, window_start_us"):
-        rows[_text_of(row["container"])].append(row)
-    for row in store.execute("SELECT * FROM containers"):
-        name = _text_of(row["id"])
+    for row in records_of(data, "SELECT * FROM ledger ORDER BY container, window_start_us"):
+        rows[id_text("ct-", row["container"])].append(row)
+    for row in records_of(data, "SELECT * FROM containers"):
+        name = id_text("ct-", row["id"])
         told = (row["function"], row["started_us"], row["ended_us"], rows.pop(name, []))
         yield name, _Account(name, *told)
-    store.close()
     for name in rows:
         bill.wrong(name, "it is in the ledger, and not among the containers")
 
