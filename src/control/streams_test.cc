@@ -92,8 +92,8 @@ TEST_F(Streams, ComeOfMethodsThatAreGeneratorsBesideOthersThatAreNot) {
   Caller other;
   for (const auto& [method, wants] :
        {std::pair("Model.say", CallWants::result), std::pair("Model.size", CallWants::items)}) {
-    const auto refused = control->start_call(
-        {"talk", method, {BodyFormat::json, "{}"}, KeyId{}, {}, wants}, &other);
+    const auto refused =
+        control->start_call({"talk", method, {BodyFormat::json, "{}"}, KeyId{}, {}, wants}, &other);
     ASSERT_FALSE(refused.ok());
     EXPECT_THAT(refused.error().message, HasSubstr("generator function"));
   }
