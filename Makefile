@@ -19,7 +19,8 @@ TARGETS := all
 build: setup $(BUILD)/build.ninja ## build what runs into build/ (TARGETS="all tests": tests too)
 	@ninja -C $(BUILD) --quiet -j $(JOBS) $(TARGETS)
 
-test: setup ## everything that CI runs
+test: ## everything that CI runs
+	@tools/setup --tests
 	@tools/test
 
 demo: build ## start, deploy, call, bill, scale to zero, stop

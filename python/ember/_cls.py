@@ -8,7 +8,7 @@ first call comes.
 from __future__ import annotations
 
 from ember._class_parameter import ClassParameter, check_values, declared_parameters
-from ember._function import Function, check_place, is_coroutine, parted, refuse_generator
+from ember._function import Function, check_place, is_async, parted
 from ember._lifecycle import Hook, Local, Method, hooks_of, methods_of
 from ember._scaling import Scaled
 from ember._settings import Batching, Concurrency, Settings, check_name, options_spec
@@ -147,7 +147,7 @@ class Cls(_Makes["T"]):
         hooks = [*hooks_of(self.raw, "enter"), *hooks_of(self.raw, "exit")]
         code = [*self.methods.values(), *hooks]
         serves = any(method.web is not None for method in self.methods.values())
-        return serves or any(is_coroutine(one.raw) for one in code)
+        return serves or any(is_async(one.raw) for one in code)
 
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this class, but for its image."""
@@ -305,7 +305,6 @@ def _check_methods(cls: Cls[Any]) -> None:
                 if name != "__call__"
                 else f"{cls.name}.__call__: give the method a name to call it by"
             )
-        refuse_generator(method.raw)
         if method.web is not None:
             _check_endpoint(cls, method)
 

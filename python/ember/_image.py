@@ -127,13 +127,14 @@ class Image:
         }
         return self._with("pip_install", _packages("pip_install", packages), options)
 
-    def uv_pip_install(self, *packages: str) -> Image:
+    def uv_pip_install(self, *packages: str, no_deps: bool = False) -> Image:
         """Adds a layer with Python packages of the index, named as for pip ("numpy>=2", no URL).
 
         Wheels alone, so that nothing of a package runs; files of uv's cache are in the layer
-        without a second copy.
+        without a second copy. no_deps: without what they depend on.
         """
-        return self._with("uv_pip_install", _packages("uv_pip_install", packages))
+        options = {"no_deps": "true" if no_deps else ""}
+        return self._with("uv_pip_install", _packages("uv_pip_install", packages), options)
 
     def pip_install_from_requirements(
         self,

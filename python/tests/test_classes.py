@@ -6,7 +6,7 @@ import asyncio
 import json
 import pickle
 import struct
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -66,6 +66,26 @@ class Needs:
     @ember.method()
     def hello(self) -> str:
         return f"hello {self.name}"
+
+
+@app.cls()
+class Talker:
+    @ember.enter()
+    async def load(self) -> None:
+        self.words = ["a", "b"]
+
+    @ember.method()
+    def say(self) -> Iterator[str]:
+        yield from self.words
+
+    @ember.method()
+    async def later(self) -> AsyncIterator[str]:
+        for word in self.words:
+            yield word
+
+    @ember.method()
+    def plain(self) -> int:
+        return len(self.words)
 
 
 moving = ember.App("before")
@@ -231,7 +251,6 @@ _METHOD = "\n@ember.method()\ndef f(self): pass"
         ("@ember.enter()\n@ember.method()\ndef f(self): pass", "can't be two things"),
         ("@ember.enter()\ndef load(self, x): pass" + _METHOD, "takes nothing but self"),
         ("@ember.method()\ndef f(): pass", "take self"),
-        ("@ember.method()\ndef f(self): yield 1", "generators can't be"),
         ("@ember.method()\n@ember.concurrent(max_inputs=2)\ndef f(self): pass", "above the class"),
         ("@ember.concurrent(max_inputs=2)\n@ember.method()\ndef f(self): pass", "above the class"),
     ],
@@ -239,6 +258,23 @@ _METHOD = "\n@ember.method()\ndef f(self): pass"
 def test_what_cannot_be_an_ember_class_is_refused_where_it_stands(body: str, told: str) -> None:
     with pytest.raises(InvalidArgumentError, match=told):
         _declare(body)
+
+
+def test_a_method_may_yield_and_its_object_is_entered_first_here_too() -> None:
+    talker = Talker()
+    said = {method["name"]: method for method in Talker.spec()["methods"]}
+    assert (said["say"]["is_generator"], said["say"]["is_async"]) == (True, False)
+    assert (said["later"]["is_generator"], said["later"]["is_async"]) == (True, True)
+    assert "is_generator" not in said["plain"]
+    for refused in (talker.say.remote, talker.plain.remote_gen):
+        with pytest.raises(InvalidArgumentError, match=r"generator function"):
+            refused()
+
+    async def items() -> list[str]:
+        return [item async for item in Talker().later.local()]
+
+    assert asyncio.run(items()) == ["a", "b"]
+    assert list(talker.say.local()) == ["a", "b"]
 
 
 def test_concurrency_may_stand_above_a_class_too() -> None:

@@ -318,3 +318,72 @@ def test_a_lost_connection_ends_the_generator(
     runner.expect(frames.READY)
     runner.input(2, {"n": 1})
     assert items_of(runner)[0] == [0]
+
+
+# --- methods ---
+
+METHODS = """
+import contextvars
+seen = contextvars.ContextVar("seen", default=0)
+
+@app.cls()
+class Model:
+    @ember.enter()
+    def load(self):
+        self.loaded = ["one", "two"]
+
+    @ember.method()
+    def words(self, mark):
+        try:
+            for word in self.loaded:
+                seen.set(seen.get() + 1)
+                yield word, seen.get()
+            while True:
+                yield "more", 0
+        finally:
+            open(mark, "w").close()
+
+    @ember.method()
+    def plain(self):
+        return len(self.loaded)
+"""
+ASYNC_METHODS = """
+    @ember.method()
+    async def words_async(self):
+        for word in self.loaded:
+            yield word
+"""
+class_modes = pytest.mark.parametrize(
+    "more,settings",
+    [("", {}), ("", {"max_inputs": 8}), (ASYNC_METHODS, MODES[2][1])],
+    ids=["sync", "threads", "beside a loop"],
+)
+
+
+def start_class(runner: RunnerProcess, more: str, settings: dict[str, Any]) -> None:
+    methods = ["words", "plain"] + ["words_async"] * bool(more)
+    given = {"class_arguments": {}, "options": {}, "methods": methods, **settings}
+    runner.start(METHODS + more, "Model", **given).ready()
+
+
+@class_modes
+def test_a_method_that_yields_gives_items_of_what_its_object_has_loaded(
+    runner: RunnerProcess, tmp_path: Path, more: str, settings: dict[str, Any]
+) -> None:
+    start_class(runner, more, settings)
+    runner.input(1, {"mark": str(tmp_path / "mark")})
+    assert next_of(runner).value == ["one", 1]
+    assert next_of(runner).value == ["two", 2], "what it sets in its context stays"
+    for _ in range(WINDOW_ITEMS - 2):
+        next_of(runner)
+    runner.cancel(1)
+    items, end = items_of(runner)
+    assert (items, end.json["kind"]) == ([], "cancelled")
+    assert (tmp_path / "mark").exists()
+    assert runner.call(method=1).value == 2
+
+
+def test_an_async_method_yields_beside_sync_ones(runner: RunnerProcess) -> None:
+    start_class(runner, ASYNC_METHODS, MODES[2][1])
+    runner.input(1, method=2)
+    assert items_of(runner)[0] == ["one", "two"]

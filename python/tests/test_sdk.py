@@ -268,6 +268,10 @@ def test_images_are_immutable_chains() -> None:
         {"kind": "uv_pip_install", "arguments": ["numpy", "pillow>=10"]},
         {"kind": "uv_pip_install", "arguments": ["httpx"]},
     ]
+    alone = base.uv_pip_install("weights", no_deps=True).spec(no_upload)["steps"]
+    assert alone == [
+        {"kind": "uv_pip_install", "arguments": ["weights"], "options": {"no_deps": "true"}}
+    ]
     for wrong in [(), ("",), ("--index-url",), (3,)]:
         with pytest.raises(InvalidArgumentError, match="uv_pip_install"):
             base.uv_pip_install(*wrong)  # pyright: ignore[reportArgumentType]

@@ -11,7 +11,7 @@
 
 namespace ember {
 
-inline constexpr std::size_t kMaxAsyncArguments = 4u << 20;
+inline constexpr std::size_t kMaxAsyncArguments = 64u << 20;  // as of any call
 inline constexpr std::size_t kMaxIdempotencyKey = 255;
 
 struct AsyncRequest {

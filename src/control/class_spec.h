@@ -16,6 +16,7 @@ namespace ember {
 struct MethodSpec {
   std::string name;
   bool is_async = false;
+  bool is_generator = false;
   std::string parameters = "[]";  // as those of a function
   std::optional<WebSpec> web = {};
 };

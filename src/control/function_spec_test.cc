@@ -59,9 +59,12 @@ TEST(FunctionSpec, ReadsHowItsInputsAreBatched) {
   EXPECT_EQ(spec.settings.batching.wait, Duration::milliseconds(5));
   const auto again = parse_function_spec(to_json(spec), "");
   EXPECT_EQ(again->settings.batching.max_batch_size, 32u);
-  for (const char* wrong : {R"("max_batch_size": 1001)", R"("max_batch_size": -1)",
-                            R"("max_batch_size": 2, "batch_wait_ms": 600001)",
-                            R"("max_batch_size": 2, "is_generator": true)"}) {
+  for (const char* wrong :
+       {R"("max_batch_size": 1001)", R"("max_batch_size": -1)",
+        R"("max_batch_size": 2, "batch_wait_ms": 600001)",
+        R"("max_batch_size": 2, "is_generator": true)",
+        R"("max_batch_size": 2, "methods": [{"name": "m", "is_generator": true}])",
+        R"("is_generator": true, "methods": [{"name": "m"}])"}) {
     EXPECT_FALSE(parse_deploy_request(deploy(std::string(", ") + wrong)).ok()) << wrong;
   }
 }

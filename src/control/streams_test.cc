@@ -75,6 +75,30 @@ TEST_F(Streams, OfNoItemsSayThatTheyWereStreams) {
   EXPECT_EQ(caller.report.items, 0u);
 }
 
+TEST_F(Streams, ComeOfMethodsThatAreGeneratorsBesideOthersThatAreNot) {
+  must_deploy("talk", {function("Model", R"("methods": [{"name": "size"}, )"
+                                         R"({"name": "say", "is_generator": true}])")});
+  Caller caller;
+  const auto started = control->start_call(
+      {"talk", "Model.say", {BodyFormat::json, "{}"}, KeyId{}, {}, CallWants::items}, &caller);
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  until([&] { return container_of("Model") && !container_of("Model")->inputs.empty(); });
+  yield_item(*started, "1", "Model");
+  finish(*started, "Model");
+  until([&] { return caller.done(); });
+  EXPECT_THAT(caller.items, ElementsAre("1"));
+  EXPECT_TRUE(caller.report.is_stream);
+
+  Caller other;
+  for (const auto& [method, wants] :
+       {std::pair("Model.say", CallWants::result), std::pair("Model.size", CallWants::items)}) {
+    const auto refused =
+        control->start_call({"talk", method, {BodyFormat::json, "{}"}, KeyId{}, {}, wants}, &other);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_THAT(refused.error().message, HasSubstr("generator function"));
+  }
+}
+
 TEST_F(Streams, GiveTheRunnerCreditForWhatHasGoneHalfAWindowAtATime) {
   Caller caller;
   const CallId call = must_start_items(caller);

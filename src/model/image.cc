@@ -144,7 +144,7 @@ const std::vector<Kind>& bases() {
 
 const std::vector<Kind>& steps() {
   static const std::vector<Kind> kSteps{
-      {.name = "uv_pip_install", .least = 1, .check = check_index_package},
+      {.name = "uv_pip_install", .least = 1, .check = check_index_package, .options = {"no_deps"}},
       {.name = "pip_install",
        .least = 1,
        .check = check_pip_package,

@@ -197,6 +197,15 @@ TEST_F(ImageStoreTest, ALaterStepKeepsWhatAnEarlierOneInstalledWhereItCan) {
   EXPECT_THAT(lines_, HasSubstr("+ emberleaf==2.0"));
 }
 
+TEST_F(ImageStoreTest, AStepWithoutDependenciesHasItsPackagesAlone) {
+  ImageSpec alone = image({{"embertree"}});
+  alone.steps[0].options["no_deps"] = "true";
+  ASSERT_TRUE(build(alone).ok()) << lines_;
+  const std::string packages = store_->find(alone)->packages.at(0);
+  EXPECT_TRUE(fs::exists(packages + "/embertree.py"));
+  EXPECT_FALSE(fs::exists(packages + "/emberleaf.py"));
+}
+
 TEST_F(ImageStoreTest, AnotherLifeOfTheStoreFindsWhatWasBuiltAndDropsWhatWasNot) {
   ASSERT_TRUE(build(image({{"emberleaf"}})).ok());
   fs::create_directories(root_ + "/node/layers/la-half.part/x");

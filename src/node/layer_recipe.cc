@@ -135,6 +135,7 @@ Result<LayerRecipe> package_recipe(const LayerJob& job, const LayerTools& tools)
                     .constraints = installed_below(job),
                     .directory = uv_directory(tools.node_directory),
                     .target = layer,
+                    .no_deps = job.step.options.contains("no_deps"),
                     .python_version = job.below.image.on_host ? "" : job.below.facts.python_version,
                     .libc = job.below.image.on_host ? "" : job.below.facts.libc,
                     .output = -1};

@@ -175,6 +175,7 @@ std::vector<std::string> arguments(const UvInstall& install, const std::string& 
   if (!install.constraints.empty()) {
     argv.insert(argv.end(), {"--constraint", directory + "/" + install.target + "/constraints"});
   }
+  if (install.no_deps) argv.emplace_back("--no-deps");
   argv.push_back("--");
   argv.insert(argv.end(), install.packages.begin(), install.packages.end());
   return argv;

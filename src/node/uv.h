@@ -24,6 +24,7 @@ struct UvInstall {
   std::string directory;  // holds uv's cache and, beside it, what is made: one file system, so that
                           // files of the cache are in the layer without a second copy
   std::string target;     // a name for what is made
+  bool no_deps = false;   // these packages alone
   std::string python_version;  // "3.12"; empty: that of the machine's own
   std::string libc;            // "glibc 2.36", "musl"; of that Python
   int output = -1;

@@ -63,10 +63,6 @@ def test_an_exception_shows_the_user_s_frames_and_ends_with_1(server: Server) ->
     assert ephemeral_apps(server) == []
 
 
-def test_types_of_the_script_are_the_same_on_both_sides(server: Server) -> None:
-    assert server.cli("run", APPS / "same_types.py").stdout == "caught (101,)\n"
-
-
 @pytest.mark.parametrize(("kind", "why"), [("mute", "RuntimeError"), ("no_text", "TypeError")])
 def test_an_exception_that_fails_at_its_own_text_is_user_code_s(
     server: Server, failures: str, kind: str, why: str

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MODES = pytest.mark.parametrize("function", ["steps", "steps_async", "steps_threaded"])
+MODES = pytest.mark.parametrize(
+    "function", ["steps", "steps_async", "steps_threaded", "Reader.steps"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,9 @@ def name() -> str:
 
 
 def handle(function: str) -> ember.Function[..., Any]:
+    if "." in function:
+        name, _, method = function.partition(".")
+        return getattr(ember.Cls.from_name("streams", name)(), method)
     return ember.Function.from_name("streams", function)
 
 

@@ -94,7 +94,9 @@ class TaskRunner(Runner):
         self._beside = Beside(self.function.max_inputs)
         for entry in self.function.entries:
             if not entry.is_async:
-                entry.handler = self._beside.wrapped(entry.handler)
+                beside = self._beside
+                wrap = beside.wrapped_generator if entry.is_generator else beside.wrapped
+                entry.handler = wrap(entry.handler)
 
     def call_hooks(self, hooks: list[Hook]) -> None:
         asyncio.set_event_loop(self.loop)

@@ -66,6 +66,29 @@ def steps_threaded(name: str, n: int) -> Iterator[dict[str, object]]:
         gate.remote("note", name, "finally")
 
 
+@app.cls(max_containers=1)
+class Reader:
+    """Yields what it has loaded, item by item as steps() does."""
+
+    @ember.enter()
+    def load(self) -> None:
+        self.text = "line\nbreak"
+
+    @ember.method()
+    def steps(self, name: str, n: int) -> Iterator[dict[str, object]]:
+        try:
+            for i in range(n):
+                if i:
+                    gate.remote("pass", f"{name}-{i}")
+                yield {"i": i, "text": self.text}
+        finally:
+            gate.remote("note", name, "finally")
+
+    @ember.method()
+    def plain(self) -> int:
+        return len(self.text)
+
+
 @app.function(max_containers=1)
 def flood(name: str, mib: int) -> Iterator[bytes]:
     """Tells how many it has made whenever it made some, since nobody else can."""
