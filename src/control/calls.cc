@@ -51,19 +51,19 @@ Limit limit_of(const Reason& reason) {
 
 // Why the function has nothing of what its caller can take.
 std::optional<Error> misfit(CallWants wants, const Function& function, std::uint8_t method) {
-  const bool gives_items = function.spec.is_generator;
+  const bool is_generator = gives_items(function.spec, method);
   const std::string name = function.app_name + "." + callable_name(function, method);
   if (web_of(function.spec, method)) {
     if (wants == CallWants::exchange) return std::nullopt;
     return Calls::takes_requests_alone(function, method);
   }
-  if (gives_items && wants == CallWants::result) {
+  if (is_generator && wants == CallWants::result) {
     return Error{ErrorCode::invalid_argument,
                  name +
                      " is a generator function: iterate over .remote_gen(...), or ask over HTTP "
                      "for application/x-ndjson or text/event-stream"};
   }
-  if (!gives_items && wants == CallWants::items) {
+  if (!is_generator && wants == CallWants::items) {
     return Error{ErrorCode::invalid_argument,
                  name + " is no generator function and gives one result: call .remote(...)"};
   }
@@ -282,7 +282,7 @@ bool Calls::on_item(Container& container, const FrameHeader& header, std::string
   const bool has_credit =
       stream.open_items < kStreamWindow.items && stream.open_bytes < kStreamWindow.bytes;
   const FunctionSpec& spec = call->function->spec;
-  if (!(spec.is_generator || web_of(spec, call->method)) || !has_credit) {
+  if (!(gives_items(spec, call->method) || web_of(spec, call->method)) || !has_credit) {
     containers_.break_off(container, "its runner sent more items than it may");
     return false;
   }
@@ -299,7 +299,9 @@ void Calls::on_progress(const Container& container, const FrameHeader& header,
   Call* call = table_.find(CallId{header.stream});
   if (!call || call->attempt != header.attempt || call->container != container.id) return;
   auto text = progress_text(body, driver_.now());
-  if (text) call->progress = std::make_unique<const std::string>(std::move(text).value());
+  if (!text) return;
+  call->progress = std::make_unique<const std::string>(std::move(text).value());
+  if (call->waiter) call->waiter->on_progress(*call->progress);
 }
 
 void Calls::await(CallId parent, CallId call) {
@@ -344,7 +346,7 @@ CallReport Calls::report_of(const Call& call, const InputReport& report) const {
   result.call = call.id;
   result.container = report.container;
   result.attempt = report.attempt;
-  result.is_stream = call.function->spec.is_generator;
+  result.is_stream = gives_items(call.function->spec, call.method);
   result.items = call.stream.items;
   result.total_us = (report.finished - report.arrived).us;
   const bool dispatched = report.dispatched.us != 0;

@@ -63,6 +63,7 @@ Result<MethodSpec> parse_method(const JsonValue& value, const std::string& path)
   MethodSpec method;
   method.name = fields.text("name");
   method.is_async = fields.flag_or("is_async", false);
+  method.is_generator = fields.flag_or("is_generator", false);
   const JsonValue* parameters = fields.array("parameters");
   const JsonValue* web = fields.any("web");
   if (auto read = fields.finish(); !read) return std::move(read).error();
@@ -70,6 +71,9 @@ Result<MethodSpec> parse_method(const JsonValue& value, const std::string& path)
   auto endpoint = parse_web_spec(web, path + ".web");
   if (!endpoint) return std::move(endpoint).error();
   method.web = std::move(endpoint).value();
+  if (method.web && method.is_generator) {
+    return invalid(path + ".web: a web endpoint is no generator");
+  }
   if (parameters) method.parameters = dump_json(*parameters);
   if (method.parameters.size() > kMaxSignatureBytes) {
     return invalid(path + ".parameters has more than 64 KiB");
@@ -161,6 +165,7 @@ JsonValue methods_json(const ClassSpec& spec) {
                        {"is_async", method.is_async},
                        {"parameters", JsonValue::parse(method.parameters, nullptr, false)}};
     if (method.web) entry["web"] = to_json(*method.web);
+    if (method.is_generator) entry["is_generator"] = true;
     list.push_back(std::move(entry));
   }
   return list;

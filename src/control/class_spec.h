@@ -18,6 +18,7 @@ struct MethodSpec {
   bool is_async = false;
   std::string parameters = "[]";  // as those of a function
   std::optional<WebSpec> web = {};
+  bool is_generator = false;
 };
 
 enum class ParameterKind : std::uint8_t { text, integer, flag, bytes };  // bytes as base 64

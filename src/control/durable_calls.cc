@@ -161,9 +161,9 @@ void DurableCalls::spawn_beside(AsyncRequest request, Beside beside, OnStarted d
   const auto callable = parts_.calls.find(named);
   if (!callable) return done(parts_.calls.not_found(named, callable.error()), Acceptance::fresh);
   const FunctionPtr function = *callable->function;
-  if (function->spec.is_generator) {
+  if (gives_items(function->spec, callable->method)) {
     return done(failure(ErrorCode::invalid_argument,
-                        function->app_name + "." + function->spec.name +
+                        function->app_name + "." + callable_name(*function, callable->method) +
                             " is a generator function, and nobody would read the items of an "
                             "asynchronous call: iterate over .remote_gen(...)"),
                 Acceptance::fresh);

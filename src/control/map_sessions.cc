@@ -326,6 +326,13 @@ Result<std::unique_ptr<MessageSession>> MapSessions::open(std::string_view app,
   if (auto open = parts_.is_open(); !open) return std::move(open).error();
   const auto found = parts_.calls.find({app, function, {}, caller});
   if (!found) return found.error();
+  const Function& mapped = **found->function;
+  if (gives_items(mapped.spec, found->method)) {
+    return {ErrorCode::invalid_argument,
+            mapped.app_name + "." + callable_name(mapped, found->method) +
+                " is a generator function, and a map takes one result of each input: iterate over "
+                ".remote_gen(...) for each"};
+  }
   const auto own = of_caller_.find(caller);
   if (own != of_caller_.end() && own->second >= kMapsOfCaller) {
     return too_many(kMapsOfCaller, "this key");

@@ -270,6 +270,55 @@ TEST_F(Streams, TellWhereACallIsOnItsWay) {
   EXPECT_EQ(control->call_status(call).phase, CallPhase::running);
 }
 
+TEST_F(Streams, TellHowLongAStartUsuallyTakesYet) {
+  Caller first, second;
+  const CallId call = *start_items("slow", first);
+  EXPECT_EQ(control->call_status(call).left, std::nullopt) << "none has been seen";
+  clock.advance(Duration::seconds(4));
+  until([&] { return container_of("slow") && !container_of("slow")->inputs.empty(); });
+  EXPECT_EQ(control->call_status(call).left, std::nullopt) << "it runs";
+  const CallId next = *start_items("slow", second);
+  const auto usual = control->call_status(next).left;
+  ASSERT_TRUE(usual);
+  EXPECT_GE(*usual, Duration::seconds(4));
+  clock.advance(Duration::milliseconds(1500));
+  EXPECT_EQ(control->call_status(next).left, *usual - Duration::milliseconds(1500));
+  clock.advance(Duration::seconds(9));
+  EXPECT_EQ(control->call_status(next).left, Duration{0});
+}
+
+TEST_F(Streams, PassOnHowFarTheirFunctionSaysThatItIs) {
+  Caller caller;
+  const CallId call = must_start_items(caller);
+  yield_item(call, "1");
+  container_of("slow")->runner->send(FrameType::progress, R"({"step": 2, "total": 8})", call.value,
+                                     1);
+  until([&] { return !caller.progress.empty(); });
+  EXPECT_THAT(caller.progress.front(), HasSubstr(R"("step":2)"));
+  EXPECT_THAT(caller.items, ElementsAre("1"));
+}
+
+TEST_F(Streams, AreGivenByThoseMethodsOfAClassThatAreGenerators) {
+  must_deploy("docs", {function("slow", R"("methods": [{"name": "words", "is_generator": true},
+                                                       {"name": "count"}])")});
+  Caller items, result;
+  const auto refused = start("docs", "slow.words", result);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("docs.slow.words is a generator function"));
+  const auto no_items = start_items("slow.count", items);
+  ASSERT_FALSE(no_items.ok());
+  EXPECT_THAT(no_items.error().message, HasSubstr("docs.slow.count is no generator function"));
+  const CallId call = *start_items("slow.words", items);
+  until([&] { return container_of("slow") && !container_of("slow")->inputs.empty(); });
+  yield_item(call, "1");
+  until_items(items, 1);
+  finish(call);
+  until([&] { return items.done(); });
+  EXPECT_TRUE(items.report.is_stream);
+  const JsonValue shown = json(*control->app_json("docs"))["functions"][0]["methods"];
+  EXPECT_EQ(shown[0]["is_generator"], true);
+}
+
 // --- from within a container ---
 
 class NestedStreams : public Streams {
