@@ -8,7 +8,7 @@ first call comes.
 from __future__ import annotations
 
 from ember._class_parameter import ClassParameter, check_values, declared_parameters
-from ember._function import Function, check_place, is_coroutine, parted, refuse_generator
+from ember._function import Function, check_place, is_async, is_generator, parted
 from ember._lifecycle import Hook, Local, Method, hooks_of, methods_of
 from ember._scaling import Scaled
 from ember._settings import Batching, Concurrency, Settings, check_name, options_spec
@@ -147,7 +147,7 @@ class Cls(_Makes["T"]):
         hooks = [*hooks_of(self.raw, "enter"), *hooks_of(self.raw, "exit")]
         code = [*self.methods.values(), *hooks]
         serves = any(method.web is not None for method in self.methods.values())
-        return serves or any(is_coroutine(one.raw) for one in code)
+        return serves or any(is_async(one.raw) for one in code)
 
     def spec(self) -> dict[str, Any]:
         """What a deploy says of this class, but for its image."""
@@ -305,9 +305,24 @@ def _check_methods(cls: Cls[Any]) -> None:
                 if name != "__call__"
                 else f"{cls.name}.__call__: give the method a name to call it by"
             )
-        refuse_generator(method.raw)
+        if is_generator(method.raw):
+            _check_generator(cls, method)
         if method.web is not None:
             _check_endpoint(cls, method)
+
+
+def _check_generator(cls: Cls[Any], method: Method[..., Any]) -> None:
+    name = f"{cls.name}.{method.name}"
+    if method.web is not None:
+        raise InvalidArgumentError(
+            f"{name}: a web endpoint answers a request once: return a StreamingResponse over the "
+            "items, or leave the endpoint out and read them by .remote_gen()"
+        )
+    if cls.is_async and not is_async(method.raw):
+        raise InvalidArgumentError(
+            f"{name}: a class with async code runs on one event loop, which a plain generator "
+            "would hold up: write it as an `async def`"
+        )
 
 
 def _check_endpoint(cls: Cls[Any], method: Method[..., Any]) -> None:

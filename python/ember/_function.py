@@ -181,16 +181,14 @@ class Function(Scaled, Typed["P", "R"]):
     @property
     def is_async(self) -> bool:
         """Whether it is an `async def`, or serves requests, which takes an event loop."""
-        is_async = _CO_COROUTINE | _CO_ASYNC_GENERATOR
         if self.web is not None:
             return True
-        return self.raw is not None and bool(flags(self.raw) & is_async)
+        return self.raw is not None and is_async(self.raw)
 
     @property
     def is_generator(self) -> bool:
         """Whether it yields items; of a handle by name nobody knows here."""
-        yields = _CO_GENERATOR | _CO_ASYNC_GENERATOR
-        return self.raw is not None and bool(flags(self.raw) & yields)
+        return self.raw is not None and is_generator(self.raw)
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -349,18 +347,19 @@ def check_place(raw: object, what: str) -> None:
         )
 
 
-def refuse_generator(raw: Callable[..., Any]) -> None:
-    """Refuses generators, which give many values, where a class has its methods."""
-    if flags(raw) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):
-        raise InvalidArgumentError(
-            f"{raw.__qualname__}: generators can't be methods of an Ember class yet; "
-            "give the items by a generator function, which takes what it needs as arguments"
-        )
-
-
 def is_coroutine(raw: Callable[..., Any]) -> bool:
-    """Whether it is an `async def`."""
+    """Whether it is an `async def` that gives one value."""
     return bool(flags(raw) & _CO_COROUTINE)
+
+
+def is_generator(raw: Callable[..., Any]) -> bool:
+    """Whether it yields."""
+    return bool(flags(raw) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR))
+
+
+def is_async(raw: Callable[..., Any]) -> bool:
+    """Whether it is an `async def`, of either kind."""
+    return bool(flags(raw) & (_CO_COROUTINE | _CO_ASYNC_GENERATOR))
 
 
 BATCHED_ENDPOINT = (

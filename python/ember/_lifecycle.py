@@ -5,14 +5,14 @@ from __future__ import annotations
 from _thread import RLock
 
 from ember._aio import Typed
-from ember._function import is_coroutine, parted
+from ember._function import is_async, is_coroutine, is_generator, parted
 from ember._signature import parameters
 from ember.exception import InvalidArgumentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
     from typing import Any, Concatenate, ParamSpec, TypeVar
 
     from ember._cls import Cls
@@ -50,9 +50,11 @@ class Method(Typed["P", "R"]):
 
     def spec(self) -> dict[str, Any]:
         """What a deploy says of it."""
+        yields = {"is_generator": True} if is_generator(self.raw) else {}
         return {
             "name": self.name,
-            "is_async": is_coroutine(self.raw),
+            "is_async": is_async(self.raw),
+            **yields,
             "parameters": [parameter.spec() for parameter in self.parameters],
         }
 
@@ -75,13 +77,20 @@ class _OwnMethod:
 
     @property
     def remote(self) -> Any:
+        return self._of_handle().remote
+
+    @property
+    def remote_gen(self) -> Any:
+        return self._of_handle().remote_gen
+
+    def _of_handle(self) -> Any:
         handle = vars(self._instance).get("_ember_handle")
         if handle is None:
             raise InvalidArgumentError(
                 f"{self._name}: this object is of the class as written: make one by the Ember "
                 "class to call it in a container"
             )
-        return getattr(handle, self._name).remote
+        return getattr(handle, self._name)
 
 
 class Hook:
@@ -209,8 +218,9 @@ class Local:
         bound = method.raw.__get__(self._object)  # pyright: ignore[reportFunctionMemberAccess]
         if self._entered:
             return bound
-        if is_coroutine(method.raw):
-            return self._entering(bound)
+        if is_async(method.raw):
+            items = is_generator(method.raw)
+            return self._entering_items(bound) if items else self._entering(bound)
         with self._lock:
             if not self._entered:
                 self._enter()
@@ -240,11 +250,26 @@ class Local:
 
     def _entering(self, bound: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
         async def call(*args: Any, **kwargs: Any) -> Any:
-            import asyncio
-
-            if self._coming is None or (self._coming.done() and not self._entered):
-                self._coming = asyncio.ensure_future(self._enter_async())
-            await asyncio.shield(self._coming)
+            await self._enter_once()
             return await bound(*args, **kwargs)
 
         return call
+
+    def _entering_items(self, bound: Callable[..., Any]) -> Callable[..., AsyncGenerator[Any, Any]]:
+        async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            await self._enter_once()
+            items = bound(*args, **kwargs)
+            try:
+                async for item in items:
+                    yield item
+            finally:
+                await items.aclose()
+
+        return call
+
+    async def _enter_once(self) -> None:
+        import asyncio
+
+        if self._coming is None or (self._coming.done() and not self._entered):
+            self._coming = asyncio.ensure_future(self._enter_async())
+        await asyncio.shield(self._coming)

@@ -231,7 +231,11 @@ _METHOD = "\n@ember.method()\ndef f(self): pass"
         ("@ember.enter()\n@ember.method()\ndef f(self): pass", "can't be two things"),
         ("@ember.enter()\ndef load(self, x): pass" + _METHOD, "takes nothing but self"),
         ("@ember.method()\ndef f(): pass", "take self"),
-        ("@ember.method()\ndef f(self): yield 1", "generators can't be"),
+        (
+            "@ember.method()\ndef f(self): yield 1\n@ember.enter()\nasync def g(self): pass",
+            "f: a class with async code.*write it as an `async def`",
+        ),
+        ("@ember.fastapi_endpoint()\ndef f(self): yield 1", "f: a web endpoint.*StreamingResponse"),
         ("@ember.method()\n@ember.concurrent(max_inputs=2)\ndef f(self): pass", "above the class"),
         ("@ember.concurrent(max_inputs=2)\n@ember.method()\ndef f(self): pass", "above the class"),
     ],
@@ -239,6 +243,40 @@ _METHOD = "\n@ember.method()\ndef f(self): pass"
 def test_what_cannot_be_an_ember_class_is_refused_where_it_stands(body: str, told: str) -> None:
     with pytest.raises(InvalidArgumentError, match=told):
         _declare(body)
+
+
+def test_methods_that_are_generators_give_items() -> None:
+    class Words:
+        """Of both kinds."""
+
+        @ember.enter()
+        async def load(self) -> None:
+            self.loaded = ["enter"]
+
+        @ember.method()
+        async def each(self, n: int):
+            for i in range(n):
+                yield [*self.loaded, i]
+
+        @ember.method()
+        async def one(self) -> int:
+            return 1
+
+    Words.__qualname__ = "Words"
+    cls = ember.App("words").cls()(Words)
+    methods = {one["name"]: one for one in cls.spec()["methods"]}
+    assert methods["each"]["is_async"] and methods["each"]["is_generator"]
+    assert "is_generator" not in methods["one"]
+    words: Any = cls()
+    with pytest.raises(InvalidArgumentError, match=r"Words.each is a generator function"):
+        words.each.remote(2)
+    with pytest.raises(InvalidArgumentError, match=r"Words.one is no generator function"):
+        words.one.remote_gen()
+
+    async def local() -> list[Any]:
+        return [item async for item in words.each.local(2)]
+
+    assert asyncio.run(local()) == [["enter", 0], ["enter", 1]]
 
 
 def test_concurrency_may_stand_above_a_class_too() -> None:

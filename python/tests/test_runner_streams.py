@@ -81,6 +81,37 @@ def unpicklable():
     finally:
         print("cleaned up")
 
+@app.cls()
+class Model:
+    @ember.enter()
+    def load(self):
+        self.loaded = "loaded"
+
+    @ember.method()
+    def words(self, n):
+        for i in range(n):
+            yield f"{self.loaded} {i}"
+
+    @ember.method()
+    def count(self):
+        return 2
+
+@app.cls()
+class AsyncModel:
+    @ember.enter()
+    async def load(self):
+        self.loaded = "loaded"
+
+    @ember.method()
+    async def words(self, n):
+        for i in range(n):
+            await asyncio.sleep(0)
+            yield f"{self.loaded} {i}"
+
+    @ember.method()
+    def count(self):
+        return 2
+
 @app.function()
 def tells_its_call(n):
     for _ in range(n):
@@ -318,3 +349,20 @@ def test_a_lost_connection_ends_the_generator(
     runner.expect(frames.READY)
     runner.input(2, {"n": 1})
     assert items_of(runner)[0] == [0]
+
+
+@pytest.mark.parametrize(
+    "cls,settings",
+    [("Model", {}), ("Model", {"max_inputs": 8}), ("AsyncModel", {"max_inputs": 8})],
+    ids=IDS,
+)
+def test_a_method_may_be_a_generator_of_what_enter_has_loaded(
+    runner: RunnerProcess, cls: str, settings: dict[str, Any]
+) -> None:
+    more = {"methods": ["words", "count"], "class_arguments": {}, "options": {}}
+    start(runner, cls, is_async=cls == "AsyncModel", **more, **settings)
+    runner.input(1, {"n": 2})
+    items, end = items_of(runner)
+    assert items == ["loaded 0", "loaded 1"]
+    assert end.kind == frames.RESULT
+    assert runner.call(method=1).value == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ember import _context
 from ember._cls import Cls
-from ember._function import is_coroutine
+from ember._function import is_async, is_coroutine, is_generator
 from ember._lifecycle import hooks_of, make_object
 from ember._signature import Plan
 from ember.runner._runner import Entry, Function, Hook
@@ -44,7 +44,12 @@ def load(found: object, settings: dict[str, Any]) -> Function:
         bound = method.raw.__get__(made)  # pyright: ignore[reportFunctionMemberAccess]
         if method.web is None:
             plan = Plan(method.raw, is_method=True, is_batched=bool(settings.get("is_batched")))
-            return Entry(bound, plan, is_async=is_coroutine(method.raw))
+            return Entry(
+                bound,
+                plan,
+                is_async=is_async(method.raw),
+                is_generator=is_generator(method.raw),
+            )
         from ember.runner._web import Endpoint
 
         endpoints.append(Endpoint(bound, method.web, max_inputs))
