@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ember._lifecycle import enter as enter
     from ember._lifecycle import exit as exit
     from ember._lifecycle import method as method
+    from ember._output import enable_output as enable_output
     from ember._progress import progress as progress
     from ember._retries import Retries as Retries
     from ember._schedule import Cron as Cron
@@ -65,6 +66,7 @@ _HOMES = {
     "gather": "ember._function_call",
     "checkpoint": "ember._checkpoint",
     "latest_checkpoint": "ember._checkpoint",
+    "enable_output": "ember._output",
     "progress": "ember._progress",
     "Retries": "ember._retries",
     "Cron": "ember._schedule",

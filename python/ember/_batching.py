@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ember._function import BATCHED_ENDPOINT, Marked, flags
+from ember._function import BATCHED_ENDPOINT, Marked, is_generator
 from ember._settings import Batching
 from ember._signature import parameters
 from ember.exception import InvalidArgumentError
@@ -11,8 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-_CO_GENERATOR, _CO_ASYNC_GENERATOR = 0x20, 0x200
 
 
 def batched(*, max_batch_size: int, wait_ms: int) -> Callable[[Any], Any]:
@@ -45,7 +43,7 @@ def batched(*, max_batch_size: int, wait_ms: int) -> Callable[[Any], Any]:
 
 def check_batched(raw: Callable[..., Any], *, is_method: bool = False) -> None:
     """Refuses what can't take a list for each parameter, and give one back."""
-    if flags(raw) & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):
+    if is_generator(raw):
         raise InvalidArgumentError(
             f"{raw.__qualname__}: a generator can't be batched: return a list with one result for "
             "each input"

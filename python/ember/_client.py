@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ember._watching import Watcher
     from ember._websocket import WebSocket
 
 JSON = "application/json"
@@ -111,9 +112,12 @@ class Client:
         body: bytes,
         content_type: str,
         variant: str | None = None,
+        watcher: Watcher | None = None,
     ) -> Reply:
         """Calls a function with an encoded body and waits for as long as it takes."""
         path = call_path(app, function, variant)
+        if watcher is not None:
+            return self._watched(path, body, content_type, "; gives=result", watcher)
         reply = self._exchange("POST", path, (body,), content_type, None)
         return self._told(reply, content_type)
 
@@ -150,10 +154,15 @@ class Client:
         body: bytes,
         content_type: str,
         variant: str | None = None,
+        watcher: Watcher | None = None,
     ) -> Reply:
         """The same on the running event loop. Cancelling the awaiting task cancels the call."""
         import httpx
 
+        if watcher is not None:
+            return await self._watched_async(
+                call_path(app, function, variant), body, content_type, watcher
+            )
         try:
             answer = await self._async_client().post(
                 self.config.url + call_path(app, function, variant),
@@ -167,10 +176,19 @@ class Client:
         )
 
     def call_items(
-        self, app: str, function: str, body: bytes, variant: str | None = None
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        variant: str | None = None,
+        watcher: Watcher | None = None,
     ) -> Generator[bytes, None, None]:
         """Calls a generator function; its items as they come. Closing it cancels the call."""
-        reply = self.call_either(app, function, body, PICKLE, variant)
+        if watcher is not None:
+            path = call_path(app, function, variant)
+            reply = self._watched(path, body, PICKLE, "; gives=items", watcher)
+        else:
+            reply = self.call_either(app, function, body, PICKLE, variant)
         if reply.items is None:
             raise InternalError(f"{app}.{function}: the server gave one result, and no items")
         yield from reply.items
@@ -182,16 +200,75 @@ class Client:
         body: bytes,
         content_type: str,
         variant: str | None = None,
+        watcher: Watcher | None = None,
     ) -> Reply:
         """Calls a function of either kind: the reply has a body, or it has items."""
         accept = f"Accept: {_items.CONTENT_TYPE}\r\n"
         path = call_path(app, function, variant)
+        if watcher is not None:
+            return self._watched(path, body, content_type, "", watcher)
         connection, status, headers = self._start("POST", path, (body,), content_type, None, accept)
         if headers.get("content-type") != _items.CONTENT_TYPE:
             return self._told(self._finish(connection, status, headers), content_type)
         reply = self._told(Reply(status, headers, b""), content_type)
         reply.items = self._read_items(connection, _items.Reader(unpickle=content_type == PICKLE))
         return reply
+
+    def _watched(
+        self, path: str, body: bytes, content_type: str, wants: str, watcher: Watcher
+    ) -> Reply:
+        """A call whose watcher is told how it goes, if it is answered in frames: if it waits."""
+        accept = f"Accept: {_items.WATCHED}{wants}\r\n"
+        try:
+            connection, status, headers = self._start(
+                "POST", path, (body,), content_type, None, accept
+            )
+            if headers.get("content-type") != _items.WATCHED:
+                reply = self._told(self._finish(connection, status, headers), content_type)
+                watcher.on_end()
+                return reply
+            reply = self._told(Reply(status, headers, b""), content_type)
+            reader = _items.Reader(unpickle=content_type == PICKLE, watcher=watcher)
+            items = self._read_items(connection, reader)
+            first = next(items, None)
+        except BaseException:
+            watcher.on_end()
+            raise
+        if reader.result is None:
+            reply.items = _watched_items(first, items, watcher)
+            return reply
+        watcher.on_end()
+        return _with_report(reply, reader)
+
+    async def _watched_async(
+        self, path: str, body: bytes, content_type: str, watcher: Watcher
+    ) -> Reply:
+        """The same of one result, on the running event loop."""
+        import httpx
+
+        reader = _items.Reader(unpickle=content_type == PICKLE, watcher=watcher)
+        headers = {
+            "Content-Type": content_type,
+            "Accept": f"{_items.WATCHED}; gives=result",
+        }
+        url = self.config.url + path
+        stream = self._async_client().stream("POST", url, content=body, headers=headers)
+        try:
+            async with stream as answer:
+                reply = Reply(answer.status_code, dict(answer.headers), b"")
+                if reply.headers.get("content-type") != _items.WATCHED:
+                    reply.body = await answer.aread()
+                    return self._told(reply, content_type)
+                self._told(reply, content_type)
+                async for piece in answer.aiter_raw():
+                    for _ in reader.feed(piece):
+                        pass
+                reader.check_end()
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        finally:
+            watcher.on_end()
+        return _with_report(reply, reader)
 
     def _read_items(
         self, connection: _http.Connection, reader: _items.Reader
@@ -206,14 +283,20 @@ class Client:
             connection.close()
 
     async def call_items_async(
-        self, app: str, function: str, body: bytes, variant: str | None = None
+        self,
+        app: str,
+        function: str,
+        body: bytes,
+        variant: str | None = None,
+        watcher: Watcher | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """The same on the running event loop."""
         import httpx
 
-        reader = _items.Reader(unpickle=True)
+        reader = _items.Reader(unpickle=True, watcher=watcher)
         url = self.config.url + call_path(app, function, variant)
-        headers = {"Content-Type": PICKLE, "Accept": _items.CONTENT_TYPE}
+        accept = _items.CONTENT_TYPE if watcher is None else f"{_items.WATCHED}; gives=items"
+        headers = {"Content-Type": PICKLE, "Accept": accept}
         stream = self._async_client().stream("POST", url, content=body, headers=headers)
         try:
             async with stream as answer:
@@ -228,6 +311,9 @@ class Client:
                 reader.check_end()
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
+        finally:
+            if watcher is not None:
+                watcher.on_end()
 
     def _async_client(self) -> httpx.AsyncClient:
         """The client of the running loop: its connections can't be used on another."""
@@ -398,6 +484,38 @@ def shared() -> Client:
     if _shared is None:
         _shared = Client()
     return _shared
+
+
+def _watched_items(
+    first: bytes | None, items: Generator[bytes, None, None], watcher: Watcher
+) -> Generator[bytes, None, None]:
+    """All items, of which one has been read ahead, or there are none."""
+    try:
+        if first is not None:
+            yield first
+            yield from items
+    finally:
+        watcher.on_end()
+        items.close()
+
+
+def _with_report(reply: Reply, reader: _items.Reader) -> Reply:
+    """The reply that would have been without frames, as far as anybody looks at it."""
+    report = reader.report or {}
+    reply.body = reader.result or b""
+    timing = {
+        "queue": report["queued_us"],
+        "boot": 1000 * report["boot_ms"],
+        "load": 1000 * report["load_ms"],
+        "execute": report["execute_us"],
+        "total": report["total_us"],
+    }
+    reply.headers["ember-container-id"] = report["container_id"]
+    reply.headers["ember-cold"] = "true" if report["cold"] else "false"
+    reply.headers["server-timing"] = ", ".join(
+        f"{name};dur={us / 1000:g}" for name, us in timing.items()
+    )
+    return reply
 
 
 def _not_ended(document: dict[str, Any]) -> NotEnded:

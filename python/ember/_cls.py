@@ -8,7 +8,7 @@ first call comes.
 from __future__ import annotations
 
 from ember._class_parameter import ClassParameter, check_values, declared_parameters
-from ember._function import Function, check_place, is_async, parted
+from ember._function import Function, check_place, is_async, is_generator, parted
 from ember._lifecycle import Hook, Local, Method, hooks_of, methods_of
 from ember._scaling import Scaled
 from ember._settings import Batching, Concurrency, Settings, check_name, options_spec
@@ -314,6 +314,11 @@ def _check_endpoint(cls: Cls[Any], method: Method[..., Any]) -> None:
     code = method.raw.__code__  # pyright: ignore[reportFunctionMemberAccess]
     if not code.co_argcount:
         raise InvalidArgumentError(f"{name}: a method takes self")
+    if is_generator(method.raw):
+        raise InvalidArgumentError(
+            f"{name}: a web endpoint answers a request once: return a StreamingResponse over the "
+            "items, or leave the endpoint out and read them by .remote_gen()"
+        )
     needed = [one.name for one in cls.parameters.values() if one.init and not one.has_default]
     if needed:
         raise InvalidArgumentError(

@@ -10,6 +10,9 @@ from contextvars import ContextVar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ember._watching import Watcher
     from ember.runner._runner import Runner
 
 InputKey = tuple[int, int, int]  # input id, attempt, call id
@@ -18,7 +21,9 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 
 current: ContextVar[InputKey] = ContextVar("ember_input")
 in_container = False
-progress_by_default = False  # at a terminal, under `ember run`
+progress_by_default = False  # at a terminal, under `ember run` or ember.enable_output()
+# What watches the calls of a function from here, by its name; None: nothing does.
+watch_calls: Callable[[str], Watcher] | None = None
 runner: Runner | None = None  # once the function's module has been imported
 # What the source calls its app, and the name that it is deployed under.
 app_names: tuple[str, str] = ("", "")

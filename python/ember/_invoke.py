@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ember._variant import Variant
+    from ember._watching import Watcher
 
 
 def call(
@@ -31,7 +32,8 @@ def call(
     from ember import _client
 
     def send(id: str | None) -> bytes:
-        return _client.shared().call(app, function, body, _client.PICKLE, id).body
+        watcher = _watcher(app, function)
+        return _client.shared().call(app, function, body, _client.PICKLE, id, watcher).body
 
     return unpickled(_variant.call(app, variant, send))
 
@@ -85,7 +87,9 @@ async def call_async(
     from ember import _client
 
     async def send(id: str | None) -> bytes:
-        return (await _client.shared().call_async(app, function, body, _client.PICKLE, id)).body
+        client, watcher = _client.shared(), _watcher(app, function)
+        reply = await client.call_async(app, function, body, _client.PICKLE, id, watcher)
+        return reply.body
 
     return unpickled(await _variant.call_async(app, variant, send))
 
@@ -109,9 +113,7 @@ def _call_items(
 
         app, call = _context.deployed_app(app), _calls.call_items
     else:
-        from ember import _client
-
-        call = _client.shared().call_items
+        call = _items_by_http
 
     def begin(id: str | None) -> tuple[bytes | None, Generator[bytes, None, None]]:
         items = call(app, function, body, id)
@@ -145,9 +147,7 @@ async def _call_items_async(
 
         app, call = _context.deployed_app(app), _calls.call_items_async
     else:
-        from ember import _client
-
-        call = _client.shared().call_items_async
+        call = _items_by_http_async
 
     async def begin(id: str | None) -> tuple[bytes | None, AsyncGenerator[bytes, None]]:
         items = call(app, function, body, id)
@@ -160,6 +160,27 @@ async def _call_items_async(
             item = await _next(items)
     finally:
         await items.aclose()
+
+
+def _items_by_http(
+    app: str, function: str, body: bytes, id: str | None
+) -> Generator[bytes, None, None]:
+    from ember import _client
+
+    return _client.shared().call_items(app, function, body, id, _watcher(app, function))
+
+
+def _items_by_http_async(
+    app: str, function: str, body: bytes, id: str | None
+) -> AsyncGenerator[bytes, None]:
+    from ember import _client
+
+    return _client.shared().call_items_async(app, function, body, id, _watcher(app, function))
+
+
+def _watcher(app: str, function: str) -> Watcher | None:
+    watch = _context.watch_calls
+    return None if watch is None else watch(f"{app}.{function}")
 
 
 async def _next(items: AsyncGenerator[bytes, None]) -> bytes | None:

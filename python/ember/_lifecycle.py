@@ -12,7 +12,7 @@ from ember.exception import InvalidArgumentError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
     from typing import Any, Concatenate, ParamSpec, TypeVar
 
     from ember._cls import Cls
@@ -77,13 +77,13 @@ class _OwnMethod:
 
     @property
     def remote(self) -> Any:
-        return self._in_a_container().remote
+        return self._of_handle().remote
 
     @property
     def remote_gen(self) -> Any:
-        return self._in_a_container().remote_gen
+        return self._of_handle().remote_gen
 
-    def _in_a_container(self) -> Any:
+    def _of_handle(self) -> Any:
         handle = vars(self._instance).get("_ember_handle")
         if handle is None:
             raise InvalidArgumentError(
@@ -219,9 +219,8 @@ class Local:
         if self._entered:
             return bound
         if is_async(method.raw):
-            return (
-                self._entering_items(bound) if is_generator(method.raw) else self._entering(bound)
-            )
+            items = is_generator(method.raw)
+            return self._entering_items(bound) if items else self._entering(bound)
         with self._lock:
             if not self._entered:
                 self._enter()
@@ -251,14 +250,14 @@ class Local:
 
     def _entering(self, bound: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
         async def call(*args: Any, **kwargs: Any) -> Any:
-            await self._entered_once()
+            await self._enter_once()
             return await bound(*args, **kwargs)
 
         return call
 
-    def _entering_items(self, bound: Callable[..., Any]) -> Callable[..., AsyncIterator[Any]]:
-        async def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            await self._entered_once()
+    def _entering_items(self, bound: Callable[..., Any]) -> Callable[..., AsyncGenerator[Any, Any]]:
+        async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            await self._enter_once()
             items = bound(*args, **kwargs)
             try:
                 async for item in items:
@@ -268,7 +267,7 @@ class Local:
 
         return call
 
-    async def _entered_once(self) -> None:
+    async def _enter_once(self) -> None:
         import asyncio
 
         if self._coming is None or (self._coming.done() and not self._entered):

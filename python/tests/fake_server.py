@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -26,7 +27,8 @@ class Asked:
         return json.loads(self.body)
 
 
-Answer = tuple[int, dict[str, str], "bytes | list[bytes]"]  # a list is sent in chunks
+# What is no bytes is sent in chunks, each as it comes.
+Answer = tuple[int, dict[str, str], "bytes | Iterable[bytes]"]
 
 
 class FakeServer:
@@ -54,10 +56,10 @@ class FakeServer:
                 self.send_response(status)
                 for name, value in extra.items():
                     self.send_header(name, value)
-                if isinstance(body, list):
+                if not isinstance(body, bytes):
                     self.send_header("Transfer-Encoding", "chunked")
                     self.end_headers()
-                    for piece in [*body, b""]:
+                    for piece in itertools.chain(body, [b""]):
                         self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
                 else:
                     self.send_header("Content-Length", str(len(body)))

@@ -251,6 +251,7 @@ _METHOD = "\n@ember.method()\ndef f(self): pass"
         ("@ember.enter()\n@ember.method()\ndef f(self): pass", "can't be two things"),
         ("@ember.enter()\ndef load(self, x): pass" + _METHOD, "takes nothing but self"),
         ("@ember.method()\ndef f(): pass", "take self"),
+        ("@ember.fastapi_endpoint()\ndef f(self): yield 1", "f: a web endpoint.*StreamingResponse"),
         ("@ember.method()\n@ember.concurrent(max_inputs=2)\ndef f(self): pass", "above the class"),
         ("@ember.concurrent(max_inputs=2)\n@ember.method()\ndef f(self): pass", "above the class"),
     ],

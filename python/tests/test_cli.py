@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 from fake_server import FakeServer, document
 
 import ember
-from ember.cli import _progress, _waiting, main
+from ember.cli import _progress, _terminal, _waiting, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +46,21 @@ COST = {
     "call_id": "fc-1", "cost_usd": "0.000000100", "start_cost_usd": "0.000000023",
     "gpu": "L4 (simulated)", "simulated": True, "elsewhere": [OFFER],
 }  # fmt: skip
+
+
+REPORT = {
+    "call_id": "fc-1", "container_id": "ct-1", "cold": True, "queued_us": 2_000_000,
+    "boot_ms": 300, "load_ms": 40, "execute_us": 1500, "total_us": 2_001_500,
+}  # fmt: skip
+
+
+def frame(kind: int, body: bytes) -> bytes:
+    return struct.pack("<BI", kind, len(body)) + body
+
+
+def status_frame(reason: str, left_ms: int | None, *, phase: str = "starting") -> bytes:
+    status = {"phase": phase, "ahead": 0, "left_ms": left_ms, "reason": reason}
+    return frame(4, json.dumps(status).encode())
 
 
 class World:
@@ -158,12 +174,56 @@ def test_the_bill_has_no_column_for_egress_where_there_was_none(
 def test_a_call_that_waits_for_long_says_why_and_again_when_that_changes(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name in ("_LATE_S", "_REDRAW_S"):
+        monkeypatch.setattr(_waiting, name, 0.01)
+    said: list[str] = []
+    come = threading.Condition()
+
+    def say(text: str = "") -> None:
+        with come:
+            said.append(text)
+            come.notify_all()
+
+    def frames() -> Iterator[bytes]:
+        for reason, left_ms in (("no free L4", None), ("no node", 2000)):
+            yield status_frame(reason, left_ms)
+            with come:
+                assert come.wait_for(lambda reason=reason: any(reason in text for text in said), 30)
+        yield status_frame("runs on a container", None, phase="running")
+        yield from (frame(6, b'"Hello!"'), frame(3, json.dumps(REPORT).encode()))
+
+    monkeypatch.setattr(_terminal, "say", say)
+    headers = {"Content-Type": "application/x-ember-watched", "Ember-Call-Id": "fc-1"}
+    world.answers["/fn/hello/greet"] = lambda: (200, headers, frames())
+    assert main(["call", "hello.greet", "Ada"]) == 0
+    assert said[:2] == ["waiting: no free L4", "waiting: no node, about 2 s left"]
+    written = capsys.readouterr()
+    assert written.out == '"Hello!"\n'
+
+
+def test_a_call_that_had_to_wait_is_as_a_document_like_any_other(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = [status_frame("no node", None), frame(6, b"[1]"), frame(3, json.dumps(REPORT).encode())]
+    headers = {"Content-Type": "application/x-ember-watched", "Ember-Call-Id": "fc-1"}
+    world.answers["/fn/hello/greet"] = 200, headers, body
+    assert main(["call", "hello.greet", "--json-args", "{}", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["result"], told["cold"], told["container_id"]) == ([1], True, "ct-1")
+    assert told["phases_ms"] == {"queue": 2000, "boot": 300, "load": 40, "execute": 1.5,
+                                 "total": 2001.5}  # fmt: skip
+
+
+def test_a_run_that_waits_for_long_says_why_and_again_when_that_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, value in (("_LATE_S", 0.01), ("_LOOK_EVERY_S", 0.01), ("_LONG_US", 0)):
         monkeypatch.setattr(_waiting, name, value)
-    ours = {**CALL, "state": "waiting", "total_us": 1}
-    an_earlier_one = {**ours, "call_id": "fc-0", "total_us": 10**12}
-    world.answers["/api/v1/calls"] = document({"calls": [ours, an_earlier_one]})
-    shown = [document({**CALL, "reason": reason}) for reason in ("no free L4", "no node")]
+    world.answers["/api/v1/calls"] = document({"calls": [{**CALL, "state": "waiting"}]})
+    shown = [
+        document({**CALL, "reason": reason, "left_ms": left_ms})
+        for reason, left_ms in (("no free L4", None), ("no node", 0))
+    ]
     looks = iter([shown[0], shown[0], shown[1], shown[1]])
     told = threading.Event()
 
@@ -173,15 +233,11 @@ def test_a_call_that_waits_for_long_says_why_and_again_when_that_changes(
             told.set()
         return answer or shown[1]
 
-    def answer() -> Answer:
-        assert told.wait(30)
-        return document("Hello!", Ember_Call_Id="fc-1")
-
-    world.answers["/fn/hello/greet"] = answer
     world.answers["/api/v1/calls/fc-1"] = look
-    assert main(["call", "hello.greet", "Ada"]) == 0
+    with _waiting.WaitingTold("hello"):
+        assert told.wait(30)
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("waiting")]
-    assert said == ["waiting: no free L4", "waiting: no node"]
+    assert said == ["waiting: no free L4", "waiting: no node, any moment now"]
 
 
 def test_a_call_that_is_answered_soon_asks_nothing_else(world: World) -> None:

@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from ember._watching import progress_line, status_line
 from ember.cli import _call_progress, _terminal
 
 
@@ -52,7 +53,24 @@ def test_it_is_told_in_a_word_and_in_a_line(
 ) -> None:
     assert _call_progress.done({"state": "running", "progress": progress}) == done
     assert _call_progress.done({"state": "succeeded", "progress": progress}) == ""
-    assert _call_progress.line(progress) == line
+    assert progress_line(progress) == line
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "passed_s", "line"),
+    [
+        (None, 5, "no node"),
+        (12_400, 0, "no node, about 12 s left"),
+        (12_400, 5, "no node, about 7 s left"),
+        (200_000, 0, "no node, about 3 min 20 s left"),
+        (1000, 0.5, "no node, any moment now"),
+    ],
+)
+def test_the_time_left_goes_down_while_nothing_new_is_told(
+    left_ms: int | None, passed_s: float, line: str
+) -> None:
+    status = {"phase": "starting", "ahead": 1, "left_ms": left_ms, "reason": "no node"}
+    assert status_line(status, passed_s) == line
 
 
 def test_a_line_stays_below_all_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -344,3 +344,103 @@ def test_an_error_before_the_first_item_is_that_of_any_call(serve: Serve) -> Non
     got, raised = read_items(client)
     assert got == []
     assert isinstance(raised, exception.NotFoundError)
+
+
+# --- calls that are watched ---
+
+STATUS, PROGRESS, RESULT = 4, 5, 6
+WAITS = {"phase": "starting", "ahead": 2, "left_ms": 1500, "reason": "waits"}
+RUNS = {"phase": "running", "ahead": 0, "left_ms": None, "reason": "runs"}
+STEP = {"step": 1, "total": 2, "metrics": {}, "at_ms": 5}
+REPORT = {
+    "container_id": "ct-1", "cold": True, "queued_us": 5000, "boot_ms": 2, "load_ms": 1,
+    "execute_us": 1000, "total_us": 6000,
+}  # fmt: skip
+
+
+class Seen:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def on_status(self, status: dict[str, Any]) -> None:
+        self.told.append(status)
+
+    def on_progress(self, progress: dict[str, Any]) -> None:
+        self.told.append(progress)
+
+    def on_end(self) -> None:
+        self.told.append("end")
+
+
+def watched_answer(*frames: tuple[int, object], cut: int = 7) -> Answer:
+    """The frames; what is no bytes becomes JSON."""
+    data = b"".join(
+        item_frame(kind, body if isinstance(body, bytes) else json.dumps(body).encode())
+        for kind, body in frames
+    )
+    pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
+    return 200, {"Content-Type": "application/x-ember-watched", "Ember-Call-Id": "fc-3"}, pieces
+
+
+def test_who_watches_a_call_is_told_how_it_goes_until_its_result(serve: Serve) -> None:
+    server, client = serve(
+        lambda _: watched_answer(
+            (STATUS, WAITS), (STATUS, RUNS), (PROGRESS, STEP), (RESULT, b"five"), (END, REPORT)
+        )
+    )
+    seen, seen_async = Seen(), Seen()
+    reply = client.call("a", "f", b"x", _client.PICKLE, None, seen)
+    again = asyncio.run(client.call_async("a", "f", b"x", _client.PICKLE, None, seen_async))
+    for got in (reply, again):
+        assert got.body == b"five"
+        assert got.headers["ember-cold"] == "true"
+    assert seen.told == seen_async.told == [WAITS, RUNS, STEP, "end"]
+    wanted = "application/x-ember-watched; gives=result"
+    assert [asked.headers["accept"] for asked in server.asked] == [wanted] * 2
+
+
+def test_who_watches_a_generator_is_told_before_its_items_and_between_them(serve: Serve) -> None:
+    server, client = serve(
+        lambda _: watched_answer(
+            (STATUS, WAITS), (STATUS, RUNS), (ITEM, b"1"), (PROGRESS, STEP), (ITEM, b"2"),
+            (END, REPORT),
+        )
+    )  # fmt: skip
+    seen, seen_async = Seen(), Seen()
+    assert list(client.call_items("a", "f", b"x", None, seen)) == [b"1", b"2"]
+
+    async def read() -> list[bytes]:
+        items = client.call_items_async("a", "f", b"x", None, seen_async)
+        return [item async for item in items]
+
+    assert asyncio.run(read()) == [b"1", b"2"]
+    assert seen.told == seen_async.told == [WAITS, RUNS, STEP, "end"]
+    wanted = "application/x-ember-watched; gives=items"
+    assert [asked.headers["accept"] for asked in server.asked] == [wanted] * 2
+
+
+def test_a_watched_generator_without_items_is_one_nonetheless(serve: Serve) -> None:
+    _, client = serve(lambda _: watched_answer((STATUS, WAITS), (END, REPORT)))
+    seen = Seen()
+    assert list(client.call_items("a", "f", b"x", None, seen)) == []
+    assert seen.told == [WAITS, "end"]
+
+
+def test_a_watched_call_that_did_not_wait_or_fails_ends_the_watching(serve: Serve) -> None:
+    _, client = serve(lambda _: document(5))
+    seen = Seen()
+    assert client.call("a", "f", b"x", _client.JSON, None, seen).body == b"5"
+    assert seen.told == ["end"]
+    error = json.dumps({"error": {"code": "container_crashed", "message": "broke"}}).encode()
+    _, client = serve(lambda _: watched_answer((STATUS, WAITS), (ERROR, error)))
+    for call in (
+        lambda: client.call("a", "f", b"x", _client.JSON, None, seen),
+        lambda: asyncio.run(client.call_async("a", "f", b"x", _client.JSON, None, seen)),
+        lambda: list(client.call_items("a", "f", b"x", None, seen)),
+    ):
+        seen.told.clear()
+        with pytest.raises(exception.ContainerCrashedError):
+            call()
+        assert seen.told == [WAITS, "end"]

@@ -14,6 +14,7 @@
 
 #include "control/control.h"
 #include "control/function_spec.h"
+#include "control/usual_start.h"
 #include "engine/event.h"
 #include "model/variant.h"
 #include "store/store.h"
@@ -37,6 +38,7 @@ struct FunctionStats {
 struct FunctionLine {
   FunctionId id;
   FunctionStats stats;
+  UsualStart usual_start = {};
 };
 
 // Why containers of a pool did not come up, for the callers that are failed for it.
@@ -56,6 +58,7 @@ struct Function {
   FunctionSpec spec;
   std::shared_ptr<FunctionLine> line;  // shared with the other versions
   StartFailure last_start_failure = {};
+  StartsUnderWay starts = {};
   Scaling scaling = spec.settings.scaling;  // as it is now (scaling_changes.h)
   // --- of a variant; else empty ---
   VariantId variant = {};

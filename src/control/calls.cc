@@ -299,7 +299,9 @@ void Calls::on_progress(const Container& container, const FrameHeader& header,
   Call* call = table_.find(CallId{header.stream});
   if (!call || call->attempt != header.attempt || call->container != container.id) return;
   auto text = progress_text(body, driver_.now());
-  if (text) call->progress = std::make_unique<const std::string>(std::move(text).value());
+  if (!text) return;
+  call->progress = std::make_unique<const std::string>(std::move(text).value());
+  if (call->waiter) call->waiter->on_progress(*call->progress);
 }
 
 void Calls::await(CallId parent, CallId call) {

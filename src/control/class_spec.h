@@ -16,9 +16,9 @@ namespace ember {
 struct MethodSpec {
   std::string name;
   bool is_async = false;
-  bool is_generator = false;
   std::string parameters = "[]";  // as those of a function
   std::optional<WebSpec> web = {};
+  bool is_generator = false;
 };
 
 enum class ParameterKind : std::uint8_t { text, integer, flag, bytes };  // bytes as base 64

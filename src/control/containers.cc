@@ -101,6 +101,7 @@ void Containers::start(const StartContainer& action) {
   EMBER_ASSERT(function);
   const std::string source = function->source;
   Container& container = add(action.container, std::move(function), action.node, action.devices);
+  container.function->starts.add(container.id, container.placed);
   auto directory = sources_.open(source);
   if (!directory) {
     const Error& error = directory.error();
@@ -157,6 +158,7 @@ void Containers::release(const ReleaseContainer& action) {
   if (found == containers_.end()) return;
   const std::unique_ptr<Container> container = std::move(found->second);
   containers_.erase(found);
+  container->function->starts.remove(container->id);
   logs_.forget(container->id);
   if (listener_) listener_->on_runner_gone(container->id);
   if (!container->started.us) return volumes_.ended(container->id);
@@ -205,6 +207,7 @@ void Containers::finish(Container& container, ContainerExit exit) {
   container.exited = true;
   container.exit = std::move(exit);
   volumes_.ended(container.id);
+  container.function->starts.remove(container.id);
   if (!container.started.us) on_started(container.id, container.exit.started);
   const ExitCause cause =
       exit_cause(container.exit,
@@ -322,8 +325,11 @@ void Containers::send_secrets(Container& container) {
 void Containers::on_ready_frame(Container& container) {
   if (!container.ready.us) {
     container.ready = driver_.now();
+    container.function->starts.remove(container.id);
     if (!container.adopted) {
-      container.function->line->stats.add_start(between(container.started, container.ready));
+      FunctionLine& line = *container.function->line;
+      line.stats.add_start(between(container.started, container.ready));
+      line.usual_start.add(between(container.placed, container.ready));
     }
   }
   driver_.handle(ContainerReady{container.id});

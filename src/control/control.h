@@ -105,6 +105,8 @@ class CallWaiter {
   // An item of a generator function, in order and before the end, which then has no value. No more
   // come than the window allows until accept_items() says that earlier ones have gone on.
   virtual void on_item(Body) {}
+  // What the function says of how far it is (call_progress.h). Not after the end.
+  virtual void on_progress(std::string_view) {}
   // Exactly one of the two, once, never from inside start_call. The waiter may be destroyed in it.
   virtual void on_result(Body value, const CallReport& report) = 0;
   virtual void on_failure(CallFailure failure, const CallReport& report) = 0;
@@ -137,6 +139,8 @@ struct CallStatus {
   CallPhase phase = CallPhase::queued;
   std::int64_t ahead = 0;  // inputs before it, while it waits for a slot
   std::string reason;      // one line for people
+  // Until a container that starts for it is usually ready; nothing where nobody can tell.
+  std::optional<Duration> left = {};
 
   friend bool operator==(const CallStatus&, const CallStatus&) = default;
 };

@@ -55,11 +55,13 @@ struct Caller final : CallWaiter {
     EXPECT_FALSE(done()) << "an item after the end";
     items.push_back(std::move(item.bytes));
   }
+  void on_progress(std::string_view told) override { progress.emplace_back(told); }
   bool done() const { return result || failure; }
 
   std::optional<Body> result;
   std::optional<CallFailure> failure;
   std::vector<std::string> items;
+  std::vector<std::string> progress;
   CallReport report;
 };
 

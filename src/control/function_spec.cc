@@ -202,12 +202,11 @@ Result<> check_entry(const FunctionSpec& spec, const std::string& path) {
 // Inputs of all methods would be gathered together, and a retry may be in another batch.
 Result<> check_batched(const FunctionSpec& spec, const std::string& path) {
   if (!spec.settings.batching.is_on()) return Ok{};
-  const auto is_generator = [](const MethodSpec& method) { return method.is_generator; };
-  if (spec.is_generator || std::ranges::any_of(spec.of_class.methods, is_generator)) {
-    return invalid(path + "max_batch_size: a generator gives its items to one caller");
-  }
   if (spec.of_class.methods.size() > 1) {
     return invalid(path + "max_batch_size: a class with a batched method has no other method");
+  }
+  if (gives_items(spec, 0)) {
+    return invalid(path + "max_batch_size: a generator gives its items to one caller");
   }
   const auto is_web = [](const MethodSpec& method) { return method.web.has_value(); };
   if (spec.web || std::ranges::any_of(spec.of_class.methods, is_web)) {
@@ -365,21 +364,21 @@ Result<FunctionSpec> parse_function_spec(const JsonValue& value, const std::stri
   if (auto fits = check_web(spec, path); !fits) return std::move(fits).error();
   if (spec.is_generator && !spec.of_class.methods.empty()) {
     return {ErrorCode::invalid_argument,
-            path + "is_generator: of a class its methods are generators"};
+            path + "is_generator: of a class its methods are generators, or not"};
   }
   if (auto fits = check_batched(spec, path); !fits) return std::move(fits).error();
   if (auto fits = check_entry(spec, path); !fits) return std::move(fits).error();
   return spec;
 }
 
-const std::optional<WebSpec>& web_of(const FunctionSpec& spec, std::uint8_t method) {
-  const auto& methods = spec.of_class.methods;
-  return method < methods.size() ? methods[method].web : spec.web;
-}
-
 bool gives_items(const FunctionSpec& spec, std::uint8_t method) {
   const auto& methods = spec.of_class.methods;
   return method < methods.size() ? methods[method].is_generator : spec.is_generator;
+}
+
+const std::optional<WebSpec>& web_of(const FunctionSpec& spec, std::uint8_t method) {
+  const auto& methods = spec.of_class.methods;
+  return method < methods.size() ? methods[method].web : spec.web;
 }
 
 Result<DeployRequest> parse_deploy_request(std::string_view text) {

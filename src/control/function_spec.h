@@ -29,7 +29,7 @@ struct FunctionSpec {
   std::string module;         // dotted name of the user's module
   std::string qualname;       // of the function or class in it
   bool is_async = false;      // of a class: any of its methods
-  bool is_generator = false;  // never of a class, whose methods say it of themselves
+  bool is_generator = false;  // never of a class, whose methods are some or not
   ImageSpec image;
   FunctionSettings settings;
   Environment env;
@@ -46,8 +46,7 @@ struct FunctionSpec {
 
 // Of a function, or of this method of a class; none: it is no web endpoint.
 const std::optional<WebSpec>& web_of(const FunctionSpec& spec, std::uint8_t method);
-
-// Whether the function, or this method of a class, gives items.
+// Whether it, or this method of a class, is a generator.
 bool gives_items(const FunctionSpec& spec, std::uint8_t method);
 
 struct DeployRequest {

@@ -294,6 +294,18 @@ std::string Listings::why(const Call& call) const {
   return reason ? text_of(*reason, *call.function) : "";
 }
 
+// Of a call with so many inputs before it, while containers start: as each of them is ready it
+// takes as many as it has room for.
+std::optional<Duration> Listings::left_to_start(const Function& function,
+                                                std::int64_t ahead) const {
+  const auto usual = function.line->usual_start.duration();
+  const std::size_t inputs_of_slot = std::max(1u, function.spec.settings.batching.max_batch_size);
+  const std::size_t room = function.scaling.max_inputs * inputs_of_slot;
+  const auto begun = function.starts.begun(static_cast<std::size_t>(ahead) / room);
+  if (!usual || !begun) return std::nullopt;
+  return std::max(Duration{0}, *usual - (driver_.now() - *begun));
+}
+
 CallStatus Listings::status(CallId id) const {
   CallStatus status;
   const Call* call = calls_.find(id);
@@ -301,7 +313,10 @@ CallStatus Listings::status(CallId id) const {
   if (!call || !reason) return status;
   status.reason = text_of(*reason, *call->function);
   if (reason->code == ReasonCode::running) status.phase = CallPhase::running;
-  if (reason->code == ReasonCode::waiting_for_start) status.phase = CallPhase::starting;
+  if (reason->code == ReasonCode::waiting_for_start) {
+    status.phase = CallPhase::starting;
+    status.left = left_to_start(*call->function, reason->b);
+  }
   const bool counted =
       reason->code == ReasonCode::waiting_for_slot || reason->code == ReasonCode::waiting_for_start;
   if (counted) status.ahead = reason->b;
@@ -324,7 +339,10 @@ std::string Listings::calls(std::string_view app, std::size_t limit) const {
 Result<std::string> Listings::call(CallId id) const {
   if (const Call* live = calls_.find(id)) {
     JsonValue document = call_entry(*live);
-    document["reason"] = why(*live);
+    const CallStatus told = status(id);
+    document["reason"] = told.reason;
+    document["ahead"] = told.ahead;
+    document["left_ms"] = told.left ? JsonValue(told.left->whole_ms()) : JsonValue();
     document["container_id"] = live->container ? JsonValue(live->container.text()) : JsonValue();
     document["attempt"] = live->attempt;
     document["phases_ms"] = {{"queue", document["queued_us"].get<std::int64_t>() / 1000},

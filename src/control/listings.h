@@ -1,6 +1,7 @@
 // The documents of docs/reference/http.md that show what there is: apps, containers, nodes, calls.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,7 @@ class Listings {
   JsonValue call_entry(const FinishedCall& call) const;
   // Why it is where it is, in one line; empty for one that has ended.
   std::string why(const Call& call) const;
+  std::optional<Duration> left_to_start(const Function& function, std::int64_t ahead) const;
 
  private:
   PoolView pool_of(const Function& function) const;

@@ -364,6 +364,13 @@ Result<std::unique_ptr<MessageSession>> MapSessions::open(const MapRequest& requ
   const auto found =
       parts_.calls.find({request.app, request.function, {}, request.caller, request.variant});
   if (!found) return found.error();
+  const Function& mapped = **found->function;
+  if (gives_items(mapped.spec, found->method)) {
+    return {ErrorCode::invalid_argument,
+            mapped.app_name + "." + callable_name(mapped, found->method) +
+                " is a generator function, and a map takes one result of each input: iterate over "
+                ".remote_gen(...) for each"};
+  }
   const auto own = of_caller_.find(request.caller);
   if (own != of_caller_.end() && own->second >= kMapsOfCaller) {
     return too_many(kMapsOfCaller, "this key");

@@ -279,6 +279,14 @@ TEST_F(MapSessionsTest, AnAppThatStopsEndsTheMapWithTheReason) {
   EXPECT_THAT(client.error(), HasSubstr("docs"));
 }
 
+TEST_F(MapSessionsTest, GeneratorsAreNotMappedOver) {
+  must_deploy("docs", {function("slow", R"("is_generator": true)")});
+  const auto refused = ask(client, "slow");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(refused.error().message, HasSubstr(".remote_gen("));
+}
+
 TEST_F(MapSessionsTest, WhoBreaksTheRulesIsToldHowAndLetGo) {
   must_deploy("docs", {function("slow")});
   std::string too_many;

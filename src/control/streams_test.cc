@@ -294,6 +294,34 @@ TEST_F(Streams, TellWhereACallIsOnItsWay) {
   EXPECT_EQ(control->call_status(call).phase, CallPhase::running);
 }
 
+TEST_F(Streams, TellHowLongAStartUsuallyTakesYet) {
+  Caller first, second;
+  const CallId call = *start_items("slow", first);
+  EXPECT_EQ(control->call_status(call).left, std::nullopt) << "none has been seen";
+  clock.advance(Duration::seconds(4));
+  until([&] { return container_of("slow") && !container_of("slow")->inputs.empty(); });
+  EXPECT_EQ(control->call_status(call).left, std::nullopt) << "it runs";
+  const CallId next = *start_items("slow", second);
+  const auto usual = control->call_status(next).left;
+  ASSERT_TRUE(usual);
+  EXPECT_GE(*usual, Duration::seconds(4));
+  clock.advance(Duration::milliseconds(1500));
+  EXPECT_EQ(control->call_status(next).left, *usual - Duration::milliseconds(1500));
+  clock.advance(Duration::seconds(9));
+  EXPECT_EQ(control->call_status(next).left, Duration{0});
+}
+
+TEST_F(Streams, PassOnHowFarTheirFunctionSaysThatItIs) {
+  Caller caller;
+  const CallId call = must_start_items(caller);
+  yield_item(call, "1");
+  container_of("slow")->runner->send(FrameType::progress, R"({"step": 2, "total": 8})", call.value,
+                                     1);
+  until([&] { return !caller.progress.empty(); });
+  EXPECT_THAT(caller.progress.front(), HasSubstr(R"("step":2)"));
+  EXPECT_THAT(caller.items, ElementsAre("1"));
+}
+
 // --- from within a container ---
 
 class NestedStreams : public Streams {

@@ -92,9 +92,13 @@ class Connection final : public Exchange,
   void tell_status(const CallStatus& status);
   void tell_running();
   void tick_items();
+  // Whether the client asked to be told how its call goes until the answer comes.
+  bool tells_how_it_goes() const;
+  void tell_progress();
   void grant_items();
   void end_items(std::string_view text);
   void on_item(Body item) override;
+  void on_progress(std::string_view progress) override;
   void on_result(Body value, const CallReport& report) override;
   void on_failure(CallFailure failure, const CallReport& report) override;
 
@@ -159,6 +163,7 @@ class Connection final : public Exchange,
   std::optional<ItemStream> items_;  // of the call, once the answer's head has left
   std::uint64_t stream_bytes_ = 0;   // of that answer, given to output_
   CallStatus told_;                  // the last status event
+  std::string progress_;             // to be told once what is before it has left
   std::shared_ptr<void> held_;
   std::unique_ptr<MessageSession> session_;  // once it has left HTTP
   WebSocketReader websocket_;

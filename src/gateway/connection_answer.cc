@@ -99,7 +99,8 @@ void Connection::flush() {
   if (items_) grant_items();
   if (sent == Output::Sent::failed) return close_soon();
   if (sent == Output::Sent::some) return arm_write();
-  if (state_ == State::writing) after_answer();
+  if (state_ == State::writing) return after_answer();
+  if (items_) tell_progress();
 }
 
 void Connection::arm_write() {
@@ -117,6 +118,7 @@ void Connection::after_answer() {
   held_.reset();
   session_.reset();
   items_.reset();
+  progress_.clear();
   since_tick_ = edge_->tick;
   if (!keep_alive_) return linger();
   state_ = State::head;

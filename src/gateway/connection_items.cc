@@ -13,6 +13,11 @@ constexpr std::string_view kUnbuffered = "Cache-Control: no-cache\r\nX-Accel-Buf
 
 CallWants Connection::wants() const {
   const RequestHead& head = parser_.head();
+  if (is_watched(head.accepts)) {
+    return head.accepts == Accepts::watched_result  ? CallWants::result
+           : head.accepts == Accepts::watched_items ? CallWants::items
+                                                    : CallWants::either;
+  }
   if (head.media == MediaType::pickle) {
     return head.accepts == Accepts::items ? CallWants::items : CallWants::result;
   }
@@ -24,7 +29,8 @@ CallWants Connection::wants() const {
 void Connection::open_items() {
   const RequestHead& head = parser_.head();
   const bool frames = head.accepts == Accepts::items || head.media == MediaType::pickle;
-  items_.emplace(frames                            ? ItemFraming::frames
+  items_.emplace(is_watched(head.accepts)          ? ItemFraming::watched_frames
+                 : frames                          ? ItemFraming::frames
                  : head.accepts == Accepts::events ? ItemFraming::events
                                                    : ItemFraming::lines);
   told_ = {};
@@ -40,9 +46,15 @@ void Connection::write_items(std::string_view text) {
   stream_bytes_ += output_.size() - before;
 }
 
+bool Connection::tells_how_it_goes() const {
+  const RequestHead& head = parser_.head();
+  return is_watched(head.accepts) ||
+         (head.accepts == Accepts::events && head.media != MediaType::pickle);
+}
+
 void Connection::tell_status(const CallStatus& status) {
   told_ = status;
-  write_items(ItemStream::status(status));
+  write_items(items_->status(status));
 }
 
 // Before the first item or result, where the client has been told of the waiting.
@@ -69,12 +81,26 @@ void Connection::on_item(Body item) {
   items_->wrote_item(item.bytes.size(), stream_bytes_);
 }
 
+// Of what a client does not read in time the last is kept.
+void Connection::on_progress(std::string_view progress) {
+  if (!tells_how_it_goes()) return;
+  if (!items_) open_items();
+  tell_running();
+  progress_ = progress;
+  if (output_.empty()) tell_progress();
+}
+
+void Connection::tell_progress() {
+  if (!progress_.empty()) write_items(items_->progress(std::exchange(progress_, {})));
+}
+
 void Connection::grant_items() {
   const StreamCredit gone = items_->gone(stream_bytes_ - output_.size());
   if (gone && call_) edge_->control.accept_items(call_, gone);
 }
 
 void Connection::end_items(std::string_view text) {
+  tell_progress();
   write_items(text);
   end_stream();
 }
@@ -85,8 +111,7 @@ void Connection::on_result(Body value, const CallReport& report) {
   if (value.format == BodyFormat::none) value.bytes = "null";
   if (items_) {
     tell_running();
-    return end_items((report.is_stream ? "" : ItemStream::result(value.bytes)) +
-                     items_->end(report));
+    return end_items((report.is_stream ? "" : items_->result(value.bytes)) + items_->end(report));
   }
   EMBER_ASSERT(state_ == State::waiting);
   std::string& out = output_.text();

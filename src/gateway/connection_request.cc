@@ -280,7 +280,7 @@ void Connection::make_call() {
   call_ = *call;
   call_bytes_ = bytes;
   edge_->client_calls.add(key_id_, bytes);
-  if (parser_.head().accepts != Accepts::events || media == MediaType::pickle) return;
+  if (!tells_how_it_goes()) return;
   const CallStatus status = edge_->control.call_status(call_);
   if (status.phase == CallPhase::running) return;
   open_items();

@@ -15,7 +15,18 @@ enum class MediaType : std::uint8_t { none, json, form, text, pickle, other };
 
 // What an Accept field asks for, as far as calls depend on it. A list that has a place for anything
 // is of the first of its own that we know, or of none.
-enum class Accepts : std::uint8_t { anything, json, ndjson, items, events };
+// The watched ones: of a function of either kind, or one that gives a result, or items.
+enum class Accepts : std::uint8_t {
+  anything,
+  json,
+  ndjson,
+  items,
+  events,
+  watched,
+  watched_result,
+  watched_items,
+};
+constexpr bool is_watched(Accepts accepts) { return accepts >= Accepts::watched; }
 
 // A request's line and the fields that matter; strings keep their memory from request to request.
 struct RequestHead {

@@ -6,7 +6,8 @@ namespace ember {
 namespace {
 
 // Kinds of frames.
-constexpr char kSilence = 0, kItem = 1, kError = 2, kEnd = 3;
+constexpr char kSilence = 0, kItem = 1, kError = 2, kEnd = 3, kStatus = 4, kProgress = 5,
+               kResult = 6;
 
 std::string frame(char kind, std::string_view bytes) {
   std::string text(1, kind);
@@ -85,39 +86,53 @@ std::string_view ItemStream::content_type() const {
       return "text/event-stream";
     case ItemFraming::frames:
       return "application/x-ember-items";
+    case ItemFraming::watched_frames:
+      return "application/x-ember-watched";
   }
   return "";
 }
 
+bool ItemStream::has_frames() const {
+  return framing_ == ItemFraming::frames || framing_ == ItemFraming::watched_frames;
+}
+
 std::string ItemStream::item(std::string_view value) const {
-  if (framing_ == ItemFraming::frames) return frame(kItem, value);
+  if (has_frames()) return frame(kItem, value);
   return framing_ == ItemFraming::events ? event("", value) : line(value);
 }
 
 std::string ItemStream::error(std::string_view error) const {
-  if (framing_ == ItemFraming::frames) return frame(kError, error);
+  if (has_frames()) return frame(kError, error);
   return framing_ == ItemFraming::events ? event("error", error) : line(error);
 }
 
 std::string ItemStream::end(const CallReport& report) const {
   if (framing_ == ItemFraming::lines) return {};
   const std::string json = report_json(report);
-  return framing_ == ItemFraming::events ? event("end", json) : frame(kEnd, json);
+  return has_frames() ? frame(kEnd, json) : event("end", json);
 }
 
 std::string ItemStream::silence() const {
-  if (framing_ == ItemFraming::frames) return frame(kSilence, "");
+  if (has_frames()) return frame(kSilence, "");
   return framing_ == ItemFraming::events ? ":\n\n" : "\n";
 }
 
-std::string ItemStream::result(std::string_view value) { return event("result", value); }
+std::string ItemStream::result(std::string_view value) const {
+  return has_frames() ? frame(kResult, value) : event("result", value);
+}
 
-std::string ItemStream::status(const CallStatus& status) {
+std::string ItemStream::status(const CallStatus& status) const {
   std::string json = "{";
   append_field(json, "phase", json_string(phase_name(status.phase)));
   append_field(json, "ahead", std::to_string(status.ahead));
+  append_field(json, "left_ms", status.left ? std::to_string(status.left->whole_ms()) : "null");
   append_field(json, "reason", json_string(status.reason));
-  return event("status", json.append("}"));
+  json.append("}");
+  return has_frames() ? frame(kStatus, json) : event("status", json);
+}
+
+std::string ItemStream::progress(std::string_view progress) const {
+  return has_frames() ? frame(kProgress, progress) : event("progress", progress);
 }
 
 void ItemStream::wrote_item(std::size_t item_bytes, std::uint64_t stream_bytes) {

@@ -15,6 +15,7 @@ enum class ItemFraming : std::uint8_t {
   lines,   // application/x-ndjson: one JSON document a line
   events,  // text/event-stream
   frames,  // application/x-ember-items: u8 kind, u32 length in little-endian order, the bytes
+  watched_frames,  // application/x-ember-watched: the same, also of one result
 };
 
 class ItemStream {
@@ -27,9 +28,10 @@ class ItemStream {
   std::string error(std::string_view error) const;
   std::string end(const CallReport& report) const;
   std::string silence() const;  // while there is nothing to say
-  // Of event streams alone.
-  static std::string result(std::string_view value);
-  static std::string status(const CallStatus& status);
+  // Not of lines.
+  std::string result(std::string_view value) const;
+  std::string status(const CallStatus& status) const;
+  std::string progress(std::string_view progress) const;
 
   // So many bytes of the stream have been given to the connection, the last of them an item's.
   void wrote_item(std::size_t item_bytes, std::uint64_t stream_bytes);
@@ -41,6 +43,8 @@ class ItemStream {
     std::uint64_t end = 0;
     std::uint32_t bytes = 0;
   };
+
+  bool has_frames() const;
 
   ItemFraming framing_;
   std::deque<Item> items_;  // that have not wholly left; as many as the window has

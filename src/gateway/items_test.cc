@@ -9,6 +9,8 @@ namespace {
 constexpr std::string_view kEvents = "Accept: text/event-stream\r\n";
 constexpr std::string_view kPickle =
     "Content-Type: application/x-ember-pickle\r\nAccept: application/x-ember-items\r\n";
+constexpr std::string_view kWatched =
+    "Content-Type: application/x-ember-pickle\r\nAccept: application/x-ember-watched\r\n";
 
 std::string frame(char kind, const std::string& bytes) {
   std::string text(1, kind);
@@ -186,7 +188,10 @@ TEST_F(ItemsTest, AreAskedForByTheFieldsOfTheRequest) {
       {kEvents, CallWants::either},
       {"Accept: application/x-ember-items\r\n", CallWants::either},
       {"Content-Type: application/x-ember-pickle\r\n", CallWants::result},
-      {kPickle, CallWants::items}};
+      {kPickle, CallWants::items},
+      {kWatched, CallWants::either},
+      {"Accept: application/x-ember-watched; gives=result\r\n", CallWants::result},
+      {"Accept: application/x-ember-watched;gives=items\r\n", CallWants::items}};
   for (const auto& [fields, wants] : asked) {
     TestClient client = connect();
     EXPECT_EQ(start(client, fields).wants, wants) << fields;
@@ -196,18 +201,20 @@ TEST_F(ItemsTest, AreAskedForByTheFieldsOfTheRequest) {
 // --- while it waits ---
 
 TEST_F(ItemsTest, ArePrecededByWhereTheCallIsWhileItWaits) {
-  control.status = {CallPhase::starting, 3, "waits for 1 container to start"};
+  control.status = {CallPhase::starting, 3, "waits for 1 container to start",
+                    Duration::milliseconds(1500)};
   TestClient client = connect();
   auto& call = start(client, kEvents);
   EXPECT_EQ(client.read().field("Ember-Call-Id"), "fc-0000000000001");
   EXPECT_EQ(
       client.read_chunk(),
-      "event: status\ndata: {\"phase\": \"starting\", \"ahead\": 3, \"reason\": \"waits for 1 "
-      "container to start\"}\n\n");
+      "event: status\ndata: {\"phase\": \"starting\", \"ahead\": 3, \"left_ms\": 1500, \"reason\": "
+      "\"waits for 1 container to start\"}\n\n");
   tick(1);  // nothing has changed
   control.status.ahead = 2;
+  control.status.left = {};
   tick(1);
-  EXPECT_NE(client.read_chunk().find("\"ahead\": 2"), std::string::npos);
+  EXPECT_NE(client.read_chunk().find("\"ahead\": 2, \"left_ms\": null"), std::string::npos);
   give(call, "1");
   EXPECT_NE(client.read_chunk().find("\"phase\": \"running\""), std::string::npos);
   EXPECT_EQ(client.read_chunk(), "data: 1\n\n");
@@ -224,10 +231,71 @@ TEST_F(ItemsTest, AreOneResultOfAPlainFunctionWhoseCallerWasToldOfTheWaiting) {
   EXPECT_TRUE(client.read_chunk().starts_with("event: result\ndata: {\"a\": 1}\n\nevent: end\n"));
 }
 
+TEST_F(ItemsTest, AreFramesTooWhereTheSdkWatchesACallOfEitherKind) {
+  control.status = {CallPhase::queued, 1, "waits for resources"};
+  TestClient client = connect();
+  auto& call = start(client, kWatched);
+  EXPECT_EQ(client.read().field("Content-Type"), "application/x-ember-watched");
+  EXPECT_EQ(client.read_chunk(), frame(4, R"({"phase": "queued", "ahead": 1, "left_ms": null, )"
+                                          R"("reason": "waits for resources"})"));
+  call.waiter->on_result({BodyFormat::pickle, "\x80."}, control.report(call));
+  EXPECT_EQ(client.read_chunk()[0], 4);
+  EXPECT_TRUE(client.read_chunk().starts_with(frame(6, "\x80.") + '\x03'));
+  EXPECT_EQ(client.read_chunk(), "");
+}
+
+TEST_F(ItemsTest, AreNotFramesOfACallThatHadNotToWait) {
+  TestClient client = connect();
+  auto& call = start(client, kWatched);
+  call.waiter->on_result({BodyFormat::pickle, "\x80."}, control.report(call));
+  const auto response = client.read();
+  EXPECT_EQ(response.field("Content-Type"), "application/x-ember-pickle");
+  EXPECT_EQ(response.body, "\x80.");
+}
+
+TEST_F(ItemsTest, HaveTheWordsOfTheFunctionBetweenThem) {
+  TestClient client = connect();
+  auto& call = start(client, kEvents);
+  give(call, "1");
+  client.read();
+  EXPECT_EQ(client.read_chunk(), "data: 1\n\n");
+  call.waiter->on_progress(R"({"step": 2})");
+  EXPECT_EQ(client.read_chunk(), "event: progress\ndata: {\"step\": 2}\n\n");
+  give(call, "2");
+  EXPECT_EQ(client.read_chunk(), "data: 2\n\n");
+}
+
+TEST_F(ItemsTest, AreOneResultOfAPlainFunctionThatSaidHowFarItIs) {
+  TestClient client = connect();
+  auto& call = start(client, kEvents);
+  call.waiter->on_progress(R"({"step": 1})");
+  EXPECT_EQ(client.read().field("Content-Type"), "text/event-stream");
+  EXPECT_EQ(client.read_chunk(), "event: progress\ndata: {\"step\": 1}\n\n");
+  call.waiter->on_result({BodyFormat::json, "5"}, control.report(call));
+  EXPECT_TRUE(client.read_chunk().starts_with("event: result\ndata: 5\n\nevent: end\n"));
+}
+
+TEST_F(ItemsTest, HaveTheLastOfTheWordsThatAClientDidNotReadInTime) {
+  constexpr std::size_t kBytes = 8u << 20;  // more than sockets hold
+  TestClient client = connect();
+  auto& call = start(client, kEvents);
+  give(call, std::string(kBytes, 'x'));
+  for (int step = 0; step < 1000; ++step) {
+    call.waiter->on_progress("{\"step\": " + std::to_string(step) + "}");
+    loop.poll();
+  }
+  client.read();
+  EXPECT_EQ(client.read_chunk().size(), kBytes + 8);
+  EXPECT_EQ(client.read_chunk(), "event: progress\ndata: {\"step\": 999}\n\n");
+  end(call);
+  EXPECT_TRUE(client.read_chunk().starts_with("event: end\n"));
+}
+
 TEST_F(ItemsTest, OfOthersHaveNoWordOfTheWaiting) {
   control.status = {CallPhase::queued, 0, "waits for resources"};
   TestClient client = connect();
   auto& call = start(client);
+  call.waiter->on_progress(R"({"step": 1})");
   call.waiter->on_result({BodyFormat::json, "1"}, control.report(call));
   EXPECT_EQ(client.read().body, "1");
 }

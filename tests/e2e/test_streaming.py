@@ -6,7 +6,11 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
+import pty
 import signal
+import subprocess
+import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +18,7 @@ import ember
 import pytest
 from conftest import APPS, CALL_TIMEOUT_S, REPOSITORY, Server, wait_until
 from ember import _client, _config
-from ember.exception import ContainerCrashedError, InvalidArgumentError
+from ember.exception import ContainerCrashedError, EmberError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,11 +64,13 @@ def notes(name: str) -> list[Any]:
 class Reader:
     """A call over HTTP whose answer is read line by line."""
 
-    def __init__(self, server: Server, function: str, arguments: object, **headers: str) -> None:
+    def __init__(
+        self, server: Server, function: str, arguments: object, app: str = "streams", **headers: str
+    ) -> None:
         address = server.url.removeprefix("http://")
         self.connection = http.client.HTTPConnection(address, timeout=CALL_TIMEOUT_S)
         self.connection.request(
-            "POST", f"/fn/streams/{function}", json.dumps(arguments),
+            "POST", f"/fn/{app}/{function}", json.dumps(arguments),
             {"Authorization": f"Bearer {server.key}", **headers},
         )  # fmt: skip
         self.answer = self.connection.getresponse()
@@ -161,6 +167,90 @@ def test_a_call_that_waits_for_a_start_says_so_before_its_result(
     assert names[0] == "event: status"
     assert '"phase": "starting"' in text
     assert names[-2:] == ["event: result", "event: end"]
+
+
+def test_who_waits_for_a_start_is_told_how_long_the_last_ones_took(
+    own_server: Server, app_name: str
+) -> None:
+    own_server.cli("deploy", APPS / "versions.py", "--name", app_name)
+    left: list[object] = []
+    for _ in range(2):
+        reader = Reader(own_server, "version", {}, app_name, Accept="text/event-stream")
+        event, data = reader.event()
+        assert (event, data["phase"], data["ahead"]) == ("status", "starting", 0)
+        left.append(data["left_ms"])
+        while event != "end":
+            event, data = reader.event()
+        reader.close()
+        (row,) = own_server.containers(app_name)
+        own_server.cli("container", "stop", row["container_id"], "--now")
+        wait_until("it has gone", lambda: not own_server.containers(app_name))
+    assert left[0] is None
+    assert isinstance(left[1], int)
+    assert left[1] > 0
+
+
+def test_what_a_function_says_of_how_far_it_is_comes_to_who_reads(
+    server: Server, streams: str, name: str
+) -> None:
+    reader = Reader(server, "tells_between", {"name": name}, Accept="text/event-stream")
+    events = []
+    while not events or events[-1][0] != "progress":
+        events.append(reader.event())
+    assert next(event for event in events if event[0] != "status") == ("", 1)
+    assert events[-1][1]["step"] == 1
+    assert events[-1][1]["metrics"] == {"loss": 0.5}
+    handle("gate").remote("open", name)
+    assert reader.event() == ("", 2)
+    assert reader.event()[0] == "end"
+
+
+def test_what_a_plain_function_says_comes_before_its_result(
+    server: Server, streams: str, name: str
+) -> None:
+    handle("tells_steps").remote(open_before(name))  # its container is there
+    reader = Reader(server, "tells_steps", {"name": f"{name}-2"}, Accept="text/event-stream")
+    event, data = reader.event()
+    assert (event, data["step"], data["total"]) == ("progress", 1, 2)
+    open_before(f"{name}-2")
+    assert reader.event() == ("result", 5)
+    assert reader.event()[0] == "end"
+
+
+def open_before(name: str) -> str:
+    handle("gate").remote("open", name)
+    return name
+
+
+def test_what_a_broken_stream_had_run_is_billed_and_nothing_more(
+    server: Server, app_name: str, name: str
+) -> None:
+    server.cli("deploy", APPS / "streams.py", "--name", app_name)
+    reader = Reader(server, "steps", {"name": name, "n": 9}, app_name)
+    assert json.loads(reader.line())["i"] == 0
+    call_id = reader.answer.headers["ember-call-id"]
+    reader.close()
+    ended = {"verb": "read", "name": name}
+    wait_until("it has cleaned up", lambda: server.result(app_name, "gate", **ended) == ["finally"])
+    call = server.json("call", "show", call_id)
+    assert (call["state"], call["attempt"]) == ("cancelled", 1)
+    (container,) = [row for row in server.containers(app_name) if row["function"] == "steps"]
+    server.cli("container", "stop", container["container_id"])
+
+    def executed_ms() -> list[float]:
+        """By the ledger, once the container's last entry is there."""
+        path = f"/api/v1/cost?by=function,phase,meter&app={app_name}"
+        rows = [
+            row for row in server.http("GET", path).document["rows"]
+            if row["function"] == "steps" and row["meter"] == "cpu"
+        ]  # fmt: skip
+        gone = all(row["function"] != "steps" for row in server.containers(app_name))
+        phases = {row["phase"]: row["cpu_millicore_ms"] / 125 for row in rows}
+        return [phases["execute"]] if gone and "execute" in phases else []
+
+    wait_until("all is billed", executed_ms)
+    assert executed_ms()[0] == pytest.approx(call["execute_us"] / 1000, abs=2)
+    server.cli("app", "stop", app_name)
 
 
 def test_an_error_in_the_middle_follows_the_items_before_it(server: Server, streams: str) -> None:
@@ -272,6 +362,44 @@ def test_one_result_and_items_are_not_asked_of_each_other(
         handle("steps").spawn(name, 1)
 
 
+def test_a_generator_is_not_mapped_over_nor_returned(server: Server, streams: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"is a generator function.*\.remote_gen\("):
+        list(handle("counts").map([1, 2]))
+    with pytest.raises(EmberError, match=r"can't be pickled.*yields them itself.*\.remote_gen\("):
+        handle("gives_a_generator").remote(3)
+    answer = server.call("streams", "gives_a_generator", n=3)
+    assert answer.status == 500
+    assert "yields them itself" in answer.message
+
+
+@pytest.mark.parametrize("cls", ["Model", "AsyncModel"])
+def test_a_method_of_a_class_may_be_a_generator_of_what_it_has_loaded(
+    server: Server, streams: str, name: str, cls: str
+) -> None:
+    model: Any = ember.Cls.from_name("streams", cls)()
+    voice = "plain voice" if cls == "Model" else "async voice"
+    items = model.words.remote_gen(name, 3)
+    assert next(items) == f"{voice} 0"
+    open_gate(name, 1)
+    assert next(items) == f"{voice} 1"
+    items.close()
+    wait_until("it has cleaned up", lambda: notes(name) == ["finally"])
+    with pytest.raises(InvalidArgumentError, match=rf"{cls}\.words is a generator function"):
+        model.words.remote(name, 1)
+    with pytest.raises(InvalidArgumentError, match=rf"{cls}\.words is a generator function"):
+        model.words.spawn(name, 1)
+
+
+def test_methods_of_both_kinds_share_a_container(server: Server, streams: str, name: str) -> None:
+    model: Any = ember.Cls.from_name("streams", "Model")(voice="low")
+    assert list(model.words.remote_gen(name, 1)) == ["low voice 0"]
+    assert model.count.remote() == len("low voice")
+    with pytest.raises(InvalidArgumentError, match=r"Model\.count is no generator function"):
+        next(model.count.remote_gen())
+    done = server.cli("call", "streams.Model.words", f"{name}-cli", "1")
+    assert done.stdout == "plain voice 0\n"
+
+
 def test_a_generator_runs_with_other_options_in_a_pool_of_its_own(streams: str) -> None:
     counting = handle("counts").with_options(timeout=70)
     assert list(counting.remote_gen(3)) == [0, 1, 2]
@@ -316,6 +444,66 @@ def test_call_fails_with_what_the_generator_raised(server: Server, streams: str)
     done = server.cli("call", "streams.breaks", "2", status=1)
     assert done.stdout == "0\n1\n"
     assert "nothing is left" in done.stderr
+
+
+class Terminal:
+    """A program at a terminal, of which all that is shown is kept."""
+
+    def __init__(self, server: Server, *command: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            command, stdout=theirs, stderr=theirs,
+            env={**server.environment, "EMBER_URL": server.url, "TERM": "xterm", "COLUMNS": "200"},
+        )  # fmt: skip
+        os.close(theirs)
+        self.shown = ""
+
+    def expect(self, text: str) -> None:
+        """Reads until it has come."""
+        while text not in self.shown:
+            assert self._read(), self.shown
+
+    def end(self) -> str:
+        """All that was shown."""
+        while self._read():
+            pass
+        os.close(self._ours)
+        assert self.process.wait(CALL_TIMEOUT_S) == 0, self.shown
+        return self.shown
+
+    def _read(self) -> bool:
+        try:
+            piece = os.read(self._ours, 4096)
+        except OSError:
+            return False  # the end of a terminal
+        self.shown += piece.decode()
+        return bool(piece)
+
+
+SCRIPT = """
+import ember
+with ember.enable_output():
+    for item in ember.Function.from_name("streams", "steps").remote_gen("{name}", 1):
+        print(item["i"])
+"""
+
+
+@pytest.mark.parametrize("who", ["command", "script"])
+def test_at_a_terminal_a_line_says_why_a_call_waits_until_it_runs(
+    server: Server, streams: str, name: str, who: str
+) -> None:
+    """Behind another call on the one container that there may be."""
+    before = handle("steps").remote_gen(f"{name}-before", 2)
+    next(before)
+    words = server.command("call", "streams.steps", name, "1")
+    script = [sys.executable, "-c", SCRIPT.format(name=name)]
+    terminal = Terminal(server, *(words if who == "command" else script))
+    prefix = "waiting: " if who == "command" else "streams.steps "
+    terminal.expect(f"{prefix}waits for a free slot on 1 ready container; it is the first")
+    open_gate(f"{name}-before", 1)
+    assert len(list(before)) == 1
+    shown = terminal.end()
+    assert '"i": 0' in shown or "\r\x1b[K0\r\n" in shown, "the items take the line's place"
 
 
 def test_run_prints_items(server: Server, tmp_path: Path) -> None:

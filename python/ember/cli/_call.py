@@ -18,7 +18,7 @@ from ._app import get_app
 from ._arguments import PARAM_HELP, Parameter, bind, class_values, take_params, usage
 from ._exit import usage_error
 from ._parser import Parser, close_names
-from ._waiting import WaitingTold
+from ._waiting import CallWatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ def call(prog: str, summary: str, argv: list[str]) -> int:
     variant = _variant(app, function, params) if params else None
     if options.spawn:
         return _spawn(app, function, body, variant, as_json=options.json)
-    with _told_failures(app, function):
-        with WaitingTold(app, function):
-            reply = shared().call_either(app, function, body, JSON, variant)
+    with _told_failures(app, function), CallWatched() as watched:
+        reply = shared().call_either(app, function, body, JSON, variant, watched)
         if reply.items is not None:
             print_items(reply.items, as_json=options.json)
     call_id = reply.headers["ember-call-id"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ember._client import JSON, shared
+from ember._watching import progress_line
 from ember.exception import ConflictError, NotEnded, PendingError
 
 from . import _call_progress, _exit, _failure, _report, _terminal
@@ -151,7 +152,7 @@ def _show(call: dict[str, Any], cost: dict[str, Any] | None) -> None:
         "function": f"{call['app']}.{call['function']}",
         "state": call["state"],
         "why": call.get("reason"),
-        "progress": _call_progress.line(call.get("progress")),
+        "progress": progress_line(call.get("progress")),
         "arrived": _terminal.ago(call["arrived_ms"]),
         "start": _report.start_of(call),
         "container": call.get("container_id"),

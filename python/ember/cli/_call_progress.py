@@ -6,6 +6,7 @@ import _thread
 import time
 
 from ember._client import shared
+from ember._watching import number, percent, progress_line
 from ember.exception import EmberError
 
 from . import _terminal
@@ -22,22 +23,7 @@ def done(call: dict[str, Any]) -> str:
     progress = call.get("progress")
     if call["state"] != "running" or not progress or progress["step"] is None:
         return ""
-    return _percent(progress) or _number(progress["step"])
-
-
-def line(progress: dict[str, Any] | None) -> str:
-    """Return all that it says: step 120/1000, 12 %, loss 0.53."""
-    if not progress:
-        return ""
-    parts = []
-    if progress["step"] is not None:
-        total = progress["total"]
-        of = "" if total is None else f"/{_number(total)}"
-        parts.append(f"step {_number(progress['step'])}{of}")
-    if percent := _percent(progress):
-        parts.append(percent)
-    parts += [f"{name} {_number(value)}" for name, value in progress["metrics"].items()]
-    return ", ".join(parts)
+    return percent(progress) or number(progress["step"])
 
 
 class ProgressShown:
@@ -68,15 +54,6 @@ class ProgressShown:
 
 
 def _live_line(call: dict[str, Any], elapsed_s: float) -> str:
-    told = line(call.get("progress")) or call.get("reason") or ""
+    told = progress_line(call.get("progress")) or call.get("reason") or ""
     state = call["state"]
     return f"{state}, {told} ({_terminal.seconds(elapsed_s)})" if told else state
-
-
-def _percent(progress: dict[str, Any]) -> str:
-    step, total = progress["step"], progress["total"]
-    return f"{100 * step / total:.0f} %" if step is not None and total else ""
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"

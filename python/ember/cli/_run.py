@@ -11,7 +11,7 @@ import sys
 from ember import _client, _context, _deploy
 from ember._app import LocalEntrypoint
 from ember._cls import Cls
-from ember._function import Function
+from ember._function import Function, is_generator
 from ember._signature import parameters
 
 from . import _exit, _failure, _report, _terminal
@@ -141,7 +141,8 @@ def _work(target: Target, params: list[str]) -> Callable[..., Any]:
     if isinstance(target, _MethodOf):
         declared = [one for one in target.cls.parameters.values() if one.init]
         given = class_values(target.cls.name, params, declared)
-        return getattr(target.cls(**given), target.method).remote
+        method = getattr(target.cls(**given), target.method)
+        return _items_printer(method) if method.is_generator else method.remote
     assert target.raw is not None
     if isinstance(target, LocalEntrypoint):
         return target.raw
@@ -184,7 +185,7 @@ def _execute(app: App, target: Target, work: Callable[[], Any], with_prices: boo
 
 def _prints_itself(target: Target) -> bool:
     if isinstance(target, _MethodOf):
-        return False
+        return is_generator(target.cls.methods[target.method].raw)
     return isinstance(target, LocalEntrypoint) or target.is_generator
 
 

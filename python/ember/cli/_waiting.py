@@ -1,6 +1,6 @@
-"""Why a call waits, told to who waits for it, once the answer is late.
+"""Why a call waits, told to who waits for it, once the answer is late; and how far it says it is.
 
-A thread sleeps beside the call; one that is answered soon costs that thread and no request.
+At a terminal that is one line, which goes when the call runs; elsewhere a line for each reason.
 """
 
 from __future__ import annotations
@@ -9,33 +9,80 @@ import _thread
 import time
 
 from ember._client import shared
+from ember._watching import progress_line, status_line
 from ember.exception import EmberError
 
-from . import _call_progress, _terminal
+from . import _terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LATE_S = 3.0
+_LATE_S = 3.0  # from when on it is said, where no line can be taken back
+_SOON_S = 0.3  # and where one can
 _LOOK_EVERY_S = 1.0
+_REDRAW_S = 0.5
 _LONG_US = 2_000_000  # so long has a call waited that is worth a word
 _MAX_CALLS = 1_000
 
 
+class CallWatched:
+    """What is shown of one call: its watcher, as of the SDK. Ended by on_end() or `with`."""
+
+    def __init__(self) -> None:
+        self._status: dict[str, Any] | None = None
+        self._status_s = 0.0
+        self._until_end = _thread.allocate_lock()
+
+    def __enter__(self) -> CallWatched:
+        self._until_end.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.on_end()
+
+    def on_status(self, status: dict[str, Any]) -> None:
+        """Keeps it for the thread that tells of it, which begins with the first."""
+        is_first = self._status is None
+        self._status, self._status_s = status, time.monotonic()
+        if status["phase"] == "running":
+            _terminal.live("")
+        elif is_first:
+            _thread.start_new_thread(self._tell, ())
+
+    def on_progress(self, progress: dict[str, Any]) -> None:
+        """Shows it, at a terminal."""
+        _terminal.live(progress_line(progress))
+
+    def on_end(self) -> None:
+        """Nothing is shown any more."""
+        if self._until_end.locked():
+            self._until_end.release()
+        _terminal.live("")
+
+    def _tell(self) -> None:
+        told = ""
+        pause_s = _SOON_S if _terminal.has_live_line() else _LATE_S
+        while not self._until_end.acquire(timeout=pause_s):
+            status = self._status
+            if status is None or status["phase"] == "running":
+                return
+            pause_s = _REDRAW_S
+            told = _say_or_show(status, time.monotonic() - self._status_s, told)
+        _terminal.live("")  # it may have been drawn just when the call ended
+
+
 class WaitingTold:
-    """While entered, says why a call of the app (or of one function of it) waits.
+    """While entered, says why a call of an app that is ours alone waits, by looking now and then.
 
     Once it runs and says how far it is, that stands in a line of its own, on a terminal.
     """
 
-    def __init__(self, app: str, function: str | None = None) -> None:
+    def __init__(self, app: str) -> None:
         self._app = app
-        self._function = function
         self._until_end = _thread.allocate_lock()
 
     def __enter__(self) -> None:
-        self._began_s = time.monotonic()
         self._until_end.acquire()
         _thread.start_new_thread(self._tell, ())
 
@@ -45,41 +92,41 @@ class WaitingTold:
 
     def _tell(self) -> None:
         told = ""
-        pause_s = _LATE_S
+        pause_s = _LOOK_EVERY_S if _terminal.has_live_line() else _LATE_S
         while not self._until_end.acquire(timeout=pause_s):
             pause_s = _LOOK_EVERY_S
             try:
                 ours = self._ours()
-                reason = self._reason(ours) if ours else ""
+                waits = ours is not None and ours["state"] == "waiting"
+                status = self._status(ours["call_id"]) if ours and waits else None
             except EmberError:
                 continue  # the call itself tells if the server has gone
-            if ours and ours.get("progress") and self._until_end.locked():
-                _terminal.live(_call_progress.line(ours.get("progress")))
-            if reason and reason != told and self._until_end.locked():
-                told = reason
-                _terminal.say(f"waiting: {reason}")
+            if not self._until_end.locked():
+                return
+            if ours is None or status is None:
+                _terminal.live(progress_line(ours["progress"]) if ours else "")
+            elif _terminal.has_live_line() or ours["queued_us"] >= _LONG_US:
+                told = _say_or_show(status, 0.0, told)
 
     def _ours(self) -> dict[str, Any] | None:
+        """Of those that wait or say how far they are the one that began first."""
         calls = shared().get_json("/api/v1/calls", app=self._app, limit=_MAX_CALLS)["calls"]
-        ours = filter(self._may_be_ours, calls)
+        ours = [call for call in calls if call["state"] == "waiting" or _says_how_far(call)]
         return max(ours, key=lambda call: call["total_us"], default=None)
 
-    def _reason(self, ours: dict[str, Any]) -> str:
-        """Return why our call waits, if it has for long."""
-        if ours["state"] != "waiting" or ours["queued_us"] < _LONG_US:
-            return ""
-        return shared().get_json(f"/api/v1/calls/{ours['call_id']}")["reason"]
+    @staticmethod
+    def _status(call_id: str) -> dict[str, Any]:
+        return shared().get_json(f"/api/v1/calls/{call_id}")
 
-    def _may_be_ours(self, call: dict[str, Any]) -> bool:
-        """No id is known before the answer: of a function's calls the first since this began.
 
-        An app of `ember run` has no calls but ours, and of these any that waits or says how far it
-        is.
-        """
-        if not self._function:
-            return call["state"] == "waiting" or bool(
-                call["state"] == "running" and call.get("progress")
-            )
-        passed_us = (time.monotonic() - self._began_s) * 1e6
-        is_live = call["state"] in ("waiting", "running")
-        return is_live and call["function"] == self._function and call["total_us"] <= passed_us
+def _says_how_far(call: dict[str, Any]) -> bool:
+    return call["state"] == "running" and bool(call.get("progress"))
+
+
+def _say_or_show(status: dict[str, Any], passed_s: float, told: str) -> str:
+    """Tell of a status at a terminal, elsewhere if its reason is not the last one told."""
+    if _terminal.has_live_line():
+        _terminal.live(f"waiting: {status_line(status, passed_s)}")
+    elif status["reason"] and status["reason"] != told:
+        _terminal.say(f"waiting: {status_line(status, passed_s)}")
+    return status["reason"]

@@ -107,7 +107,8 @@ def encode_result(format: int, value: Any) -> bytes:
         try:
             data = "".join(_json_pieces(value, 0)).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise NotSerializable(f"the result can't be written as JSON: {error}") from None
+            told = f"the result can't be written as JSON: {error}{_advice(value)}"
+            raise NotSerializable(told) from None
     else:
         data = _encode_pickle(value)
     return _checked(data, "result", MAX_BODY_BYTES, "return a reference to it instead")
@@ -140,8 +141,19 @@ def _encode_pickle(value: Any) -> bytes:
         return cloudpickle.dumps(value, 5)
     except Exception as error:
         raise NotSerializable(
-            f"the result can't be pickled: {type(error).__name__}: {error}"
+            f"the result can't be pickled: {type(error).__name__}: {error}{_advice(value)}"
         ) from None
+
+
+def _advice(value: Any) -> str:
+    """What to do about values that were meant to be something else."""
+    kind = type(value).__name__
+    if kind in ("generator", "async_generator"):
+        return (
+            "; a function gives items if it yields them itself (`yield from` passes on those of "
+            "another), and is then called with .remote_gen(...)"
+        )
+    return "; await it in an `async def`" if kind == "coroutine" else ""
 
 
 def _json_default(value: Any) -> str:

@@ -179,3 +179,71 @@ def notes_of(name: str) -> list[object]:
 @app.function(max_containers=1)
 def plain(n: int) -> int:
     return n
+
+
+@app.function(max_containers=1)
+def gives_a_generator(n: int) -> object:
+    return (i for i in range(n))
+
+
+@app.function(max_containers=1)
+def tells_steps(name: str) -> int:
+    """Gives one result, and says how far it is before."""
+    ember.progress(step=1, total=2)
+    gate.remote("pass", name)
+    return 5
+
+
+@app.function(max_containers=1)
+async def tells_between(name: str) -> AsyncIterator[int]:
+    yield 1
+    ember.progress(step=1, metrics={"loss": 0.5})
+    await gate.remote.aio("pass", name)
+    yield 2
+
+
+@app.cls(max_containers=1)
+class Model:
+    """Speaks with what it has loaded."""
+
+    voice: str = ember.parameter(default="plain")
+
+    @ember.enter()
+    def load(self) -> None:
+        self.loaded = f"{self.voice} voice"
+
+    @ember.method()
+    def words(self, name: str, n: int) -> Iterator[str]:
+        try:
+            for i in range(n):
+                if i:
+                    gate.remote("pass", f"{name}-{i}")
+                yield f"{self.loaded} {i}"
+        finally:
+            gate.remote("note", name, "finally")
+
+    @ember.method()
+    def count(self) -> int:
+        return len(self.loaded)
+
+    @ember.method()
+    def twice(self, name: str) -> list[str]:
+        return [*self.words.remote_gen(name, 1), *self.words.local(name, 1)]
+
+
+@app.cls(max_containers=1)
+@ember.concurrent(max_inputs=4)
+class AsyncModel:
+    @ember.enter()
+    async def load(self) -> None:
+        self.loaded = "async voice"
+
+    @ember.method()
+    async def words(self, name: str, n: int) -> AsyncIterator[str]:
+        try:
+            for i in range(n):
+                if i:
+                    await gate.remote.aio("pass", f"{name}-{i}")
+                yield f"{self.loaded} {i}"
+        finally:
+            await gate.remote.aio("note", name, "finally")
