@@ -19,8 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import common
-from warm_call import running, wait_until_answers
+from bench import common
 
 SIDES = Path(__file__).resolve().parent / "stream_sides"
 PEERS = ["starlette==1.10.0", "uvicorn[standard]==0.54.0"]
@@ -35,9 +34,9 @@ def starlette(python: Path) -> Iterator[str]:
     command = [str(python), "-m", "uvicorn", "starlette_app:app", "--port", str(port)]
     command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     command += ["--log-level", "critical", "--backlog", "4096"]
-    with running(common.pinned(SERVER_CORE, command), cwd=SIDES) as process:
+    with common.running(common.pinned(SERVER_CORE, command), cwd=SIDES) as process:
         url = f"http://127.0.0.1:{port}/ticks"
-        wait_until_answers(url, b'{"stream": -1}', process)
+        common.wait_until_answers(url, b'{"stream": -1}', process)
         yield url
 
 
@@ -56,7 +55,7 @@ def main() -> None:
     common.need_programs("taskset")
     if (os.cpu_count() or 1) < 2:
         sys.exit("this benchmark needs two cores: one for the servers, one for the client")
-    python = common.peers_venv(PEERS)
+    python = common.peer_python("starlette", PEERS)
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="ember-bench-", dir="/var/tmp")
