@@ -234,7 +234,7 @@ await watch(url + "shout", {text: 5}, all);
     waits = [line for line in lines if line.startswith("waits")]
     assert "to start" in waits[0], "it is the class's first call"
     assert 'waits ""' in waits
-    assert '"code":"user_exception"' in lines[-1]
+    assert '"code":"invalid_argument"' in lines[-1]
     server.cli("app", "stop", "words")
 
 
