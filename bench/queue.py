@@ -24,6 +24,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import statistics
@@ -384,7 +385,7 @@ def main() -> None:
         "wrk": common.output_of("wrk", "-v"),
         **{name: ", ".join(PEERS[name]) for name in names},
     }
-    settings = {"redis": " ".join(REDIS), "connections": str(options.connections)}
+    settings = {"redis": shlex.join(REDIS), "connections": str(options.connections)}
     for name in processes:
         settings[f"{name}_worker"] = WORKERS[name]
         settings[f"{name}_client_processes"] = str(processes[name])

@@ -32,7 +32,7 @@ SIDES = Path(__file__).resolve().parent / "warm_call_sides"
 FASTAPI = ["fastapi==0.165.0", "uvicorn[standard]==0.54.0"]
 SETTINGS = {
     "fastapi": "uvicorn, 1 worker, uvloop, httptools, no access log",
-    "ray": "RAY_SERVE_ENABLE_HA_PROXY=1, RAY_SERVE_THROUGHPUT_OPTIMIZED=1, as many threads of HAProxy as cores; "
+    "ray": "RAY_SERVE_ENABLE_HA_PROXY=1, RAY_SERVE_THROUGHPUT_OPTIMIZED=1, as many threads of HAProxy as it has cores; "
     "1 replica, max_ongoing_requests=1000, a JSONResponse; no dashboard",
     "bentoml": "1 worker, async handler, uvloop, httptools; no access log, no metrics",
     "litserve": "1 worker, 1 API server, fast_queue (ZeroMQ), uvloop, httptools",

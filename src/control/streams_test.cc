@@ -76,22 +76,22 @@ TEST_F(Streams, OfNoItemsSayThatTheyWereStreams) {
 }
 
 TEST_F(Streams, ComeOfMethodsThatAreGeneratorsBesideOthersThatAreNot) {
-  must_deploy("talk", {function("Model", R"("methods": [{"name": "size"}, )"
-                                         R"({"name": "say", "is_generator": true}])")});
+  must_deploy("talk", {function("slow", R"("methods": [{"name": "size"}, )"
+                                        R"({"name": "say", "is_generator": true}])")});
   Caller caller;
   const auto started = control->start_call(
-      {"talk", "Model.say", {BodyFormat::json, "{}"}, KeyId{}, {}, CallWants::items}, &caller);
+      {"talk", "slow.say", {BodyFormat::json, "{}"}, KeyId{}, {}, CallWants::items}, &caller);
   ASSERT_TRUE(started.ok()) << started.error().message;
-  until([&] { return container_of("Model") && !container_of("Model")->inputs.empty(); });
-  yield_item(*started, "1", "Model");
-  finish(*started, "Model");
+  until([&] { return container_of("slow") && !container_of("slow")->inputs.empty(); });
+  yield_item(*started, "1");
+  finish(*started);
   until([&] { return caller.done(); });
   EXPECT_THAT(caller.items, ElementsAre("1"));
   EXPECT_TRUE(caller.report.is_stream);
 
   Caller other;
   for (const auto& [method, wants] :
-       {std::pair("Model.say", CallWants::result), std::pair("Model.size", CallWants::items)}) {
+       {std::pair("slow.say", CallWants::result), std::pair("slow.size", CallWants::items)}) {
     const auto refused =
         control->start_call({"talk", method, {BodyFormat::json, "{}"}, KeyId{}, {}, wants}, &other);
     ASSERT_FALSE(refused.ok());
