@@ -22,8 +22,8 @@ namespace ember {
 
 // What a runner said of an attempt, until the engine says whether it counts.
 struct CallReply {
-  Attempt attempt = 0;  // zero: none yet
-  Body body;            // the value, or the runner's error body
+  Attempt attempt = 0;
+  Body body;  // the value, or the runner's error body
   ErrorCode code = ErrorCode::internal;
   int status = 0;  // as in CallFailure
   std::string message;
@@ -52,13 +52,14 @@ struct Call {
   Body arguments;                // kept until the end: an attempt that is lost is made again
   UniqueFd arguments_file;       // instead of the bytes where they are many
   Time arrived;
-  ContainerId container;               // of the last attempt
-  Attempt attempt = 0;                 // zero: not dispatched yet
-  Time dispatched;                     // the last attempt
-  Money earlier_cost;                  // of attempts that failed before it
-  bool starting = false;               // inside start_call
-  std::optional<CallFailure> refusal;  // for start_call to return
-  CallReply reply;
+  ContainerId container;  // of the last attempt
+  Attempt attempt = 0;    // zero: not dispatched yet
+  Time dispatched;        // the last attempt
+  Money earlier_cost;     // of attempts that failed before it
+  bool starting = false;  // inside start_call
+  // What waiting calls have none of is held apart: there may be a million of them.
+  std::unique_ptr<CallFailure> refusal;  // for start_call to return
+  std::unique_ptr<CallReply> reply;
   CallStream stream;
   CallId parent;  // that made it, from a container; zero: none
   Bond bond = Bond::waited_for;

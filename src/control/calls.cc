@@ -178,7 +178,7 @@ StartedCall Calls::start(CallRequest request, CallWaiter* waiter, Origin origin,
   driver_.handle(arrival);
   call.starting = false;
   if (!call.refusal) return id;
-  CallFailure refusal = *std::move(call.refusal);
+  CallFailure refusal = std::move(*call.refusal);
   table_.remove(id);
   return refusal;
 }
@@ -326,7 +326,8 @@ void Calls::on_reply(Container& container, const FrameHeader& header, std::strin
   InputOutcome outcome = InputOutcome::succeeded;
   Call* call = table_.find(CallId{header.stream});
   if (call && call->attempt == header.attempt && call->container == container.id) {
-    CallReply& reply = call->reply;
+    if (!call->reply) call->reply = std::make_unique<CallReply>();
+    CallReply& reply = *call->reply;
     if (header.type == FrameType::error) {
       ErrorBody error = mend_error_body(body);
       outcome = error.outcome;
@@ -413,10 +414,10 @@ void Calls::end(Call& call, Ending ending, const CallReport& report, Duration ex
 
 void Calls::answer(const AnswerInput& action) {
   Call* call = table_.find(CallId{action.input.value});
-  EMBER_ASSERT(call && call->reply.attempt == action.report.attempt);
+  EMBER_ASSERT(call && call->reply && call->reply->attempt == action.report.attempt);
   const CallReport report = report_of(*call, action.report);
   CallWaiter* waiter = call->waiter;
-  CallReply reply = std::move(call->reply);
+  CallReply reply = std::move(*call->reply);
   if (action.outcome == InputOutcome::succeeded) {
     end(*call, {CallState::succeeded}, report, action.report.execute_share);
     if (waiter) waiter->on_result(std::move(reply.body), report);
@@ -438,7 +439,7 @@ void Calls::retry(const RetryInput& action) {
     call->earlier_cost += container->tariff->cost(action.report.execute_share);
   }
   call->function->line->stats.add_invocation(action.report.finished - action.report.dispatched);
-  call->reply = {};
+  call->reply.reset();
   call->container = {};
   withdraw_children(call->id, CallState::failed);
 }
@@ -471,7 +472,7 @@ void Calls::fail(const FailInput& action) {
   EMBER_ASSERT(call);
   CallFailure failure = failure_of(action, *call->function, call->stream.items);
   if (call->starting) {
-    call->refusal = std::move(failure);
+    call->refusal = std::make_unique<CallFailure>(std::move(failure));
     return;
   }
   const CallReport report = report_of(*call, action.report);

@@ -107,8 +107,9 @@ DurableCalls::DurableCalls(Parts parts) : parts_(std::move(parts)) {}
 
 DurableCalls::~DurableCalls() = default;
 
-void DurableCalls::restore(std::vector<CallRecord> calls) {
-  for (CallRecord& record : calls) start(std::move(record));
+void DurableCalls::restore(std::deque<CallRecord> calls) {
+  // One after the other: what a record took is the next call's.
+  for (; !calls.empty(); calls.pop_front()) start(std::move(calls.front()));
   forget_old_later();
 }
 

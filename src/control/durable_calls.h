@@ -7,6 +7,7 @@
 // count what is being written.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -52,7 +53,7 @@ class DurableCalls final : public AsyncCalls {
   std::string_view live_state(CallId call) const;
 
   // Those without an end, as the last server left them; once all apps are there.
-  void restore(std::vector<CallRecord> calls);
+  void restore(std::deque<CallRecord> calls);
   // At a drain: what does not run yet is left to the next server.
   void leave_waiting();
   // Whether all ends are on disk, and nothing is on its way to be accepted.

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -302,7 +303,7 @@ struct Snapshot {
   std::vector<LeaseBilledSoFar> leases_billed;
   std::vector<VolumeRecord> volumes;                 // that are not deleted
   std::vector<VolumeVersionRecord> volume_versions;  // of these, oldest first
-  std::vector<CallRecord> calls;                     // without an end, oldest first
+  std::deque<CallRecord> calls;                      // without an end, oldest first
   std::vector<ScheduleRecord> schedules;             // by app, then function
   std::vector<ScalingRecord> scalings;               // by pool
   std::vector<WebhookSecretRecord> webhook_secrets;  // by workspace, then version
