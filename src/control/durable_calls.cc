@@ -58,9 +58,15 @@ CallFailure other_request() {
   return failed;
 }
 
-std::vector<std::string> states_named(const std::string& state) {
-  if (state == "dead") return {"failed", "timed_out"};
-  return {state};
+Result<std::vector<std::string>> states_named(const std::string& state) {
+  if (state == "dead") return std::vector<std::string>{"failed", "timed_out"};
+  for (const CallState ended :
+       {CallState::succeeded, CallState::failed, CallState::timed_out, CallState::cancelled}) {
+    if (state == call_state_name(ended)) return std::vector<std::string>{state};
+  }
+  return {ErrorCode::invalid_argument,
+          "state must be succeeded, failed, timed_out, cancelled or dead, which is failed or "
+          "timed_out; without it, waiting and running calls are listed too"};
 }
 
 }  // namespace
@@ -413,13 +419,15 @@ void DurableCalls::repeat(CallId call, KeyId caller, OnStarted done) {
 }
 
 void DurableCalls::list(std::string state, std::string app, std::size_t limit, Done done) {
+  auto states = states_named(state);
+  if (!states) return done(std::move(states).error());
   auto listed = [done = std::move(done)](Result<std::vector<StoredCall>> found) {
     if (!found) return done(std::move(found).error());
     JsonValue list = JsonValue::array();
     for (const StoredCall& one : *found) list.push_back(entry_of(one));
     done(dump_json({{"calls", std::move(list)}}));
   };
-  parts_.store.query_calls({std::move(app), states_named(state), std::min(limit, kMostListed)},
+  parts_.store.query_calls({std::move(app), *std::move(states), std::min(limit, kMostListed)},
                            parts_.background.to_loop(std::move(listed)));
 }
 

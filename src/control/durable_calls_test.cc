@@ -198,6 +198,14 @@ TEST_F(DurableCallsTest, ThatAreDeadRunAgainAsNewCalls) {
   EXPECT_THAT(*shown, HasSubstr(R"("repeats":")" + dead.text()));
 }
 
+TEST_F(DurableCallsTest, AreListedByHowTheyEndedAlone) {
+  const auto listed = wait_for<std::string>(
+      [&](auto done) { control->async_calls().list("running", "", 10, done); });
+  ASSERT_FALSE(listed.ok());
+  EXPECT_EQ(listed.error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(listed.error().message, HasSubstr("succeeded, failed, timed_out, cancelled or dead"));
+}
+
 TEST_F(DurableCallsTest, AreLeftToTheNextServerByOneThatDrains) {
   must_deploy("docs", {function("slow", R"("max_containers": 1)")});
   const CallId runs = must_spawn(request("slow"));

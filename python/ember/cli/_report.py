@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _CHEAPEST = 3
 _MAX_CALLS = 50
+MOST_LISTED = 1_000  # calls, as the server lists them
 
 
 def cost_of(call_id: str) -> dict[str, Any]:
@@ -41,7 +42,8 @@ def report(call_ids: Sequence[str], *, with_prices: bool) -> None:
     _terminal.say(_price_line(calls, costs))
     _terminal.say(_time_line(calls))
     if len(call_ids) > len(shown):
-        _terminal.say(f"(the first {len(shown)} of {len(call_ids)} calls)")
+        count = f"{len(call_ids)}{' or more' if len(call_ids) >= MOST_LISTED else ''}"
+        _terminal.say(f"(the first {len(shown)} of {count} calls; `ember cost` sums all)")
     if with_prices:
         _elsewhere(costs)
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from ember._app import App
     from ember._signature import Parameter
 
-_MAX_CALLS = 1_000
 _MAX_NAME = 63
 
 
@@ -216,5 +215,5 @@ def _text_of(result: Any) -> str:
 
 def _calls_of(app: str) -> list[str]:
     """Return the ids of an app's calls, oldest first."""
-    answer = _client.shared().get_json("/api/v1/calls", app=app, limit=_MAX_CALLS)
+    answer = _client.shared().get_json("/api/v1/calls", app=app, limit=_report.MOST_LISTED)
     return [call["call_id"] for call in reversed(answer["calls"])]
