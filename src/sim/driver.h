@@ -103,7 +103,6 @@ class Driver {
   void on_exit(NodeId node, const ExitNotice& notice);
   // `ended` is zero while it lives.
   void adopt(NodeId node, const NodeContainerFacts& facts, Time ended = {});
-  std::vector<PoolSpec> current_pools(AppId app) const;
   void write_batch();
   void arm_timer();
   void mix(std::uint64_t word) { hash_ = (hash_ ^ word) * 0x9E3779B97F4A7C15ull + (hash_ >> 29); }

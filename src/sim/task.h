@@ -141,11 +141,14 @@ struct CallerLeaves {
 struct LeaseGivenBack {
   LeaseId lease;
 };
+struct RolloutEnds {
+  AppId app;
+};
 struct SecondPasses {};  // chance for deploys, stops, drains, outages and crashes
 
-using Task =
-    std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue, CallDue,
-                 ExitDue, NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer, StoreCommits,
-                 DriverStarts, FunctionCalled, CallerLeaves, LeaseGivenBack, SecondPasses>;
+using Task = std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue,
+                          CallDue, ExitDue, NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer,
+                          StoreCommits, DriverStarts, FunctionCalled, CallerLeaves, LeaseGivenBack,
+                          RolloutEnds, SecondPasses>;
 
 }  // namespace ember
