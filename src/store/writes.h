@@ -22,6 +22,7 @@ class Writer {
   Result<> write_one(const ForgottenKey& record);
   Result<> write_one(const AppRecord& record);
   Result<> write_one(const VersionRecord& record);
+  Result<> write_one(const WithdrawnVersion& record);
   Result<> write_one(const VariantRecord& record);
   Result<> write_one(const ForgottenVariant& record);
   Result<> write_one(const ContainerRecord& record);
@@ -58,7 +59,7 @@ class Writer {
   Statement variant_, old_variants_, forgotten_variant_;
   Statement call_, call_end_, forgotten_calls_;
   Statement schedule_, forgotten_schedule_;
-  Statement scaling_, forgotten_scaling_;
+  Statement scaling_, forgotten_scaling_, withdrawn_version_;
   WebhookRows webhooks_;
 };
 
