@@ -83,10 +83,16 @@ JsonValue Listings::app_entry(const App& app, const std::vector<PoolView>& pools
           {"app_id", app.record.id.text()},
           {"version", app.record.version},
           {"state", app_state(app)},
+          {"rollout", rollout_of(app)},
           {"updated_ms", app.record.updated.whole_ms()},
           {"functions", app.functions.size()},
           {"containers", containers},
           {"web", std::move(web)}};
+}
+
+JsonValue Listings::rollout_of(const App& app) const {
+  if (app.rising.empty()) return {};
+  return {{"version", app.record.newest}, {"waits_for", deployments_.rollouts().waits_for(app)}};
 }
 
 std::string Listings::apps() const {
@@ -351,16 +357,29 @@ Result<std::string> Listings::call(CallId id) const {
   return dump_json(document);
 }
 
-std::string history_document(const std::vector<VersionRecord>& versions, std::uint32_t current) {
+namespace {
+
+const char* version_state(const VersionRecord& version, const History& now) {
+  if (version.version == now.current) return now.stopped ? "stopped" : "serving";
+  if (version.version == now.rolled_out) return "rolling";
+  return version.withdrawn.empty() ? "replaced" : "withdrawn";
+}
+
+}  // namespace
+
+std::string history_document(const std::vector<VersionRecord>& versions, const History& now) {
   JsonValue list = JsonValue::array();
   for (const VersionRecord& version : versions) {
     JsonValue names = JsonValue::array();
     for (const FunctionRecord& function : version.functions) names.push_back(function.name);
-    list.push_back({{"version", version.version},
-                    {"created_ms", version.created.whole_ms()},
-                    {"message", version.message},
-                    {"current", version.version == current},
-                    {"functions", std::move(names)}});
+    list.push_back(
+        {{"version", version.version},
+         {"created_ms", version.created.whole_ms()},
+         {"message", version.message},
+         {"current", version.version == now.current},
+         {"state", version_state(version, now)},
+         {"reason", version.version == now.rolled_out ? now.waits_for : version.withdrawn},
+         {"functions", std::move(names)}});
   }
   return dump_json({{"versions", std::move(list)}});
 }

@@ -114,7 +114,10 @@ void LiveControl::Performer::perform(const Action& action) {
         if constexpr (std::is_same_v<Kind, RetryInput>) parts_.calls.retry(wanted);
         if constexpr (std::is_same_v<Kind, StartContainer>) parts_.containers.start(wanted);
         if constexpr (std::is_same_v<Kind, StopContainer>) parts_.containers.stop(wanted);
-        if constexpr (std::is_same_v<Kind, ReleaseContainer>) parts_.containers.release(wanted);
+        if constexpr (std::is_same_v<Kind, ReleaseContainer>) {
+          parts_.containers.release(wanted);
+          parts_.deployments.rollouts().look_soon();
+        }
         if constexpr (std::is_same_v<Kind, GrantLease>) parts_.leases.grant(wanted);
         if constexpr (std::is_same_v<Kind, RefuseLease>) parts_.leases.refuse(wanted);
         if constexpr (std::is_same_v<Kind, ReleaseLease>) parts_.leases.release(wanted);
@@ -177,6 +180,8 @@ void LiveControl::Performer::on_shared_request(Container& container, const Frame
                                                std::string& body) {
   parts_.shared_requests.start(container.id, header, body);
 }
+
+void LiveControl::Performer::on_ready() { parts_.deployments.rollouts().look_soon(); }
 
 void LiveControl::Performer::on_runner_gone(ContainerId container) {
   parts_.nested.runner_gone(container);
@@ -379,9 +384,9 @@ void LiveControl::deploy(std::string app, std::string request_json, Done done) {
   parts_->deployments.deploy(std::move(app), request_json, std::move(done));
 }
 
-void LiveControl::rollback(std::string app, std::uint32_t version, Done done) {
+void LiveControl::rollback(std::string app, std::uint32_t version, Rollout rollout, Done done) {
   if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
-  parts_->deployments.rollback(std::move(app), version, std::move(done));
+  parts_->deployments.rollback(std::move(app), version, rollout, std::move(done));
 }
 
 void LiveControl::stop_app(std::string app, Done done) {
