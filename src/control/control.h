@@ -174,7 +174,10 @@ struct LogQuery {
   std::string function;  // empty: all
   std::optional<ContainerId> container;
   std::optional<CallId> call;
-  std::size_t last = 100;  // lines before following
+  std::size_t last = 100;      // lines before following
+  Time since;                  // not before then
+  Time until = Time::never();  // not after then
+  std::string search;          // in the text, whatever the case; empty: all
 };
 
 class LogFollower {
