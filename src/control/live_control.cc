@@ -211,7 +211,7 @@ Result<> LiveControl::start() {
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   parts_->durable_calls.restore(std::move(snapshot.calls));
   parts_->scheduled.begin();
-  parts_->webhooks.begin();
+  parts_->webhooks.begin(snapshot.webhooks_waiting);
   parts_->checkpoints.begin();
   return Ok{};
 }

@@ -322,6 +322,9 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   });
   if (!scalings) return scalings;
   if (auto read = read_webhook_secrets(database, snapshot.webhook_secrets); !read) return read;
+  auto waiting = for_each(database, "SELECT COUNT(*) FROM webhooks WHERE state = 'waiting'",
+                          [&](Statement& row) { snapshot.webhooks_waiting = row.integer(0); });
+  if (!waiting) return waiting;
   if (auto shared = read_shared_records(database, snapshot.shared); !shared) return shared;
   return for_each(
       database,

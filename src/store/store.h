@@ -315,7 +315,8 @@ struct Snapshot {
   std::vector<ScheduleRecord> schedules;             // by app, then function
   std::vector<ScalingRecord> scalings;               // by pool
   std::vector<WebhookSecretRecord> webhook_secrets;  // by workspace, then version
-  std::vector<SharedRecord> shared;                  // by id
+  std::int64_t webhooks_waiting = 0;
+  std::vector<SharedRecord> shared;  // by id
 };
 
 struct StoredCall {

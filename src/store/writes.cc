@@ -110,7 +110,8 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
                Statement forgotten_volume_version, Statement variant, Statement old_variants,
                Statement forgotten_variant, Statement call, Statement call_end,
                Statement forgotten_calls, Statement schedule, Statement forgotten_schedule,
-               Statement scaling, Statement forgotten_scaling, WebhookRows webhooks)
+               Statement scaling, Statement forgotten_scaling, Statement withdrawn_version,
+               WebhookRows webhooks)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
@@ -181,7 +182,7 @@ Result<Writer> Writer::prepare(Database& database) {
       *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]), *std::move(ready[15]),
       *std::move(ready[16]), *std::move(ready[17]), *std::move(ready[18]), *std::move(ready[19]),
       *std::move(ready[20]), *std::move(ready[21]), *std::move(ready[22]), *std::move(ready[23]),
-      *std::move(ready[24]), std::move(webhooks).value());
+      *std::move(ready[24]), *std::move(ready[25]), std::move(webhooks).value());
 }
 
 Result<> Writer::write(const Batch& batch) {

@@ -51,7 +51,7 @@ class Writer {
          Statement forgotten_volume_version, Statement variant, Statement old_variants,
          Statement forgotten_variant, Statement call, Statement call_end, Statement forgotten_calls,
          Statement schedule, Statement forgotten_schedule, Statement scaling,
-         Statement forgotten_scaling, WebhookRows webhooks);
+         Statement forgotten_scaling, Statement withdrawn_version, WebhookRows webhooks);
 
   Statement key_, forgotten_key_, app_, version_, function_, container_, lease_, ledger_;
   Statement secret_, erased_values_, old_secrets_, forgotten_secret_;
