@@ -297,7 +297,41 @@ JsonValue Listings::call_entry(const FinishedCall& call) const {
 
 std::string Listings::why(const Call& call) const {
   const auto reason = driver_.engine().explain(InputId{call.id.value});
-  return reason ? text_of(*reason, *call.function) : "";
+  if (!reason) return "";
+  std::string text = text_of(*reason, *call.function);
+  if (reason->code == ReasonCode::running) text += awaited_by(call);
+  if (reason->code == ReasonCode::waiting_for_start) text += furthest_start(*call.function);
+  return text;
+}
+
+// Of the calls that it has made, those that it waits for.
+std::string Listings::awaited_by(const Call& call) const {
+  const std::vector<CallId> children = calls_.children_of(call.id);
+  const auto awaited = std::ranges::count_if(children, [this](CallId id) {
+    const Call* child = calls_.find(id);
+    return child && child->bond == Bond::waited_for;
+  });
+  if (awaited == 0) return "";
+  return "; waits for " + std::to_string(awaited) + (awaited == 1 ? " call" : " calls") +
+         " that it has made";
+}
+
+std::string Listings::furthest_start(const Function& function) const {
+  std::optional<ContainerState> furthest;
+  if (!fleet_.is_connected()) return "";
+  for (const ContainerView& view : driver_.engine().containers()) {
+    const bool starts = view.state == ContainerState::placed ||
+                        view.state == ContainerState::booting ||
+                        view.state == ContainerState::loading;
+    if (view.pool == function.pool && starts) {
+      furthest = std::max(furthest.value_or(view.state), view.state);
+    }
+  }
+  if (!furthest) return "";
+  const char* phase = *furthest == ContainerState::loading
+                          ? "; its code is being loaded"
+                          : "; its sandbox and its interpreter are being started";
+  return *furthest == ContainerState::placed ? "; its node has not begun yet" : phase;
 }
 
 CallStatus Listings::status(CallId id) const {

@@ -40,6 +40,8 @@ class Listings {
   JsonValue call_entry(const FinishedCall& call) const;
   // Why it is where it is, in one line; empty for one that has ended.
   std::string why(const Call& call) const;
+  std::string awaited_by(const Call& call) const;
+  std::string furthest_start(const Function& function) const;
 
  private:
   PoolView pool_of(const Function& function) const;
