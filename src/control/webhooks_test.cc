@@ -252,6 +252,7 @@ TEST_F(WebhooksTest, AreCountedAndThoseThatWaitAlsoOverARestart) {
   EXPECT_EQ(counts().waiting, 1);
   close();
   open();
+  node.reconnect_runners();
   EXPECT_EQ(counts().waiting, 1);
   pass(Duration::seconds(10));
   next().answer(410);
