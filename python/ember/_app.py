@@ -224,11 +224,22 @@ class App:
         for function in self.functions.values():
             function.app_name = name
 
-    def deploy(self, *, progress: Progress | None = None) -> Deployment:
-        """Makes this the app's version that serves: builds images, uploads source, switches."""
+    def deploy(
+        self,
+        *,
+        strategy: str = "rolling",
+        wait: bool = True,
+        progress: Progress | None = None,
+    ) -> Deployment:
+        """Makes this the app's version that serves: builds images, uploads source, switches.
+
+        With the strategy "rolling" the version before it serves until this one's containers are
+        up, which is waited for unless `wait` is false; if they do not come up, StartFailedError
+        tells why, and the version before it serves on. With "recreate" the switch is at once.
+        """
         from ember import _deploy
 
-        return _deploy.deploy(self, progress=progress)
+        return _deploy.deploy(self, strategy=strategy, wait=wait, progress=progress)
 
     def run(self, *, progress: Progress | None = None) -> AbstractContextManager[Deployment]:
         """An ephemeral deployment for the length of a `with` block."""

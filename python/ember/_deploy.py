@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from ember import _client, _source
+from ember import _client, _rollout, _source
 from ember._heartbeat import beating
 from ember._image import Image
 from ember.exception import EmberError, InvalidArgumentError, from_error_body
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ember._source import Source
 
     # Told the stage ("image", "source", "upload", "deploy"), or what there is to say of the one
-    # that runs ("image_line", "left_out"), and a line about it.
+    # that runs ("image_line", "left_out", "rollout"), and a line about it.
     Progress = Callable[[str, str], None]
 
 
@@ -33,6 +33,7 @@ class Deployment:
         self.app: str = answer["app"]
         self.app_id: str = answer["app_id"]
         self.version: int = answer["version"]
+        self.serving: int = answer["serving"]  # an earlier one while that version comes up
         self.url: str = answer["url"]
         self.functions: list[dict[str, Any]] = answer["functions"]  # name, function_id, url, web
         self.source = source
@@ -43,9 +44,11 @@ def deploy(
     *,
     client: Client | None = None,
     ephemeral: bool = False,
+    strategy: str = "rolling",
+    wait: bool = True,
     progress: Progress | None = None,
 ) -> Deployment:
-    """Makes the app as declared here its version that serves."""
+    """Makes the app as declared here its version that serves, and waits until it does."""
     if not app.functions:
         raise InvalidArgumentError(f"app {app.name} has no functions: add one with @app.function()")
     client = client or _client.shared()
@@ -74,7 +77,10 @@ def deploy(
             volume.ensure(client)
     tell("deploy", app.name)
     body: dict[str, Any] = {"ephemeral": ephemeral, "source": digest, "functions": functions}
+    body["strategy"] = _rollout.checked(strategy)
     answer = client.post_json(_client.app_path(app.name, "deploy"), body)
+    if wait:
+        answer = _rollout.wait_until_served(answer, client, tell)
     return Deployment(answer, source)
 
 

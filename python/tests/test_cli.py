@@ -31,7 +31,7 @@ GREET = {
         {"name": "photo", "kind": "keyword_only", "annotation": "bytes", "required": False},
     ],
 }
-APP: dict[str, Any] = {"name": "hello", "state": "deployed", "updated_ms": 1}
+APP: dict[str, Any] = {"name": "hello", "state": "deployed", "updated_ms": 1, "rollout": None}
 CALL = {
     "call_id": "fc-1", "app": "hello", "function": "greet", "state": "succeeded", "cold": True,
     "arrived_ms": 1, "queued_us": 2_000_000, "execute_us": 1500, "total_us": 2_001_500,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import time
 
 import pytest
 
@@ -144,6 +145,20 @@ def test_a_log_line_is_tagged_and_says_its_text_alone() -> None:
     line = {"at_ms": 0, "function": "f", "stream": "stdout", "text": "a\x0bb\x1b[H\n\u2028c"}
     texts = [text.split(" ", 2)[1:] for text in _logs.tagged(line, io.StringIO())]
     assert texts == [["f", "a\\u000bb"], ["f", "\\u2028c"]]
+
+
+def test_a_time_of_logs_is_so_long_ago_or_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.5)
+    assert _logs.when_ms("--since", None) is None
+    assert _logs.when_ms("--since", "90s") == 999_910_500
+    assert _logs.when_ms("--since", "10m") == 999_400_500
+    assert _logs.when_ms("--since", "1d") == 913_600_500
+    assert _logs.when_ms("--since", "999999d") == 0
+    assert _logs.when_ms("--since", "1970-01-01T00:00:01.500Z") == 1_500
+    assert _logs.when_ms("--since", "1970-01-01T01:00:02+01:00") == 2_000
+    for none in ("", "10", "m", "-1m", "1.5h", "yesterday", "\u00b2m"):
+        with pytest.raises(CommandError, match="is no time"):
+            _logs.when_ms("--since", none)
 
 
 def test_how_long_a_key_opens_is_told_with_a_unit() -> None:

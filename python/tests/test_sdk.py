@@ -461,7 +461,14 @@ class Platform:
                 for f in asked.json["functions"]
             ]
             return document(
-                {"app": "sums", "app_id": "ap-1", "version": 3, "url": "u", "functions": functions}
+                {
+                    "app": "sums",
+                    "app_id": "ap-1",
+                    "version": 3,
+                    "serving": 3,
+                    "url": "u",
+                    "functions": functions,
+                }
             )
         if asked.path.startswith("/fn/"):
             args, kwargs = pickle.loads(asked.body)

@@ -176,7 +176,14 @@ class World:
         if path == "/api/v1/sources":
             return document({"digest": "src-1", "missing": []})
         if path.endswith("/deploy"):
-            made = {"app": "sums", "app_id": "ap-1", "version": 1, "url": "u", "functions": []}
+            made = {
+                "app": "sums",
+                "app_id": "ap-1",
+                "version": 1,
+                "serving": 1,
+                "url": "u",
+                "functions": [],
+            }
             return document(made)
         if path == "/api/v1/secrets" and asked.method == "GET":
             return document({"secrets": [SECRET, {**SECRET, "secret_id": "se-2", "name": None}]})

@@ -51,6 +51,11 @@ void add_serve(CLI::App& program, ember::ServeFlags& flags) {
   serve->add_option("--web-domain", flags.web_domain,
                     "Where endpoints are beside localhost: [SCHEME://]NAME[:PORT], whose DNS has a "
                     "wildcard");
+  serve
+      ->add_option("--web-open-rate", flags.web_open_rate,
+                   "Requests a second that one address may make to an endpoint without a key; 0: "
+                   "any number")
+      ->check(CLI::Range(0, 100'000));
   serve->add_option("--host-name", flags.host_names, "A name clients may use beside localhost");
   serve->add_option("--prices", flags.prices, "The price book, a JSON file")->required();
   serve->add_option("--drain-seconds", flags.drain_seconds, "Longest wait for calls at SIGTERM");

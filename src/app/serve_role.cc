@@ -138,6 +138,7 @@ class Serve {
     const auto named = web_place(flags_.web_domain, 0);
     if (!named) return named.error();
     options.domain = named->name;
+    options.open_rate.per_second = flags_.web_open_rate;
     auto server = WebServer::listen(loop_, control_, options);
     if (!server && flags_.web_listen.empty() && server.error().code == ErrorCode::conflict) {
       spdlog::warn("port {} is in use: web endpoints are at another one", options.port);

@@ -15,6 +15,7 @@ struct ServeFlags {
   std::string listen = "127.0.0.1:7777";
   std::string web_listen;  // "": where `listen` is, at the next port
   std::string web_domain;  // [SCHEME://]NAME[:PORT]; "": localhost alone
+  std::int64_t web_open_rate = 50;
   std::vector<std::string> host_names;
   std::string prices;
   std::int64_t drain_seconds = 30;

@@ -115,6 +115,7 @@ void AppCatalog::withdraw(App& app) {
   for (const auto& [id, variant] : app.variants) variants_.erase(id);
   app.functions.clear();
   app.variants.clear();
+  app.rising.clear();
 }
 
 void AppCatalog::forget_expired_pools() {
@@ -180,6 +181,8 @@ Result<FunctionPtr> AppCatalog::variant_of(const Function& deployed,
   variant->spec = std::move(spec).value();
   variant->scaling = variant->spec.settings.scaling;
   variant->last_start_failure = {};
+  variant->replaces = {};
+  variant->own_containers = 0;
   variant->variant = record.id;
   variant->variant_line = record.line;
   variant->class_arguments = record.parameters_json;
@@ -219,6 +222,11 @@ PoolSpec pool_spec(const Function& function) {
     spec.settings.scaling.min_containers = 0;
     spec.settings.scaling.buffer_containers = 0;
   }
+  if (function.own_containers > 0) {
+    spec.replaces = function.replaces;
+    spec.settings.scaling.min_containers = function.own_containers;
+    spec.settings.scaling.buffer_containers = 0;
+  }
   return spec;
 }
 
@@ -226,6 +234,9 @@ std::vector<PoolSpec> pool_specs(const App& app) {
   std::vector<PoolSpec> specs;
   for (const FunctionPtr& function : app.functions) specs.push_back(pool_spec(*function));
   for (const auto& [id, variant] : app.variants) specs.push_back(pool_spec(*variant));
+  for (const FunctionPtr& function : app.rising) {
+    if (function->own_containers > 0) specs.push_back(pool_spec(*function));
+  }
   return specs;
 }
 

@@ -66,6 +66,9 @@ struct Function {
   std::string class_arguments = "{}";  // JSON: what instances of its class are made with
   std::string options = "{}";          // JSON: how its spec differs from the deployed one
   Time used = {};                      // last called
+  // --- while its version is rolled out ---
+  PoolId replaces = {};              // of the version before it
+  std::uint32_t own_containers = 0;  // that it is to have before its version takes over
 
   // Whose maximum its containers count for.
   FunctionId counted_as() const { return variant ? variant_line : line->id; }
@@ -77,6 +80,7 @@ struct App {
   std::string source;
   std::vector<FunctionPtr> functions;         // of the current version; none when stopped
   std::map<VariantId, FunctionPtr> variants;  // of these
+  std::vector<FunctionPtr> rising;            // of the newest version, while it is rolled out
   std::map<std::string, std::shared_ptr<FunctionLine>> lines;
   Time lease_ends = Time::never();  // of an ephemeral app
 
@@ -174,7 +178,7 @@ class AppCatalog {
 };
 
 PoolSpec pool_spec(const Function& function);
-// Of its functions and their variants.
+// Of its functions and their variants, and of those of the version that is rolled out.
 std::vector<PoolSpec> pool_specs(const App& app);
 
 }  // namespace ember

@@ -234,10 +234,23 @@ UniqueFd Calls::attempt_file(Call& call) {
   return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
+// The call waited until the function's next version took over: it is that one's from now on.
+void Calls::follow_rollout(Call& call, const FunctionPtr& next) {
+  const auto& methods = call.function->spec.of_class.methods;
+  if (call.method < methods.size()) {
+    call.method = next->spec.of_class.find(methods[call.method].name).value_or(0);
+  }
+  call.function = next;
+}
+
 void Calls::dispatch(const DispatchInput& action) {
   const std::uint64_t number = action.input.value;
   Call* call = table_.find(CallId{number});
   EMBER_ASSERT(call);
+  const Container* container = containers_.find(action.container);
+  if (container && container->function->pool != call->function->pool) {
+    follow_rollout(*call, container->function);
+  }
   call->attempt = action.attempt;
   call->container = action.container;
   call->dispatched = driver_.now();

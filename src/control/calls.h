@@ -79,6 +79,7 @@ class Calls {
 
  private:
   bool pin(const Call& call);
+  static void follow_rollout(Call& call, const FunctionPtr& next);
   Error no_such_function(std::string_view app, std::string_view function) const;
   struct Ending {
     CallState state = CallState::succeeded;

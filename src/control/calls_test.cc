@@ -213,6 +213,9 @@ TEST_F(LiveCalls, SaysThatStartsTakeTooLong) {
   Caller caller;
   const CallId id = must_start("docs", "late", caller);
   until([&] { return node.containers.size() == 1; });
+  until([&] { return node.only().loaded; });
+  EXPECT_EQ(json(*control->call_json(id))["reason"],
+            "waits for 1 container to start; it is the first in line; its code is being loaded");
   pass(Duration::seconds(5));
   EXPECT_THAT(json(*control->call_json(id))["reason"].get<std::string>(),
               HasSubstr("after 1 failed start; the last try: not ready within 5000 ms"));

@@ -333,6 +333,7 @@ void Containers::on_ready_frame(Container& container) {
     }
   }
   driver_.handle(ContainerReady{container.id});
+  if (listener_) listener_->on_ready();
 }
 
 void Containers::on_log_frame(Container& container, const FrameHeader& header, std::string& body) {

@@ -90,6 +90,8 @@ class RunnerListener {
                                   std::string& body) = 0;
   virtual void on_shared_request(Container& container, const FrameHeader& header,
                                  std::string& body) = 0;
+  // A container takes inputs.
+  virtual void on_ready() = 0;
   virtual void on_runner_gone(ContainerId container) = 0;
 };
 

@@ -19,6 +19,7 @@
 #include "model/body_format.h"
 #include "model/ids.h"
 #include "model/priority.h"
+#include "model/rollout.h"
 #include "model/stream_window.h"
 
 namespace ember {
@@ -184,7 +185,10 @@ struct LogQuery {
   std::string function;  // empty: all
   std::optional<ContainerId> container;
   std::optional<CallId> call;
-  std::size_t last = 100;  // lines before following
+  std::size_t last = 100;      // lines before following
+  Time since;                  // not before then
+  Time until = Time::never();  // not after then
+  std::string search;          // in the text, whatever the case; empty: all
 };
 
 class LogFollower {
@@ -250,7 +254,7 @@ class Control {
   virtual void push_image(std::string image, std::string request_json,
                           std::shared_ptr<BuildObserver> observer) = 0;
   virtual void deploy(std::string app, std::string request_json, Done done) = 0;
-  virtual void rollback(std::string app, std::uint32_t version, Done done) = 0;
+  virtual void rollback(std::string app, std::uint32_t version, Rollout rollout, Done done) = 0;
   virtual void stop_app(std::string app, Done done) = 0;
   virtual Result<> heartbeat(std::string_view app) = 0;  // keeps an ephemeral app alive
   // A pool of the function's own code with other parameters or options; known as the same from then

@@ -165,11 +165,14 @@ class ControlTest : public testing::Test {
     return JsonValue::parse(R"({"name": ")" + name + R"(", "module": "app", "qualname": ")" + name +
                             R"(")" + (fields.empty() ? "" : ", " + fields) + "}");
   }
+  // The version serves from then on, also where the one before it has containers.
   Result<std::string> deploy(const std::string& app, std::vector<JsonValue> functions,
                              bool ephemeral = false) {
     build();
-    const std::string request = dump_json(
-        {{"ephemeral", ephemeral}, {"source", upload()}, {"functions", std::move(functions)}});
+    const std::string request = dump_json({{"ephemeral", ephemeral},
+                                           {"strategy", "recreate"},
+                                           {"source", upload()},
+                                           {"functions", std::move(functions)}});
     return wait_for<std::string>([&](auto done) { control->deploy(app, request, done); });
   }
   void must_deploy(const std::string& app, std::vector<JsonValue> functions,

@@ -45,6 +45,7 @@ struct Deployments::Change {
   bool ephemeral = false;
   std::string source;
   std::string message;
+  Rollout rollout = Rollout::recreate;
   std::vector<FunctionSpec> functions;
 };
 
@@ -65,7 +66,11 @@ Deployments::Deployments(EngineDriver& driver, AppCatalog& catalog, Store& store
       volumes_(volumes),
       zones_(zones),
       ids_(ids),
-      prices_(prices) {
+      prices_(prices),
+      rollouts_(driver, catalog, store, background,
+                {.lock = [this](const std::string& app) { return begin(app).ok(); },
+                 .unlock = [this](const std::string& app) { end(app); },
+                 .changed = [this](const App& app) { changed_(app); }}) {
   rank_gpus();
 }
 
@@ -85,10 +90,13 @@ Result<> Deployments::begin(const std::string& app) {
 
 void Deployments::end(const std::string& app) {
   changing_.erase(app);
+  rollouts_.look_soon();
+  if (rollouts_.is_under_way(app)) return;  // its labels are to be the new version's
   std::erase_if(claimed_, [&](const auto& claim) { return claim.second == app; });
 }
 
-// Until end(): a label is one endpoint's alone, also among changes that are under way.
+// Until end(), and while the version is rolled out: a label is one endpoint's alone, also among
+// changes that are under way.
 Result<> Deployments::claim_labels(const std::string& app,
                                    const std::vector<FunctionSpec>& functions) {
   std::set<std::string> own;
@@ -234,8 +242,9 @@ void Deployments::deploy(std::string app, const std::string& request_json, Done 
   rank_gpus();
   if (auto fits = check_request(app, *request); !fits) return done(std::move(fits).error());
   if (auto begun = begin(app); !begun) return done(std::move(begun).error());
-  Change change{std::move(app), request->ephemeral, request->source,
-                request->ephemeral ? "run" : "deploy", std::move(request->functions)};
+  Change change{std::move(app),   request->ephemeral,
+                request->source,  request->ephemeral ? "run" : "deploy",
+                request->rollout, std::move(request->functions)};
   const std::string source = change.source;
   background_.run(
       [this, source] { return sources_.materialise(source); },
@@ -278,7 +287,8 @@ void Deployments::open_shell(const std::string& app, const std::string& function
   scaling.min_containers = scaling.max_containers = 1;
   scaling.buffer_containers = 0;
   scaling.max_inputs = scaling.target_inputs = 1;
-  Change change{name_for_shell(app), true, (*found)->source, "shell", {std::move(spec)}};
+  Change change{name_for_shell(app), true, (*found)->source, "shell", Rollout::recreate,
+                {std::move(spec)}};
   if (auto begun = begin(change.app); !begun) return done(std::move(begun).error());
   const std::string source = change.source;
   background_.run(
@@ -290,36 +300,62 @@ void Deployments::open_shell(const std::string& app, const std::string& function
       });
 }
 
-void Deployments::rollback(std::string app, std::uint32_t version, Done done) {
+void Deployments::rollback(std::string app, std::uint32_t version, Rollout rollout, Done done) {
   const App* found = catalog_.find_app(app);
   if (!found || found->record.stopped) return done(catalog_.not_running(app));
-  const std::uint32_t wanted = version ? version : found->record.version - 1;
-  if (wanted == 0 || wanted == found->record.version) {
+  const std::uint32_t current = found->record.version;
+  if (rollouts_.is_under_way(app) && (version == 0 || version == current)) {
+    return rollouts_.withdraw(app, "rolled back", [this, app, done](const Result<>& withdrawn) {
+      if (!withdrawn) return done(withdrawn.error());
+      done(answer(*catalog_.find_app(app)));
+    });
+  }
+  if (version == current || (version == 0 && current == 1)) {
     return done({ErrorCode::conflict,
-                 wanted == 0 ? "the app " + app + " has only one version"
-                             : "version " + std::to_string(wanted) + " is the current one"});
+                 version == current ? "version " + std::to_string(version) + " is the current one"
+                                    : "the app " + app + " has only one version"});
   }
   if (auto begun = begin(app); !begun) return done(std::move(begun).error());
-  Change change{app, found->record.ephemeral, "", "rollback to " + std::to_string(wanted), {}};
-  store_.query_version(
-      found->record.id, wanted,
-      background_.to_loop([this, change = std::move(change),
-                           done = std::move(done)](const Result<VersionRecord>& record) mutable {
-        auto specs = record.ok() ? specs_of(*record) : record.error();
-        if (specs.ok()) {
-          change.source = record->source;
-          change.functions = std::move(specs).value();
-          for (const FunctionSpec& spec : change.functions) {
-            auto given = secrets_.check(spec.secrets, spec.name);
-            if (given) continue;
-            end(change.app);
-            return done(std::move(given).error());
-          }
-          return publish_when_built(std::move(change), std::move(done));
+  Change change{app, found->record.ephemeral, "", "", rollout, {}};
+  if (version > 0) {
+    return store_.query_version(
+        found->record.id, version,
+        background_.to_loop([this, change, done](const Result<VersionRecord>& record) {
+          publish_version(change, record, done);
+        }));
+  }
+  store_.query_versions(
+      found->record.id,
+      background_.to_loop([this, change, current,
+                           done](const Result<std::vector<VersionRecord>>& versions) {
+        if (!versions) return publish_version(change, versions.error(), done);
+        const VersionRecord* before = nullptr;
+        for (const VersionRecord& one : *versions) {
+          if (one.version < current && one.withdrawn.empty()) before = &one;
         }
-        end(change.app);
-        done(std::move(specs).error());
+        if (before) return publish_version(change, *before, done);
+        publish_version(change,
+                        Error{ErrorCode::conflict, "no version before the current one ever served"},
+                        done);
       }));
+}
+
+void Deployments::publish_version(Change change, const Result<VersionRecord>& version, Done done) {
+  const auto refuse = [&](Error error) {
+    end(change.app);
+    done(std::move(error));
+  };
+  auto specs = version.ok() ? specs_of(*version) : version.error();
+  if (!specs.ok()) return refuse(std::move(specs).error());
+  change.message = "rollback to " + std::to_string(version->version);
+  change.source = version->source;
+  change.functions = std::move(specs).value();
+  for (const FunctionSpec& spec : change.functions) {
+    if (auto given = secrets_.check(spec.secrets, spec.name); !given) {
+      return refuse(std::move(given).error());
+    }
+  }
+  publish_when_built(std::move(change), std::move(done));
 }
 
 // The node may have been wiped since that version was built.
@@ -341,9 +377,14 @@ void Deployments::publish(Change change, Done done) {
   record.id = app ? app->record.id : AppId{ids_.next(now)};
   record.name = change.app;
   record.ephemeral = change.ephemeral;
-  record.version = (app ? app->record.version : 0) + 1;
+  record.newest = (app ? std::max(app->record.version, app->record.newest) : 0) + 1;
+  record.version = record.newest;
   record.updated = now;
-  VersionRecord version{record.id, record.version, now, change.source, change.message, {}};
+  const bool rolls = change.rollout == Rollout::rolling && !change.ephemeral && app &&
+                     !app->record.stopped &&
+                     rollouts_.has_containers_to_replace(*app, change.functions);
+  if (rolls) record.version = app->record.version;
+  VersionRecord version{record.id, record.newest, now, change.source, change.message, {}};
   std::vector<SecretUse*> uses;
   for (FunctionSpec& spec : change.functions) {
     for (SecretUse& use : spec.secrets) uses.push_back(&use);
@@ -363,22 +404,34 @@ void Deployments::publish(Change change, Done done) {
     version.functions.push_back(
         {line, PoolId{ids_.next(now)}, spec.name, dump_json(to_json(spec))});
   }
-  Batch batch{record, version, ForgottenScaling{record.id}};
+  Batch batch{record, version};
+  if (!rolls) batch.emplace_back(ForgottenScaling{record.id});
+  if (rollouts_.is_under_way(change.app)) {
+    batch.emplace_back(
+        WithdrawnVersion{record.id, app->record.newest,
+                         "version " + std::to_string(record.newest) + " was deployed"});
+  }
   for (const SecretRecord& secret : *sealed) batch.emplace_back(secret);
   const auto outdated = outdated_secrets(record, change.functions);
   for (const SecretId id : outdated) batch.emplace_back(ForgottenSecret{id});
   store_.apply(std::move(batch),
                background_.to_loop([this, record, version, secrets = *std::move(sealed), outdated,
                                     done](const Result<>& written) {
-                 end(record.name);
                  if (written) {
                    secrets_.add(secrets);
                    secrets_.forget(outdated);
                  }
-                 Result<> installed = written.ok() ? install(record, version) : written;
+                 Result<> installed = written.ok() ? put_in_place(record, version) : written;
+                 end(record.name);
                  if (!installed) return done(std::move(installed).error());
                  done(answer(*catalog_.find_app(record.name)));
                }));
+}
+
+Result<> Deployments::put_in_place(const AppRecord& record, const VersionRecord& version) {
+  rollouts_.forget(record.name);
+  return record.version == record.newest ? install(record, version)
+                                         : rollouts_.begin(record, version);
 }
 
 // Of the app's secrets that were given as values. Containers of the version before may yet start.
@@ -407,19 +460,26 @@ Result<> Deployments::install(const AppRecord& record, const VersionRecord& vers
   return Ok{};
 }
 
-std::string Deployments::answer(const App& app) const {
+JsonValue Deployments::functions_json(const std::vector<FunctionPtr>& functions) const {
   JsonValue list = JsonValue::array();
-  for (const FunctionPtr& function : app.functions) {
+  for (const FunctionPtr& function : functions) {
     list.push_back({{"name", function->spec.name},
                     {"function_id", function->line->id.text()},
                     {"url", function_url(*function)},
                     {"web", web_json(*function)}});
   }
+  return list;
+}
+
+// Of the version that was made, which the one before it may serve for yet.
+std::string Deployments::answer(const App& app) const {
+  const bool rolling = !app.rising.empty();
   return dump_json({{"app", app.name()},
                     {"app_id", app.record.id.text()},
-                    {"version", app.record.version},
+                    {"version", rolling ? app.record.newest : app.record.version},
+                    {"serving", app.record.version},
                     {"url", url_ + "/fn/" + app.name()},
-                    {"functions", std::move(list)}});
+                    {"functions", functions_json(rolling ? app.rising : app.functions)}});
 }
 
 Result<> Deployments::restore(const AppRecord& app, const VersionRecord& current) {
@@ -449,11 +509,15 @@ void Deployments::stop(const std::string& name, Done done) {
   record.stopped = true;
   record.updated = driver_.now();
   Batch batch{record};
+  if (rollouts_.is_under_way(name)) {
+    batch.emplace_back(WithdrawnVersion{record.id, record.newest, "the app was stopped"});
+  }
   // Nobody rolls an ephemeral app back.
   const auto secrets = record.ephemeral ? secrets_.of_app(record.id) : std::vector<SecretId>();
   for (const SecretId id : secrets) batch.emplace_back(ForgottenSecret{id});
   store_.apply(
       std::move(batch), background_.to_loop([this, record, secrets, done](const Result<>& written) {
+        if (written) rollouts_.forget(record.name);
         end(record.name);
         if (!written) return done(written.error());
         secrets_.forget(secrets);

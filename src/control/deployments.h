@@ -17,6 +17,7 @@
 #include "control/fleet.h"
 #include "control/id_source.h"
 #include "control/image_builds.h"
+#include "control/rollouts.h"
 #include "control/secrets.h"
 #include "control/source_store.h"
 #include "control/time_zones.h"
@@ -35,7 +36,8 @@ class Deployments {
               const PriceBook& prices);
 
   void deploy(std::string app, const std::string& request_json, Done done);
-  void rollback(std::string app, std::uint32_t version, Done done);
+  // Version 0: the one before the current one; while a newer one is rolled out, that is withdrawn.
+  void rollback(std::string app, std::uint32_t version, Rollout rollout, Done done);
   void stop(const std::string& app, Done done);
   // An ephemeral app for a look around: one container with all that the function's have, but for
   // its user's code.
@@ -47,6 +49,8 @@ class Deployments {
 
   // At start: what the store remembers.
   Result<> restore(const AppRecord& app, const VersionRecord& current);
+  Rollouts& rollouts() { return rollouts_; }
+  const Rollouts& rollouts() const { return rollouts_; }
 
   // Whether a node could ever hold such a container, as it is to be held.
   Result<> check_fleet(const FunctionSpec& spec) const;
@@ -73,11 +77,14 @@ class Deployments {
   Result<> begin(const std::string& app);
   void end(const std::string& app);
   void publish(Change change, Done done);
+  Result<> put_in_place(const AppRecord& record, const VersionRecord& version);
+  void publish_version(Change change, const Result<VersionRecord>& version, Done done);
   void publish_when_built(Change change, Done done);
   std::vector<SecretId> outdated_secrets(const AppRecord& record,
                                          const std::vector<FunctionSpec>& functions) const;
   Result<> install(const AppRecord& record, const VersionRecord& version);
   std::string answer(const App& app) const;
+  JsonValue functions_json(const std::vector<FunctionPtr>& functions) const;
   void rank_gpus();
   void check_leases();
 
@@ -97,6 +104,7 @@ class Deployments {
   std::function<void(const App&)> changed_ = [](const App&) {};
   std::string url_;
   WebOrigin web_origin_;
+  Rollouts rollouts_;
   std::set<std::string> changing_;              // apps
   std::map<std::string, std::string> claimed_;  // labels, and the app that is to have them
 };

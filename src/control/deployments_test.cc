@@ -13,7 +13,8 @@ using testing::HasSubstr;
 class LiveDeployments : public ControlTest {
  protected:
   Result<std::string> rollback(const std::string& app, std::uint32_t version) {
-    return wait_for<std::string>([&](auto done) { control->rollback(app, version, done); });
+    return wait_for<std::string>(
+        [&](auto done) { control->rollback(app, version, Rollout::recreate, done); });
   }
   Result<std::string> stop(const std::string& app) {
     return wait_for<std::string>([&](auto done) { control->stop_app(app, done); });

@@ -342,7 +342,7 @@ void DurableCalls::end_is_written(CallId id, const Result<>& result) {
   const auto live = live_.extract(id);
   if (live.empty()) return;
   held_bytes_ -= live.mapped()->size_bytes;
-  if (live.mapped()->told) parts_.webhooks.look();
+  if (live.mapped()->told) parts_.webhooks.added();
   for (Live::Waiting& waiting : live.mapped()->waiting) waiting.done(*live.mapped()->outcome);
 }
 

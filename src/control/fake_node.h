@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,6 +42,7 @@ struct FakeContainer {
   FrameHeader outer;                      // the input that called another function
   std::size_t secrets_missing = 0;        // it waits for so many before it loads
   std::vector<std::string> secrets;       // bodies of the frames that brought some
+  int version = 0;                        // of the app
   bool loaded = false, stop_asked = false, killed = false;
   std::int64_t egress_bytes = 0;
 };
@@ -217,6 +219,7 @@ class FakeNode final : public NodeClient {
   std::vector<ContainerId> interrupted, acknowledged;
   Duration boot = Duration::milliseconds(300), load = Duration::milliseconds(200);
   bool has_source = false;
+  std::set<int> broken_versions, late_versions;  // as functions of these names
 
  private:
   ContainerExit exit_of(ContainerId id) const {
@@ -252,6 +255,7 @@ class FakeNode final : public NodeClient {
     container.secrets_missing = JsonValue::parse(spec.function_json)["secrets"].get<std::size_t>();
     container.spec = std::move(spec);
     container.function = function;
+    container.version = JsonValue::parse(container.spec.function_json)["version"].get<int>();
     container.started = clock_.now();
     observer_->on_started(id, container.started);
     clock_.advance(boot);
@@ -315,9 +319,11 @@ class FakeNode final : public NodeClient {
   void load_function(ContainerId id) {
     FakeContainer& container = containers.at(id);
     container.loaded = true;
-    if (container.function == "late") return;
+    if (container.function == "late" || late_versions.contains(container.version)) return;
     clock_.advance(load);
-    if (container.function != "broken") return container.runner->send(FrameType::ready, "{}");
+    const bool broken =
+        container.function == "broken" || broken_versions.contains(container.version);
+    if (!broken) return container.runner->send(FrameType::ready, "{}");
     container.runner->send(FrameType::failed,
                            R"({"kind": "load_failed", "type": "ImportError", "message": "no x"})");
     failing_.push_back(id);

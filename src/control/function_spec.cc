@@ -389,8 +389,12 @@ Result<DeployRequest> parse_deploy_request(std::string_view text) {
   DeployRequest request;
   request.ephemeral = fields.flag_or("ephemeral", false);
   request.source = fields.text("source");
+  const std::string strategy = fields.text_or("strategy", "rolling");
   const JsonValue* functions = fields.array("functions");
   if (auto read = fields.finish(); !read) return std::move(read).error();
+  const auto rollout = parse_rollout(strategy);
+  if (!rollout) return invalid(kUnknownRollout);
+  request.rollout = *rollout;
   if (!functions || functions->empty() || functions->size() > kMaxFunctions) {
     return invalid("functions must be a list of 1 to 200 functions");
   }

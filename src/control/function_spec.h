@@ -15,6 +15,7 @@
 #include "model/environment.h"
 #include "model/function.h"
 #include "model/image.h"
+#include "model/rollout.h"
 #include "model/sandbox.h"
 #include "model/schedule.h"
 #include "model/volume.h"
@@ -52,6 +53,7 @@ bool gives_items(const FunctionSpec& spec, std::uint8_t method);
 struct DeployRequest {
   bool ephemeral = false;
   std::string source;  // digest of the source's manifest
+  Rollout rollout = Rollout::rolling;
   std::vector<FunctionSpec> functions;
 };
 

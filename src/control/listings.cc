@@ -83,10 +83,16 @@ JsonValue Listings::app_entry(const App& app, const std::vector<PoolView>& pools
           {"app_id", app.record.id.text()},
           {"version", app.record.version},
           {"state", app_state(app)},
+          {"rollout", rollout_of(app)},
           {"updated_ms", app.record.updated.whole_ms()},
           {"functions", app.functions.size()},
           {"containers", containers},
           {"web", std::move(web)}};
+}
+
+JsonValue Listings::rollout_of(const App& app) const {
+  if (app.rising.empty()) return {};
+  return {{"version", app.record.newest}, {"waits_for", deployments_.rollouts().waits_for(app)}};
 }
 
 std::string Listings::apps() const {
@@ -291,7 +297,41 @@ JsonValue Listings::call_entry(const FinishedCall& call) const {
 
 std::string Listings::why(const Call& call) const {
   const auto reason = driver_.engine().explain(InputId{call.id.value});
-  return reason ? text_of(*reason, *call.function) : "";
+  if (!reason) return "";
+  std::string text = text_of(*reason, *call.function);
+  if (reason->code == ReasonCode::running) text += awaited_by(call);
+  if (reason->code == ReasonCode::waiting_for_start) text += furthest_start(*call.function);
+  return text;
+}
+
+// Of the calls that it has made, those that it waits for.
+std::string Listings::awaited_by(const Call& call) const {
+  const std::vector<CallId> children = calls_.children_of(call.id);
+  const auto awaited = std::ranges::count_if(children, [this](CallId id) {
+    const Call* child = calls_.find(id);
+    return child && child->bond == Bond::waited_for;
+  });
+  if (awaited == 0) return "";
+  return "; waits for " + std::to_string(awaited) + (awaited == 1 ? " call" : " calls") +
+         " that it has made";
+}
+
+std::string Listings::furthest_start(const Function& function) const {
+  std::optional<ContainerState> furthest;
+  if (!fleet_.is_connected()) return "";
+  for (const ContainerView& view : driver_.engine().containers()) {
+    const bool starts = view.state == ContainerState::placed ||
+                        view.state == ContainerState::booting ||
+                        view.state == ContainerState::loading;
+    if (view.pool == function.pool && starts) {
+      furthest = std::max(furthest.value_or(view.state), view.state);
+    }
+  }
+  if (!furthest) return "";
+  const char* phase = *furthest == ContainerState::loading
+                          ? "; its code is being loaded"
+                          : "; its sandbox and its interpreter are being started";
+  return *furthest == ContainerState::placed ? "; its node has not begun yet" : phase;
 }
 
 // Of a call with so many inputs before it, while containers start: as each of them is ready it
@@ -369,16 +409,29 @@ Result<std::string> Listings::call(CallId id) const {
   return dump_json(document);
 }
 
-std::string history_document(const std::vector<VersionRecord>& versions, std::uint32_t current) {
+namespace {
+
+const char* version_state(const VersionRecord& version, const History& now) {
+  if (version.version == now.current) return now.stopped ? "stopped" : "serving";
+  if (version.version == now.rolled_out) return "rolling";
+  return version.withdrawn.empty() ? "replaced" : "withdrawn";
+}
+
+}  // namespace
+
+std::string history_document(const std::vector<VersionRecord>& versions, const History& now) {
   JsonValue list = JsonValue::array();
   for (const VersionRecord& version : versions) {
     JsonValue names = JsonValue::array();
     for (const FunctionRecord& function : version.functions) names.push_back(function.name);
-    list.push_back({{"version", version.version},
-                    {"created_ms", version.created.whole_ms()},
-                    {"message", version.message},
-                    {"current", version.version == current},
-                    {"functions", std::move(names)}});
+    list.push_back(
+        {{"version", version.version},
+         {"created_ms", version.created.whole_ms()},
+         {"message", version.message},
+         {"current", version.version == now.current},
+         {"state", version_state(version, now)},
+         {"reason", version.version == now.rolled_out ? now.waits_for : version.withdrawn},
+         {"functions", std::move(names)}});
   }
   return dump_json({{"versions", std::move(list)}});
 }

@@ -42,11 +42,14 @@ class Listings {
   // Why it is where it is, in one line; empty for one that has ended.
   std::string why(const Call& call) const;
   std::optional<Duration> left_to_start(const Function& function, std::int64_t ahead) const;
+  std::string awaited_by(const Call& call) const;
+  std::string furthest_start(const Function& function) const;
 
  private:
   PoolView pool_of(const Function& function) const;
   std::string text_of(const Reason& reason, const Function& function) const;
   JsonValue is_cold(const Call& call) const;
+  JsonValue rollout_of(const App& app) const;
   JsonValue app_entry(const App& app, const std::vector<PoolView>& pools) const;
   JsonValue function_entry(const App& app, const Function& function) const;
   JsonValue pool_entry(const Function& function) const;
@@ -64,6 +67,13 @@ class Listings {
   const Leases& leases_;
 };
 
-std::string history_document(const std::vector<VersionRecord>& versions, std::uint32_t current);
+// Which of an app's versions serves, and which is rolled out; 0: none.
+struct History {
+  std::uint32_t current = 0;
+  bool stopped = false;
+  std::uint32_t rolled_out = 0;
+  std::string waits_for;  // until that takes over
+};
+std::string history_document(const std::vector<VersionRecord>& versions, const History& now);
 
 }  // namespace ember

@@ -118,7 +118,10 @@ void LiveControl::Performer::perform(const Action& action) {
         if constexpr (std::is_same_v<Kind, RetryInput>) parts_.calls.retry(wanted);
         if constexpr (std::is_same_v<Kind, StartContainer>) parts_.containers.start(wanted);
         if constexpr (std::is_same_v<Kind, StopContainer>) parts_.containers.stop(wanted);
-        if constexpr (std::is_same_v<Kind, ReleaseContainer>) parts_.containers.release(wanted);
+        if constexpr (std::is_same_v<Kind, ReleaseContainer>) {
+          parts_.containers.release(wanted);
+          parts_.deployments.rollouts().look_soon();
+        }
         if constexpr (std::is_same_v<Kind, GrantLease>) parts_.leases.grant(wanted);
         if constexpr (std::is_same_v<Kind, RefuseLease>) parts_.leases.refuse(wanted);
         if constexpr (std::is_same_v<Kind, ReleaseLease>) parts_.leases.release(wanted);
@@ -182,6 +185,8 @@ void LiveControl::Performer::on_shared_request(Container& container, const Frame
   parts_.shared_requests.start(container.id, header, body);
 }
 
+void LiveControl::Performer::on_ready() { parts_.deployments.rollouts().look_soon(); }
+
 void LiveControl::Performer::on_runner_gone(ContainerId container) {
   parts_.nested.runner_gone(container);
   parts_.shared_requests.runner_gone(container);
@@ -210,7 +215,7 @@ Result<> LiveControl::start() {
   parts_->startup.restore(snapshot, [this] { parts_->node.set_observer(this); });
   parts_->durable_calls.restore(std::move(snapshot.calls));
   parts_->scheduled.begin();
-  parts_->webhooks.begin();
+  parts_->webhooks.begin(snapshot.webhooks_waiting);
   parts_->checkpoints.begin();
   return Ok{};
 }
@@ -382,9 +387,9 @@ void LiveControl::deploy(std::string app, std::string request_json, Done done) {
   parts_->deployments.deploy(std::move(app), request_json, std::move(done));
 }
 
-void LiveControl::rollback(std::string app, std::uint32_t version, Done done) {
+void LiveControl::rollback(std::string app, std::uint32_t version, Rollout rollout, Done done) {
   if (auto open = refuse_while_draining(); !open) return done(std::move(open).error());
-  parts_->deployments.rollback(std::move(app), version, std::move(done));
+  parts_->deployments.rollback(std::move(app), version, rollout, std::move(done));
 }
 
 void LiveControl::stop_app(std::string app, Done done) {

@@ -104,7 +104,7 @@ class LiveControl final : public Control, private NodeObserver {
   void push_image(std::string image, std::string request_json,
                   std::shared_ptr<BuildObserver> observer) override;
   void deploy(std::string app, std::string request_json, Done done) override;
-  void rollback(std::string app, std::uint32_t version, Done done) override;
+  void rollback(std::string app, std::uint32_t version, Rollout rollout, Done done) override;
   void stop_app(std::string app, Done done) override;
   Result<> heartbeat(std::string_view app) override;
   void make_variant(std::string app, std::string function, std::string request_json,

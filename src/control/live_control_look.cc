@@ -83,13 +83,18 @@ Result<std::string> LiveControl::app_json(std::string_view app) {
 void LiveControl::history_json(std::string app, Done done) {
   const App* found = parts_->catalog.find_app(app);
   if (!found) return done(AppCatalog::no_such_app(app));
+  History now{found->record.version, found->record.stopped, 0, ""};
+  if (!found->rising.empty()) {
+    now.rolled_out = found->record.newest;
+    now.waits_for = parts_->deployments.rollouts().waits_for(*found);
+  }
   parts_->store.query_versions(
       found->record.id,
-      parts_->background.to_loop([done = std::move(done), current = found->record.version](
-                                     const Result<std::vector<VersionRecord>>& versions) {
-        if (!versions) return done(versions.error());
-        done(history_document(*versions, current));
-      }));
+      parts_->background.to_loop(
+          [done = std::move(done), now](const Result<std::vector<VersionRecord>>& versions) {
+            if (!versions) return done(versions.error());
+            done(history_document(*versions, now));
+          }));
 }
 
 std::string LiveControl::containers_json() { return parts_->listings.containers(); }

@@ -175,11 +175,11 @@ void LogBook::forget_oldest(AppLines& app) {
 void LogBook::tell(const LogLine& line) {
   std::erase_if(follows_, [](const auto& follow) { return follow.expired(); });
   const auto follows = follows_;
-  std::vector<LogLine> newest_first;
   for (const auto& weak : follows) {
     const auto follow = weak.lock();
     if (!follow || !matches(follow->query, line)) continue;
-    if (newest_first.empty()) split_into(newest_first, line, line.text.size() + 1);
+    std::vector<LogLine> newest_first;
+    split_into(newest_first, line, line.text.size() + 1, follow->search);
     for (auto one = newest_first.rbegin(); one != newest_first.rend(); ++one) {
       follow->follower->on_line(*one);
     }
@@ -191,8 +191,10 @@ std::vector<LogLine> LogBook::recent(const LogQuery& query) const {
   const auto app = apps_.find(query.app);
   if (app == apps_.end()) return selected;
   const auto& lines = app->second.lines;
+  const LineSearch search(query.search);
   for (auto line = lines.rbegin(); line != lines.rend() && selected.size() < query.last; ++line) {
-    if (matches(query, *line)) split_into(selected, *line, query.last);
+    if (line->at < query.since) break;
+    if (matches(query, *line)) split_into(selected, *line, query.last, search);
   }
   std::ranges::reverse(selected);
   return selected;
@@ -237,7 +239,8 @@ std::string LogBook::tail(std::string_view app, ContainerId container, std::size
 
 std::shared_ptr<void> LogBook::follow(const LogQuery& query,
                                       std::shared_ptr<LogFollower> follower) {
-  auto follow = std::make_shared<Follow>(Follow{query, std::move(follower)});
+  auto follow =
+      std::make_shared<Follow>(Follow{query, LineSearch(query.search), std::move(follower)});
   follows_.push_back(follow);
   return follow;
 }

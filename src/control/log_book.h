@@ -54,6 +54,7 @@ class LogBook {
   };
   struct Follow {
     LogQuery query;
+    LineSearch search;
     std::shared_ptr<LogFollower> follower;
   };
 

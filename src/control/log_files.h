@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "control/control.h"
+#include "control/line_search.h"
 
 namespace ember {
 
@@ -60,8 +61,11 @@ class LogFiles {
 // each with a text of one line. Any thread, also while lines are written.
 std::vector<LogLine> read_logs(const std::string& directory, const LogQuery& query, Time before);
 
+// But for what is searched for, which a line of the text is to have.
 bool matches(const LogQuery& query, const LogLine& line);
-// Puts the text's last lines in front, one document each, until there are `most`.
-void split_into(std::vector<LogLine>& newest_first, const LogLine& line, std::size_t most);
+// Puts the text's last lines that have what is searched for in front, one document each, until
+// there are `most`.
+void split_into(std::vector<LogLine>& newest_first, const LogLine& line, std::size_t most,
+                const LineSearch& search);
 
 }  // namespace ember

@@ -71,6 +71,35 @@ TEST_F(LogFilesTest, GivesTheNewestLinesOldestFirstEachByItself) {
   EXPECT_THAT(texts(query(10, "other")), SizeIs(0));
 }
 
+TEST_F(LogFilesTest, GivesLinesBetweenTwoTimesAndBothOfThese) {
+  LogFiles files(directory_.path(), {});
+  const Time begin = at_ + Duration{1};  // of the first
+  for (const char* text : {"one", "two", "three", "four"}) files.write({line(text)});
+  LogQuery some = query();
+  some.since = begin + Duration{1};
+  EXPECT_THAT(texts(some), ElementsAre("two", "three", "four"));
+  some.until = begin + Duration{2};
+  EXPECT_THAT(texts(some), ElementsAre("two", "three"));
+  some.last = 1;
+  EXPECT_THAT(texts(some), ElementsAre("three"));
+  some.since = at_ + Duration{1};
+  EXPECT_THAT(texts(some), SizeIs(0));
+}
+
+TEST_F(LogFilesTest, CountsOnlyLinesThatHaveWhatIsSearchedFor) {
+  LogFiles files(directory_.path(), {});
+  files.write({line("an ERROR\nfine\nno error"), line("fine", 2), line("error: \"x\"", 2)});
+  LogQuery errors = query();
+  errors.search = "error";
+  EXPECT_THAT(texts(errors), ElementsAre("an ERROR", "no error", "error: \"x\""));
+  errors.last = 2;
+  EXPECT_THAT(texts(errors), ElementsAre("no error", "error: \"x\""));
+  errors.container = ContainerId{1};
+  EXPECT_THAT(texts(errors), ElementsAre("an ERROR", "no error"));
+  errors.search = "error: \"X\"";
+  EXPECT_THAT(texts(errors), SizeIs(0));
+}
+
 TEST_F(LogFilesTest, KeepsAnyBytesAsTextThatCanBeReadBack) {
   LogFiles files(directory_.path(), {});
   const std::string any("\0\x1b[31m\xff\"call\":7,\\\r", 16);

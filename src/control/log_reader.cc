@@ -53,7 +53,8 @@ std::vector<OpenFile> files_for(const std::string& directory, const LogQuery& qu
   std::vector<OpenFile> files;
   std::set<ino_t> inodes;
   // A call's id tells when it began: what was written before has nothing of it.
-  const Time since = query.call ? IdSource::made_at(query.call->value) - kClockSlack : Time{};
+  Time since = query.since - kClockSlack;
+  if (query.call) since = std::max(since, IdSource::made_at(query.call->value) - kClockSlack);
   for (const fs::path& path : paths) {
     auto opened = open_file(path);
     if (!opened || opened->written < since || !inodes.insert(opened->inode).second) continue;
@@ -90,24 +91,26 @@ std::string mark_of(const LogQuery& query) {
   return "";
 }
 
-// Whether it may be worth to read the whole: a document begins with its time.
-bool may_be_before(const std::string& text, Time before) {
+// A document begins with its time: what is too old or too new need not be read whole.
+std::optional<Time> time_of(const std::string& text) {
   constexpr std::string_view kBegin = "{\"at_us\":";
-  if (!text.starts_with(kBegin)) return false;
-  std::int64_t at_us = 0;
-  std::from_chars(text.data() + kBegin.size(), text.data() + text.size(), at_us);
-  return at_us < before.us;
+  if (!text.starts_with(kBegin)) return std::nullopt;
+  Time at;
+  std::from_chars(text.data() + kBegin.size(), text.data() + text.size(), at.us);
+  return at;
 }
 
 std::vector<LogLine> newest_of(const OpenFile& file, const LogQuery& query, Time before) {
   std::vector<LogLine> newest_first;
   const std::string mark = mark_of(query);
+  const LineSearch search(query.search);
   read_backwards(file, [&](std::string text) {
-    if (!may_be_before(text, before) || text.find(mark) == std::string::npos) return true;
+    const auto at = time_of(text);
+    if (!at || *at >= before) return true;
+    if (*at < query.since) return false;
+    if (text.find(mark) == std::string::npos) return true;
     const auto line = from_text(text);
-    if (line && line->at < before && matches(query, *line)) {
-      split_into(newest_first, *line, query.last);
-    }
+    if (line && matches(query, *line)) split_into(newest_first, *line, query.last, search);
     return newest_first.size() < query.last;
   });
   return newest_first;
@@ -116,18 +119,22 @@ std::vector<LogLine> newest_of(const OpenFile& file, const LogQuery& query, Time
 }  // namespace
 
 bool matches(const LogQuery& query, const LogLine& line) {
-  return line.app == query.app && (query.function.empty() || line.function == query.function) &&
+  return line.at >= query.since && line.at <= query.until && line.app == query.app &&
+         (query.function.empty() || line.function == query.function) &&
          (!query.container || line.container == *query.container) &&
          (!query.call || line.call == *query.call);
 }
 
-void split_into(std::vector<LogLine>& newest_first, const LogLine& line, std::size_t most) {
+void split_into(std::vector<LogLine>& newest_first, const LogLine& line, std::size_t most,
+                const LineSearch& search) {
   for (std::size_t end = line.text.size(); newest_first.size() < most;) {
     const std::size_t before = end == 0 ? std::string::npos : line.text.rfind('\n', end - 1);
     const std::size_t begin = before == std::string::npos ? 0 : before + 1;
-    LogLine one = line;
-    one.text = line.text.substr(begin, end - begin);
-    newest_first.push_back(std::move(one));
+    const std::string_view text = std::string_view(line.text).substr(begin, end - begin);
+    if (search.finds(text)) {
+      newest_first.push_back({line.at, line.app, line.function, line.container, line.call,
+                              line.stream, std::string(text), line.dropped});
+    }
     if (before == std::string::npos) return;
     end = before;
   }

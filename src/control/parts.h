@@ -59,6 +59,7 @@ class LiveControl::Performer final : public ActionPerformer, public RunnerListen
                           std::string& body) override;
   void on_shared_request(Container& container, const FrameHeader& header,
                          std::string& body) override;
+  void on_ready() override;
   void on_runner_gone(ContainerId container) override;
 
  private:

@@ -149,7 +149,7 @@ TEST_F(Pipelines, TheTreeHasAllThatACallHasMadeWithItsPrice) {
   const JsonValue& root = drawn["call"];
   EXPECT_EQ(root["call_id"], parent.text());
   EXPECT_EQ(root["parent_call_id"], nullptr);
-  EXPECT_EQ(root["reason"], "runs on a container");
+  EXPECT_EQ(root["reason"], "runs on a container; waits for 1 call that it has made");
   ASSERT_EQ(root["children"].size(), 1u);
   EXPECT_EQ(root["children"][0]["call_id"], child.text());
   EXPECT_EQ(root["children"][0]["parent_call_id"], parent.text());

@@ -47,7 +47,8 @@ class SecretsTest : public ControlTest {
     return wait_for<std::string>([&](auto done) { control->delete_secret(name, force, done); });
   }
   Result<std::string> rollback(const std::string& app, std::uint32_t version) {
-    return wait_for<std::string>([&](auto done) { control->rollback(app, version, done); });
+    return wait_for<std::string>(
+        [&](auto done) { control->rollback(app, version, Rollout::recreate, done); });
   }
   JsonValue secrets() { return json(control->secrets_json())["secrets"]; }
   static std::string brings_values(const std::string& value) {

@@ -25,6 +25,8 @@ void Startup::restore_apps(const Snapshot& snapshot) {
     } else if (auto restored = deployments_.restore(app, *current); !restored) {
       spdlog::error("the app {} cannot be restored: {}", app.name, restored.error().message);
       catalog_.set_stopped(app);
+    } else if (app.newest > app.version) {
+      restore_rollout(app);
     }
   }
   for (const VariantRecord& variant : snapshot.variants) {
@@ -38,6 +40,16 @@ void Startup::restore_apps(const Snapshot& snapshot) {
     if (const auto restored = scaling_.restore(changed); !restored) {
       spdlog::error("a function is scaled as deployed: {}", restored.error().message);
     }
+  }
+}
+
+void Startup::restore_rollout(const AppRecord& app) {
+  const auto& versions = versions_[app.id];
+  const auto newest = std::ranges::find(versions, app.newest, &VersionRecord::version);
+  if (newest == versions.end() || !newest->withdrawn.empty()) return;
+  if (auto resumed = deployments_.rollouts().resume(app, *newest); !resumed) {
+    spdlog::error("version {} of the app {} cannot be rolled out: {}", app.newest, app.name,
+                  resumed.error().message);
   }
 }
 

@@ -32,6 +32,7 @@ class Startup {
 
  private:
   void restore_apps(const Snapshot& snapshot);
+  void restore_rollout(const AppRecord& app);
   void restore_containers(const Snapshot& snapshot);
   // Versions of stopped apps are not in the snapshot.
   void ask_for_versions(const AppRecord& app);

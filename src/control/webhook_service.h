@@ -10,6 +10,13 @@
 
 namespace ember {
 
+// For /metrics: since this server started, but for those that wait now.
+struct WebhookCounts {
+  std::uint64_t delivered = 0, dead = 0;
+  std::uint64_t failed_tries = 0;
+  std::int64_t waiting = 0;
+};
+
 class WebhookService {
  public:
   using Done = AsyncCalls::Done;
@@ -24,6 +31,7 @@ class WebhookService {
   virtual void secret(Done done) = 0;
   // A new one; the one before it signs beside it for so long.
   virtual void rotate_secret(Duration overlap, Done done) = 0;
+  virtual WebhookCounts counts() const = 0;
 };
 
 }  // namespace ember

@@ -217,8 +217,18 @@ void Webhooks::written(WebhookId webhook, const Result<>& result) {
                   result.error().message);
     return driver_.after(kRetry, [this, webhook] { write(webhook); });
   }
+  const WebhookProgress progress = sending_.at(webhook).progress;
   sending_.erase(webhook);
+  count(progress);
   look();
+}
+
+void Webhooks::count(const WebhookProgress& progress) {
+  const bool is_over = progress.state != WebhookState::waiting;
+  counts_.waiting -= is_over;
+  counts_.delivered += progress.state == WebhookState::delivered;
+  counts_.dead += progress.state == WebhookState::dead;
+  counts_.failed_tries += progress.state != WebhookState::delivered;
 }
 
 // --- what people ask for ---
@@ -251,11 +261,13 @@ void Webhooks::replay(WebhookId webhook, Done done) {
   auto looked_up = [this, done = std::move(done)](Result<StoredWebhook> found) mutable {
     if (!found) return done(std::move(found).error());
     WebhookProgress& progress = found->progress;
+    const bool was_over = progress.state != WebhookState::waiting;
     progress.state = WebhookState::waiting;
     progress.scheduled_from = progress.tries;
     progress.next = driver_.now();
-    auto replayed = [this, stored = *found, done = std::move(done)](Result<> result) {
+    auto replayed = [this, was_over, stored = *found, done = std::move(done)](Result<> result) {
       if (!result) return done(std::move(result).error());
+      counts_.waiting += was_over;
       look();
       done(dump_json(entry_of(stored)));
     };

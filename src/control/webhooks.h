@@ -29,7 +29,10 @@ class Webhooks final : public WebhookService {
 
   void set_url(std::string url) { url_ = std::move(url); }
   // At the start, once the keys are there.
-  void begin() { look(); }
+  void begin(std::int64_t waiting) {
+    counts_.waiting = waiting;
+    look();
+  }
   // At a drain: nothing is sent any more, and what is under way has a short time.
   void stop();
   bool is_settled() const;
@@ -39,21 +42,27 @@ class Webhooks final : public WebhookService {
   // For the batch with the end of the call.
   WebhookRecord record_of(const WebhookTarget& target, const CallEndRecord& end,
                           const CallOutcome& outcome) const;
-  // There may be something to send now.
-  void look();
+  // The end of a call is on disk, and what is to be told of it.
+  void added() {
+    ++counts_.waiting;
+    look();
+  }
 
   void list(std::optional<WebhookState> state, std::size_t limit, Done done) override;
   void show(WebhookId webhook, Done done) override;
   void replay(WebhookId webhook, Done done) override;
   void secret(Done done) override { keys_.tell(std::move(done)); }
   void rotate_secret(Duration overlap, Done done) override;
+  WebhookCounts counts() const override { return counts_; }
 
  private:
+  void look();
   void found(Result<std::vector<StoredWebhook>> waiting);
   void look_at(Time when);
   void send(const StoredWebhook& stored);
   void tried(WebhookId webhook, Result<WebhookReply> reply);
   void write(WebhookId webhook);
+  void count(const WebhookProgress& progress);
   void written(WebhookId webhook, const Result<>& result);
   std::vector<std::string> full_origins() const;
   std::size_t sending_to(const std::string& origin) const;
@@ -73,6 +82,7 @@ class Webhooks final : public WebhookService {
     bool is_over = false;  // and being written
   };
   std::map<WebhookId, Sending> sending_;
+  WebhookCounts counts_;
   bool asking_ = false;  // the store, for the next ones
   bool again_ = false;   // something came while it was asked
   Time planned_ = Time::never();

@@ -242,6 +242,29 @@ TEST_F(WebhooksTest, AreGivenUpAtOnceWhereTheReceiverIsGone) {
   EXPECT_EQ(only()["tries"], 1);
 }
 
+TEST_F(WebhooksTest, AreCountedAndThoseThatWaitAlsoOverARestart) {
+  const auto counts = [this] { return control->webhooks().counts(); };
+  must_spawn("echo");
+  Sent sent = next();
+  EXPECT_EQ(counts().waiting, 1);
+  sent.answer(500);
+  until([&] { return counts().failed_tries == 1; });
+  EXPECT_EQ(counts().waiting, 1);
+  close();
+  open();
+  node.reconnect_runners();
+  EXPECT_EQ(counts().waiting, 1);
+  pass(Duration::seconds(10));
+  next().answer(410);
+  until([&] { return counts().dead == 1; });
+  EXPECT_EQ(counts().waiting, 0);
+  must_spawn("echo");
+  next().answer(200);
+  until([&] { return counts().delivered == 1; });
+  EXPECT_EQ(counts().waiting, 0);
+  EXPECT_EQ(counts().failed_tries, 1u) << "since this server began";
+}
+
 TEST_F(WebhooksTest, WaitAsLongAsTheReceiverAsksFor) {
   must_spawn("echo");
   next().answer(503, Duration::seconds(600));

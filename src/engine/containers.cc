@@ -32,7 +32,8 @@ void become_ready(State& state, Slot slot) {
   arm_container(state, slot);
   if (container.yielding) stop_container(state, slot, StopMode::graceful, container.stop_reason);
   dispatch_waiting(state, pool);
-  rescale(state, pool);
+  const bool rises = state.predecessor_of(state.pools[pool]) != kNoSlot;
+  rises ? rescale_rising(state, state.pools[pool].app) : rescale(state, pool);
 }
 
 // Whether it may go on with its devices: none is held twice, or beyond its memory.

@@ -18,6 +18,25 @@ Slot find_or_add(Slab<Record>& slab, IdIndex<IdType>& index, IdType id) {
   return slot;
 }
 
+// The pool that this one replaces, or that replaces it, while both serve; kNoSlot: none.
+Slot other_in_rollout(const State& state, const State::Pool& pool) {
+  const Slot before = state.predecessor_of(pool);
+  if (before != kNoSlot || !pool.replaced_by) return before;
+  const Slot after = state.pool_index.find(pool.replaced_by);
+  const bool rises = after != kNoSlot && state.predecessor_of(state.pools[after]) != kNoSlot;
+  return rises ? after : kNoSlot;
+}
+
+// Its function has its maximum; while a version comes up beside another, the higher one.
+void set_maximum(State& state, Slot slot) {
+  const State::Pool& pool = state.pools[slot];
+  std::uint32_t most = pool.settings.scaling.max_containers;
+  if (const Slot other = other_in_rollout(state, pool); other != kNoSlot) {
+    most = std::max(most, state.pools[other].settings.scaling.max_containers);
+  }
+  state.functions[pool.function].max_containers = most;
+}
+
 Slot add_pool(State& state, AppId app_id, WorkspaceId workspace_id, const PoolSpec& spec) {
   const Slot workspace = find_or_add(state.workspaces, state.workspace_index, workspace_id);
   const Slot app = find_or_add(state.apps, state.app_index, app_id);
@@ -30,17 +49,37 @@ Slot add_pool(State& state, AppId app_id, WorkspaceId workspace_id, const PoolSp
   pool.workspace = workspace;
   pool.settings = spec.settings;
   pool.spread = spec.spread;
-  state.functions[function].max_containers = spec.settings.scaling.max_containers;
+  pool.replaces = spec.replaces;
+  const Slot replaced = state.pool_index.find(spec.replaces);
+  if (replaced != kNoSlot) state.pools[replaced].replaced_by = spec.pool;
   state.functions[function].pools.push_back(slot);
   state.apps[app].pools.push_back(slot);
   ++state.workspaces[workspace].pools;
   state.pool_index.insert(spec.pool, slot);
+  set_maximum(state, slot);
   return slot;
 }
 
 bool names(const AppDeployed& event, PoolId pool) {
   return std::any_of(event.pools.begin(), event.pools.end(),
                      [&](const PoolSpec& spec) { return spec.pool == pool; });
+}
+
+// The rollout of a version is over: it has taken over, or has been withdrawn.
+void settle(State& state, Slot slot) {
+  State::Pool& pool = state.pools[slot];
+  const Slot replaced = pool.replaces ? state.pool_index.find(pool.replaces) : kNoSlot;
+  if (replaced == kNoSlot || state.predecessor_of(pool) != kNoSlot) return;
+  State::Pool& before = state.pools[replaced];
+  const bool took_over = pool.ended == ReasonCode::none && before.ended == ReasonCode::retired;
+  if (took_over && before.live() == 0) {
+    move_waiting(state, replaced, slot);
+    dispatch_waiting(state, slot);
+  }
+  pool.replaces = {};
+  if (before.replaced_by == pool.id) before.replaced_by = {};
+  if (took_over) set_maximum(state, slot);
+  if (before.ended == ReasonCode::none) set_maximum(state, replaced);
 }
 
 // Nobody waits for these containers any more: busy ones stop as their inputs let go of them.
@@ -100,6 +139,7 @@ void handle_event(State& state, const AppDeployed& event) {
     if (!spec.pool || !spec.function || state.pool_index.find(spec.pool) != kNoSlot) continue;
     touched.push_back(add_pool(state, event.app, event.workspace, spec));
   }
+  for (const Slot slot : touched) settle(state, slot);
   for (const Slot slot : touched) rescale(state, slot);
 }
 
@@ -125,7 +165,7 @@ void handle_event(State& state, const ScalingChanged& event) {
   pool.settings.scaling.max_inputs = before.max_inputs;
   pool.settings.scaling.target_inputs = before.target_inputs;
   const Slot function = pool.function;
-  state.functions[function].max_containers = event.scaling.max_containers;
+  set_maximum(state, slot);
   rescale_function(state, function);
 }
 

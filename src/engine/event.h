@@ -27,11 +27,16 @@ struct PoolSpec {
   FunctionId function;  // the same over all versions of the function
   FunctionSettings settings;
   Spread spread = Spread::packed;
+  PoolId replaces = {};  // of an earlier version; zero: none
 };
 
 // A new version of an app is declared, whole and at once. From now on these pools are its current
 // ones; every earlier pool of the app is retired: it takes no new inputs, finishes what it has
-// (waiting inputs too) and gives its containers back as they fall idle.
+// (waiting inputs too) and gives its containers back as they fall idle. What waits for one that has
+// no containers goes to the pool that replaces it.
+//
+// A pool may be declared beside the one that it replaces, before any input comes to it: while there
+// is no room for both, the other one gives up containers until it has half of its min_containers.
 struct AppDeployed {
   AppId app;
   std::vector<PoolSpec> pools;

@@ -88,6 +88,9 @@ void add_pool(Hasher& hash, const State& state, const State::Pool& pool) {
   add_settings(hash, pool.settings);
   hash.add(static_cast<std::uint64_t>(pool.spread));
   hash.add(static_cast<std::uint64_t>(pool.ended));
+  hash.add(pool.replaces.value);
+  hash.add(pool.replaced_by.value);
+  hash.add(pool.taken);
   hash.add(pool.in_flight);
   hash.add(pool.awaited);
   hash.add(std::uint64_t{pool.seems_stuck});

@@ -358,6 +358,19 @@ void fail_waiting(State& state, Slot pool_slot, const InputFailure& failure) {
   }
 }
 
+void move_waiting(State& state, Slot from, Slot to) {
+  const Time since = state.pools[from].gathering.since();
+  const bool is_first = state.pools[to].waiting.empty() && !state.pools[from].waiting.empty();
+  while (!state.pools[from].waiting.empty()) {
+    const Slot slot = take_waiting(state, state.pools[from]);
+    InputEntry& input = state.inputs[slot];
+    input.pool = to;
+    wait_again(state, slot);
+    if (input.attempt == 0) expire_at(state, slot, input.due);
+  }
+  if (is_first) state.pools[to].gathering.begin(since);  // they have waited for a batch already
+}
+
 void fail_delayed(State& state, Slot pool_slot, const InputFailure& failure) {
   State::Pool& pool = state.pools[pool_slot];
   while (!pool.delayed.empty()) fail_delayed_input(state, pool.delayed.front(), failure);

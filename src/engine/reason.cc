@@ -45,6 +45,10 @@ std::string Reason::text() const {
     case ReasonCode::waiting_for_batch:
       return "waits at most " + number(b) + " ms for more inputs to run with; the batch has " +
              number(a);
+    case ReasonCode::waiting_for_rollout:
+      return "waits for the app's newer version, which has been given the room of this one's "
+             "containers; " +
+             count(a, "container") + " of that starting";
     case ReasonCode::waiting_to_retry:
       return "runs again in " + number(b) + " ms, after " + count(a, "failed attempt");
     case ReasonCode::attempt_failed:

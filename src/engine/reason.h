@@ -19,6 +19,7 @@ enum class ReasonCode : std::uint8_t {
   waiting_after_refusal,       // a: refused starts in a row, b: milliseconds until the next
   waiting_for_node,            // none is connected
   waiting_for_batch,           // a: inputs that the batch has, b: milliseconds until it goes
+  waiting_for_rollout,         // a newer version is given the room. a: its containers starting
   running,                     // on a container
   // why a container starts
   demand,             // a: inputs in flight and waiting, b: target per container

@@ -32,10 +32,22 @@ bool may_start(State& state, Slot pool_slot) {
   if (pool.backoff.holds(state.now)) return false;
   // After a failure one container tries for all.
   if (pool.backoff.failures() > 0 && !pool.groups[State::kStarting].empty()) return false;
+  if (state.taker_of_room(pool) != kNoSlot) return false;
   const State::Function& function = state.functions[pool.function];
   if (function.held < function.max_containers) return true;
   if (pool.is_starved()) make_room(state, pool_slot);
+  take_room(state, pool_slot);
   return false;
+}
+
+// Whether a container of the pool is likely to fit where one of the pool that it replaces was.
+bool fits_in_place_of_predecessor(const State& state, const State::Pool& pool) {
+  const Slot slot = state.predecessor_of(pool);
+  if (slot == kNoSlot) return false;
+  const Resources& wanted = pool.settings.resources;
+  const Resources& given = state.pools[slot].settings.resources;
+  return wanted.cpu_millicores <= given.cpu_millicores &&
+         wanted.memory_bytes <= given.memory_bytes && wanted.gpu == given.gpu;
 }
 
 void start(State& state, Slot pool_slot, const Placement& placement, const Reason& reason) {
@@ -71,6 +83,7 @@ Growth grow(State& state, Slot pool_slot, std::uint32_t count) {
     if (!placement) {
       pool.backlog_order = state.backlog.add(state.shape_of(pool), pool_slot);
       pool.refusal_retry = pool.refusals.next_retry(state.now);
+      if (fits_in_place_of_predecessor(state, pool)) take_room(state, pool_slot);
       return Growth::no_room;
     }
     start(state, pool_slot, *placement, start_reason(pool, state.desired(pool)));
@@ -131,7 +144,10 @@ void rescale(State& state, Slot pool_slot) {
   const std::uint32_t live = pool.live();
   if (pool.backlog_order != 0 && pool.refusal_retry <= state.now) leave_backlog(state, pool_slot);
   if (live < desired && pool.backlog_order == 0) {
+    const bool lacked_room = pool.taken > 0 && live < pool.half_of_floor();
     grow(state, pool_slot, desired - live);
+    const Slot predecessor = state.predecessor_of(pool);
+    if (lacked_room && predecessor != kNoSlot) rescale(state, predecessor);
   } else if (live > desired) {
     state.mode(pool) == PoolMode::ending ? shrink_ending(state, pool, live - desired)
                                          : shrink_serving(state, pool, live - desired);
@@ -141,6 +157,13 @@ void rescale(State& state, Slot pool_slot) {
     offer_room(state, pool_slot);
   }
   if (pool.ended != ReasonCode::none) forget_if_done(state, pool_slot);
+}
+
+void rescale_rising(State& state, Slot app) {
+  const std::vector<Slot> pools = state.apps[app].pools;  // rescale may forget some
+  for (const Slot pool : pools) {
+    if (state.predecessor_of(state.pools[pool]) != kNoSlot) rescale(state, pool);
+  }
 }
 
 void rescale_function(State& state, Slot function) {

@@ -89,6 +89,8 @@ class State {
     FunctionSettings settings;
     Spread spread = Spread::packed;
     ReasonCode ended = ReasonCode::none;  // retired or app_stopped
+    PoolId replaces, replaced_by;         // zero: none, or over
+    std::uint32_t taken = 0;              // containers that the replaced one gave up for it
     std::uint32_t in_flight = 0;          // running and ending inputs
     std::uint32_t batches = 0;            // that those are in; of a batched function
     std::uint32_t awaited = 0;            // waiting inputs that have a parent
@@ -112,6 +114,8 @@ class State {
       return groups[kStarting].size() + groups[kIdle].size() + groups[kBusy].size();
     }
     std::uint32_t held() const { return live() + groups[kStopping].size(); }
+    // That it is to have before it takes over, where there is little room.
+    std::uint32_t half_of_floor() const { return (settings.scaling.min_containers + 1) / 2; }
     // It has work and nothing that could ever do it.
     bool is_starved() const { return live() == 0 && !waiting.empty(); }
     bool has_work() const { return in_flight > 0 || !waiting.empty() || !delayed.empty(); }
@@ -222,6 +226,19 @@ class State {
     return pool.ended != ReasonCode::none ? pool.ended : ReasonCode::draining;
   }
   WorkspaceId workspace_of(const Pool& pool) const { return workspaces[pool.workspace].id; }
+  // The pool that goes on serving until this one is up; kNoSlot: none does.
+  Slot predecessor_of(const Pool& pool) const {
+    const Slot slot = pool.replaces ? pool_index.find(pool.replaces) : kNoSlot;
+    const bool serves = slot != kNoSlot && pools[slot].ended == ReasonCode::none;
+    return serves && pool.ended == ReasonCode::none ? slot : kNoSlot;
+  }
+  // The pool that has been given room of this one's and lacks containers yet; kNoSlot: none.
+  Slot taker_of_room(const Pool& pool) const {
+    const Slot slot = pool.replaced_by ? pool_index.find(pool.replaced_by) : kNoSlot;
+    if (slot == kNoSlot || predecessor_of(pools[slot]) == kNoSlot) return kNoSlot;
+    const Pool& taker = pools[slot];
+    return taker.taken > 0 && taker.live() < taker.half_of_floor() ? slot : kNoSlot;
+  }
   Backlog::Shape shape_of(const Pool& pool) const {
     return Backlog::shape_of(pool.settings.resources, workspace_of(pool));
   }

@@ -28,6 +28,8 @@ void dispatch_waiting(State& state, Slot pool);
 // Fails the waiting inputs of a pool, all of them.
 void fail_waiting(State& state, Slot pool, const InputFailure& failure);
 void fail_waiting_input(State& state, Slot input, const InputFailure& failure);
+// What waits in a pool waits in another one from now on, each at its place.
+void move_waiting(State& state, Slot from, Slot to);
 // Fails those of a pool that wait for their next attempt, all of them.
 void fail_delayed(State& state, Slot pool, const InputFailure& failure);
 // Back to its place in the queue, after an attempt.
@@ -128,9 +130,14 @@ void end_container(State& state, Slot container, Time at, ExitCause cause, Start
 // it is retired and has nothing left.
 void rescale(State& state, Slot pool);
 void rescale_function(State& state, Slot function);
+// All pools of the app's version that comes up: one of them has, and may have been waited for.
+void rescale_rising(State& state, Slot app);
 // Its function is at its maximum and the pool has work but no container: makes another pool of the
 // function give one up, or notes that it wants one (room.cc).
 void make_room(State& state, Slot pool);
+// There is no room beside the pool that this one replaces: makes that give up a container, as far
+// as this one is to have some before it takes over.
+void take_room(State& state, Slot pool);
 // Lets the function's pools without containers try again if `pool` has one that it could give up.
 void offer_room(State& state, Slot pool);
 // Resources came free: those who wait for them try again.

@@ -115,6 +115,10 @@ Reason wait_reason(const State& state, const State::Pool& pool, std::int64_t ahe
     return {ReasonCode::waiting_for_batch, pool.waiting.size(), ms_until(state.now, due)};
   }
   if (starting > 0) return {ReasonCode::waiting_for_start, starting, ahead};
+  const Slot taker = pool.replaced_by ? state.pool_index.find(pool.replaced_by) : kNoSlot;
+  if (taker != kNoSlot && state.pools[taker].taken > 0 && pool.live() < desired) {
+    return {ReasonCode::waiting_for_rollout, state.pools[taker].groups[State::kStarting].size()};
+  }
   if (pool.live() >= desired) return {ReasonCode::waiting_for_slot, ready, ahead};
   if (pool.backoff.holds(state.now)) {
     return {ReasonCode::waiting_for_backoff, pool.backoff.failures(),

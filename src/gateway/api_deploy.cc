@@ -42,6 +42,18 @@ class BuildLines final : public BuildObserver {
   LineStream lines_;
 };
 
+// Of a body that rollback_version() has taken.
+Result<Rollout> rollback_strategy(const std::string& body) {
+  if (body.empty()) return Rollout::rolling;
+  const auto document = nlohmann::json::parse(body, nullptr, false);
+  const auto strategy = document.find("strategy");
+  if (strategy == document.end()) return Rollout::rolling;
+  const auto rollout = strategy->is_string() ? parse_rollout(strategy->get<std::string>())
+                                             : std::optional<Rollout>();
+  if (!rollout) return {ErrorCode::invalid_argument, kUnknownRollout};
+  return *rollout;
+}
+
 }  // namespace
 
 Result<std::uint32_t> rollback_version(const std::string& body) {
@@ -102,7 +114,9 @@ void handle_deploy(ApiRequest& request, Reply reply) {
 void handle_rollback(ApiRequest& request, Reply reply) {
   const auto version = rollback_version(request.body);
   if (!version) return reply.send(error_response(version.error()));
-  request.control.rollback(request.parameters[0], *version, answer_to(reply));
+  const auto rollout = rollback_strategy(request.body);
+  if (!rollout) return reply.send(error_response(rollout.error()));
+  request.control.rollback(request.parameters[0], *version, *rollout, answer_to(reply));
 }
 
 void handle_stop_app(ApiRequest& request, Reply reply) {

@@ -6,6 +6,8 @@ namespace ember {
 namespace {
 
 constexpr std::int64_t kMostLastLines = 10'000;
+constexpr std::size_t kLongestSearch = 256;
+constexpr std::int64_t kLatestMs = 253'402'300'799'999;  // the end of 9999
 
 std::string log_json(const LogLine& line) {
   std::string text = R"({"at_ms": )" + std::to_string(line.at.whole_ms());
@@ -51,6 +53,26 @@ class FollowedLines final : public LogFollower {
   std::vector<std::string> early_;  // lines that came before those of the past had been read
 };
 
+Result<> read_times(const Query& query, LogQuery& result) {
+  const auto since_ms = query.number("since_ms"), until_ms = query.number("until_ms");
+  for (const auto& [name, ms] :
+       {std::pair("since_ms", since_ms), std::pair("until_ms", until_ms)}) {
+    if (!ms || (*ms >= 0 && *ms <= kLatestMs)) continue;
+    return {ErrorCode::invalid_argument,
+            std::string(name) + " must be a time in milliseconds since 1970"};
+  }
+  if (since_ms) result.since = Time::from_ms(*since_ms);
+  // All of that millisecond.
+  if (until_ms) result.until = Time::from_ms(*until_ms + 1) - Duration{1};
+  if (result.until < result.since) {
+    return {ErrorCode::invalid_argument, "until_ms is before since_ms"};
+  }
+  if (until_ms && query.text("follow") == "true") {
+    return {ErrorCode::invalid_argument, "until_ms has an end and follow has none; give one"};
+  }
+  return Ok{};
+}
+
 Result<LogQuery> log_query(const Query& query) {
   LogQuery result;
   result.app = query.text("app");
@@ -68,6 +90,14 @@ Result<LogQuery> log_query(const Query& query) {
       return {ErrorCode::invalid_argument, "last must be 0 to 10000"};
     }
     result.last = static_cast<std::size_t>(*last);
+  }
+  if (auto read = read_times(query, result); !read) return std::move(read).error();
+  result.search = query.text("search");
+  if (result.search.size() > kLongestSearch) {
+    return {ErrorCode::invalid_argument, "search has more than 256 bytes"};
+  }
+  if (result.search.find('\n') != std::string::npos) {
+    return {ErrorCode::invalid_argument, "search is looked for in single lines; give it one"};
   }
   return result;
 }

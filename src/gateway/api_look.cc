@@ -75,7 +75,8 @@ void handle_health(ApiRequest& request, Reply reply) {
 void handle_metrics(ApiRequest& request, Reply reply) {
   Response response;
   response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-  response.body = metrics_text(request.control.metrics(), request.stats);
+  response.body =
+      metrics_text(request.control.metrics(), request.control.webhooks().counts(), request.stats);
   reply.send(std::move(response));
 }
 

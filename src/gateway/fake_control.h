@@ -175,8 +175,9 @@ class FakeControl final : public Control {
     deployed[app] = std::move(request_json);
     answer("deploy " + app, std::move(done));
   }
-  void rollback(std::string app, std::uint32_t version, Done done) override {
-    answer("rollback " + app + " " + std::to_string(version), std::move(done));
+  void rollback(std::string app, std::uint32_t version, Rollout rollout, Done done) override {
+    const char* how = rollout == Rollout::recreate ? " at once" : "";
+    answer("rollback " + app + " " + std::to_string(version) + how, std::move(done));
   }
   void stop_app(std::string app, Done done) override { answer("stop " + app, std::move(done)); }
   void make_variant(std::string app, std::string function, std::string request_json,

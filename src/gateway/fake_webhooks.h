@@ -29,6 +29,7 @@ class FakeWebhooks final : public WebhookService {
     asked.push_back("rotate " + std::to_string(overlap.us / 1'000'000) + " s");
     done(std::string(R"({"secret": "whsec_"})"));
   }
+  WebhookCounts counts() const override { return {2, 1, 5, 3}; }
 };
 
 }  // namespace ember

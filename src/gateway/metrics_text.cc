@@ -119,9 +119,18 @@ MetricFamily single(MetricType type, const char* name, const char* help, double 
   return result;
 }
 
+MetricFamily webhooks_ended(const WebhookCounts& webhooks) {
+  MetricFamily result =
+      family(MetricType::Counter, "ember_webhooks_total", "Webhooks delivered, or given up");
+  add(result, {{"state", "delivered"}}, static_cast<double>(webhooks.delivered));
+  add(result, {{"state", "dead"}}, static_cast<double>(webhooks.dead));
+  return result;
+}
+
 }  // namespace
 
-std::string metrics_text(const Functions& functions, const EdgeStats& stats) {
+std::string metrics_text(const Functions& functions, const WebhookCounts& webhooks,
+                         const EdgeStats& stats) {
   constexpr auto kCounter = MetricType::Counter;
   constexpr auto kGauge = MetricType::Gauge;
   const std::vector<MetricFamily> families = {
@@ -150,6 +159,12 @@ std::string metrics_text(const Functions& functions, const EdgeStats& stats) {
                    &DroppedLogs::lines),
       dropped_logs("ember_log_bytes_dropped_total", "Bytes of these", functions,
                    &DroppedLogs::bytes),
+      webhooks_ended(webhooks),
+      single(kCounter, "ember_webhook_failed_tries_total",
+             "Tries to send a webhook that its receiver did not take",
+             static_cast<double>(webhooks.failed_tries)),
+      single(kGauge, "ember_webhooks_waiting", "Webhooks to be sent, or sent again",
+             static_cast<double>(webhooks.waiting)),
       single(kCounter, "http_server_requests_total", "HTTP requests received",
              static_cast<double>(stats.requests)),
       single(kGauge, "http_server_open_connections", "Client connections",

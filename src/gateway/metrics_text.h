@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "control/control.h"
+#include "control/webhook_service.h"
 #include "gateway/api.h"
 
 namespace ember {
 
 std::string metrics_text(const std::vector<Control::FunctionMetrics>& functions,
-                         const EdgeStats& stats);
+                         const WebhookCounts& webhooks, const EdgeStats& stats);
 
 }  // namespace ember

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "gateway/open_rates.h"
 
 namespace ember {
 
@@ -54,6 +55,7 @@ struct WebOptions {
   std::uint16_t port = 7778;
   std::string_view flag = "--web-listen";
   std::string domain;  // of the endpoints' names, beside localhost; "": none
+  OpenRate open_rate = {};
   ServerLimits limits;
   Time (*wall_clock)() = nullptr;  // required
 };

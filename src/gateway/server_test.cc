@@ -76,6 +76,8 @@ TEST_F(ServerTest, WritesMetricsAsPrometheusText) {
         "faas_invoke_duration_seconds_sum{app=\"shop\",faas_name=\"price\"} 0.0065",
         "ember_gpu_seconds_total{app=\"shop\",faas_name=\"price\",kind=\"busy\"} 1.5",
         "ember_cost_usd_total{app=\"shop\",faas_name=\"price\"} 2.5",
+        "ember_webhooks_total{state=\"delivered\"} 2", "ember_webhooks_total{state=\"dead\"} 1",
+        "ember_webhook_failed_tries_total 5", "ember_webhooks_waiting 3",
         "http_server_open_connections 1"}) {
     EXPECT_NE(response.body.find(std::string(line) + "\n"), std::string::npos) << line;
   }

@@ -18,6 +18,12 @@ class StreamTest : public GatewayTest {
     EXPECT_TRUE(turn_until([&] { return control.followers.size() == 1; }));
     return client;
   }
+  LogQuery followed(const std::string& words) {
+    TestClient client = connect();
+    client.send(request("GET", "/api/v1/logs?app=shop&follow=true&" + words));
+    EXPECT_TRUE(turn_until([&] { return control.followers.size() == 1; }));
+    return control.followers.at(0).query;
+  }
   TestClient build() {
     TestClient client = connect();
     client.send(request("POST", "/api/v1/images", R"({"base": "host"})"));
@@ -29,6 +35,13 @@ class StreamTest : public GatewayTest {
             CallId{2},        "stdout", std::move(text)};
   }
 };
+
+TEST_F(StreamTest, PassesOnWhatLinesAreAskedFor) {
+  const LogQuery query = followed("since_ms=1500&search=time%20out");
+  EXPECT_EQ(query.since, Time::from_ms(1500));
+  EXPECT_EQ(query.until, Time::never());
+  EXPECT_EQ(query.search, "time out");
+}
 
 TEST_F(StreamTest, SendsABuildsLinesAsTheyComeAndItsEnd) {
   TestClient client = build();

@@ -8,6 +8,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -66,6 +67,8 @@ class WebConnection final : private WebClient, public std::enable_shared_from_th
   KeyId holder() const;
   void start_call(const WebEndpoint& endpoint);
   std::string client_address() const;
+  std::string source() const;
+  std::optional<CallFailure> too_fast(std::string_view label) const;
   std::size_t take_body(std::string_view bytes);
   std::size_t take_chunks(std::string_view bytes);
   void send_piece(std::string piece);

@@ -21,12 +21,14 @@ struct WebEdge {
       : control(control_plane),
         web(control_plane.web()),
         options(std::move(given)),
-        client_calls({options.limits.client_calls(), options.limits.client_call_bytes}) {}
+        client_calls({options.limits.client_calls(), options.limits.client_call_bytes}),
+        open_rates(options.open_rate) {}
 
   Control& control;
   WebService& web;
   const WebOptions options;
   ClientCalls client_calls;
+  OpenRates open_rates;  // of endpoints that ask for no key
   EdgeStats stats;
   std::uint64_t tick = 1;  // seconds since the start, counted by the scan
   std::string date_line;   // of this tick

@@ -2,14 +2,18 @@
 #include <limits>
 
 #include "gateway/bearer_key.h"
+#include "gateway/error_response.h"
 #include "gateway/forwarded_head.h"
+#include "gateway/header_fields.h"
 #include "gateway/web_connection.h"
+#include "model/ip_address.h"
 
 namespace ember {
 namespace {
 
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::string_view kLocal = "localhost";
+constexpr std::string_view kLoopback = "a loopback address";  // as closed_range_of() calls one
 
 std::string lower_case(std::string_view text) {
   std::string lower(text);
@@ -76,6 +80,9 @@ void WebConnection::on_head() {
   if (auto known = check_key(*endpoint); !known) {
     return refuse(401, ErrorCode::unauthenticated, known.error().message);
   }
+  if (endpoint->access == WebAccess::open) {
+    if (const auto refusal = too_fast(name)) return respond(refusal_response(*refusal));
+  }
   start_call(*endpoint);
 }
 
@@ -115,6 +122,31 @@ std::string WebConnection::client_address() const {
   boost::system::error_code error;
   const auto endpoint = socket_.remote_endpoint(error);
   return error ? "unknown" : endpoint.address().to_string();
+}
+
+// Who asks, as far as requests are counted: a proxy on this machine says whom it asks for. Empty: a
+// program of this machine, which nobody has to be kept from.
+std::string WebConnection::source() const {
+  std::string address = client_address();
+  const auto parsed = parse_ip_address(address);
+  if (!parsed || closed_range_of(*parsed) != kLoopback) return rated_source(address);
+  const std::string clients = joined_values(parser_.head().fields, "x-forwarded-for");
+  const std::size_t last = clients.find_last_of(", ");
+  return rated_source(last == clients.npos ? clients : clients.substr(last + 1));
+}
+
+std::optional<CallFailure> WebConnection::too_fast(std::string_view label) const {
+  const std::string asker = source();
+  if (asker.empty()) return std::nullopt;
+  const auto wait = edge_->open_rates.refusal(label, asker, edge_->options.wall_clock());
+  if (!wait) return std::nullopt;
+  const std::int64_t rate = edge_->options.open_rate.per_second;
+  CallFailure refusal{{ErrorCode::resource_exhausted,
+                       "this address asks too often: an endpoint without a key takes " +
+                           std::to_string(rate) + " requests a second of one; try again later"}};
+  refusal.retry_after_s = (wait->us + 999'999) / 1'000'000;
+  refusal.limit = {"open_requests_per_second", rate};
+  return refusal;
 }
 
 std::size_t WebConnection::take_body(std::string_view bytes) {

@@ -102,6 +102,27 @@ TEST_F(WebTest, PassesAnAnswerOnAndTheConnectionGoesOn) {
   EXPECT_EQ(client.read().body, "ok");
 }
 
+TEST_F(WebTest, RefusesAnAddressThatAsksAnOpenEndpointTooOften) {
+  options.open_rate = {1, 2};
+  const auto ask = [this](const char* fields, const char* label = "shop-site") {
+    TestClient client = connect();
+    auto& asked = start(client, request("GET /", fields, label));
+    asked.client->on_piece("204\r\n");
+    asked.client->on_end();
+    EXPECT_EQ(client.read(false).status, 204);
+  };
+  constexpr const char* kFrom = "X-Forwarded-For: 198.51.100.7, 192.0.2.1\r\n";
+  ask(kFrom);
+  ask(kFrom);
+  const auto refused = refusal(request("GET /", kFrom));
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.field("Retry-After"), "1");
+  EXPECT_EQ(refused.field("X-RateLimit-Limit"), "1");
+  ask("X-Forwarded-For: 192.0.2.2\r\n");
+  for (int i = 0; i < 5; ++i) ask("");  // a program of this machine, for itself
+  ask((std::string(kFrom) + "Authorization: Bearer ek-good\r\n").c_str(), "shop-desk");
+}
+
 TEST_F(WebTest, SendsNoBodyWhereThereIsNone) {
   TestClient client = connect();
   auto& head = start(client, request("HEAD /"));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 namespace ember {
 namespace {
@@ -107,6 +108,7 @@ AppDeployed Catalog::declare(AppId app, const std::vector<DeployedPool>& pools) 
   }
   apps_.at(app).versions.push_back(std::move(version));
   apps_.at(app).stopped = false;
+  apps_.at(app).rising.clear();
   return event;
 }
 
@@ -127,6 +129,61 @@ AppDeployed Catalog::roll_back(AppId app) {
   std::vector<DeployedPool> pools;
   for (const PoolId id : versions[random_.below(versions.size())]) pools.push_back(pools_.at(id));
   return declare(app, pools);
+}
+
+// Zero where what waits for it is not to be run by the other one.
+PoolId Catalog::find_replaced(AppId app, const DeployedPool& pool) const {
+  for (const PoolId id : apps_.at(app).versions.back()) {
+    const DeployedPool& before = pools_.at(id);
+    const bool batched = pool.spec.settings.batching.is_on();
+    const bool alike = before.spec.settings.batching.is_on() == batched;
+    if (before.spec.function == pool.spec.function && alike) return id;
+  }
+  return {};
+}
+
+AppDeployed Catalog::begin_rollout(AppId app, Random& random) {
+  DeployedApp& deployed = apps_.at(app);
+  deployed.rising.clear();
+  const auto& versions = deployed.versions;
+  for (const PoolId id : versions[random.below(versions.size())]) {
+    DeployedPool pool = pools_.at(id);
+    if (pool.variant_of) continue;
+    pool.spec.pool = PoolId{next_pool_++};
+    pool.spec.replaces = find_replaced(app, pool);
+    deployed.rising.push_back(pool.spec.pool);
+    pools_.emplace(pool.spec.pool, std::move(pool));
+  }
+  return {app, declared(app), workspace_of(app)};
+}
+
+std::vector<Event> Catalog::end_rollout(AppId app, Outcome outcome) {
+  DeployedApp& deployed = apps_.at(app);
+  std::vector<Event> events;
+  if (deployed.stopped || deployed.rising.empty()) return events;
+  const std::vector<PoolId> rising = std::exchange(deployed.rising, {});
+  if (outcome == Outcome::takes_over) deployed.versions.push_back(rising);
+  events.emplace_back(AppDeployed{app, declared(app), workspace_of(app)});
+  if (outcome == Outcome::withdrawn) return events;
+  for (const PoolId id : rising) {
+    pools_.at(id).spec.replaces = {};
+    events.emplace_back(ScalingChanged{id, pools_.at(id).spec.settings.scaling});
+  }
+  return events;
+}
+
+std::vector<PoolSpec> Catalog::declared(AppId app) const {
+  const DeployedApp& deployed = apps_.at(app);
+  std::vector<PoolSpec> specs;
+  if (deployed.stopped) return specs;
+  for (const PoolId pool : deployed.versions.back()) specs.push_back(pools_.at(pool).spec);
+  for (const PoolId pool : deployed.rising) {
+    PoolSpec& spec = specs.emplace_back(pools_.at(pool).spec);
+    Scaling& scaling = spec.settings.scaling;
+    scaling.min_containers = std::max(scaling.min_containers, (scaling.max_containers + 1) / 2);
+    scaling.buffer_containers = 0;
+  }
+  return specs;
 }
 
 PoolAdded Catalog::add_variant(AppId app) {

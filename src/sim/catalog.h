@@ -33,6 +33,7 @@ WorkspaceId workspace_of(AppId app);
 
 struct DeployedApp {
   std::vector<std::vector<PoolId>> versions;  // newest last
+  std::vector<PoolId> rising;                 // of one that comes up beside the newest
   bool stopped = false;
 };
 
@@ -46,11 +47,21 @@ class Catalog {
   AppDeployed deploy(AppId app, Health health);
   // An earlier version again, with new pools.
   AppDeployed roll_back(AppId app);
+  // An earlier version again, to come up beside the newest one, with containers of its own.
+  AppDeployed begin_rollout(AppId app, Random& random);
+  // It takes over, as it was drawn, or is withdrawn.
+  enum class Outcome : std::uint8_t { takes_over, withdrawn };
+  std::vector<Event> end_rollout(AppId app, Outcome outcome);
+  // All that is declared of the app.
+  std::vector<PoolSpec> declared(AppId app) const;
   // One more pool of the newest version: of one of its functions, with other settings.
   PoolAdded add_variant(AppId app);
   // Of a pool of the newest version: other bounds, its floor and what one container takes the same.
   ScalingChanged rescale(AppId app);
-  void stop(AppId app) { apps_.at(app).stopped = true; }
+  void stop(AppId app) {
+    apps_.at(app).stopped = true;
+    apps_.at(app).rising.clear();
+  }
 
   const std::map<AppId, DeployedApp>& apps() const { return apps_; }
   const DeployedPool& pool(PoolId id) const { return pools_.at(id); }
@@ -66,6 +77,7 @@ class Catalog {
   FunctionSettings draw_settings(FunctionId function);
   Behaviour draw_behaviour(Health health);
   AppDeployed declare(AppId app, const std::vector<DeployedPool>& pools);
+  PoolId find_replaced(AppId app, const DeployedPool& pool) const;
 
   Random& random_;
   Random batching_;

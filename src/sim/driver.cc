@@ -221,19 +221,11 @@ void Driver::on_exit(NodeId node, const ExitNotice& notice) {
   handle(ContainerExited{id, notice.at, notice.cause, notice.facts.egress_bytes});
 }
 
-std::vector<PoolSpec> Driver::current_pools(AppId id) const {
-  const DeployedApp& app = world_.catalog.apps().at(id);
-  std::vector<PoolSpec> specs;
-  if (app.stopped) return specs;
-  for (const PoolId pool : app.versions.back()) specs.push_back(world_.catalog.pool(pool).spec);
-  return specs;
-}
-
 // The pool of an earlier version is declared beside the current ones for as long as it takes to
 // adopt the container, and is then retired again with it.
 void Driver::adopt(NodeId node, const NodeContainerFacts& facts, Time ended) {
   const DeployedPool& pool = world_.catalog.pool(facts.pool);
-  const std::vector<PoolSpec> current = current_pools(pool.app);
+  const std::vector<PoolSpec> current = world_.catalog.declared(pool.app);
   const bool is_current = std::any_of(current.begin(), current.end(), [&](const PoolSpec& spec) {
     return spec.pool == facts.pool;
   });
@@ -306,7 +298,7 @@ void Driver::start() {
   if (epoch_ > 1) ++counts_.restarts;
   if (trace_) trace_(world_.agenda.now(), "driver starts, epoch " + std::to_string(epoch_));
   for (const auto& [id, app] : world_.catalog.apps()) {
-    if (!app.stopped) handle(AppDeployed{id, current_pools(id), workspace_of(id)});
+    if (!app.stopped) handle(AppDeployed{id, world_.catalog.declared(id), workspace_of(id)});
   }
   for (const auto& [id, lease] : store_.leases()) {
     if (lease.released != Time{}) continue;

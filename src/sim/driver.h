@@ -112,7 +112,6 @@ class Driver {
   void on_exit(NodeId node, const ExitNotice& notice);
   // `ended` is zero while it lives.
   void adopt(NodeId node, const NodeContainerFacts& facts, Time ended = {});
-  std::vector<PoolSpec> current_pools(AppId app) const;
   void write_batch();
   void plan_commit();
   void arm_timer();

@@ -82,8 +82,46 @@ void Facts::deploy(const AppDeployed& event) {
     found->second.app = event.app;
     found->second.workspace = event.workspace;
     found->second.end = PoolEnd::none;
-    max_containers_[spec.function] = spec.settings.scaling.max_containers;
+    found->second.replaces = spec.replaces;
+    note_maximum(spec.pool);
   }
+  for (auto& [id, pool] : pools_) {
+    if (pool.app == event.app) settle_rollout(id, pool);
+  }
+}
+
+// What waits for a pool without containers goes to the one that takes over from it.
+void Facts::settle_rollout(PoolId id, PoolFact& pool) {
+  PoolFact* before = find_in(pools_, pool.replaces);
+  const bool is_under_way = before && before->end == PoolEnd::none && pool.end == PoolEnd::none;
+  if (!before || is_under_way) return;
+  const PoolId replaced = std::exchange(pool.replaces, {});
+  if (before->end == PoolEnd::none) note_maximum(replaced);
+  if (pool.end == PoolEnd::none && before->end == PoolEnd::retired) note_maximum(id);
+  if (pool.end != PoolEnd::none || before->end != PoolEnd::retired) return;
+  const bool has_containers = std::ranges::any_of(containers_, [&](const auto& one) {
+    return one.second.pool == replaced && !one.second.stopping;
+  });
+  if (has_containers) return;
+  const WaitingInputs waiting = before->waiting;
+  for (const auto& [place, input] : waiting) {
+    InputFact& moved = inputs_.at(input);
+    wait_no_more(moved);
+    moved.pool = id;
+    wait(input, moved);
+  }
+}
+
+// Its function has its maximum; while a version comes up beside another, the higher one.
+void Facts::note_maximum(PoolId id) {
+  const PoolFact& pool = pools_.at(id);
+  std::uint32_t most = pool.spec.settings.scaling.max_containers;
+  for (const auto& [other_id, other] : pools_) {
+    const bool rises = other_id == pool.replaces || other.replaces == id;
+    if (!rises || other.end != PoolEnd::none || pool.end != PoolEnd::none) continue;
+    most = std::max(most, other.spec.settings.scaling.max_containers);
+  }
+  max_containers_[pool.spec.function] = most;
 }
 
 void Facts::add(const PoolAdded& event) {
@@ -96,14 +134,14 @@ void Facts::add(const PoolAdded& event) {
   pool.spec = event.pool;
   pool.app = event.app;
   pool.workspace = workspace;
-  max_containers_[event.pool.function] = event.pool.settings.scaling.max_containers;
+  note_maximum(event.pool.pool);
 }
 
 void Facts::rescale(const ScalingChanged& event) {
   PoolFact* pool = find_in(pools_, event.pool);
   if (!pool || pool->end != PoolEnd::none) return;
   pool->spec.settings.scaling = event.scaling;
-  max_containers_[pool->spec.function] = event.scaling.max_containers;
+  note_maximum(event.pool);
 }
 
 void Facts::stop(AppId app) {

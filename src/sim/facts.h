@@ -91,6 +91,7 @@ struct PoolFact {
   AppId app;
   WorkspaceId workspace;
   PoolEnd end = PoolEnd::none;
+  PoolId replaces;  // zero: none, or over
   WaitingInputs waiting;
   std::uint64_t turns = 0;  // inputs dispatched so far
   std::map<CallerPlace, CallerFact> callers;
@@ -124,6 +125,8 @@ class Facts {
 
  private:
   void deploy(const AppDeployed& event);
+  void settle_rollout(PoolId id, PoolFact& pool);
+  void note_maximum(PoolId id);
   void add(const PoolAdded& event);
   void rescale(const ScalingChanged& event);
   void stop(AppId app);

@@ -43,6 +43,7 @@ class Simulation {
         random_(options.seed ^ 0x510ADull),
         people_(options.seed ^ 0x1EA5Eull),
         variants_(options.seed ^ 0x7A41A27ull),
+        rollouts_(options.seed ^ 0x2011007ull),
         calls_(options.seed ^ 0xCA111ull),
         jobs_(options.seed ^ 0x10B5ull),
         calls_made_(calls_.chance(400) ? static_cast<std::uint32_t>(calls_.between(50, 400)) : 0),
@@ -82,9 +83,15 @@ class Simulation {
   void on(const JobAsked& task);
   void on(const TickDue& task) { driver_.on_tick(task); }
   void on(const LeaseGivenBack& task) { driver_.handle(LeaseEnded{task.lease}); }
+  void on(const RolloutEnds& task) {
+    end_rollout(task.app,
+                rollouts_.chance(600) ? Catalog::Outcome::takes_over : Catalog::Outcome::withdrawn);
+  }
   void on(const SecondPasses&);
 
   void change_an_app();
+  void begin_a_rollout();
+  void end_rollout(AppId app, Catalog::Outcome outcome);
   void add_a_variant();
   void restart_driver();
   void start_outage();
@@ -101,6 +108,7 @@ class Simulation {
   Random random_;
   Random people_;             // who lease devices
   Random variants_;           // whether there are more, and who is called
+  Random rollouts_;           // of versions beside those before them
   Random calls_;              // that inputs make
   Random jobs_;               // calls for later
   std::uint32_t calls_made_;  // per mille of executions; in some runs none
@@ -188,6 +196,7 @@ void Simulation::heal() {
     if (driver_.up() && driver_.knows(id)) driver_.handle(NodeJoined{id, node.capacity()});
     if (link_.is_cut(id)) agenda_.after(Duration::seconds(1), NodeHeals{id});
   }
+  for (const auto& [id, app] : catalog_.apps()) end_rollout(id, Catalog::Outcome::withdrawn);
   for (const auto& [id, app] : catalog_.apps()) {
     if (!app.stopped && !catalog_.any_broken(id)) continue;
     driver_.handle(catalog_.deploy(id, Catalog::Health::healthy));
@@ -286,6 +295,7 @@ void Simulation::on(const SecondPasses&) {
   if (draining_ && random_.chance(150)) return restart_driver();
   if (random_.chance(60)) change_an_app();
   if (variants_.chance(100)) add_a_variant();
+  if (rollouts_.chance(60)) begin_a_rollout();
   if (!draining_ && people_.chance(150)) ask_for_a_lease();
   if (!draining_ && random_.chance(3)) {
     draining_ = true;
@@ -320,6 +330,21 @@ void Simulation::change_an_app() {
     driver_.handle(catalog_.roll_back(id));
   } else {
     driver_.handle(catalog_.deploy(id, Catalog::Health::any));
+  }
+}
+
+void Simulation::begin_a_rollout() {
+  const AppId id{rollouts_.below(kApps) + 1};
+  const DeployedApp& app = catalog_.apps().at(id);
+  if (app.stopped || app.versions.empty()) return;
+  driver_.handle(catalog_.begin_rollout(id, rollouts_));
+  agenda_.after(Duration::milliseconds(rollouts_.between(1, 15'000)), RolloutEnds{id});
+}
+
+// Of another one by then, it may be.
+void Simulation::end_rollout(AppId app, Catalog::Outcome outcome) {
+  for (const Event& event : catalog_.end_rollout(app, outcome)) {
+    if (driver_.up()) driver_.handle(event);
   }
 }
 

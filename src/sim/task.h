@@ -150,11 +150,14 @@ struct TickDue {
 struct LeaseGivenBack {
   LeaseId lease;
 };
+struct RolloutEnds {
+  AppId app;
+};
 struct SecondPasses {};  // chance for deploys, stops, drains, outages and crashes
 
 using Task = std::variant<CommandArrives, MessageArrives, StartStepDue, ExecutionDue, FirstItemDue,
                           CallDue, ExitDue, NodeHeals, NodeFencesItself, LeaseRunsOut, EngineTimer,
                           StoreCommits, DriverStarts, FunctionCalled, CallerLeaves, JobAsked,
-                          TickDue, LeaseGivenBack, SecondPasses>;
+                          TickDue, LeaseGivenBack, RolloutEnds, SecondPasses>;
 
 }  // namespace ember

@@ -319,9 +319,16 @@ ALTER TABLE calls ADD COLUMN parent INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX calls_by_parent ON calls (parent, id) WHERE parent <> 0;
 )sql";
 
-constexpr std::array kSteps{kTables,    kIndexes,         kQuantity, kWorkspaces, kRevokedAt,
-                            kSecrets,   kSharesAndLeases, kVolumes,  kVariants,   kCalls,
-                            kSchedules, kScaling,         kWebhooks, kShared,     kCallParents};
+constexpr const char* kRollouts = R"sql(
+ALTER TABLE apps ADD COLUMN newest INTEGER NOT NULL DEFAULT 0;
+UPDATE apps SET newest = version;
+ALTER TABLE versions ADD COLUMN withdrawn TEXT NOT NULL DEFAULT '';
+)sql";
+
+constexpr std::array kSteps{kTables,    kIndexes, kQuantity,        kWorkspaces,
+                            kRevokedAt, kSecrets, kSharesAndLeases, kVolumes,
+                            kVariants,  kCalls,   kSchedules,       kScaling,
+                            kWebhooks,  kShared,  kCallParents,     kRollouts};
 
 Result<std::int64_t> schema_of(Database& database) {
   auto query = database.prepare("PRAGMA user_version");

@@ -53,8 +53,8 @@ SecretRecord secret_of(const Statement& row) {
 }
 
 AppRecord app_of(const Statement& row) {
-  return {id_at<AppId>(row, 0), row.text(1),        row.integer(2) != 0,
-          row.integer(3) != 0,  version_at(row, 4), time_at(row, 5)};
+  return {id_at<AppId>(row, 0), row.text(1),     row.integer(2) != 0, row.integer(3) != 0,
+          version_at(row, 4),   time_at(row, 5), version_at(row, 6)};
 }
 
 // Versions and their functions side by side, ordered by app, version and position.
@@ -66,7 +66,8 @@ Result<std::vector<VersionRecord>> collect_versions(Statement& query, std::int64
         const auto id = id_at<AppId>(row, 0);
         const std::uint32_t number = version_at(row, 1);
         if (versions.empty() || versions.back().app != id || versions.back().version != number) {
-          versions.push_back({id, number, time_at(row, 2), row.text(3), row.text(4), {}});
+          versions.push_back(
+              {id, number, time_at(row, 2), row.text(3), row.text(4), {}, row.text(9)});
         }
         if (row.text(7).empty()) return;  // a version without functions
         versions.back().functions.push_back(
@@ -82,7 +83,7 @@ Result<std::vector<VersionRecord>> versions_where(Database& database, AppId app,
                                                   std::uint32_t version) {
   auto query = database.prepare(
       "SELECT v.app, v.version, v.created_us, v.source, v.message, f.id, f.pool, f.name, "
-      "f.spec_json FROM versions v JOIN apps a ON a.id = v.app "
+      "f.spec_json, v.withdrawn FROM versions v JOIN apps a ON a.id = v.app "
       "LEFT JOIN functions f ON f.app = v.app AND f.version = v.version "
       "WHERE (v.app = ?1 OR (?1 = 0 AND a.stopped = 0)) AND (?2 = 0 OR v.version = ?2) "
       "ORDER BY v.app, v.version, f.position");
@@ -321,6 +322,9 @@ Result<> read_snapshot(Database& database, Snapshot& snapshot) {
   });
   if (!scalings) return scalings;
   if (auto read = read_webhook_secrets(database, snapshot.webhook_secrets); !read) return read;
+  auto waiting = for_each(database, "SELECT COUNT(*) FROM webhooks WHERE state = 'waiting'",
+                          [&](Statement& row) { snapshot.webhooks_waiting = row.integer(0); });
+  if (!waiting) return waiting;
   if (auto shared = read_shared_records(database, snapshot.shared); !shared) return shared;
   return for_each(
       database,

@@ -53,6 +53,8 @@ struct AppRecord {
   bool stopped = false;
   std::uint32_t version = 0;  // the current one
   Time updated;
+  // The one made last; later than the current one while it is rolled out, or if it was withdrawn.
+  std::uint32_t newest = 0;
 };
 
 struct FunctionRecord {
@@ -62,7 +64,7 @@ struct FunctionRecord {
   std::string spec_json;  // as deployed, validated and complete with defaults
 };
 
-// One version of an app. Never changed after it is written.
+// One version of an app. Never changed after it is written, but that it may be withdrawn.
 struct VersionRecord {
   AppId app;
   std::uint32_t version = 0;
@@ -70,6 +72,13 @@ struct VersionRecord {
   std::string source;   // digest of the source manifest
   std::string message;  // who or what made it: "deploy", "rollback to 3"
   std::vector<FunctionRecord> functions;
+  std::string withdrawn = {};  // why it never came to serve; empty: it did, or is to
+};
+
+struct WithdrawnVersion {
+  AppId app;
+  std::uint32_t version = 0;
+  std::string why;
 };
 
 // A function of a version with other parameters or options, which has a pool of its own. Never
@@ -270,12 +279,12 @@ struct ForgottenSchedule {
   std::string function;
 };
 
-using Write =
-    std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord, ForgottenVariant,
-                 ContainerRecord, LeaseRecord, LedgerRecord, SecretRecord, ForgottenSecret,
-                 VolumeRecord, VolumeVersionRecord, ForgottenVolumeVersion, CallRecord,
-                 CallEndRecord, ForgottenCalls, ScheduleRecord, ForgottenSchedule, ScalingRecord,
-                 ForgottenScaling, WebhookRecord, WebhookProgress, WebhookSecretRecord>;
+using Write = std::variant<KeyRecord, ForgottenKey, AppRecord, VersionRecord, VariantRecord,
+                           ForgottenVariant, ContainerRecord, LeaseRecord, LedgerRecord,
+                           SecretRecord, ForgottenSecret, VolumeRecord, VolumeVersionRecord,
+                           ForgottenVolumeVersion, CallRecord, CallEndRecord, ForgottenCalls,
+                           ScheduleRecord, ForgottenSchedule, ScalingRecord, ForgottenScaling,
+                           WebhookRecord, WebhookProgress, WebhookSecretRecord, WithdrawnVersion>;
 using Batch = std::vector<Write>;
 
 // How far the ledger goes for a container.
@@ -307,7 +316,8 @@ struct Snapshot {
   std::vector<ScheduleRecord> schedules;             // by app, then function
   std::vector<ScalingRecord> scalings;               // by pool
   std::vector<WebhookSecretRecord> webhook_secrets;  // by workspace, then version
-  std::vector<SharedRecord> shared;                  // by id
+  std::int64_t webhooks_waiting = 0;
+  std::vector<SharedRecord> shared;  // by id
 };
 
 struct StoredCall {

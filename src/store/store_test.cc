@@ -68,6 +68,27 @@ TEST(Store, LeavesStoppedAppsVersionsAndEndedContainersOutOfTheSnapshot) {
   EXPECT_TRUE(snapshot.containers.empty());
 }
 
+TEST(Store, KeepsWhichVersionServesWhichIsTheNewestAndWhyOneWasWithdrawn) {
+  const TempDirectory directory;
+  Snapshot snapshot;
+  {
+    auto store = open_store(directory.path(), snapshot);
+    AppRecord rolling = app(1, "documents");
+    rolling.newest = 2;
+    ASSERT_TRUE(apply(*store, {app(1, "documents"), version(1, 1)}).ok());
+    ASSERT_TRUE(apply(*store, {rolling, version(1, 2)}).ok());
+    ASSERT_TRUE(apply(*store, {WithdrawnVersion{AppId{1}, 2, "no container came up"}}).ok());
+    ASSERT_TRUE(apply(*store, {WithdrawnVersion{AppId{1}, 2, "something else"}}).ok());
+  }
+  snapshot = reopened(directory.path());
+  ASSERT_EQ(snapshot.apps.size(), 1u);
+  EXPECT_EQ(snapshot.apps[0].version, 1u);
+  EXPECT_EQ(snapshot.apps[0].newest, 2u);
+  ASSERT_EQ(snapshot.versions.size(), 2u);
+  EXPECT_EQ(snapshot.versions[0].withdrawn, "");
+  EXPECT_EQ(snapshot.versions[1].withdrawn, "no container came up");
+}
+
 TEST(Store, BillsABatchThatIsAppliedTwiceOnce) {
   const TempDirectory directory;
   Snapshot snapshot;

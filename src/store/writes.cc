@@ -1,5 +1,6 @@
 #include "store/writes.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
@@ -14,11 +15,13 @@ constexpr std::string_view kKey =
     "revoked_us = MAX(revoked_us, excluded.revoked_us)";
 constexpr std::string_view kForgottenKey = "DELETE FROM keys WHERE id = ?";
 constexpr std::string_view kApp =
-    "INSERT INTO apps VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    "INSERT INTO apps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
     "ephemeral = excluded.ephemeral, stopped = excluded.stopped, version = excluded.version, "
-    "updated_us = excluded.updated_us";
+    "updated_us = excluded.updated_us, newest = excluded.newest";
 constexpr std::string_view kVersion =
-    "INSERT INTO versions VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+constexpr std::string_view kWithdrawnVersion =
+    "UPDATE versions SET withdrawn = ? WHERE app = ? AND version = ? AND withdrawn = ''";
 constexpr std::string_view kFunction =
     "INSERT INTO functions VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
 constexpr std::string_view kContainer =
@@ -107,7 +110,8 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
                Statement forgotten_volume_version, Statement variant, Statement old_variants,
                Statement forgotten_variant, Statement call, Statement call_end,
                Statement forgotten_calls, Statement schedule, Statement forgotten_schedule,
-               Statement scaling, Statement forgotten_scaling, WebhookRows webhooks)
+               Statement scaling, Statement forgotten_scaling, Statement withdrawn_version,
+               WebhookRows webhooks)
     : key_(std::move(key)),
       forgotten_key_(std::move(forgotten_key)),
       app_(std::move(app)),
@@ -133,6 +137,7 @@ Writer::Writer(Statement key, Statement forgotten_key, Statement app, Statement 
       forgotten_schedule_(std::move(forgotten_schedule)),
       scaling_(std::move(scaling)),
       forgotten_scaling_(std::move(forgotten_scaling)),
+      withdrawn_version_(std::move(withdrawn_version)),
       webhooks_(std::move(webhooks)) {}
 
 Result<Writer> Writer::prepare(Database& database) {
@@ -160,7 +165,8 @@ Result<Writer> Writer::prepare(Database& database) {
                               kSchedule,
                               kForgottenSchedule,
                               kScaling,
-                              kForgottenScaling};
+                              kForgottenScaling,
+                              kWithdrawnVersion};
   std::array<std::optional<Statement>, kTexts.size()> ready;
   for (std::size_t i = 0; i < kTexts.size(); ++i) {
     auto statement = database.prepare(kTexts[i]);
@@ -176,7 +182,7 @@ Result<Writer> Writer::prepare(Database& database) {
       *std::move(ready[12]), *std::move(ready[13]), *std::move(ready[14]), *std::move(ready[15]),
       *std::move(ready[16]), *std::move(ready[17]), *std::move(ready[18]), *std::move(ready[19]),
       *std::move(ready[20]), *std::move(ready[21]), *std::move(ready[22]), *std::move(ready[23]),
-      *std::move(ready[24]), std::move(webhooks).value());
+      *std::move(ready[24]), *std::move(ready[25]), std::move(webhooks).value());
 }
 
 Result<> Writer::write(const Batch& batch) {
@@ -198,12 +204,12 @@ Result<> Writer::write_one(const ForgottenKey& record) {
 
 Result<> Writer::write_one(const AppRecord& record) {
   return app_.run(record.id.value, record.name, record.ephemeral, record.stopped, record.version,
-                  record.updated.us);
+                  record.updated.us, std::max(record.version, record.newest));
 }
 
 Result<> Writer::write_one(const VersionRecord& record) {
   auto result = version_.run(record.app.value, record.version, record.created.us, record.source,
-                             record.message);
+                             record.message, record.withdrawn);
   int position = 0;
   for (const FunctionRecord& function : record.functions) {
     if (!result) return result;
@@ -211,6 +217,10 @@ Result<> Writer::write_one(const VersionRecord& record) {
                            function.pool.value, function.name, function.spec_json);
   }
   return result;
+}
+
+Result<> Writer::write_one(const WithdrawnVersion& record) {
+  return withdrawn_version_.run(record.why, record.app.value, record.version);
 }
 
 Result<> Writer::write_one(const VariantRecord& record) {

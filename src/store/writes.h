@@ -22,6 +22,7 @@ class Writer {
   Result<> write_one(const ForgottenKey& record);
   Result<> write_one(const AppRecord& record);
   Result<> write_one(const VersionRecord& record);
+  Result<> write_one(const WithdrawnVersion& record);
   Result<> write_one(const VariantRecord& record);
   Result<> write_one(const ForgottenVariant& record);
   Result<> write_one(const ContainerRecord& record);
@@ -50,7 +51,7 @@ class Writer {
          Statement forgotten_volume_version, Statement variant, Statement old_variants,
          Statement forgotten_variant, Statement call, Statement call_end, Statement forgotten_calls,
          Statement schedule, Statement forgotten_schedule, Statement scaling,
-         Statement forgotten_scaling, WebhookRows webhooks);
+         Statement forgotten_scaling, Statement withdrawn_version, WebhookRows webhooks);
 
   Statement key_, forgotten_key_, app_, version_, function_, container_, lease_, ledger_;
   Statement secret_, erased_values_, old_secrets_, forgotten_secret_;
@@ -58,7 +59,7 @@ class Writer {
   Statement variant_, old_variants_, forgotten_variant_;
   Statement call_, call_end_, forgotten_calls_;
   Statement schedule_, forgotten_schedule_;
-  Statement scaling_, forgotten_scaling_;
+  Statement scaling_, forgotten_scaling_, withdrawn_version_;
   WebhookRows webhooks_;
 };
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +150,51 @@ def test_a_calls_lines_are_found_when_memory_has_forgotten_them(own_server: Serv
     own_server.cli("down", "--now")
     own_server.up()
     assert found().endswith("says remember me\n"), "nor is it forgotten by a restart"
+
+
+def test_lines_are_searched_and_bounded_in_time(chatty: Server) -> None:
+    first, second = (
+        chatty.call(APP, "says", text=text).headers["ember-call-id"]
+        for text in ("a Needle in hay", "only hay")
+    )
+
+    def texts(*words: str) -> list[str]:
+        lines = chatty.cli("logs", APP, *words, "--json").stdout.splitlines()
+        return [json.loads(line)["text"] for line in lines]
+
+    wait_until("both are there", lambda: texts("--call", second) != [])
+    assert texts("--search", "NEEDLE") == ["a Needle in hay"]
+    assert texts("--search", "needle", "--call", second) == []
+    assert texts("--search", "hay", "--last", "1", "--function", "says") == ["only hay"]
+    (line,) = map(
+        json.loads, chatty.cli("logs", APP, "--call", first, "--json").stdout.splitlines()
+    )
+    at = datetime.fromtimestamp(line["at_ms"] / 1000, timezone.utc).isoformat()
+    assert "a Needle in hay" in texts("--since", at)
+    assert texts("--search", "needle", "--until", at) == ["a Needle in hay"]
+    assert texts("--since", "2100-01-01") == []
+    assert texts("--until", "2000-01-01") == []
+    assert "is no time" in chatty.cli("logs", APP, "--since", "noon", status=2).stderr
+    assert "--until" in chatty.cli("logs", APP, "-f", "--until", "1m", status=2).stderr
+
+
+def test_lines_that_are_followed_are_those_that_were_searched_for(chatty: Server) -> None:
+    command = chatty.command("logs", APP, "-f", "--last", "0", "--search", "Marked", "--json")
+    with subprocess.Popen(
+        command, env=chatty.environment, stdout=subprocess.PIPE, text=True
+    ) as follower:
+        output = follower.stdout
+        assert output is not None
+        lines: list[str] = []
+        reader = threading.Thread(target=lambda: lines.append(output.readline()))
+        reader.start()
+        count = 0
+        while reader.is_alive():  # the follower may come after the first of them
+            chatty.result(APP, "says", text="not this one")
+            chatty.result(APP, "says", text=f"marked {count}")
+            count += 1
+        follower.terminate()
+    assert json.loads(lines[0])["text"].startswith("marked ")
 
 
 def test_odd_text_is_shown_sensibly(chatty: Server) -> None:

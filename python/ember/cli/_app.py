@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ember._client import app_path, shared
+from ember._rollout import wait_until_served
 from ember.exception import NotFoundError
 
 from . import _exit, _terminal
 from ._exit import usage_error
 from ._parser import Parser, close_names
+from ._progress import Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +82,15 @@ def list_apps(prog: str, summary: str, argv: list[str]) -> int:
         _terminal.document({"apps": apps})
         return _exit.OK
     rows = [
-        {**app, "app": app["name"], "updated": _terminal.ago(app["updated_ms"])} for app in apps
+        {
+            **app,
+            "app": app["name"],
+            "state": f"{app['state']}, {app['rollout']['version']} comes up"
+            if app["rollout"]
+            else app["state"],
+            "updated": _terminal.ago(app["updated_ms"]),
+        }
+        for app in apps
     ]
     _terminal.table(
         rows,
@@ -110,16 +120,16 @@ def history(prog: str, summary: str, argv: list[str]) -> int:
     rows = [
         {
             "version": version["version"],
-            "current": "current" if version["current"] else "",
+            "state": version["state"],
             "deployed": _terminal.ago(version["created_ms"]),
             "functions": ", ".join(version["functions"]),
-            "message": version["message"],
+            "message": ": ".join(filter(None, [version["message"], version["reason"]])),
         }
         for version in document["versions"]
     ]
     _terminal.table(
         rows,
-        ["version", "current", "deployed", "functions", "message"],
+        ["version", "state", "deployed", "functions", "message"],
         right=["version"],
         cut_column="functions",
     )
@@ -133,12 +143,14 @@ def rollback(prog: str, summary: str, argv: list[str]) -> int:
     parser.add_argument(
         "version", nargs="?", type=int, default=0, help="default: the one before the current one"
     )
+    parser.add_rollout()
     parser.add_json()
     options = parser.parse_args(argv)
+    request = {"version": options.version, "strategy": options.strategy}
     try:
-        document = shared().post_json(
-            app_path(options.app, "rollback"), {"version": options.version}
-        )
+        document = shared().post_json(app_path(options.app, "rollback"), request)
+        if not options.detach:
+            document = wait_until_served(document, shared(), Progress())
     except NotFoundError as error:
         if "version" in str(error):
             raise usage_error(str(error), next_step=f"ember app history {options.app}") from error
@@ -146,7 +158,11 @@ def rollback(prog: str, summary: str, argv: list[str]) -> int:
     if options.json:
         _terminal.document(document)
         return _exit.OK
-    _terminal.tick(f"{document['app']} is at version {document['version']}")
+    coming = document["serving"] < document["version"]
+    _terminal.tick(
+        f"{document['app']} is at version {document['serving']}"
+        + (f"; version {document['version']} comes up" if coming else "")
+    )
     _terminal.data(document["url"])
     say_web_urls(document["functions"])
     return _exit.OK

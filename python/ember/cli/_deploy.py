@@ -19,6 +19,7 @@ def deploy(prog: str, summary: str, argv: list[str]) -> int:
     parser = Parser(prog, summary)
     parser.add_argument("file", help="a .py file with an ember.App")
     parser.add_argument("--name", help="deploy the app under another name")
+    parser.add_rollout()
     parser.add_json()
     options = parser.parse_args(argv)
     _, app = load(options.file)
@@ -27,8 +28,11 @@ def deploy(prog: str, summary: str, argv: list[str]) -> int:
     from ember import _deploy
 
     progress = Progress()
-    made = _deploy.deploy(app, progress=progress)
-    progress.finish(f"{made.app} version {made.version}")
+    made = _deploy.deploy(
+        app, strategy=options.strategy, wait=not options.detach, progress=progress
+    )
+    coming = "" if made.serving >= made.version else f" comes up; version {made.serving} serves"
+    progress.finish(f"{made.app} version {made.version}{coming}")
     for function in made.functions:
         _terminal.tick(f"function {function['name']}{_gpu(app, function['name'])}")
     if options.json:
@@ -37,6 +41,7 @@ def deploy(prog: str, summary: str, argv: list[str]) -> int:
                 "app": made.app,
                 "app_id": made.app_id,
                 "version": made.version,
+                "serving": made.serving,
                 "url": made.url,
                 "functions": made.functions,
             }

@@ -8,6 +8,7 @@ from ember._client import shared
 from ember.exception import NotFoundError
 
 from . import _exit, _terminal
+from ._exit import usage_error
 from ._parser import Parser
 
 TYPE_CHECKING = False
@@ -30,8 +31,19 @@ def logs(prog: str, summary: str, argv: list[str]) -> int:
         metavar="N",
         help="so many of the lines there are (default: %(default)s)",
     )
+    parser.add_argument(
+        "--since", metavar="WHEN", help="not before: 90s, 10m, 2h or 7d ago, or an ISO time"
+    )
+    parser.add_argument("--until", metavar="WHEN", help="not after, likewise; not with -f")
+    parser.add_argument("--search", metavar="TEXT", help="only lines that have it, in any case")
     parser.add_argument("--json", action="store_true", help="print one JSON document a line")
     options = parser.parse_args(argv)
+    if options.until and options.follow:
+        raise usage_error(
+            "--until has an end and -f has none",
+            evidence="a log that is followed has no last line",
+            next_step=f"ember logs {options.app} -f",
+        )
     lines = shared().stream_ndjson(
         "/api/v1/logs",
         app=options.app,
@@ -39,6 +51,9 @@ def logs(prog: str, summary: str, argv: list[str]) -> int:
         container=options.container,
         call=options.call,
         last=options.last,
+        since_ms=when_ms("--since", options.since),
+        until_ms=when_ms("--until", options.until),
+        search=options.search or None,
         follow=options.follow or None,
     )
     try:
@@ -51,6 +66,29 @@ def logs(prog: str, summary: str, argv: list[str]) -> int:
             raise
         raise unknown_app(options.app) from error
     return _exit.OK
+
+
+def when_ms(option: str, text: str | None) -> int | None:
+    """Return the time that is meant, in milliseconds since 1970: so long ago, or a date."""
+    import time
+    from datetime import datetime
+
+    if text is None:
+        return None
+    units_s = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    if text[-1:] in units_s and text[:-1].isdecimal():
+        return max(0, int(time.time() * 1000) - int(text[:-1]) * units_s[text[-1]] * 1000)
+    try:
+        # Python 3.10 and older know no other mark of UTC than an offset.
+        at = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+        return max(0, int(at.timestamp() * 1000))
+    except (ValueError, OverflowError, OSError):
+        raise usage_error(
+            f"{option}: {text!r} is no time",
+            evidence="a time is so long ago (90s, 10m, 2h, 7d) or a date of ISO 8601, "
+            "in this machine's zone where it names none",
+            next_step=f"{option} 10m, or {option} 2026-01-31T09:00",
+        ) from None
 
 
 def write(line: dict[str, Any], as_json: bool) -> None:

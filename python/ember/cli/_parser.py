@@ -40,6 +40,19 @@ class Parser(argparse.ArgumentParser):
         """Add ``--json``, which every command that shows data has."""
         self.add_argument("--json", action="store_true", help="print a JSON document")
 
+    def add_rollout(self) -> None:
+        """Add what says how a version takes the place of the one before it."""
+        self.add_argument(
+            "--strategy",
+            choices=("rolling", "recreate"),
+            default="rolling",
+            help="rolling: the version before serves until the new one's containers are up; "
+            "recreate: the new one takes over at once (default: %(default)s)",
+        )
+        self.add_argument(
+            "--detach", action="store_true", help="do not wait until the new version serves"
+        )
+
     def add_data(self) -> None:
         """Add ``--data``, for the commands that manage a server."""
         self.add_argument("--data", metavar="DIR", help="data directory (default: $EMBER_DATA)")

@@ -31,6 +31,9 @@ class Progress:
             elapsed_s = time.monotonic() - self._began_s
             _terminal.say(_terminal.style(f"  {elapsed_s:6.1f} s  {line}", "dim"))
             return
+        if stage == "rollout":
+            _terminal.say(_terminal.style(f"  the version before serves; {line}", "dim"))
+            return
         if stage == "left_out":
             self._remark = _terminal.field("left out", line)
             return

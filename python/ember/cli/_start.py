@@ -32,6 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "listen": "127.0.0.1:7777",
         "web_listen": None,
         "web_domain": None,
+        "web_open_rate": 50,
         "host_name": [],
         "workspace_queue_limit": 50_000,
         "results_days": 7,
@@ -144,7 +145,7 @@ def _start_serve(server: Server, emberd: str, how: dict[str, Any]) -> None:
 def _serve_flags(how: dict[str, Any]) -> list[str]:
     flags = []
     for name in (
-        "workspace_queue_limit", "results_days",
+        "workspace_queue_limit", "results_days", "web_open_rate",
         "log_container_mib", "log_app_mib", "log_total_mib",
     ):  # fmt: skip
         flags += [f"--{name.replace('_', '-')}", str(how[name])]

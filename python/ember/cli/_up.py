@@ -67,6 +67,13 @@ def _add_serve_options(parser: Parser) -> None:
         " https://NAME behind a proxy that speaks TLS",
     )
     parser.add_argument(
+        "--web-open-rate",
+        type=int,
+        metavar="N",
+        help="requests a second that one address may make to a web endpoint without a key"
+        f" (default: {OPTIONS['serve']['web_open_rate']}; 0: any number)",
+    )
+    parser.add_argument(
         "--host-name",
         action="append",
         metavar="NAME",

@@ -1,0 +1,218 @@
+#include "control/rollouts.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "control/error_body.h"
+
+namespace ember {
+namespace {
+
+// Failed or refused starts in a row, of a function that has no container, until its version is
+// withdrawn.
+constexpr std::uint32_t kMostFailedStarts = 3;
+constexpr Duration kTryAgain = Duration::seconds(1);  // after a write that failed
+
+std::uint32_t containers_of(const PoolView& pool) { return pool.starting + pool.idle + pool.busy; }
+std::uint32_t ready_of(const PoolView& pool) { return pool.idle + pool.busy; }
+
+const FunctionSpec* find_spec(const std::vector<FunctionSpec>& specs, const std::string& name) {
+  const auto found = std::ranges::find(specs, name, &FunctionSpec::name);
+  return found == specs.end() ? nullptr : &*found;
+}
+
+// As many as the one before needs now, and at least one.
+std::uint32_t own_containers(const PoolView& before, const Scaling& after) {
+  const std::uint32_t wanted = std::max({before.desired, after.min_containers, 1u});
+  return std::min(wanted, after.max_containers);
+}
+
+// What the runner said where it got that far.
+std::string first_line(const StartFailure& failure) {
+  const std::string text =
+      failure.body.empty() ? failure.message : read_error_body(failure.body).message;
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace
+
+bool can_replace(const FunctionSpec& before, const FunctionSpec& after) {
+  const auto is_class = [](const FunctionSpec& spec) { return spec.of_class.is_class(); };
+  if (before.of_class.needs_parameters() || after.of_class.needs_parameters()) return false;
+  if (is_class(before) != is_class(after) || before.is_generator != after.is_generator ||
+      before.web.has_value() != after.web.has_value() ||
+      before.settings.batching.is_on() != after.settings.batching.is_on()) {
+    return false;
+  }
+  return std::ranges::all_of(before.of_class.methods, [&](const MethodSpec& method) {
+    const auto found = after.of_class.find(method.name);
+    return found && after.of_class.methods[*found].web.has_value() == method.web.has_value();
+  });
+}
+
+Rollouts::Rollouts(EngineDriver& driver, AppCatalog& catalog, Store& store, Background& background,
+                   Changes changes)
+    : driver_(driver),
+      catalog_(catalog),
+      store_(store),
+      background_(background),
+      changes_(std::move(changes)) {}
+
+bool Rollouts::has_containers_to_replace(const App& app,
+                                         const std::vector<FunctionSpec>& functions) const {
+  return std::ranges::any_of(app.functions, [&](const FunctionPtr& before) {
+    const FunctionSpec* after = find_spec(functions, before->spec.name);
+    const auto pool = driver_.engine().pool(before->pool);
+    return after && can_replace(before->spec, *after) && pool && containers_of(*pool) > 0;
+  });
+}
+
+Result<> Rollouts::begin(const AppRecord& record, const VersionRecord& version) {
+  return install(record, version, Known::from_engine);
+}
+
+Result<> Rollouts::resume(const AppRecord& record, const VersionRecord& version) {
+  return install(record, version, Known::nothing);
+}
+
+Result<> Rollouts::install(const AppRecord& record, const VersionRecord& version, Known known) {
+  auto functions = catalog_.functions_of(version, record.name);
+  if (!functions) return std::move(functions).error();
+  App& app = *catalog_.find_app(record.name);
+  for (const FunctionPtr& function : *functions) {
+    const FunctionPtr* before = catalog_.find_function(record.name, function->spec.name);
+    if (!before || !can_replace((*before)->spec, function->spec)) continue;
+    const PoolView pool = driver_.engine().pool((*before)->pool).value_or(PoolView{});
+    if (known == Known::from_engine && containers_of(pool) == 0) continue;
+    function->replaces = (*before)->pool;
+    function->own_containers = own_containers(pool, function->scaling);
+  }
+  app.record = record;
+  app.rising = std::move(functions).value();
+  catalog_.remember(app.rising);
+  apps_.insert(record.name);
+  driver_.handle(AppDeployed{record.id, pool_specs(app)});
+  look_soon();
+  return Ok{};
+}
+
+void Rollouts::look_soon() {
+  if (apps_.empty() || std::exchange(looking_, true)) return;
+  driver_.after(Duration{}, [this] {
+    looking_ = false;
+    look();
+  });
+}
+
+void Rollouts::look() {
+  const std::set<std::string> apps = apps_;
+  for (const std::string& app : apps) look_at(app);
+}
+
+void Rollouts::look_at(const std::string& name) {
+  App* app = catalog_.find_app(name);
+  if (!app || app->rising.empty()) return forget(name);
+  const auto up = [this](const FunctionPtr& function) { return is_up(*function); };
+  if (std::ranges::all_of(app->rising, up)) {
+    if (changes_.lock(name)) take_over(*app);
+    return;
+  }
+  for (const FunctionPtr& function : app->rising) {
+    std::string why = why_not_up(*function);
+    if (why.empty()) continue;
+    spdlog::warn("version {} of the app {} is withdrawn: {}", app->record.newest, name, why);
+    return withdraw(name, std::move(why), [](const Result<>&) {});
+  }
+}
+
+// Half of them is enough where the rest has no room while the version before holds it.
+bool Rollouts::is_up(const Function& function) const {
+  const auto pool = driver_.engine().pool(function.pool);
+  if (!pool || ready_of(*pool) >= function.own_containers) return true;
+  return pool->starting == 0 && ready_of(*pool) * 2 >= function.own_containers;
+}
+
+std::string Rollouts::why_not_up(const Function& function) const {
+  const PoolView pool = driver_.engine().pool(function.pool).value_or(PoolView{});
+  if (function.own_containers == 0 || ready_of(pool) > 0) return "";
+  if (pool.failed_starts < kMostFailedStarts && pool.refused_starts < kMostFailedStarts) return "";
+  const std::string last = first_line(function.last_start_failure);
+  return "no container of " + function.spec.name + " came up" + (last.empty() ? "" : ": " + last);
+}
+
+std::string Rollouts::waits_for(const App& app) const {
+  for (const FunctionPtr& function : app.rising) {
+    if (is_up(*function)) continue;
+    const PoolView pool = driver_.engine().pool(function->pool).value_or(PoolView{});
+    const std::string last = first_line(function->last_start_failure);
+    const std::string& name = function->spec.name;
+    const std::string ready = std::to_string(ready_of(pool)) + " of " +
+                              std::to_string(function->own_containers) + " containers of " + name +
+                              " are ready";
+    if (pool.failed_starts > 0) {
+      return ready + ", " + std::to_string(pool.failed_starts) + " starts failed in a row: " + last;
+    }
+    if (pool.starting > 0) return ready + ", " + std::to_string(pool.starting) + " are starting";
+    return ready + "; there is no room for more while the version before runs";
+  }
+  return "";
+}
+
+void Rollouts::take_over(App& app) {
+  AppRecord record = app.record;
+  record.version = record.newest;
+  record.updated = driver_.now();
+  store_.apply({record, ForgottenScaling{record.id}},
+               background_.to_loop([this, record](const Result<>& written) {
+                 if (written) taken_over(record);
+                 changes_.unlock(record.name);
+                 if (written) return;
+                 spdlog::error("version {} of the app {} cannot take over yet: {}", record.newest,
+                               record.name, written.error().message);
+                 driver_.after(kTryAgain, [this] { look_soon(); });
+               }));
+}
+
+void Rollouts::taken_over(AppRecord record) {
+  App& app = *catalog_.find_app(record.name);
+  std::vector<FunctionPtr> functions = std::exchange(app.rising, {});
+  std::vector<FunctionPtr> had_floor;
+  for (const FunctionPtr& function : functions) {
+    if (std::exchange(function->own_containers, 0) > 0) had_floor.push_back(function);
+  }
+  forget(record.name);
+  std::string source = functions.front()->source;
+  catalog_.set_current(record, std::move(source), std::move(functions));
+  driver_.handle(AppDeployed{record.id, pool_specs(app)});
+  for (const FunctionPtr& function : had_floor) {
+    driver_.handle(ScalingChanged{function->pool, pool_spec(*function).settings.scaling});
+  }
+  changes_.changed(app);
+}
+
+void Rollouts::withdraw(const std::string& name, std::string why,
+                        std::function<void(Result<>)> done) {
+  const App* rolled_out = catalog_.find_app(name);
+  if (!rolled_out || !changes_.lock(name)) {
+    return done(
+        {ErrorCode::conflict, "another change of the app " + name + " is under way; try again"});
+  }
+  const AppRecord record = rolled_out->record;
+  store_.apply({WithdrawnVersion{record.id, record.newest, std::move(why)}},
+               background_.to_loop([this, record, done](const Result<>& written) {
+                 App& app = *catalog_.find_app(record.name);
+                 if (written) {
+                   forget(record.name);
+                   app.rising.clear();
+                   driver_.handle(AppDeployed{record.id, pool_specs(app)});
+                 } else {
+                   driver_.after(kTryAgain, [this] { look_soon(); });
+                 }
+                 changes_.unlock(record.name);
+                 done(written);
+               }));
+}
+
+}  // namespace ember
