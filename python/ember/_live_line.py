@@ -28,6 +28,11 @@ def begin(text: Callable[[], str]) -> LiveLine | None:
     return line
 
 
+def is_shown() -> bool:
+    """Whether there is one now."""
+    return _shown.locked()
+
+
 class LiveLine:
     """The line. Where stderr is no terminal there is only what is left at the end."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ember import _live_line
+from ember._watching import duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,14 +54,5 @@ class ProgressLine:
             parts.append(f"{totals['containers']} containers")
         parts.append(f"${float(totals.get('cost_usd', 0)):.6f}")
         if self._length is not None and 0 < done < self._length:
-            parts.append(f"{_duration((self._length - done) / rate)} left")
+            parts.append(f"{duration((self._length - done) / rate)} left")
         return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    whole = int(seconds + 0.5)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

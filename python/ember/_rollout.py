@@ -43,13 +43,20 @@ def wait_until_served(answer: dict[str, Any], client: Client, tell: Progress) ->
             told = rollout["waits_for"]
             tell("rollout", told)
         time.sleep(_LOOK_EVERY_S)
-    if document["version"] < version:
-        raise _withdrawn(app, version, document["version"], client)
-    return {**answer, "serving": document["version"]}
+    serving = document["version"]
+    if serving == version and document["state"] != "stopped":
+        return {**answer, "serving": serving}
+    if document["state"] == "stopped":
+        raise ConflictError(f"{app} was stopped before its version {version} served")
+    if reason := _why_withdrawn(app, version, client):
+        now = f"version {serving} serves{' as before' if serving < version else ''}"
+        text = f"version {version} of {app} was withdrawn: {reason}; {now}"
+        raise StartFailedError(text) if "came up" in reason else ConflictError(text)
+    return {**answer, "serving": serving}  # it has served, and a later one does
 
 
-def _withdrawn(app: str, version: int, serving: int, client: Client) -> Exception:
+def _why_withdrawn(app: str, version: int, client: Client) -> str:
+    """Empty for one that was not."""
     versions = client.get_json(_client.app_path(app, "history"))["versions"]
-    reason = next((one["reason"] for one in versions if one["version"] == version), "")
-    text = f"version {version} of {app} was withdrawn: {reason}; version {serving} serves as before"
-    return StartFailedError(text) if "came up" in reason else ConflictError(text)
+    found = next((one for one in versions if one["version"] == version), None)
+    return found["reason"] if found is not None and found["state"] == "withdrawn" else ""

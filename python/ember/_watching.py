@@ -27,7 +27,7 @@ def status_line(status: dict[str, Any], passed_s: float = 0.0) -> str:
     parts = [status["reason"]]
     if status.get("left_ms") is not None:
         left_s = status["left_ms"] / 1000 - passed_s
-        parts.append(f"about {_duration(left_s)} left" if left_s >= 1 else "any moment now")
+        parts.append(f"about {duration(left_s)} left" if left_s >= 1 else "any moment now")
     return ", ".join(parts)
 
 
@@ -57,6 +57,11 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """As it is shown: "5 s", "2 min 03 s", "1 h 05 min"."""
     whole = int(seconds + 0.5)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "control/error_body.h"
 #include "control/variant_spec.h"
 
 namespace ember {
@@ -16,6 +17,11 @@ std::size_t bucket_of(std::span<const std::int64_t> limits_ms, Duration value) {
 }
 
 }  // namespace
+
+std::string StartFailure::first_line() const {
+  const std::string text = body.empty() ? message : read_error_body(body).message;
+  return text.substr(0, text.find('\n'));
+}
 
 void FunctionStats::add_invocation(Duration execute) {
   ++invoke_buckets[bucket_of(kInvokeBucketsMs, execute)];

@@ -45,6 +45,9 @@ struct FunctionLine {
 struct StartFailure {
   std::string message;
   std::string body;  // the runner's error body, where it got that far
+
+  // What the runner said where it got that far.
+  std::string first_line() const;
 };
 
 // One function of one version of an app: one pool. Calls, containers and records of recent calls

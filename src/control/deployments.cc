@@ -313,7 +313,7 @@ void Deployments::rollback(std::string app, std::uint32_t version, Rollout rollo
   if (version == current || (version == 0 && current == 1)) {
     return done({ErrorCode::conflict,
                  version == current ? "version " + std::to_string(version) + " is the current one"
-                                    : "the app " + app + " has only one version"});
+                                    : "no version before the current one ever served"});
   }
   if (auto begun = begin(app); !begun) return done(std::move(begun).error());
   Change change{app, found->record.ephemeral, "", "", rollout, {}};

@@ -37,12 +37,6 @@ std::uint32_t containers_of(const PoolView& pool) {
   return pool.starting + pool.idle + pool.busy + pool.stopping;
 }
 
-std::string first_line(const StartFailure& failure) {
-  const std::string text =
-      failure.body.empty() ? failure.message : read_error_body(failure.body).message;
-  return text.substr(0, text.find('\n'));
-}
-
 bool waits_for_container(ReasonCode code) {
   return code == ReasonCode::waiting_for_start || code == ReasonCode::waiting_for_resources ||
          code == ReasonCode::waiting_for_backoff || code == ReasonCode::waiting_after_refusal;
@@ -111,7 +105,7 @@ std::string Listings::text_of(const Reason& reason, const Function& function) co
   if (!waits_for_container(reason.code)) return reason.text();
   if (!fleet_.is_connected()) return Reason{ReasonCode::waiting_for_node}.text();
   const PoolView pool = pool_of(function);
-  const std::string last = first_line(function.last_start_failure);
+  const std::string last = function.last_start_failure.first_line();
   if (pool.failed_starts + pool.refused_starts == 0 || last.empty()) return reason.text();
   return reason.text() + "; the last try: " + last;
 }
@@ -380,7 +374,7 @@ Result<std::string> Listings::call(CallId id) const {
   if (const Call* live = calls_.find(id)) {
     JsonValue document = call_entry(*live);
     const CallStatus told = status(id);
-    document["reason"] = told.reason;
+    document["reason"] = why(*live);
     document["ahead"] = told.ahead;
     document["left_ms"] = told.left ? JsonValue(told.left->whole_ms()) : JsonValue();
     document["container_id"] = live->container ? JsonValue(live->container.text()) : JsonValue();

@@ -41,11 +41,11 @@ class Listings {
   JsonValue call_entry(const FinishedCall& call) const;
   // Why it is where it is, in one line; empty for one that has ended.
   std::string why(const Call& call) const;
+
+ private:
   std::optional<Duration> left_to_start(const Function& function, std::int64_t ahead) const;
   std::string awaited_by(const Call& call) const;
   std::string furthest_start(const Function& function) const;
-
- private:
   PoolView pool_of(const Function& function) const;
   std::string text_of(const Reason& reason, const Function& function) const;
   JsonValue is_cold(const Call& call) const;

@@ -15,7 +15,9 @@ namespace {
 constexpr std::uint32_t kMostFailedStarts = 3;
 constexpr Duration kTryAgain = Duration::seconds(1);  // after a write that failed
 
-std::uint32_t containers_of(const PoolView& pool) { return pool.starting + pool.idle + pool.busy; }
+std::uint32_t live_containers(const PoolView& pool) {
+  return pool.starting + pool.idle + pool.busy;
+}
 std::uint32_t ready_of(const PoolView& pool) { return pool.idle + pool.busy; }
 
 const FunctionSpec* find_spec(const std::vector<FunctionSpec>& specs, const std::string& name) {
@@ -27,13 +29,6 @@ const FunctionSpec* find_spec(const std::vector<FunctionSpec>& specs, const std:
 std::uint32_t own_containers(const PoolView& before, const Scaling& after) {
   const std::uint32_t wanted = std::max({before.desired, after.min_containers, 1u});
   return std::min(wanted, after.max_containers);
-}
-
-// What the runner said where it got that far.
-std::string first_line(const StartFailure& failure) {
-  const std::string text =
-      failure.body.empty() ? failure.message : read_error_body(failure.body).message;
-  return text.substr(0, text.find('\n'));
 }
 
 }  // namespace
@@ -65,7 +60,7 @@ bool Rollouts::has_containers_to_replace(const App& app,
   return std::ranges::any_of(app.functions, [&](const FunctionPtr& before) {
     const FunctionSpec* after = find_spec(functions, before->spec.name);
     const auto pool = driver_.engine().pool(before->pool);
-    return after && can_replace(before->spec, *after) && pool && containers_of(*pool) > 0;
+    return after && can_replace(before->spec, *after) && pool && live_containers(*pool) > 0;
   });
 }
 
@@ -85,7 +80,7 @@ Result<> Rollouts::install(const AppRecord& record, const VersionRecord& version
     const FunctionPtr* before = catalog_.find_function(record.name, function->spec.name);
     if (!before || !can_replace((*before)->spec, function->spec)) continue;
     const PoolView pool = driver_.engine().pool((*before)->pool).value_or(PoolView{});
-    if (known == Known::from_engine && containers_of(pool) == 0) continue;
+    if (known == Known::from_engine && live_containers(pool) == 0) continue;
     function->replaces = (*before)->pool;
     function->own_containers = own_containers(pool, function->scaling);
   }
@@ -131,14 +126,15 @@ void Rollouts::look_at(const std::string& name) {
 bool Rollouts::is_up(const Function& function) const {
   const auto pool = driver_.engine().pool(function.pool);
   if (!pool || ready_of(*pool) >= function.own_containers) return true;
-  return pool->starting == 0 && ready_of(*pool) * 2 >= function.own_containers;
+  return pool->starting == 0 && pool->failed_starts == 0 &&
+         ready_of(*pool) * 2 >= function.own_containers;
 }
 
 std::string Rollouts::why_not_up(const Function& function) const {
   const PoolView pool = driver_.engine().pool(function.pool).value_or(PoolView{});
   if (function.own_containers == 0 || ready_of(pool) > 0) return "";
   if (pool.failed_starts < kMostFailedStarts && pool.refused_starts < kMostFailedStarts) return "";
-  const std::string last = first_line(function.last_start_failure);
+  const std::string last = function.last_start_failure.first_line();
   return "no container of " + function.spec.name + " came up" + (last.empty() ? "" : ": " + last);
 }
 
@@ -146,15 +142,15 @@ std::string Rollouts::waits_for(const App& app) const {
   for (const FunctionPtr& function : app.rising) {
     if (is_up(*function)) continue;
     const PoolView pool = driver_.engine().pool(function->pool).value_or(PoolView{});
-    const std::string last = first_line(function->last_start_failure);
+    const std::string last = function->last_start_failure.first_line();
     const std::string& name = function->spec.name;
-    const std::string ready = std::to_string(ready_of(pool)) + " of " +
-                              std::to_string(function->own_containers) + " containers of " + name +
-                              " are ready";
+    const std::string ready = name + " has " + std::to_string(ready_of(pool)) + " of " +
+                              std::to_string(function->own_containers) + " containers ready";
     if (pool.failed_starts > 0) {
-      return ready + ", " + std::to_string(pool.failed_starts) + " starts failed in a row: " + last;
+      return ready + "; failed starts in a row: " + std::to_string(pool.failed_starts) +
+             ", the last: " + last;
     }
-    if (pool.starting > 0) return ready + ", " + std::to_string(pool.starting) + " are starting";
+    if (pool.starting > 0) return ready + ", " + std::to_string(pool.starting) + " starting";
     return ready + "; there is no room for more while the version before runs";
   }
   return "";

@@ -58,7 +58,7 @@ TEST_F(LiveRollouts, TakeOverOnceTheirContainersAreUpAndTheOldOnesEndWhatTheyRun
   EXPECT_EQ(made["serving"], 1);
   EXPECT_EQ(app()["rollout"]["version"], 2);
   EXPECT_THAT(app()["rollout"]["waits_for"].get<std::string>(),
-              HasSubstr("0 of 1 containers of slow are ready"));
+              HasSubstr("slow has 0 of 1 containers ready"));
   EXPECT_EQ(version(2)["state"], "rolling");
   until([&] { return serves(2); });
   must_start("docs", "slow", new_call);

@@ -11,6 +11,8 @@
 namespace ember {
 namespace {
 
+namespace asio = boost::asio;
+
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::string_view kLocal = "localhost";
 constexpr std::string_view kLoopback = "a loopback address";  // as closed_range_of() calls one
@@ -121,7 +123,11 @@ void WebConnection::start_call(const WebEndpoint& endpoint) {
 std::string WebConnection::client_address() const {
   boost::system::error_code error;
   const auto endpoint = socket_.remote_endpoint(error);
-  return error ? "unknown" : endpoint.address().to_string();
+  if (error) return "unknown";
+  const asio::ip::address address = endpoint.address();
+  const bool is_mapped = address.is_v6() && address.to_v6().is_v4_mapped();
+  if (!is_mapped) return address.to_string();
+  return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string();
 }
 
 // Who asks, as far as requests are counted: a proxy on this machine says whom it asks for. Empty: a

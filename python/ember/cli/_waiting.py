@@ -8,6 +8,7 @@ from __future__ import annotations
 import _thread
 import time
 
+from ember import _live_line
 from ember._client import shared
 from ember._watching import progress_line, status_line
 from ember.exception import EmberError
@@ -101,8 +102,8 @@ class WaitingTold:
                 status = self._status(ours["call_id"]) if ours and waits else None
             except EmberError:
                 continue  # the call itself tells if the server has gone
-            if not self._until_end.locked():
-                return
+            if not self._until_end.locked() or _live_line.is_shown():
+                continue
             if ours is None or status is None:
                 _terminal.live(progress_line(ours["progress"]) if ours else "")
             elif _terminal.has_live_line() or ours["queued_us"] >= _LONG_US:
