@@ -51,6 +51,7 @@ def deploy(
     """Makes the app as declared here its version that serves, and waits until it does."""
     if not app.functions:
         raise InvalidArgumentError(f"app {app.name} has no functions: add one with @app.function()")
+    _rollout.check(strategy)
     client = client or _client.shared()
     tell = progress or _tell_nobody
     images = {id(image): image for image in _images(app)}
@@ -77,7 +78,7 @@ def deploy(
             volume.ensure(client)
     tell("deploy", app.name)
     body: dict[str, Any] = {"ephemeral": ephemeral, "source": digest, "functions": functions}
-    body["strategy"] = _rollout.checked(strategy)
+    body["strategy"] = strategy
     answer = client.post_json(_client.app_path(app.name, "deploy"), body)
     if wait:
         answer = _rollout.wait_until_served(answer, client, tell)

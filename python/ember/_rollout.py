@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ember import _client
-from ember.exception import ConflictError, InvalidArgumentError, StartFailedError
+from ember.exception import ConflictError, InvalidArgumentError, StartFailedError, UnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 STRATEGIES = ("rolling", "recreate")
 _LOOK_EVERY_S = 0.1
+_RESTART_S = 60.0  # that a server may be away for
 
 
-def checked(strategy: str) -> str:
-    """Returns the strategy, if it is one."""
+def check(strategy: str) -> None:
+    """Raises unless it is a strategy."""
     if strategy not in STRATEGIES:
         raise InvalidArgumentError(f"strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}")
-    return strategy
 
 
 def wait_until_served(answer: dict[str, Any], client: Client, tell: Progress) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def wait_until_served(answer: dict[str, Any], client: Client, tell: Progress) ->
         return answer
     told = ""
     while True:
-        document = client.get_json(_client.app_path(app))
+        document = _looked_at(app, client)
         rollout = document["rollout"]
         if rollout is None or rollout["version"] != version:
             break
@@ -53,6 +53,18 @@ def wait_until_served(answer: dict[str, Any], client: Client, tell: Progress) ->
         text = f"version {version} of {app} was withdrawn: {reason}; {now}"
         raise StartFailedError(text) if "came up" in reason else ConflictError(text)
     return {**answer, "serving": serving}  # it has served, and a later one does
+
+
+def _looked_at(app: str, client: Client) -> dict[str, Any]:
+    """The app's document; a server that restarts meanwhile goes on with the rollout."""
+    deadline_s = time.monotonic() + _RESTART_S
+    while True:
+        try:
+            return client.get_json(_client.app_path(app))
+        except UnavailableError:
+            if time.monotonic() > deadline_s:
+                raise
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _why_withdrawn(app: str, version: int, client: Client) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ember._rollout import checked, wait_until_served
-from ember.exception import ConflictError, InvalidArgumentError, StartFailedError
+from ember._rollout import check, wait_until_served
+from ember.exception import ConflictError, InvalidArgumentError, StartFailedError, UnavailableError
 
 MADE = {"app": "shop", "version": 7, "serving": 6}
 
@@ -15,13 +15,16 @@ MADE = {"app": "shop", "version": 7, "serving": 6}
 class Server:
     """Answers with documents of the app, one after the other, and with its history."""
 
-    def __init__(self, *documents: dict[str, Any], history: dict[str, str] | None = None) -> None:
+    def __init__(self, *documents: Any, history: dict[str, str] | None = None) -> None:
         self.documents = list(documents)
         self.history = history
 
     def get_json(self, path: str) -> dict[str, Any]:
         if not path.endswith("/history"):
-            return self.documents.pop(0)
+            document = self.documents.pop(0)
+            if isinstance(document, Exception):
+                raise document
+            return document
         return {"versions": [{"version": 7, **(self.history or {"state": "served", "reason": ""})}]}
 
 
@@ -30,7 +33,7 @@ def app(serving: int, waits_for: str | None = None, state: str = "deployed") -> 
     return {"version": serving, "state": state, "rollout": rollout}
 
 
-def wait(*documents: dict[str, Any], **options: Any) -> tuple[dict[str, Any], list[str]]:
+def wait(*documents: Any, **options: Any) -> tuple[dict[str, Any], list[str]]:
     told: list[str] = []
     client: Any = Server(*documents, **options)
     return wait_until_served(dict(MADE), client, lambda _, text: told.append(str(text))), told
@@ -46,6 +49,10 @@ def test_what_serves_at_once_is_not_asked_about() -> None:
     answer = {**MADE, "serving": 7}
     client: Any = Server()
     assert wait_until_served(answer, client, lambda *_: None) == answer
+
+
+def test_a_server_that_restarts_goes_on_with_it() -> None:
+    assert wait(app(6, "one"), UnavailableError("it is away"), app(7))[0]["serving"] == 7
 
 
 def test_one_that_has_served_and_made_way_for_a_later_one_is_no_failure() -> None:
@@ -72,6 +79,6 @@ def test_an_app_that_is_stopped_meanwhile_is_said_to_be() -> None:
 
 
 def test_a_strategy_is_one_of_two() -> None:
-    assert checked("recreate") == "recreate"
+    check("recreate")
     with pytest.raises(InvalidArgumentError, match="rolling, recreate"):
-        checked("blue-green")
+        check("blue-green")

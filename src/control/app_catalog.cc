@@ -23,6 +23,12 @@ std::string StartFailure::first_line() const {
   return text.substr(0, text.find('\n'));
 }
 
+std::vector<FunctionPtr> App::all_functions() const {
+  std::vector<FunctionPtr> all = functions;
+  all.insert(all.end(), rising.begin(), rising.end());
+  return all;
+}
+
 void FunctionStats::add_invocation(Duration execute) {
   ++invoke_buckets[bucket_of(kInvokeBucketsMs, execute)];
   invoke_sum_us += execute.us;
@@ -187,6 +193,7 @@ Result<FunctionPtr> AppCatalog::variant_of(const Function& deployed,
   variant->spec = std::move(spec).value();
   variant->scaling = variant->spec.settings.scaling;
   variant->last_start_failure = {};
+  variant->starts = {};
   variant->replaces = {};
   variant->own_containers = 0;
   variant->variant = record.id;

@@ -88,6 +88,8 @@ struct App {
   Time lease_ends = Time::never();  // of an ephemeral app
 
   const std::string& name() const { return record.name; }
+  // Of the current version, and of one that is rolled out.
+  std::vector<FunctionPtr> all_functions() const;
 };
 
 // What the name of a call stands for.

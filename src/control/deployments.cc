@@ -123,6 +123,16 @@ Result<> Deployments::claim_labels(const std::string& app,
   return Ok{};
 }
 
+Result<> Deployments::resume_rollout(const AppRecord& record, const VersionRecord& version) {
+  if (auto resumed = rollouts_.resume(record, version); !resumed) return resumed;
+  for (const FunctionPtr& function : catalog_.find_app(record.name)->rising) {
+    for (const WebCallable& web : web_callables(record.name, function->spec)) {
+      claimed_[web.label] = record.name;
+    }
+  }
+  return Ok{};
+}
+
 Result<> Deployments::check_placeable(const FunctionSpec& spec) const {
   Resources wanted = spec.settings.resources;
   catalog_.settle(wanted.gpu);

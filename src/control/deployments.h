@@ -49,6 +49,8 @@ class Deployments {
 
   // At start: what the store remembers.
   Result<> restore(const AppRecord& app, const VersionRecord& current);
+  // At start: a version that was being rolled out comes up again, and its labels stay its own.
+  Result<> resume_rollout(const AppRecord& app, const VersionRecord& version);
   Rollouts& rollouts() { return rollouts_; }
   const Rollouts& rollouts() const { return rollouts_; }
 

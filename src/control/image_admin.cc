@@ -45,7 +45,7 @@ void ImageAdmin::list(Done done) {
 std::string ImageAdmin::with_users(const std::string& document) const {
   std::map<std::string, std::vector<std::string>> users;
   for (const auto& [name, app] : catalog_.apps()) {
-    for (const FunctionPtr& function : app.functions) {
+    for (const FunctionPtr& function : app.all_functions()) {
       users[image_id(function->spec.image)].push_back(name + "." + function->spec.name);
     }
   }
@@ -81,7 +81,7 @@ void ImageAdmin::log(std::string image, Done done) {
 std::vector<ImageSpec> ImageAdmin::images_in_use() const {
   std::vector<ImageSpec> images;
   for (const auto& [name, app] : catalog_.apps()) {
-    for (const FunctionPtr& function : app.functions) images.push_back(function->spec.image);
+    for (const FunctionPtr& function : app.all_functions()) images.push_back(function->spec.image);
   }
   return images;
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "control/call_progress.h"
-#include "control/error_body.h"
 
 namespace ember {
 namespace {

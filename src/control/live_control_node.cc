@@ -28,8 +28,7 @@ void LiveControl::on_hello(NodeHello hello) {
 
   std::vector<ImageSpec> images;
   for (const auto& [name, app] : parts.catalog.apps()) {
-    for (const FunctionPtr& function : app.functions) images.push_back(function->spec.image);
-    for (const FunctionPtr& function : app.rising) images.push_back(function->spec.image);
+    for (const FunctionPtr& function : app.all_functions()) images.push_back(function->spec.image);
   }
   parts.images.require(std::move(images), [](const Result<>& built) {
     if (!built) spdlog::warn("an image of a deployed app: {}", built.error().message);

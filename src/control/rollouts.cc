@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "control/error_body.h"
 
 namespace ember {
 namespace {
@@ -13,11 +12,13 @@ namespace {
 // Failed or refused starts in a row, of a function that has no container, until its version is
 // withdrawn.
 constexpr std::uint32_t kMostFailedStarts = 3;
-constexpr Duration kTryAgain = Duration::seconds(1);  // after a write that failed
+constexpr std::uint32_t kMostRefusedStarts = 10;  // as the engine gives up its callers
+constexpr Duration kTryAgain = Duration::seconds(1);          // after a write that failed
 
 std::uint32_t live_containers(const PoolView& pool) {
   return pool.starting + pool.idle + pool.busy;
 }
+bool is_in_use(const PoolView& pool) { return live_containers(pool) + pool.desired > 0; }
 std::uint32_t ready_of(const PoolView& pool) { return pool.idle + pool.busy; }
 
 const FunctionSpec* find_spec(const std::vector<FunctionSpec>& specs, const std::string& name) {
@@ -43,7 +44,10 @@ bool can_replace(const FunctionSpec& before, const FunctionSpec& after) {
   }
   return std::ranges::all_of(before.of_class.methods, [&](const MethodSpec& method) {
     const auto found = after.of_class.find(method.name);
-    return found && after.of_class.methods[*found].web.has_value() == method.web.has_value();
+    if (!found) return false;
+    const MethodSpec& same = after.of_class.methods[*found];
+    return same.web.has_value() == method.web.has_value() &&
+           same.is_generator == method.is_generator;
   });
 }
 
@@ -57,10 +61,12 @@ Rollouts::Rollouts(EngineDriver& driver, AppCatalog& catalog, Store& store, Back
 
 bool Rollouts::has_containers_to_replace(const App& app,
                                          const std::vector<FunctionSpec>& functions) const {
+  const bool gives_up =
+      is_under_way(app.name());  // its containers for a version that is in trouble
   return std::ranges::any_of(app.functions, [&](const FunctionPtr& before) {
     const FunctionSpec* after = find_spec(functions, before->spec.name);
     const auto pool = driver_.engine().pool(before->pool);
-    return after && can_replace(before->spec, *after) && pool && live_containers(*pool) > 0;
+    return after && can_replace(before->spec, *after) && pool && (gives_up || is_in_use(*pool));
   });
 }
 
@@ -76,34 +82,43 @@ Result<> Rollouts::install(const AppRecord& record, const VersionRecord& version
   auto functions = catalog_.functions_of(version, record.name);
   if (!functions) return std::move(functions).error();
   App& app = *catalog_.find_app(record.name);
+  const bool all = known == Known::nothing || is_under_way(record.name);
   for (const FunctionPtr& function : *functions) {
     const FunctionPtr* before = catalog_.find_function(record.name, function->spec.name);
     if (!before || !can_replace((*before)->spec, function->spec)) continue;
     const PoolView pool = driver_.engine().pool((*before)->pool).value_or(PoolView{});
-    if (known == Known::from_engine && live_containers(pool) == 0) continue;
+    if (!all && !is_in_use(pool)) continue;
     function->replaces = (*before)->pool;
     function->own_containers = own_containers(pool, function->scaling);
   }
   app.record = record;
   app.rising = std::move(functions).value();
   catalog_.remember(app.rising);
-  apps_.insert(record.name);
+  looks_[record.name] = {};
   driver_.handle(AppDeployed{record.id, pool_specs(app)});
   look_soon();
   return Ok{};
 }
 
 void Rollouts::look_soon() {
-  if (apps_.empty() || std::exchange(looking_, true)) return;
+  if (looks_.empty() || std::exchange(looking_, true)) return;
   driver_.after(Duration{}, [this] {
     looking_ = false;
     look();
   });
 }
 
+// After a write that failed: until then nothing tries again.
+void Rollouts::look_later(const std::string& app) {
+  looks_[app] = driver_.now() + kTryAgain;
+  driver_.after(kTryAgain, [this] { look_soon(); });
+}
+
 void Rollouts::look() {
-  const std::set<std::string> apps = apps_;
-  for (const std::string& app : apps) look_at(app);
+  const std::map<std::string, Time> looks = looks_;
+  for (const auto& [app, not_before] : looks) {
+    if (not_before <= driver_.now()) look_at(app);
+  }
 }
 
 void Rollouts::look_at(const std::string& name) {
@@ -133,7 +148,7 @@ bool Rollouts::is_up(const Function& function) const {
 std::string Rollouts::why_not_up(const Function& function) const {
   const PoolView pool = driver_.engine().pool(function.pool).value_or(PoolView{});
   if (function.own_containers == 0 || ready_of(pool) > 0) return "";
-  if (pool.failed_starts < kMostFailedStarts && pool.refused_starts < kMostFailedStarts) return "";
+  if (pool.failed_starts < kMostFailedStarts && pool.refused_starts < kMostRefusedStarts) return "";
   const std::string last = function.last_start_failure.first_line();
   return "no container of " + function.spec.name + " came up" + (last.empty() ? "" : ": " + last);
 }
@@ -163,11 +178,12 @@ void Rollouts::take_over(App& app) {
   store_.apply({record, ForgottenScaling{record.id}},
                background_.to_loop([this, record](const Result<>& written) {
                  if (written) taken_over(record);
+                 if (!written) {
+                   spdlog::error("version {} of the app {} cannot take over yet: {}", record.newest,
+                                 record.name, written.error().message);
+                   look_later(record.name);
+                 }
                  changes_.unlock(record.name);
-                 if (written) return;
-                 spdlog::error("version {} of the app {} cannot take over yet: {}", record.newest,
-                               record.name, written.error().message);
-                 driver_.after(kTryAgain, [this] { look_soon(); });
                }));
 }
 
@@ -204,7 +220,7 @@ void Rollouts::withdraw(const std::string& name, std::string why,
                    app.rising.clear();
                    driver_.handle(AppDeployed{record.id, pool_specs(app)});
                  } else {
-                   driver_.after(kTryAgain, [this] { look_soon(); });
+                   look_later(record.name);
                  }
                  changes_.unlock(record.name);
                  done(written);

@@ -5,7 +5,7 @@
 #pragma once
 
 #include <functional>
-#include <set>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,11 +36,11 @@ class Rollouts {
   // At a start: nobody knows yet what the version before has.
   Result<> resume(const AppRecord& record, const VersionRecord& version);
   // Somebody else ends it, durably; here it is forgotten. Its containers go with the next deploy.
-  void forget(const std::string& app) { apps_.erase(app); }
+  void forget(const std::string& app) { looks_.erase(app); }
   // Ends it without anything having changed.
   void withdraw(const std::string& app, std::string why, std::function<void(Result<>)> done);
 
-  bool is_under_way(const std::string& app) const { return apps_.contains(app); }
+  bool is_under_way(const std::string& app) const { return looks_.contains(app); }
   // Why it has not taken over yet, in one line.
   std::string waits_for(const App& app) const;
   // A container has come up, or has gone.
@@ -50,6 +50,7 @@ class Rollouts {
   enum class Known : std::uint8_t { from_engine, nothing };
 
   Result<> install(const AppRecord& record, const VersionRecord& version, Known known);
+  void look_later(const std::string& app);
   void look();
   void look_at(const std::string& name);
   bool is_up(const Function& function) const;
@@ -63,7 +64,7 @@ class Rollouts {
   Store& store_;
   Background& background_;
   const Changes changes_;
-  std::set<std::string> apps_;
+  std::map<std::string, Time> looks_;  // at apps with one under way: not before then
   bool looking_ = false;
 };
 

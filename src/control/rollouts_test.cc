@@ -145,6 +145,8 @@ TEST(Rollouts, ReplaceAFunctionByItsLike) {
   after.of_class.methods = {{"count"}, {"read"}};
   EXPECT_TRUE(can_replace(before, after));
   EXPECT_FALSE(can_replace(after, before)) << "a method is gone";
+  after.of_class.methods[1].is_generator = true;
+  EXPECT_FALSE(can_replace(before, after)) << "nobody would take its items";
 }
 
 }  // namespace

@@ -183,7 +183,7 @@ std::vector<std::string> Secrets::users_of(const Secret& secret) const {
   };
   std::vector<std::string> users;
   for (const auto& [name, app] : catalog_.apps()) {
-    for (const FunctionPtr& function : app.functions) {
+    for (const FunctionPtr& function : app.all_functions()) {
       if (std::ranges::any_of(function->spec.secrets, is_it)) {
         users.push_back(name + "." + function->spec.name);
       }

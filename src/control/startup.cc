@@ -47,7 +47,7 @@ void Startup::restore_rollout(const AppRecord& app) {
   const auto& versions = versions_[app.id];
   const auto newest = std::ranges::find(versions, app.newest, &VersionRecord::version);
   if (newest == versions.end() || !newest->withdrawn.empty()) return;
-  if (auto resumed = deployments_.rollouts().resume(app, *newest); !resumed) {
+  if (auto resumed = deployments_.resume_rollout(app, *newest); !resumed) {
     spdlog::error("version {} of the app {} cannot be rolled out: {}", app.newest, app.name,
                   resumed.error().message);
   }

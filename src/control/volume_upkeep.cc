@@ -18,7 +18,7 @@ constexpr Duration kSweepEvery = Duration::seconds(3600);
 
 bool Volumes::is_pinned(const std::string& volume, std::uint32_t version) const {
   for (const auto& [name, app] : apps_.apps()) {
-    for (const FunctionPtr& function : app.functions) {
+    for (const FunctionPtr& function : app.all_functions()) {
       for (const VolumeMount& mount : function->spec.volumes) {
         if (mount.volume == volume && mount.version == version) return true;
       }

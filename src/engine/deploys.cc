@@ -65,6 +65,14 @@ bool names(const AppDeployed& event, PoolId pool) {
                      [&](const PoolSpec& spec) { return spec.pool == pool; });
 }
 
+// Until now these containers were held back: nobody could have called them.
+void be_idle_from_now(State& state, const State::Pool& pool) {
+  const auto& idle = pool.groups[State::kIdle];
+  for (Slot slot = idle.front(); slot != kNoSlot; slot = idle.next(state.containers, slot)) {
+    state.containers[slot].idle_since = state.now;
+  }
+}
+
 // The rollout of a version is over: it has taken over, or has been withdrawn.
 void settle(State& state, Slot slot) {
   State::Pool& pool = state.pools[slot];
@@ -78,7 +86,10 @@ void settle(State& state, Slot slot) {
   }
   pool.replaces = {};
   if (before.replaced_by == pool.id) before.replaced_by = {};
-  if (took_over) set_maximum(state, slot);
+  if (took_over) {
+    be_idle_from_now(state, pool);
+    set_maximum(state, slot);
+  }
   if (before.ended == ReasonCode::none) set_maximum(state, replaced);
 }
 

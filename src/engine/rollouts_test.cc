@@ -60,6 +60,21 @@ TEST_F(RolloutTest, OldContainersServeUntilTheNewVersionTakesOver) {
   EXPECT_EQ(only<StopContainer>().container, old);
 }
 
+TEST_F(RolloutTest, ContainersThatWereHeldBackHaveTheirWholeWindowOfIdlenessAfterIt) {
+  join();
+  deploy(with_containers(0, 10));
+  const ContainerId old = running_container(1);
+  begin(with_containers(0, 10), with_containers(1, 10));
+  bring_up(only<StartContainer>().container);
+  const Duration window = FunctionSettings{}.scaling.scaledown_window;
+  pass(window + Duration::seconds(30));  // another function of the app takes long to come up
+  take_over();
+  send(ScalingChanged{kNew, with_containers(0, 10).scaling});
+  EXPECT_TRUE(all<StopContainer>().empty());
+  pass(window);
+  EXPECT_NE(only<StopContainer>().container, old);
+}
+
 TEST_F(RolloutTest, AVersionThatIsWithdrawnLeavesTheOldOneAsItWas) {
   join();
   deploy(with_containers(1, 10));

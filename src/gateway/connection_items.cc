@@ -65,8 +65,11 @@ void Connection::tell_running() {
 
 void Connection::tick_items() {
   if (!told_.reason.empty() && told_.phase != CallPhase::running && call_) {
-    CallStatus status = edge_->control.call_status(call_);
-    if (status != told_) return tell_status(status);
+    const CallStatus status = edge_->control.call_status(call_);
+    // The time left runs down by itself: that is told to those alone who read what they are told.
+    CallStatus known = told_;
+    if (!output_.empty()) known.left = status.left;
+    if (status != known) return tell_status(status);
   }
   const std::uint64_t silent = edge_->tick - since_tick_;
   if (output_.empty() && silent >= edge_->options.limits.stream_blank_seconds) {

@@ -44,7 +44,8 @@ OpenRates::Entry& OpenRates::find_or_add(std::string_view label, std::string_vie
 
 std::string rated_source(std::string_view address) {
   const auto parsed = parse_ip_address(address);
-  if (!parsed || parsed->family == IpAddress::Family::v4) return std::string(address);
+  if (!parsed) return "unknown";
+  if (parsed->family == IpAddress::Family::v4) return std::string(address);
   const auto* bytes = reinterpret_cast<const char*>(parsed->bytes.data());
   return "net " + std::string(bytes, kBytesOfNetwork);
 }

@@ -44,7 +44,7 @@ class OpenRates {
 };
 
 // Whom requests of an address are counted as: an address of IPv6 is one of 2^64 that its holder
-// has.
+// has. What is no address is all one.
 std::string rated_source(std::string_view address);
 
 }  // namespace ember

@@ -71,5 +71,10 @@ TEST(RatedSource, OfAnAddressOfIpv6IsItsNetwork) {
   EXPECT_EQ(rated_source("192.0.2.1"), "192.0.2.1");
 }
 
+TEST(RatedSource, OfWhatIsNoAddressIsAlwaysTheSame) {
+  EXPECT_EQ(rated_source(""), "unknown");
+  EXPECT_EQ(rated_source(std::string(60'000, 'x')), "unknown");
+}
+
 }  // namespace
 }  // namespace ember

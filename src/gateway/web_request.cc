@@ -137,6 +137,7 @@ std::string WebConnection::source() const {
   const auto parsed = parse_ip_address(address);
   if (!parsed || closed_range_of(*parsed) != kLoopback) return rated_source(address);
   const std::string clients = joined_values(parser_.head().fields, "x-forwarded-for");
+  if (clients.empty()) return "";
   const std::size_t last = clients.find_last_of(", ");
   return rated_source(last == clients.npos ? clients : clients.substr(last + 1));
 }
