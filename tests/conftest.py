@@ -65,6 +65,12 @@ def _no_real_gpus() -> dict[str, str]:
     }
 
 
+def skip_without_index(told: str) -> None:
+    """Skips a test whose packages cannot be had here."""
+    if "index could not be reached" in told:
+        pytest.skip("the package index cannot be reached from here")
+
+
 class Server:
     """A running Ember and the two ways to it: its command line and HTTP."""
 
@@ -100,6 +106,8 @@ class Server:
             capture_output=True, text=True, timeout=CALL_TIMEOUT_S,
         )  # fmt: skip
         told = f"ember {' '.join(map(str, words))}: {done.stdout}\n{done.stderr}"
+        if done.returncode != status:
+            skip_without_index(told)
         assert done.returncode == status, told
         assert "\x1b" not in done.stdout + done.stderr, "escape codes in a pipe"
         return done
