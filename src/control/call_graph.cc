@@ -76,7 +76,7 @@ struct CallGraph::Drawing {
 bool CallGraph::add_known(Drawing& drawing, CallId call) const {
   if (const Call* live = calls_.find(call)) {
     JsonValue document = listings_.call_entry(*live);
-    document["reason"] = listings_.status(live->id).reason;
+    document["reason"] = listings_.why(*live);
     drawing.add(call, live->parent, std::move(document), live->earlier_cost);
     return true;
   }

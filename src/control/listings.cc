@@ -293,7 +293,6 @@ std::string Listings::why(const Call& call) const {
   if (!reason) return "";
   std::string text = text_of(*reason, *call.function);
   if (reason->code == ReasonCode::running) text += awaited_by(call);
-  if (reason->code == ReasonCode::waiting_for_start) text += furthest_start(*call.function);
   return text;
 }
 
@@ -373,7 +372,9 @@ Result<std::string> Listings::call(CallId id) const {
   if (const Call* live = calls_.find(id)) {
     JsonValue document = call_entry(*live);
     const CallStatus told = status(id);
-    document["reason"] = why(*live);
+    const std::string step =
+        told.phase == CallPhase::starting ? furthest_start(*live->function) : std::string();
+    document["reason"] = why(*live) + step;
     document["ahead"] = told.ahead;
     document["left_ms"] = told.left ? JsonValue(told.left->whole_ms()) : JsonValue();
     document["container_id"] = live->container ? JsonValue(live->container.text()) : JsonValue();
