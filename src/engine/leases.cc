@@ -57,7 +57,7 @@ void meter(State& state, State::Lease& lease, Time now) {
 void end(State& state, LeaseId id, Time at) {
   State::Lease& lease = *find(state, id);
   if (is_granted(lease)) {
-    const Time until = floor_to_ms(std::max(at, lease.from));
+    const Time until = floor_to_ms(std::clamp(at, lease.from, lease.until));
     meter(state, lease, until);
     if (lease.metered && lease.recorded_until < until) record(state, lease, until);
     state.fleet.end_lease(lease.node, id);
@@ -186,8 +186,8 @@ void resume_leases(State& state, NodeId node) {
 void pause_leases(State& state, NodeId node) {
   for (State::Lease& lease : state.leases) {
     if (lease.node != node || !lease.metered) continue;
-    meter(state, lease, state.now);
-    const Time until = floor_to_ms(state.now);
+    const Time until = floor_to_ms(std::min(state.now, lease.until));
+    meter(state, lease, until);
     if (lease.recorded_until < until) record(state, lease, until);
     lease.metered = false;
     lease.recorded_until = Time::never();

@@ -63,6 +63,23 @@ TEST_F(Leases, EndEarlyWhenTheyAreGivenBack) {
   EXPECT_EQ(only<GrantLease>().lease, LeaseId{10});
 }
 
+// The timer that ends them may be late.
+TEST_F(Leases, AreNotMeteredBeyondTheirTimeWhereTheyAreGivenBackAfterIt) {
+  ask();
+  const Time until = only<GrantLease>().until;
+  after(kHour + Duration::seconds(1));
+  send(LeaseEnded{kLease});
+  EXPECT_EQ(only<ReleaseLease>().at, until);
+  EXPECT_EQ(leased_ms(), kHour.whole_ms());
+}
+
+TEST_F(Leases, AreNotMeteredBeyondTheirTimeWhereTheirNodeIsLostAfterIt) {
+  ask();
+  after(kHour + Duration::seconds(1));
+  send(NodeLost{kNode});
+  EXPECT_EQ(leased_ms(), kHour.whole_ms());
+}
+
 TEST_F(Leases, AreRefusedWhereEveryDeviceIsBusySayingWhenOneComesBack) {
   join(kNode, {l4(1), l4(2)});
   deploy(gpu());

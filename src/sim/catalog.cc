@@ -166,8 +166,10 @@ std::vector<Event> Catalog::end_rollout(AppId app, Outcome outcome) {
   events.emplace_back(AppDeployed{app, declared(app), workspace_of(app)});
   if (outcome == Outcome::withdrawn) return events;
   for (const PoolId id : rising) {
-    pools_.at(id).spec.replaces = {};
-    events.emplace_back(ScalingChanged{id, pools_.at(id).spec.settings.scaling});
+    PoolSpec& spec = pools_.at(id).spec;
+    if (!spec.replaces) continue;
+    spec.replaces = {};
+    events.emplace_back(ScalingChanged{id, spec.settings.scaling});
   }
   return events;
 }
@@ -178,6 +180,7 @@ std::vector<PoolSpec> Catalog::declared(AppId app) const {
   if (deployed.stopped) return specs;
   for (const PoolId pool : deployed.versions.back()) specs.push_back(pools_.at(pool).spec);
   for (const PoolId pool : deployed.rising) {
+    if (!pools_.at(pool).spec.replaces) continue;  // it comes with all of its version
     PoolSpec& spec = specs.emplace_back(pools_.at(pool).spec);
     Scaling& scaling = spec.settings.scaling;
     scaling.min_containers = std::max(scaling.min_containers, (scaling.max_containers + 1) / 2);

@@ -47,7 +47,8 @@ class Catalog {
   AppDeployed deploy(AppId app, Health health);
   // An earlier version again, with new pools.
   AppDeployed roll_back(AppId app);
-  // An earlier version again, to come up beside the newest one, with containers of its own.
+  // An earlier version again, to come up beside the newest one, with containers of its own where it
+  // replaces another pool.
   AppDeployed begin_rollout(AppId app, Random& random);
   // It takes over, as it was drawn, or is withdrawn.
   enum class Outcome : std::uint8_t { takes_over, withdrawn };

@@ -63,6 +63,12 @@ WaitingByCaller Facts::waiting_in(WorkspaceId workspace) const {
   return waiting;
 }
 
+// One that has ended is known, and stays what it is, until its containers and its inputs are gone.
+bool Facts::holds(PoolId id) const {
+  const auto is_its = [&](const auto& entry) { return entry.second.pool == id; };
+  return std::ranges::any_of(containers_, is_its) || std::ranges::any_of(inputs_, is_its);
+}
+
 void Facts::restart() {
   const std::uint64_t order = next_order_;
   *this = {};
@@ -77,7 +83,7 @@ void Facts::deploy(const AppDeployed& event) {
   }
   for (const PoolSpec& spec : event.pools) {
     const auto [found, added] = pools_.try_emplace(spec.pool);
-    if (!added && found->second.end == PoolEnd::none) continue;
+    if (!added && (found->second.end == PoolEnd::none || holds(spec.pool))) continue;
     found->second.spec = spec;
     found->second.app = event.app;
     found->second.workspace = event.workspace;

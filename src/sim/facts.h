@@ -124,6 +124,7 @@ class Facts {
   bool draining() const { return draining_; }
 
  private:
+  bool holds(PoolId id) const;
   void deploy(const AppDeployed& event);
   void settle_rollout(PoolId id, PoolFact& pool);
   void note_maximum(PoolId id);
