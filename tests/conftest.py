@@ -172,8 +172,8 @@ class Server:
         rows = self.http("GET", "/api/v1/containers").document["containers"]
         return [row for row in rows if row["app"] == app]
 
-    def deploy(self, name: str) -> None:
-        self.cli("deploy", APPS / name)
+    def deploy(self, name: str, *options: str) -> None:
+        self.cli("deploy", APPS / name, *options)
 
 
 def kill(server: Server, role: str) -> None:

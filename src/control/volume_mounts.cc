@@ -277,7 +277,8 @@ void VolumeMounts::remount(const Key& key, Done done) {
   }
   Mount next;
   next.container = key.first;
-  next.number = std::prev(mounts_.upper_bound({key.first, SIZE_MAX}))->first.second + 1;
+  const std::size_t last = std::prev(mounts_.upper_bound({key.first, SIZE_MAX}))->first.second;
+  next.number = newest_number_ = std::max(last, newest_number_) + 1;
   const VolumeMount wanted{mount->path, mount->volume_name, 0,
                            mount->upper ? VolumeAccess::read_write : VolumeAccess::read_only,
                            mount->sub_path};

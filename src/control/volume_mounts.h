@@ -98,7 +98,9 @@ class VolumeMounts {
   NodeClient& node_;
   std::map<Key, Mount> mounts_;
   std::map<std::pair<ContainerId, std::string>, Reload> reloads_;  // by path
-  bool looking_ = false;                                           // now and then
+  // Of reloads, over all containers: the directory of one that failed is still being removed.
+  std::size_t newest_number_ = 0;
+  bool looking_ = false;  // now and then
 };
 
 }  // namespace ember

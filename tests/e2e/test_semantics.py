@@ -126,7 +126,7 @@ def deploy_version(server: Server, folder: Path, version: int) -> None:
     script = folder / f"semantics_{version}.py"
     code = (APPS / "semantics.py").read_text()
     script.write_text(code.replace("VERSION = 1\n", f"VERSION = {version}\n"))
-    server.cli("deploy", script)
+    server.cli("deploy", script, "--strategy", "recreate")
 
 
 # --- time, attempts, results --------------------------------------------------------------------
@@ -276,7 +276,8 @@ def test_11_a_container_sees_a_volume_as_it_was_at_its_start_until_it_reloads(
         (tmp_path / "a").write_text(text)
         server.cli("volume", "put", volume, tmp_path / "a")
         assert reads.text.remote() == "first", "a commit wakes no reader"
-    assert "open" in reads.reload_with_an_open_file.remote()
+    for _ in range(5):  # what each leaves is in nobody's way
+        assert "open" in reads.reload_with_an_open_file.remote()
     assert reads.reload.remote() == "second"
     id = server.json("volume", "list")["volumes"][0]["volume_id"]
     server.cli("app", "stop", "semantics-volume")
@@ -312,7 +313,7 @@ def test_13_min_containers_is_the_new_version_s_at_once_and_what_runs_ends_on_th
     script.write_text(
         code.replace("(cpu=0.02)\ndef holds", "(cpu=0.02, min_containers=1)\ndef holds")
     )
-    server.cli("deploy", script)
+    server.cli("deploy", script, "--strategy", "recreate")
     wait_until(
         "one of the new version is warm",
         lambda: any(
@@ -327,7 +328,7 @@ def test_13_min_containers_is_the_new_version_s_at_once_and_what_runs_ends_on_th
         "the old one has gone",
         lambda: old not in [row["container_id"] for row in containers(server, "holds")],
     )
-    server.deploy("semantics.py")
+    server.deploy("semantics.py", "--strategy", "recreate")
 
 
 def test_14_a_buffer_is_kept_while_there_is_work_and_then_no_longer_than_the_window(
@@ -363,7 +364,7 @@ def test_16_update_autoscaler_changes_what_is_given_until_the_next_deploy(server
     assert where.update_autoscaler(max_containers=2) == {
         **deployed, "scaledown_window": 7, "max_containers": 2,
     }  # fmt: skip
-    server.deploy("semantics.py")
+    server.deploy("semantics.py", "--strategy", "recreate")
     assert where.update_autoscaler() == deployed
 
 
