@@ -296,6 +296,8 @@ void Driver::start() {
   commit_planned_ = false;
   recovering_ = true;
   if (epoch_ > 1) ++counts_.restarts;
+  // What was said while none was there is not heard by this one.
+  for (const auto& [id, node] : world_.nodes) world_.link.renew(id);
   if (trace_) trace_(world_.agenda.now(), "driver starts, epoch " + std::to_string(epoch_));
   for (const auto& [id, app] : world_.catalog.apps()) {
     if (!app.stopped) handle(AppDeployed{id, world_.catalog.declared(id), workspace_of(id)});
