@@ -5,15 +5,14 @@
 #include <algorithm>
 #include <utility>
 
-
 namespace ember {
 namespace {
 
 // Failed or refused starts in a row, of a function that has no container, until its version is
 // withdrawn.
 constexpr std::uint32_t kMostFailedStarts = 3;
-constexpr std::uint32_t kMostRefusedStarts = 10;  // as the engine gives up its callers
-constexpr Duration kTryAgain = Duration::seconds(1);          // after a write that failed
+constexpr std::uint32_t kMostRefusedStarts = 10;      // as the engine gives up its callers
+constexpr Duration kTryAgain = Duration::seconds(1);  // after a write that failed
 
 std::uint32_t live_containers(const PoolView& pool) {
   return pool.starting + pool.idle + pool.busy;
