@@ -35,7 +35,9 @@ class Project:
     def deploy(self, image: str, *, status: int = 0) -> str:
         """What `ember deploy` wrote to stderr."""
         self.choose(image)
-        return self.server.cli("deploy", "imaged.py", status=status, cwd=self.directory).stderr
+        return self.server.cli(
+            "deploy", "imaged.py", "--strategy", "recreate", status=status, cwd=self.directory
+        ).stderr
 
     def look(self, *paths: str) -> Any:
         return self.server.result("imaged", "look", paths=list(paths))

@@ -120,7 +120,9 @@ def test_run_function_leaves_what_it_wrote(project: Project) -> None:
     project.choose("ember.Image.host().run_function(fetches.fetch)")
     path = project.directory / "images_to_try.py"
     path.write_text("import fetches\n" + path.read_text())
-    told = project.server.cli("deploy", "imaged.py", cwd=project.directory).stderr
+    told = project.server.cli(
+        "deploy", "imaged.py", "--strategy", "recreate", cwd=project.directory
+    ).stderr
     assert "fetched" in told
     assert project.look("/models/weights")["texts"]["/models/weights"] == "42"
 
@@ -164,7 +166,7 @@ def test_imports_of_what_only_the_image_has_are_let_pass_here(project: Project) 
         "with IMAGE.imports():\n    import six\n    import nowhere_else\n\n\n"
         "def chosen() -> ember.Image:\n    return IMAGE\n"
     )
-    project.server.cli("deploy", "imaged.py", cwd=project.directory)
+    project.server.cli("deploy", "imaged.py", "--strategy", "recreate", cwd=project.directory)
     answer = project.server.call("imaged", "look", paths=[])
     assert answer.status == 500
     assert "nowhere_else" in str(answer.document), "there it is told"

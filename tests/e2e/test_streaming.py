@@ -246,7 +246,7 @@ def test_what_a_broken_stream_had_run_is_billed_and_nothing_more(
         ]  # fmt: skip
         gone = all(row["function"] != "steps" for row in server.containers(app_name))
         phases = {row["phase"]: row["cpu_millicore_ms"] / 125 for row in rows}
-        return [phases["execute"]] if gone and "execute" in phases else []
+        return [phases.get("execute", 0.0)] if gone and phases else []  # no row is for no whole ms
 
     wait_until("all is billed", executed_ms)
     assert executed_ms()[0] == pytest.approx(call["execute_us"] / 1000, abs=2)

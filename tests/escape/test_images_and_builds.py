@@ -93,7 +93,8 @@ class Project:
         """Nothing, or why it is refused."""
         (self.directory / "led.py").write_text(APP.format(image=image, volumes=volumes))
         done = subprocess.run(
-            self.server.command("deploy", "led.py"), env=self.server.environment,
+            self.server.command("deploy", "led.py", "--strategy", "recreate"),
+            env=self.server.environment,
             cwd=self.directory, capture_output=True, text=True, check=False,
         )  # fmt: skip
         return done.stderr if done.returncode else None
