@@ -118,6 +118,25 @@ TEST_F(LiveRollouts, GoOnAfterARestart) {
   call_once();
 }
 
+TEST_F(LiveRollouts, KeepTheirWebLabelsTheirOwnOverARestart) {
+  const auto site = [](const std::string& label) {
+    return function("echo",
+                    R"("min_containers": 1, "web": {"kind": "asgi", "label": ")" + label + "\"}");
+  };
+  must_deploy("docs", {site("before")});
+  until([&] { return app()["functions"][0]["containers"]["idle"] == 1; });
+  node.late_versions = {2};
+  roll_out("docs", {site("after")});
+  const auto taken_by_another = [&] { return deploy("shop", {site("after")}); };
+  ASSERT_FALSE(taken_by_another().ok());
+  close();
+  open();
+  const auto refused = taken_by_another();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+  EXPECT_THAT(refused.error().message, HasSubstr("is the app docs's"));
+}
+
 TEST_F(LiveRollouts, HandTheCallsThatWaitForNoContainerToTheNewVersion) {
   must_deploy("docs", {function("slow", R"("max_containers": 1)")});
   Caller running, waiting;
