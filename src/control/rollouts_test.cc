@@ -127,12 +127,15 @@ TEST_F(LiveRollouts, KeepTheirWebLabelsTheirOwnOverARestart) {
   until([&] { return app()["functions"][0]["containers"]["idle"] == 1; });
   node.late_versions = {2};
   roll_out("docs", {site("after")});
-  const auto taken_by_another = [&] { return deploy("shop", {site("after")}); };
-  ASSERT_FALSE(taken_by_another().ok());
+  const std::string request =
+      dump_json({{"strategy", "recreate"}, {"source", upload()}, {"functions", {site("after")}}});
   close();
   open();
-  const auto refused = taken_by_another();
+  build();
+  const auto refused =
+      wait_for<std::string>([&](auto done) { control->deploy("shop", request, done); });
   ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(app()["version"], 1) << "it has not taken over meanwhile";
   EXPECT_EQ(refused.error().code, ErrorCode::conflict);
   EXPECT_THAT(refused.error().message, HasSubstr("is the app docs's"));
 }
